@@ -1,0 +1,1 @@
+//! Measurement: cases, records, reports

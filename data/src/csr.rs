@@ -1,0 +1,208 @@
+//! A sparse matrix by rows.
+
+use crate::{ItemIx, UserIx};
+
+/// A sparse matrix in compressed sparse rows; the columns of a row ascend and do not repeat.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Csr {
+    n_cols: usize,
+    offsets: Vec<usize>,
+    cols: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Csr {
+    /// Of its parts: row `r` holds `cols[offsets[r]..offsets[r + 1]]` and the `values` beside them.
+    ///
+    /// # Panics
+    /// When the offsets do not start at 0, ascend and end at the number of entries, or a row's columns are
+    /// not ascending and below `n_cols`.
+    pub fn new(n_cols: usize, offsets: Vec<usize>, cols: Vec<u32>, values: Vec<f32>) -> Self {
+        assert_eq!(offsets.first(), Some(&0), "offsets start at 0");
+        assert_eq!(offsets.last(), Some(&cols.len()), "offsets end at the number of entries");
+        assert_eq!(cols.len(), values.len(), "one value per column");
+        let matrix = Self { n_cols, offsets, cols, values };
+        for row in 0..matrix.n_rows() {
+            let cols = matrix.row(row).0;
+            assert!(cols.is_sorted_by(|a, b| a < b), "columns of row {row} ascend");
+            assert!(cols.last().is_none_or(|&col| (col as usize) < n_cols), "columns of row {row} fit");
+        }
+        matrix
+    }
+
+    /// A matrix without entries.
+    pub fn empty(n_rows: usize, n_cols: usize) -> Self {
+        Self { n_cols, offsets: vec![0; n_rows + 1], cols: Vec::new(), values: Vec::new() }
+    }
+
+    /// Of rows in any order; of a pair that stands there more than once, the last one counts.
+    pub fn from_rows(
+        n_users: usize,
+        n_items: usize,
+        users: &[UserIx],
+        items: &[ItemIx],
+        values: &[f32],
+    ) -> Self {
+        // Two stable counting sorts, by item and then by user, leave each user's items ascending.
+        let by_item = counting_sort(n_items, items.len(), |k| items[k].at(), |k| k as u32);
+        let by_user =
+            counting_sort(n_users, users.len(), |k| users[by_item.1[k] as usize].at(), |k| by_item.1[k]);
+        let (starts, order) = by_user;
+        let mut offsets = Vec::with_capacity(n_users + 1);
+        let mut cols: Vec<u32> = Vec::with_capacity(order.len());
+        let mut kept: Vec<f32> = Vec::with_capacity(order.len());
+        offsets.push(0);
+        for row in 0..n_users {
+            let start = cols.len();
+            for &k in &order[starts[row]..starts[row + 1]] {
+                let (col, value) = (items[k as usize].0, values[k as usize]);
+                if cols.len() > start && cols.last() == Some(&col) {
+                    kept.pop();
+                } else {
+                    cols.push(col);
+                }
+                kept.push(value);
+            }
+            offsets.push(cols.len());
+        }
+        Self { n_cols: n_items, offsets, cols, values: kept }
+    }
+
+    /// The number of rows.
+    pub fn n_rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// The number of columns.
+    pub fn n_cols(&self) -> usize {
+        self.n_cols
+    }
+
+    /// The number of entries.
+    pub fn nnz(&self) -> usize {
+        self.cols.len()
+    }
+
+    /// Where each row starts among the entries, and the end: one more than there are rows.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The columns of all entries, row after row.
+    pub fn cols(&self) -> &[u32] {
+        &self.cols
+    }
+
+    /// The values of all entries, row after row.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The columns, ascending, and the values of one row.
+    pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
+        let entries = self.offsets[row]..self.offsets[row + 1];
+        (&self.cols[entries.clone()], &self.values[entries])
+    }
+
+    /// Whether there is an entry.
+    pub fn contains(&self, row: usize, col: u32) -> bool {
+        self.row(row).0.binary_search(&col).is_ok()
+    }
+
+    /// The matrix `[n_cols, n_rows]` with rows and columns exchanged.
+    pub fn transpose(&self) -> Self {
+        let mut row_of = vec![0u32; self.nnz()];
+        for row in 0..self.n_rows() {
+            row_of[self.offsets[row]..self.offsets[row + 1]].fill(row as u32);
+        }
+        let (offsets, order) = counting_sort(self.n_cols, self.nnz(), |k| self.cols[k] as usize, |k| k as u32);
+        Self {
+            n_cols: self.n_rows(),
+            offsets,
+            cols: order.iter().map(|&k| row_of[k as usize]).collect(),
+            values: order.iter().map(|&k| self.values[k as usize]).collect(),
+        }
+    }
+
+    /// The same entries with other values, which `f` makes of (row, column, value).
+    pub fn map_values(&self, mut f: impl FnMut(usize, u32, f32) -> f32) -> Self {
+        let mut out = self.clone();
+        for row in 0..self.n_rows() {
+            for k in self.offsets[row]..self.offsets[row + 1] {
+                out.values[k] = f(row, self.cols[k], self.values[k]);
+            }
+        }
+        out
+    }
+
+    /// Some rows, in the order given, as a matrix of their own.
+    pub fn select_rows(&self, rows: impl IntoIterator<Item = usize>) -> Self {
+        let mut out = Self::empty(0, self.n_cols);
+        for row in rows {
+            let (cols, values) = self.row(row);
+            out.cols.extend_from_slice(cols);
+            out.values.extend_from_slice(values);
+            out.offsets.push(out.cols.len());
+        }
+        out
+    }
+}
+
+/// Sorts `0..n` stably by `key` (below `n_keys`); gives where each key starts, and `value` in sorted order.
+fn counting_sort(
+    n_keys: usize,
+    n: usize,
+    key: impl Fn(usize) -> usize,
+    value: impl Fn(usize) -> u32,
+) -> (Vec<usize>, Vec<u32>) {
+    let mut starts = vec![0usize; n_keys + 1];
+    for k in 0..n {
+        starts[key(k) + 1] += 1;
+    }
+    for row in 0..n_keys {
+        starts[row + 1] += starts[row];
+    }
+    let mut next = starts.clone();
+    let mut order = vec![0u32; n];
+    for k in 0..n {
+        let slot = &mut next[key(k)];
+        order[*slot] = value(k);
+        *slot += 1;
+    }
+    (starts, order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Csr {
+        let users = [2, 0, 2, 0, 2].map(UserIx);
+        let items = [1, 3, 0, 3, 2].map(ItemIx);
+        Csr::from_rows(3, 4, &users, &items, &[1.0, 2.0, 3.0, 4.0, 5.0])
+    }
+
+    #[test]
+    fn rows_ascend_and_the_last_repeat_counts() {
+        let matrix = example();
+        assert_eq!(matrix.row(0), (&[3][..], &[4.0][..]));
+        assert_eq!(matrix.row(1).0.len(), 0);
+        assert_eq!(matrix.row(2), (&[0, 1, 2][..], &[3.0, 1.0, 5.0][..]));
+        assert!(matrix.contains(2, 1) && !matrix.contains(1, 1));
+        Csr::new(4, matrix.offsets.clone(), matrix.cols.clone(), matrix.values.clone());
+    }
+
+    #[test]
+    fn transposing_twice_changes_nothing() {
+        let matrix = example();
+        let transposed = matrix.transpose();
+        assert_eq!(transposed.row(3), (&[0][..], &[4.0][..]));
+        assert_eq!(transposed.transpose(), matrix);
+    }
+
+    #[test]
+    #[should_panic(expected = "columns of row 0 ascend")]
+    fn unsorted_columns_are_refused() {
+        Csr::new(3, vec![0, 2], vec![1, 0], vec![0.0, 0.0]);
+    }
+}

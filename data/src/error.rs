@@ -1,0 +1,70 @@
+//! What can go wrong between a ratings file and a split.
+
+use std::path::{Path, PathBuf};
+
+/// An error that names the file, the line or field, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused a file operation.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: `read`, `write`, `create`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{}{}: found {found}, expected {expected}", path.display(), line.map(|n| format!(":{n}")).unwrap_or_default())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1, where one is to blame.
+        line: Option<u64>,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: String,
+    },
+    /// A setting cannot be met by the data.
+    #[error("{setting}: found {found}, expected {expected}")]
+    Setting {
+        /// The setting.
+        setting: String,
+        /// Its value, or what the data has.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// For `map_err` on a file operation.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
+    }
+
+    /// A file, as a whole, does not hold what it should.
+    pub fn malformed(path: impl AsRef<Path>, found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Malformed {
+            path: path.as_ref().to_owned(),
+            line: None,
+            found: found.into(),
+            expected: expected.into(),
+        }
+    }
+
+    /// A setting cannot be met by the data.
+    pub fn setting(
+        setting: impl Into<String>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Setting { setting: setting.into(), found: found.into(), expected: expected.into() }
+    }
+}

@@ -1,0 +1,29 @@
+//! Ratings in, interactions out.
+//!
+//! A ratings file is read into [`Interactions`]: columns of user rows, item rows, values and times, with the
+//! outside ids kept apart in a [`Vocab`]. Filters and a seeded split turn them into a [`Split`]: the training
+//! interactions and two [`Holdout`]s with their candidates, drawn once and saved with hashes of what went in
+//! and what came out ([`Prepared`]). Nothing here knows a model or a metric, and no polars type is in a public
+//! signature.
+
+pub mod csr;
+pub mod error;
+pub mod fetch;
+pub mod filter;
+pub mod hash;
+pub mod ids;
+pub mod interactions;
+pub mod negatives;
+pub mod prepared;
+pub mod read;
+pub mod split;
+pub mod synth;
+pub mod tensors;
+pub mod write;
+
+pub use csr::Csr;
+pub use error::{Error, Result};
+pub use ids::{Id, ItemIx, UserIx, Vocab};
+pub use interactions::{Dataset, Interactions, Titles};
+pub use prepared::Prepared;
+pub use split::{Candidates, Holdout, Lists, Split};

@@ -1,0 +1,139 @@
+//! Named host arrays in a safetensors file: the one binary format of prepared data and of model runs.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, View};
+
+use crate::write::write_file;
+use crate::{Error, Result};
+
+/// An element type that a file can hold.
+pub trait Element: Copy + 'static {
+    /// Its name in the file format.
+    const DTYPE: Dtype;
+    /// From little-endian bytes of its size.
+    fn read(bytes: &[u8]) -> Self;
+    /// Appends its little-endian bytes.
+    fn write(self, out: &mut Vec<u8>);
+}
+
+macro_rules! element {
+    ($($type:ty => $dtype:ident),*) => {$(
+        impl Element for $type {
+            const DTYPE: Dtype = Dtype::$dtype;
+            fn read(bytes: &[u8]) -> Self {
+                Self::from_le_bytes(bytes.try_into().expect("the caller cuts pieces of this size"))
+            }
+            fn write(self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+element!(u8 => U8, u32 => U32, u64 => U64, i64 => I64, f32 => F32);
+
+/// An array on its way into a file.
+pub struct Tensor {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Tensor {
+    /// Of values in row-major order.
+    ///
+    /// # Panics
+    /// When `shape` does not hold as many elements as there are values.
+    pub fn new<T: Element>(shape: &[usize], values: impl IntoIterator<Item = T>) -> Self {
+        let mut bytes = Vec::with_capacity(shape.iter().product::<usize>() * size_of::<T>());
+        values.into_iter().for_each(|value| value.write(&mut bytes));
+        assert_eq!(bytes.len(), shape.iter().product::<usize>() * size_of::<T>(), "values fill the shape");
+        Self { dtype: T::DTYPE, shape: shape.to_vec(), bytes }
+    }
+}
+
+impl View for &Tensor {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Writes the arrays to `path`: whole, or not at all.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
+    let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+    let bytes = safetensors::serialize(views, None)
+        .map_err(|error| Error::malformed(path, error.to_string(), "arrays that can be saved"))?;
+    write_file(path, &bytes)
+}
+
+/// A file of named arrays, read whole.
+pub struct TensorFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl TensorFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not a whole safetensors file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        SafeTensors::deserialize(&bytes)
+            .map_err(|error| Error::malformed(path, error.to_string(), "a whole safetensors file"))?;
+        Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// The names of the arrays, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.tensors().names().into_iter().map(str::to_owned).collect();
+        names.sort();
+        names
+    }
+
+    /// The shape and the values, row-major, of an array.
+    ///
+    /// # Errors
+    /// When there is no such array, or one of another element type.
+    pub fn get<T: Element>(&self, name: &str) -> Result<(Vec<usize>, Vec<T>)> {
+        let tensors = self.tensors();
+        let view = tensors.tensor(name).map_err(|_| {
+            Error::malformed(&self.path, format!("arrays {:?}", self.names()), format!("an array {name:?}"))
+        })?;
+        if view.dtype() != T::DTYPE {
+            let found = format!("{name:?} of type {:?}", view.dtype());
+            return Err(Error::malformed(&self.path, found, format!("type {:?}", T::DTYPE)));
+        }
+        let values = view.data().chunks_exact(size_of::<T>()).map(T::read).collect();
+        Ok((view.shape().to_vec(), values))
+    }
+
+    /// The values of an array with one axis.
+    ///
+    /// # Errors
+    /// As [`TensorFile::get`], and when the array has another number of axes.
+    pub fn column<T: Element>(&self, name: &str) -> Result<Vec<T>> {
+        let (shape, values) = self.get(name)?;
+        if shape.len() != 1 {
+            return Err(Error::malformed(&self.path, format!("{name:?} of shape {shape:?}"), "one axis"));
+        }
+        Ok(values)
+    }
+
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.bytes).expect("checked when the file was opened")
+    }
+}

@@ -1,0 +1,1 @@
+//! Recommendation models that score: popularity, ALS, and Burn modules

@@ -1,0 +1,1 @@
+//! Training and judging: learners, the epoch loop, metrics, run records
