@@ -97,6 +97,11 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), bytes })
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The names of the arrays, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.tensors().names().into_iter().map(str::to_owned).collect();

@@ -1,0 +1,1 @@
+//! Which device Burn computes on.

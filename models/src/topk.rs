@@ -1,0 +1,1 @@
+//! The best k of many scores.
