@@ -72,8 +72,8 @@ impl View for &Tensor {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
-    let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+pub fn write<N: AsRef<str>>(path: &Path, tensors: &[(N, Tensor)]) -> Result<()> {
+    let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_ref(), tensor)).collect();
     let bytes = safetensors::serialize(views, None)
         .map_err(|error| Error::malformed(path, error.to_string(), "arrays that can be saved"))?;
     write_file(path, &bytes)

@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod fields;
 pub mod mf;
 pub mod neumf;
 pub mod params;
