@@ -48,6 +48,9 @@ def read_columns(path):
         usecols=[0, step, 2 * step],
     )
     frame.columns = ["user", "item", "value"]
+    for name, kinds in (("user", "iu"), ("item", "iu"), ("value", "iuf")):
+        if frame[name].dtype.kind not in kinds or frame[name].isna().any():
+            fail(f"{path}: column {name}: found text or empty fields, expected numbers")
     return (
         frame["user"].to_numpy(np.int64),
         frame["item"].to_numpy(np.int64),

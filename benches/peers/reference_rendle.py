@@ -1,8 +1,7 @@
 """Exact ALS for the objective of Rendle et al. 2021 on a small seeded problem: losses per sweep, factors.
 
 "Revisiting the Performance of iALS on Item Recommendation Benchmarks" (arXiv 2110.14037), its objective
-with the frequency-scaled regulariser; alpha0 is our `unobserved_weight`, nu our
-`reg_exponent`:
+with the frequency-scaled regulariser; alpha0 is our `unobserved_weight`, nu our `reg_exponent`:
 
     L = sum_obs (1 - s)^2 + alpha0 sum_all s^2
       + reg (sum_u (n_u + alpha0 n_items)^nu |x_u|^2 + sum_i (n_i + alpha0 n_users)^nu |y_i|^2)

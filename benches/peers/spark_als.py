@@ -38,6 +38,9 @@ def session(master, memory="4g"):
         SparkSession.builder.master(master)
         .appName("burnrec-peer-als")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
+        # joins of the evaluation only; the fit works on RDDs of `blocks` partitions
+        .config("spark.sql.shuffle.partitions", "8")
         .config("spark.driver.memory", memory)
         .config("spark.driver.host", "127.0.0.1")
         .getOrCreate()
