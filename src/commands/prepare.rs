@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use burnrec_data::filter::Filters;
-use burnrec_data::prepared::prepare;
+use burnrec_data::Prepared;
 use burnrec_data::read::{Columns, ReadOptions};
 use burnrec_data::split::SplitConfig;
 
@@ -12,7 +12,7 @@ use crate::cli::{Cut, Input, Prepare, SplitKind};
 
 pub fn run(args: Prepare) -> Result<()> {
     let (config, filters) = (split_config(&args.cut)?, filters(&args.cut));
-    let prepared = prepare(&args.ratings, &read_options(args.input), &filters, &config, args.cut.seed)?;
+    let prepared = Prepared::from_file(&args.ratings, &read_options(args.input), &filters, &config, args.cut.seed)?;
     prepared.save(&args.out)?;
     print!("{}", prepared.summary());
     println!("saved to {}", args.out.display());
