@@ -3,7 +3,8 @@
 use std::io::{Result, Write};
 
 use burnrec_models::Output;
-use burnrec_train::evaluate::Scores;
+use burnrec_train::evaluate::{Score, Scores};
+use burnrec_train::metrics::Metric;
 
 /// Writes rows in columns as wide as their widest cell, numbers flush right, under a head.
 pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Result<()> {
@@ -27,12 +28,10 @@ pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Resul
 }
 
 /// A metric with its interval, for example `0.713 [0.702, 0.724]`; `-` where it was not computed.
-pub fn interval(scores: &Scores, metric: &str) -> String {
-    match scores.get(metric) {
-        Some(score) => match score.interval {
-            Some((low, high)) => format!("{:.4} [{low:.4}, {high:.4}]", score.value),
-            None => format!("{:.4}", score.value),
-        },
+pub fn interval(scores: &Scores, metric: Metric) -> String {
+    match scores.metrics.get(&metric) {
+        Some(Score { value, low: Some(low), high: Some(high) }) => format!("{value:.4} [{low:.4}, {high:.4}]"),
+        Some(score) => format!("{:.4}", score.value),
         None => "-".to_owned(),
     }
 }

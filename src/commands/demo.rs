@@ -15,6 +15,7 @@ use burnrec_models::device;
 use burnrec_models::topk::{TopK, top_k};
 use burnrec_models::DeviceChoice;
 use burnrec_train::TrainConfig;
+use burnrec_train::metrics::Metric;
 use burnrec_train::record::RunRecord;
 use toml::{Table, Value};
 
@@ -74,7 +75,7 @@ fn config(text: &str, quick: &[(&str, i64)]) -> Result<TrainConfig> {
 }
 
 fn ndcg(record: &RunRecord) -> f64 {
-    record.metrics.test.get("ndcg@10").map_or(0.0, |score| score.value)
+    record.metrics.test.value(Metric::Ndcg(10)).unwrap_or_default()
 }
 
 fn compare(data: &Prepared, records: &[&RunRecord]) -> Result<()> {
@@ -84,8 +85,8 @@ fn compare(data: &Prepared, records: &[&RunRecord]) -> Result<()> {
             let test = &record.metrics.test;
             vec![
                 record.model.to_owned(),
-                show::interval(test, "hr@10"),
-                show::interval(test, "ndcg@10"),
+                show::interval(test, Metric::Hr(10)),
+                show::interval(test, Metric::Ndcg(10)),
                 format!("{:.2}", record.fit_seconds),
                 record.epochs.to_string(),
                 record.parameters.to_string(),

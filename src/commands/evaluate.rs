@@ -39,8 +39,8 @@ pub fn run(args: Evaluate) -> Result<()> {
         println!("{}", serde_json::to_string(&scores)?);
         return Ok(());
     }
-    let rows: Vec<Vec<String>> =
-        scores.names().map(|name| vec![name.to_owned(), show::interval(&scores, name)]).collect();
+    let row = |&metric| vec![format!("{metric}"), show::interval(&scores, metric)];
+    let rows: Vec<Vec<String>> = scores.metrics.keys().map(row).collect();
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{} on {}, {}", manifest.model.name(), data.name, scores.protocol)?;
     Ok(show::table(&mut stdout, &["metric", "value [95 %]"], &rows)?)

@@ -67,9 +67,8 @@ pub fn train(
     let lines = out.join("record.jsonl");
     let mut file = File::create(&lines).with_context(|| format!("cannot write {}", lines.display()))?;
     let bars = Bars::default();
-    let metric = config.select_by().to_owned();
     let mut on_epoch = |epoch: &EpochRecord| {
-        bars.line(&epoch_line(config, epoch, &metric));
+        bars.line(&epoch_line(config, epoch));
         let line = serde_json::to_string(epoch).expect("a record has only string keys");
         writeln!(file, "{line}").map_err(burnrec_data::Error::io("write", &lines))?;
         Ok(())
@@ -83,30 +82,26 @@ pub fn train(
     Ok(record)
 }
 
-fn epoch_line(config: &TrainConfig, epoch: &EpochRecord, metric: &str) -> String {
+fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
+    let metric = config.select_by();
     let of = match epoch.phase {
         Phase::Choose => format!("epoch {}/{}", epoch.epoch, config.run.epochs),
         Phase::Refit => format!("refit epoch {}", epoch.epoch),
     };
     let loss = epoch.loss.total.map(|loss| format!("  loss {loss:.5}")).unwrap_or_default();
-    let valid = epoch.valid.as_ref().and_then(|scores| scores.get(metric));
-    let valid = valid.map(|score| format!("  valid {metric} {:.4}", score.value)).unwrap_or_default();
+    let valid = epoch.valid.as_ref().and_then(|scores| scores.value(metric));
+    let valid = valid.map(|value| format!("  valid {metric} {value:.4}")).unwrap_or_default();
     let rate = epoch.samples_per_second / 1e6;
     format!("{} {of}{loss}{valid}  {:.2} s  {rate:.2} M samples/s", config.model.name(), epoch.seconds)
 }
 
 fn print_record(record: &RunRecord, config: &TrainConfig, out: &Path) -> Result<()> {
-    let names: Vec<&str> = record.metrics.test.names().collect();
-    let rows: Vec<Vec<String>> = names
-        .iter()
-        .map(|name| {
-            let (valid, test) = (&record.metrics.valid, &record.metrics.test);
-            vec![(*name).to_owned(), show::interval(valid, name), show::interval(test, name)]
-        })
-        .collect();
+    let (valid, test) = (&record.metrics.valid, &record.metrics.test);
+    let row = |&metric| vec![format!("{metric}"), show::interval(valid, metric), show::interval(test, metric)];
+    let rows: Vec<Vec<String>> = test.metrics.keys().map(row).collect();
     let mut stdout = std::io::stdout().lock();
     let synthetic = if record.data.synthetic { " (synthetic)" } else { "" };
-    writeln!(stdout, "{} on {}{synthetic}, {}", record.model, record.data.name, record.metrics.test.protocol)?;
+    writeln!(stdout, "{} on {}{synthetic}, {}", record.model, record.data.name, test.protocol)?;
     show::table(&mut stdout, &["metric", "valid [95 %]", "test [95 %]"], &rows)?;
     writeln!(
         stdout,

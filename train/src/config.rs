@@ -79,11 +79,11 @@ impl TrainConfig {
     }
 
     /// The metric on valid that chooses the epoch and is shown first.
-    pub fn select_by(&self) -> &str {
-        match (&self.run.select_by, self.model.output()) {
+    pub fn select_by(&self) -> Metric {
+        match (self.run.select_by, self.model.output()) {
             (Some(metric), _) => metric,
-            (None, Output::Rating) => "rmse",
-            (None, Output::Probability | Output::Raw) => "ndcg@10",
+            (None, Output::Rating) => Metric::Rmse,
+            (None, Output::Probability | Output::Raw) => Metric::Ndcg(10),
         }
     }
 }
@@ -153,7 +153,7 @@ pub struct RunConfig {
     /// Whether the best setting is trained once more on train and valid together before test is touched.
     pub refit: bool,
     /// The metric on valid that chooses the epoch; by default `rmse` for models of ratings, else `ndcg@10`.
-    pub select_by: Option<String>,
+    pub select_by: Option<Metric>,
     /// Epochs from one evaluation on valid to the next.
     pub eval_every: u32,
     /// When to stop before `epochs`.
@@ -190,9 +190,6 @@ impl RunConfig {
             if value == 0 {
                 return Err(ModelError::config(key, value, "at least 1").into());
             }
-        }
-        if let Some(metric) = &self.select_by {
-            metric.parse::<Metric>()?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use burnrec_models::{Model, Scorer};
 use crate::evaluate::Scores;
 use crate::metrics::Metric;
 use crate::record::{EpochRecord, Phase};
-use crate::{Learner, Progress, Result, RunConfig};
+use crate::{Error, Learner, Progress, Result, RunConfig};
 
 /// How a fit is judged while it goes on.
 pub struct Judge<'a> {
@@ -55,7 +55,7 @@ pub fn fit(
         if let Some(judge) = judge.as_ref().filter(|_| epoch % run.eval_every == 0 || epoch == epochs) {
             let model = learner.model();
             let scores = (judge.evaluate)(&*model)?;
-            let value = judge.metric.goodness(&scores)?;
+            let value = goodness(&scores, judge.metric)?;
             record.valid = Some(scores.clone());
             if best.as_ref().is_none_or(|(so_far, _)| value > *so_far) {
                 best = Some((value, Fitted { model, epoch, valid: Some(scores), seconds: 0.0 }));
@@ -74,4 +74,13 @@ pub fn fit(
         None => Fitted { model: learner.model(), epoch: epochs, valid: None, seconds: 0.0 },
     };
     Ok(Fitted { seconds, ..fitted })
+}
+
+/// The value of a metric, turned so that higher is better.
+fn goodness(scores: &Scores, metric: Metric) -> Result<f64> {
+    let value = scores.value(metric).ok_or_else(|| {
+        let computed = scores.metrics.keys().map(Metric::to_string).collect::<Vec<_>>().join(", ");
+        Error::evaluate(format!("select_by = \"{metric}\""), format!("a metric that is computed: {computed}"))
+    })?;
+    Ok(if metric.higher_is_better() { value } else { -value })
 }

@@ -12,7 +12,6 @@ use crate::burn::BurnLearner;
 use crate::evaluate::{EvaluateOptions, Scores, evaluate};
 use crate::fit::{Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
-use crate::metrics::Metric;
 use crate::popularity::PopularityLearner;
 use crate::record::{EpochRecord, Metrics, RunRecord};
 use crate::{Learner, Progress, Result, TrainConfig};
@@ -42,14 +41,14 @@ pub fn run(
     let (n_users, n_items) = (data.users.len(), data.items.len());
     let split = &data.split;
     let train = split.train.to_csr(n_users, n_items);
+    let metric = config.select_by();
     let options = options(config);
-    let metric: Metric = config.select_by().parse()?;
-    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &options.with(&metric), progress);
+    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &options, progress);
     let mut learner = learner(config, &train, device)?;
     let judge = Judge { evaluate: &on_valid, metric };
     let chosen = fit(&mut *learner, &config.run, config.run.epochs, Some(judge), on_epoch, progress)?;
     drop(learner);
-    let valid = chosen.valid.clone().unwrap_or_default();
+    let valid = chosen.valid.clone().expect("the last epoch is judged");
     let (fitted, seen) = match config.run.refit {
         false => (chosen, train),
         true => {
@@ -82,11 +81,10 @@ pub fn learner(config: &TrainConfig, train: &Csr, device: &OpenDevice) -> Result
 
 /// How the models of a config are judged.
 pub fn options(config: &TrainConfig) -> EvaluateOptions {
-    EvaluateOptions {
-        rating: config.model.output() == Output::Rating,
-        seed: config.run.seed,
-        ..EvaluateOptions::default()
-    }
+    let default = EvaluateOptions::default();
+    let mut ks = default.ks.clone();
+    ks.extend(config.select_by().k().filter(|k| !default.ks.contains(k)));
+    EvaluateOptions { ks, rating: config.model.output() == Output::Rating, seed: config.run.seed, ..default }
 }
 
 fn joined(a: &Interactions, b: &Interactions) -> Interactions {
