@@ -51,6 +51,11 @@ impl Tensor {
         assert_eq!(bytes.len(), shape.iter().product::<usize>() * size_of::<T>(), "values fill the shape");
         Self { dtype: T::DTYPE, shape: shape.to_vec(), bytes }
     }
+
+    /// Its values, row-major, as they stand in the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl View for &Tensor {

@@ -60,7 +60,7 @@ fn select(matrix: &Csr, users: &[UserIx]) -> Csr {
     matrix.select_rows(users.iter().map(|user| user.at()))
 }
 
-/// The entries of both matrices, which share none, of some users.
+/// The entries of both matrices of some users; where both have one, that of `b` counts.
 fn merge(a: &Csr, b: &Csr, users: &[UserIx]) -> Csr {
     let nnz = users.iter().map(|user| a.row(user.at()).0.len() + b.row(user.at()).0.len()).sum();
     let (mut cols, mut values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
@@ -68,7 +68,8 @@ fn merge(a: &Csr, b: &Csr, users: &[UserIx]) -> Csr {
     for user in users {
         let (mut a, mut b) = (entries(a, user), entries(b, user));
         while let Some((col, value)) = match (a.peek(), b.peek()) {
-            (Some(left), Some(right)) if right.0 < left.0 => b.next(),
+            (Some(left), Some(right)) if left.0 == right.0 => a.next().and(b.next()),
+            (Some(left), Some(right)) if left.0 > right.0 => b.next(),
             (Some(_), _) => a.next(),
             (None, _) => b.next(),
         } {
