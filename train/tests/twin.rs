@@ -127,7 +127,7 @@ fn the_judge_equals_its_slow_twin() {
             assert_eq!(scores.metrics.len(), expected.len());
             for (metric, score) in &scores.metrics {
                 let expected = expected[&metric.to_string()];
-                let near = (score.value - expected).abs() <= 1e-6 * expected.abs().max(1.0);
+                let near = (score.value - expected).abs() <= 1e-12 * expected.abs().max(1.0);
                 assert!(near, "seed {seed}, {metric}: found {}, expected {expected}", score.value);
             }
         }
