@@ -244,6 +244,13 @@ fn users_without_rows_are_folded_in() {
     // 3 is next to 2, hence first; of 8's rivals 6, 7 and 4 are nearer to 6, with 4 tied and so ahead.
     assert_eq!(scores.per_user[&Metric::Mrr(None)], [1.0, 0.25]);
     refused(&Table::of(99, 9, |_, _| 0.0), &holdout, &train, &options(), "a model that cannot fold users in");
+
+    // For ratings a folded-in user is as warm as its history: user 90 is, with items 3 and 8 warm, and 91 is not.
+    let holdout = Holdout { history: matrix(9, &[vec![0, 2], vec![]]), ..holdout };
+    let rating = EvaluateOptions { rating: true, ..options() };
+    let train = matrix(9, &[vec![3, 8]]);
+    let scores = evaluate(&NextToLast { n_items: 9 }, &holdout, &train, &rating, &Silent).unwrap();
+    assert_eq!((value(&scores, "rmse"), scores.cold_pairs), (1.0, Some(1)));
 }
 
 #[test]
