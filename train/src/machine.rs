@@ -20,14 +20,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine.
-    pub fn here() -> Self {
-        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    /// This machine, as its system describes it.
+    pub fn read() -> Self {
+        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self {
-            cpu: cpu(&read("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cpu: cpu(&text("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory_bytes: memory(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max")),
-            os: os(&read("/etc/os-release"), read("/proc/sys/kernel/osrelease").trim()),
+            memory_bytes: memory(&text("/proc/meminfo"), &text("/sys/fs/cgroup/memory.max")),
+            os: os(&text("/etc/os-release"), text("/proc/sys/kernel/osrelease").trim()),
             simd: simd().to_owned(),
         }
     }
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn this_machine_describes_itself() {
-        let machine = Machine::here();
+        let machine = Machine::read();
         assert!(!machine.cpu.is_empty() && machine.cores > 0 && !machine.os.is_empty(), "{machine:?}");
         if cfg!(target_os = "linux") {
             assert!(machine.memory_bytes > 1 << 26, "{machine:?}");
