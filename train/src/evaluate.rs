@@ -52,7 +52,10 @@ const PAIRS: usize = 1 << 16;
 /// from: it gives the popularity behind novelty, and which users and items are warm. With `rating`, the model's
 /// scores of the relevant items are compared with their values; pairs with a cold user or item (without any row
 /// in `train`) are left out and counted, as Spark does with `coldStartStrategy = "drop"`. A folded-in user is warm
-/// if its history has a row. All relevant items are ranked, whatever their values.
+/// if its history has a row. All relevant items are ranked, whatever their values. Lists, coverage and novelty are
+/// those of the protocol: with drawn candidates they compare models, but say little of the catalogue.
+///
+/// The model is asked for several blocks at once, from rayon's threads.
 ///
 /// # Errors
 /// When the parts do not fit each other, the users have to be folded in and the model cannot, nothing is left to

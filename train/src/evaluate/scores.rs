@@ -71,7 +71,7 @@ impl Scores {
         let n_cols = columns.len() + if options.rating { 3 } else { 0 };
         let mut table = Vec::with_capacity(n_users * n_cols);
         for (values, errors) in judged.values.chunks_exact(columns.len()).zip(&judged.errors) {
-            table.extend(values.iter().map(|&value| f64::from(value)));
+            table.extend_from_slice(values);
             if options.rating {
                 table.extend([errors.squared, errors.absolute, errors.pairs]);
             }
@@ -119,7 +119,7 @@ impl Scores {
         }
         let per_user = columns.iter().enumerate().map(|(col, &metric)| {
             let values = judged.values.iter().skip(col).step_by(columns.len());
-            (metric, values.copied().collect())
+            (metric, values.map(|&value| value as f32).collect())
         });
         Ok(Self {
             protocol,

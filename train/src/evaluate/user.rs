@@ -22,7 +22,7 @@ pub struct Asked<'a> {
 #[derive(Default)]
 pub struct Judged {
     /// `[users, columns]`: each user's value of each of [`Judge::columns`].
-    pub values: Vec<f32>,
+    pub values: Vec<f64>,
     /// `[users]`: the errors of each user's predicted ratings.
     pub errors: Vec<RatingErrors>,
     /// Held-out pairs left out of the rating metrics, for want of training rows.
@@ -91,7 +91,7 @@ impl<'a> Judge<'a> {
         let ranks = Ranks::of(asked.relevant_scores, asked.candidate_scores);
         let list = self.list(asked, relevant, &ranks);
         list.iter().enumerate().for_each(|(before, &item)| shown(item, before + 1));
-        judged.values.extend(self.columns.iter().map(|&metric| self.value(metric, &ranks, &list) as f32));
+        judged.values.extend(self.columns.iter().map(|&metric| self.value(metric, &ranks, &list)));
 
         let mut errors = RatingErrors::default();
         if self.rating {
