@@ -39,9 +39,11 @@ mod init;
 pub mod kernels;
 pub mod lines;
 mod model;
+mod nonnegative;
 mod objective;
 mod row;
 pub mod simd;
+mod subspace;
 mod weighting;
 
 pub use config::{AlsConfig, Convention, Feedback, RegScaling, Solver, Weighting};

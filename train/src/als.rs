@@ -38,7 +38,10 @@ impl<'a> AlsLearner<'a> {
     pub fn new(train: &'a Csr, config: AlsConfig, seed: u64) -> Result<Self> {
         config.check()?;
         // Items are solved before anyone looks at them.
-        let users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
+        let mut users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
+        if config.nonnegative {
+            users.iter_mut().for_each(|x| *x = x.abs());
+        }
         let items = vec![0.0; train.n_cols() * config.dim];
         Self::with_factors(train, config, users, items)
     }

@@ -95,7 +95,7 @@ pub fn solve<S: Simd>(
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
     rows.grow(whole * ld);
-    gather(simd, &rotated.rows, ld, cols, ld, rows);
+    gather(simd, &rotated.rows, ld, 0..ld, cols, ld, rows);
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
     let mut vector = || parts.next().expect("seven vectors of `ld` were made");

@@ -51,7 +51,7 @@ pub fn equations<S: Simd>(
     b.fill(0.0);
     for (panel, cols) in cols.chunks(PANEL).enumerate() {
         let entries = panel * PANEL..panel * PANEL + cols.len();
-        gather(simd, fixed, dim, cols, ld, &mut scratch.rows);
+        gather(simd, fixed, dim, 0..dim, cols, ld, &mut scratch.rows);
         combine(simd, &scratch.rows, ld, &scratch.pull[entries.clone()], b);
         add_weighted(simd, &scratch.rows, ld, &scratch.add[entries], &mut scratch.matrix);
     }

@@ -97,7 +97,7 @@ impl Kernel for Part<'_> {
             let factors = &self.users[user * dim..(user + 1) * dim];
             x[..dim].copy_from_slice(factors);
             scratch.rows.grow(cols.len().next_multiple_of(LINE) * ld);
-            gather(simd, self.items, dim, cols, ld, &mut scratch.rows);
+            gather(simd, self.items, dim, 0..dim, cols, ld, &mut scratch.rows);
             dots.resize(cols.len(), 0.0);
             scores(simd, &scratch.rows, ld, &x, &mut dots);
             let mut count = 0;

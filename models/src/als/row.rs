@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::cg::Rotated;
 use super::lines::{Lines, padded};
 use super::simd::{Isa, Kernel, Simd};
-use super::{AlsConfig, Convention, Feedback, Solver, cg, exact, gram};
+use super::{AlsConfig, Convention, Feedback, Solver, cg, exact, gram, nonnegative, subspace};
 
 /// Solves rows of one side (users, say) for the factors of the other, which stand still. Solving is a pure function of
 /// the row, in training as for new users.
@@ -28,6 +28,8 @@ pub struct RowSolver {
 enum Method {
     Exact,
     Cg(Rotated),
+    Subspace,
+    Nonnegative,
 }
 
 /// Memory for solving rows, to be used again from row to row.
@@ -43,6 +45,10 @@ pub struct Scratch {
     pub(super) matrix: Lines,
     /// A few vectors of `ld`.
     pub(super) vectors: Lines,
+    /// The score of each entry.
+    pub(super) predicted: Vec<f32>,
+    /// A factor for each entry.
+    pub(super) factors: Vec<f32>,
 }
 
 impl RowSolver {
@@ -69,8 +75,10 @@ impl RowSolver {
             }
         }
         let method = match config.solver {
+            _ if config.nonnegative => Method::Nonnegative,
+            Solver::Cholesky => Method::Exact,
             Solver::Cg => Method::Cg(Rotated::new(isa, fixed, &gram, dim)),
-            _ => Method::Exact,
+            Solver::Subspace => Method::Subspace,
         };
         Self { config: config.clone(), isa, dim, ld, n_fixed: fixed.len() / dim, base, method }
     }
@@ -183,6 +191,8 @@ impl Kernel for Solve<'_> {
         match &solver.method {
             Method::Exact => exact::solve(simd, solver, fixed, cols, reg, scratch, x),
             Method::Cg(rotated) => cg::solve(simd, solver, rotated, cols, reg, scratch, x),
+            Method::Subspace => subspace::solve(simd, solver, fixed, cols, reg, scratch, x),
+            Method::Nonnegative => nonnegative::solve(simd, solver, fixed, cols, reg, scratch, x),
         }
     }
 }

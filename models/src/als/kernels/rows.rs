@@ -1,5 +1,7 @@
 //! Loops over the gathered factor rows of one user or item, eight rows at a time.
 
+use std::ops::Range;
+
 use crate::als::lines::LINE;
 use crate::als::simd::Simd;
 
@@ -9,18 +11,27 @@ pub const GROUP: usize = 8;
 /// Rows ahead of the one being copied that are asked for from memory.
 const AHEAD: usize = 12;
 
-/// Copies rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and zeros up to a whole group of rows.
+/// Copies `columns` of the rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and zeros up to a whole group of
+/// rows.
 #[inline(always)]
-pub fn gather<S: Simd>(simd: S, from: &[f32], dim: usize, cols: &[u32], ld: usize, to: &mut [f32]) {
+pub fn gather<S: Simd>(
+    simd: S,
+    from: &[f32],
+    dim: usize,
+    columns: Range<usize>,
+    cols: &[u32],
+    ld: usize,
+    to: &mut [f32],
+) {
     for (k, (to, &col)) in to.chunks_exact_mut(ld).zip(cols).enumerate() {
         if let Some(&next) = cols.get(k + AHEAD) {
-            for line in (0..dim).step_by(LINE) {
-                simd.prefetch(from.as_ptr().wrapping_add(next as usize * dim + line));
+            for at in columns.clone().step_by(LINE) {
+                simd.prefetch(from.as_ptr().wrapping_add(next as usize * dim + at));
             }
         }
-        let row = &from[col as usize * dim..(col as usize + 1) * dim];
-        to[..dim].copy_from_slice(row);
-        to[dim..].fill(0.0);
+        let row = &from[col as usize * dim..(col as usize + 1) * dim][columns.clone()];
+        to[..row.len()].copy_from_slice(row);
+        to[row.len()..].fill(0.0);
     }
     to[cols.len() * ld..cols.len().next_multiple_of(GROUP) * ld].fill(0.0);
 }
