@@ -138,7 +138,13 @@ pub enum Optimizer {
 
 impl Default for BurnConfig {
     fn default() -> Self {
-        Self { batch_size: 16384, learning_rate: 0.001, negatives: 4, optimizer: Optimizer::Adam, weight_decay: 0.0 }
+        Self {
+            batch_size: 16384,
+            learning_rate: 0.001,
+            negatives: 4,
+            optimizer: Optimizer::Adam,
+            weight_decay: 0.0,
+        }
     }
 }
 

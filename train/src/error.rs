@@ -11,7 +11,9 @@ pub enum Error {
     #[error(transparent)]
     Model(#[from] burnrec_models::Error),
     /// Training left the finite numbers.
-    #[error("training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg")]
+    #[error(
+        "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"
+    )]
     Diverged {
         /// The epoch, counted from 1.
         epoch: u32,
