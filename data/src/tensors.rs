@@ -72,7 +72,7 @@ impl View for &Tensor {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write<N: AsRef<str>>(path: &Path, tensors: &[(N, Tensor)]) -> Result<()> {
+pub fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> Result<()> {
     let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_ref(), tensor)).collect();
     let bytes = safetensors::serialize(views, None)
         .map_err(|error| Error::malformed(path, error.to_string(), "arrays that can be saved"))?;
@@ -97,9 +97,14 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), bytes })
     }
 
-    /// The file.
+    /// The file, for messages.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether there is an array of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors().tensor(name).is_ok()
     }
 
     /// The names of the arrays, sorted.
