@@ -49,6 +49,9 @@ impl MfConfig {
         if self.dim == 0 {
             return Err(Error::config("dim", self.dim, "at least 1"));
         }
+        if self.loss == Loss::Bce && self.negatives == 0 {
+            return Err(Error::config("negatives", 0, "at least 1, as loss = \"bce\" needs"));
+        }
         if !(self.reg.is_finite() && self.reg >= 0.0) {
             return Err(Error::config("reg", self.reg, "a number of at least 0"));
         }

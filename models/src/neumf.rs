@@ -55,6 +55,9 @@ impl NeumfConfig {
         if self.dim == 0 {
             return Err(Error::config("dim", self.dim, "at least 1"));
         }
+        if self.negatives == 0 {
+            return Err(Error::config("negatives", 0, "at least 1"));
+        }
         let widths = self.widths();
         if !(2..=Self::MOST_LAYERS).contains(&widths.len()) || widths.contains(&0) || widths[0] % 2 == 1 {
             let expected = format!(

@@ -10,8 +10,9 @@ use std::f64::consts::TAU;
 use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use burnrec_data::Error as DataError;
+use burnrec_data::rng::stream;
 use burnrec_data::tensors::TensorFile;
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_pcg::Pcg64;
 
 use crate::Result;
@@ -39,7 +40,7 @@ pub type Values<'a> = dyn FnMut(&'static str, [usize; 2], Init) -> Result<Vec<f3
 /// Draws the values of each weight from `seed` and its name.
 pub fn drawn(seed: u64) -> impl FnMut(&'static str, [usize; 2], Init) -> Result<Vec<f32>> {
     move |name, [rows, cols], init| {
-        let mut rng = rng(seed, name);
+        let mut rng = stream(seed, name, 0);
         let values = 0..rows * cols;
         Ok(match init {
             Init::Constant(value) => values.map(|_| value).collect(),
@@ -88,14 +89,6 @@ pub fn param(
 /// A tensor's values, row-major, on the host. Syncs with the device.
 pub fn on_host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.to_data().try_into_vec().expect("every tensor of this crate is made of f32")
-}
-
-/// A stream of random numbers for one purpose.
-pub fn rng(seed: u64, purpose: &str) -> Pcg64 {
-    // FNV-1a over the purpose: streams of different purposes have nothing in common.
-    let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
-    Pcg64::seed_from_u64(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ purpose)
 }
 
 /// One draw from the standard normal distribution (Box and Muller 1958).
