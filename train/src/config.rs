@@ -118,11 +118,9 @@ pub struct BurnConfig {
     pub batch_size: usize,
     /// Step length of the optimiser.
     pub learning_rate: f64,
-    /// Drawn negatives for each positive, where the loss takes them.
-    pub negatives: usize,
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// Decoupled weight decay of every weight, by step.
+    /// Decoupled weight decay (Loshchilov and Hutter 2019): each step takes `learning_rate * weight_decay` off every weight.
     pub weight_decay: f32,
 }
 
@@ -138,13 +136,7 @@ pub enum Optimizer {
 
 impl Default for BurnConfig {
     fn default() -> Self {
-        Self {
-            batch_size: 16384,
-            learning_rate: 0.001,
-            negatives: 4,
-            optimizer: Optimizer::Adam,
-            weight_decay: 0.0,
-        }
+        Self { batch_size: 16384, learning_rate: 0.001, optimizer: Optimizer::Adam, weight_decay: 0.0 }
     }
 }
 
