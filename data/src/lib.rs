@@ -18,6 +18,7 @@ pub mod prepared;
 pub mod read;
 pub mod split;
 pub mod synth;
+pub mod table;
 pub mod tensors;
 pub mod write;
 
