@@ -12,7 +12,8 @@ use polars::prelude::{CsvParseOptions, CsvReadOptions, DataType, SerReader};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
-    let (who, path) = (args.next().ok_or("ours or polars")?, PathBuf::from(args.next().ok_or("a ratings file")?));
+    let (who, path) =
+        (args.next().ok_or("ours or polars")?, PathBuf::from(args.next().ok_or("a ratings file")?));
     let mut best = f64::INFINITY;
     for _ in 0..3 {
         let start = Instant::now();

@@ -74,13 +74,18 @@ pub fn fetch(
     let agent = agent();
     let published = published_md5(&agent, &format!("{url}.md5"))?;
     fs::create_dir_all(cache).map_err(Error::io("create", cache))?;
-    let work = tempfile::Builder::new().prefix(".fetch-").tempdir_in(cache).map_err(Error::io("write", cache))?;
+    let work =
+        tempfile::Builder::new().prefix(".fetch-").tempdir_in(cache).map_err(Error::io("write", cache))?;
     let archive = work.path().join("archive.zip");
     let found = download(&agent, &url, &archive, progress)?;
     let checked = match published {
         Some(md5) if md5 == found => Checked::Md5(found),
         Some(md5) => {
-            return Err(Error::Download { url, found: format!("MD5 {found}"), expected: format!("MD5 {md5}") });
+            return Err(Error::Download {
+                url,
+                found: format!("MD5 {found}"),
+                expected: format!("MD5 {md5}"),
+            });
         }
         None => Checked::NoChecksum(found),
     };
@@ -112,7 +117,9 @@ fn agent() -> Agent {
 fn published_md5(agent: &Agent, url: &str) -> Result<Option<String>> {
     let expected = "an MD5 sum of 32 hex digits";
     let text = match agent.get(url).call() {
-        Ok(mut response) => response.body_mut().read_to_string().map_err(|error| failed(url, &error, expected))?,
+        Ok(mut response) => {
+            response.body_mut().read_to_string().map_err(|error| failed(url, &error, expected))?
+        }
         Err(ureq::Error::StatusCode(404)) => return Ok(None),
         Err(error) => return Err(failed(url, &error, expected)),
     };

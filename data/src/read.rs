@@ -117,7 +117,11 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
     let n_train = count(&pieces);
     if n_train == 0 {
         let dropped = reading.drops.rows();
-        let found = if dropped > 0 { format!("only bad rows, {dropped} of them") } else { "no rating row".to_owned() };
+        let found = if dropped > 0 {
+            format!("only bad rows, {dropped} of them")
+        } else {
+            "no rating row".to_owned()
+        };
         return Err(Error::malformed(path, found, "at least one rating row"));
     }
     if let Some(test) = &source.test {

@@ -96,7 +96,11 @@ pub fn write_table(path: &Path, columns: &[(&str, TableColumn)]) -> Result<()> {
         (Some("parquet"), _) => true,
         (Some("csv"), None) => false,
         (Some("csv"), Some((name, _))) => {
-            return Err(Error::setting("output", format!("{} for lists ({name})", path.display()), "a .parquet file"));
+            return Err(Error::setting(
+                "output",
+                format!("{} for lists ({name})", path.display()),
+                "a .parquet file",
+            ));
         }
         _ => {
             let found = path.display().to_string();

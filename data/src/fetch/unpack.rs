@@ -18,7 +18,11 @@ const MOST_BYTES: u64 = 8 << 30;
 /// When the archive is damaged or has an entry that is not plainly a file or folder inside it, or a file cannot be
 /// written.
 pub fn unpack(archive: &Path, url: &str, into: &Path) -> Result<PathBuf> {
-    let bad = |found: String| Error::Download { url: url.to_owned(), found, expected: "a zip archive of files".to_owned() };
+    let bad = |found: String| Error::Download {
+        url: url.to_owned(),
+        found,
+        expected: "a zip archive of files".to_owned(),
+    };
     let file = File::open(archive).map_err(Error::io("read", archive))?;
     let mut archive = ZipArchive::new(file).map_err(|error| bad(error.to_string()))?;
     fs::create_dir_all(into).map_err(Error::io("create", into))?;
@@ -64,7 +68,8 @@ fn copy(entry: &mut impl Read, out: &mut File, left: u64, path: &Path) -> Result
         if n == 0 {
             return Ok(copied);
         }
-        io::Write::write_all(out, &block[..n]).map_err(|error| Failed::Write(Error::io("write", path)(error)))?;
+        io::Write::write_all(out, &block[..n])
+            .map_err(|error| Failed::Write(Error::io("write", path)(error)))?;
         copied += n as u64;
     }
 }

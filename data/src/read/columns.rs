@@ -47,12 +47,40 @@ pub struct Picked {
 }
 
 const USER: &[&str] = &[
-    "user", "userid", "uid", "customer", "customerid", "reviewerid", "member", "memberid", "account",
-    "accountid", "visitorid",
+    "user",
+    "userid",
+    "uid",
+    "customer",
+    "customerid",
+    "reviewerid",
+    "member",
+    "memberid",
+    "account",
+    "accountid",
+    "visitorid",
 ];
 pub(super) const ITEM: &[&str] = &[
-    "item", "itemid", "iid", "movie", "movieid", "product", "productid", "parentasin", "asin", "offer", "offerid",
-    "article", "articleid", "song", "songid", "track", "trackid", "book", "bookid", "business", "businessid",
+    "item",
+    "itemid",
+    "iid",
+    "movie",
+    "movieid",
+    "product",
+    "productid",
+    "parentasin",
+    "asin",
+    "offer",
+    "offerid",
+    "article",
+    "articleid",
+    "song",
+    "songid",
+    "track",
+    "trackid",
+    "book",
+    "bookid",
+    "business",
+    "businessid",
 ];
 const VALUE: &[&str] = &["rating", "value", "score", "stars", "overall", "weight", "count", "plays"];
 const TIME: &[&str] =
@@ -74,7 +102,11 @@ pub fn is_header(line: &[String], columns: &Columns) -> bool {
 pub fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<Picked> {
     let need = |asked: &Option<String>, usual: &[&str], what: &str| {
         find(path, names, asked, usual)?.ok_or_else(|| {
-            Error::malformed(path, format!("columns {names:?}"), format!("a column of {what} ids, such as {:?}", usual[0]))
+            Error::malformed(
+                path,
+                format!("columns {names:?}"),
+                format!("a column of {what} ids, such as {:?}", usual[0]),
+            )
         })
     };
     Ok(Picked {
@@ -148,7 +180,8 @@ mod tests {
 
     #[test]
     fn usual_names_are_found_in_any_order_and_spelling() {
-        let picked = pick(Path::new("f"), &names("Timestamp,MOVIE_ID,x,user-id"), &Columns::default()).unwrap();
+        let picked =
+            pick(Path::new("f"), &names("Timestamp,MOVIE_ID,x,user-id"), &Columns::default()).unwrap();
         assert_eq!(picked, Picked { user: 3, item: 1, value: None, time: Some(0) });
     }
 
@@ -161,8 +194,12 @@ mod tests {
 
     #[test]
     fn a_missing_column_lists_those_there_are() {
-        let error = pick(Path::new("f"), &names("userId;movieId"), &Columns::default()).unwrap_err().to_string();
-        assert_eq!(error, r#"f: found columns ["userId;movieId"], expected a column of user ids, such as "user""#);
+        let error =
+            pick(Path::new("f"), &names("userId;movieId"), &Columns::default()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            r#"f: found columns ["userId;movieId"], expected a column of user ids, such as "user""#
+        );
         let columns = Columns { value: Some("stars".into()), ..Columns::default() };
         let error = pick(Path::new("f"), &names("user,item"), &columns).unwrap_err().to_string();
         assert_eq!(error, r#"f: found 2 columns ["user", "item"], expected a column "stars""#);

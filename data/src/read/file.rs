@@ -88,8 +88,10 @@ pub fn read_text(
         return Ok((file.summary(), Vec::new(), Vec::new()));
     }
     let (layout, start, names) = layout(&file, format, &options.columns)?;
-    let (summary, rows) =
-        rayon::join(|| file.summary(), || rows(path, file.bytes(), start, &layout, options.on_bad_row, drops));
+    let (summary, rows) = rayon::join(
+        || file.summary(),
+        || rows(path, file.bytes(), start, &layout, options.on_bad_row, drops),
+    );
     Ok((summary, names, rows?))
 }
 

@@ -71,7 +71,11 @@ impl CandidateLines {
             }
             let taken = std::str::from_utf8(line).ok().and_then(|line| lines.push(line, number));
             if taken.is_none() {
-                let error = lines.places.bad(number, cite(line), "(user,item), a tab, and candidates with tabs between them");
+                let error = lines.places.bad(
+                    number,
+                    cite(line),
+                    "(user,item), a tab, and candidates with tabs between them",
+                );
                 if on_bad_row == OnBadRow::Fail {
                     return Err(error);
                 }
@@ -119,7 +123,11 @@ impl Places {
         for (line, pair) in lines.users.iter().copied().zip(lines.items.iter().copied()).enumerate() {
             if line_of.insert(pair, line).is_some() {
                 let number = self.numbers[line];
-                return Err(self.bad(number, "a second line of its user and item".to_owned(), "one line per test row"));
+                return Err(self.bad(
+                    number,
+                    "a second line of its user and item".to_owned(),
+                    "one line per test row",
+                ));
             }
         }
         let mut starts = vec![0];
@@ -149,7 +157,11 @@ impl Places {
             kept.push(row as u32);
         }
         if let Some(&line) = line_of.values().min() {
-            let error = self.bad(self.numbers[line], "a line of no test row".to_owned(), "a user and item of the test file");
+            let error = self.bad(
+                self.numbers[line],
+                "a line of no test row".to_owned(),
+                "a user and item of the test file",
+            );
             if on_bad_row == OnBadRow::Fail {
                 return Err(error);
             }

@@ -85,7 +85,8 @@ fn iso(text: &str) -> Option<i64> {
     let rest = text.get(19..)?.trim_end_matches('Z');
     let fraction = rest.strip_prefix('.').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
     let marked = mark(10, b" T") && mark(13, b":") && mark(16, b":") && (rest.is_empty() || fraction);
-    (marked && hour < 24 && minute < 60 && second < 61).then_some(midnight + hour * 3600 + minute * 60 + second)
+    (marked && hour < 24 && minute < 60 && second < 61)
+        .then_some(midnight + hour * 3600 + minute * 60 + second)
 }
 
 /// Days from 1970-01-01 in the Gregorian calendar (H. Hinnant, "chrono-compatible low-level date algorithms").
@@ -114,7 +115,9 @@ mod tests {
 
     #[test]
     fn floats_are_those_of_the_standard_library() {
-        for text in ["5", "3.5", "0.1", ".5", "5.", "16777215", "16777217", "1.234567", "-2.5", "1e3", "0.0000001"] {
+        for text in
+            ["5", "3.5", "0.1", ".5", "5.", "16777215", "16777217", "1.234567", "-2.5", "1e3", "0.0000001"]
+        {
             assert_eq!(float(text.as_bytes()), Some(text.parse().unwrap()), "{text}");
         }
         for text in ["", ".", "-", "1,5", "five", "1.2.3"] {

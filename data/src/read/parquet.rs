@@ -126,7 +126,8 @@ fn rows(
         table.column(&names[at]).map(|column| column.dtype() == &DataType::String).map_err(damaged)
     };
     let id_type = |at| Ok::<_, Error>(if is_text(at)? { DataType::String } else { DataType::Int64 });
-    let (users, items) = (cast(picked.user, &id_type(picked.user)?)?, cast(picked.item, &id_type(picked.item)?)?);
+    let (users, items) =
+        (cast(picked.user, &id_type(picked.user)?)?, cast(picked.item, &id_type(picked.item)?)?);
     let values = picked.value.map(|at| cast(at, &DataType::Float32)).transpose()?;
     let times = picked.time.map(|at| cast(at, &DataType::Int64)).transpose()?;
     fn ids(column: &polars::prelude::Column) -> PolarsResult<Ids<'_>> {

@@ -94,7 +94,8 @@ impl Plan {
         if text.first() == Some(&self.quote) {
             return None;
         }
-        let end = |at: usize| text[at] == b'\n' || text[at] == b'\r' || text[at..].starts_with(self.separator);
+        let end =
+            |at: usize| text[at] == b'\n' || text[at] == b'\r' || text[at..].starts_with(self.separator);
         Some(&text[(0..text.len()).find(|&at| end(at)).unwrap_or(text.len())..])
     }
 }
@@ -143,13 +144,30 @@ mod tests {
 
     #[test]
     fn takes_plain_rows_and_leaves_the_rest() {
-        let layout =
-            Layout { separator: Separator::Quoted(b','), n_fields: 4, user: 1, item: 0, value: Some(3), time: None };
+        let layout = Layout {
+            separator: Separator::Quoted(b','),
+            n_fields: 4,
+            user: 1,
+            item: 0,
+            value: Some(3),
+            time: None,
+        };
         let plan = Plan::new(&layout).unwrap();
-        let row = |text: &str| plan.row(text.as_bytes()).map(|(row, len)| (row.user, row.item, row.value, len));
+        let row =
+            |text: &str| plan.row(text.as_bytes()).map(|(row, len)| (row.user, row.item, row.value, len));
         assert_eq!(row("7,12,a b,3.75\r\n9"), Some((12, 7, 3.75, 15)));
         assert_eq!(row("0,12,,5"), Some((12, 0, 5.0, 7)));
-        for text in ["", "7,012,,5", "7,12,5", "7,12,\"a\",5", "7,12,,5,", "7,-12,,5", " 7,12,,5", "7,12,,.5", "7,12,,x"] {
+        for text in [
+            "",
+            "7,012,,5",
+            "7,12,5",
+            "7,12,\"a\",5",
+            "7,12,,5,",
+            "7,-12,,5",
+            " 7,12,,5",
+            "7,12,,.5",
+            "7,12,,x",
+        ] {
             assert_eq!(row(text), None, "{text:?}");
         }
         assert!(Plan::new(&Layout { value: Some(0), ..layout }).is_none());

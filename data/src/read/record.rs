@@ -62,7 +62,12 @@ pub struct BadQuote;
 
 /// Cuts the record that starts at `at` into `fields` and gives where the next one starts. A line break inside
 /// quotes belongs to the field.
-pub fn record(file: &[u8], at: usize, separator: Separator, fields: &mut Vec<Field>) -> Result<usize, BadQuote> {
+pub fn record(
+    file: &[u8],
+    at: usize,
+    separator: Separator,
+    fields: &mut Vec<Field>,
+) -> Result<usize, BadQuote> {
     fields.clear();
     let (mark, width, quotes) = match separator {
         Separator::Quoted(mark) => (mark, 1, true),
@@ -127,13 +132,15 @@ mod tests {
         while at < file.len() {
             match record(file, at, separator, &mut fields) {
                 Ok(next) => {
-                    let texts = fields.iter().map(|field| String::from_utf8_lossy(&field.bytes(file)).into_owned());
+                    let texts =
+                        fields.iter().map(|field| String::from_utf8_lossy(&field.bytes(file)).into_owned());
                     out.push(texts.collect());
                     at = next;
                 }
                 Err(BadQuote) => {
                     out.push(vec!["bad quote".to_owned()]);
-                    at += file[at..].iter().position(|&byte| byte == b'\n').map_or(file.len() - at, |n| n + 1);
+                    at +=
+                        file[at..].iter().position(|&byte| byte == b'\n').map_or(file.len() - at, |n| n + 1);
                 }
             }
         }

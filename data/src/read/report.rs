@@ -121,6 +121,11 @@ impl BadRow {
     /// As an error that names the line.
     pub fn into_error(self, path: &Path, file: &[u8]) -> Error {
         let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        Error::Malformed { path: path.to_owned(), line: Some(line), found: self.found, expected: self.expected }
+        Error::Malformed {
+            path: path.to_owned(),
+            line: Some(line),
+            found: self.found,
+            expected: self.expected,
+        }
     }
 }

@@ -127,7 +127,8 @@ fn recognise(path: &Path, columns: &Columns) -> Result<Format> {
 /// MovieLens's CSV, if its header says so, or any other.
 fn csv(file: &TextFile, columns: &Columns) -> Format {
     let header = header_of(file, Separator::Quoted(b','));
-    let movie_lens = ["userId", "movieId", "rating"].iter().all(|name| header.iter().any(|have| have == name));
+    let movie_lens =
+        ["userId", "movieId", "rating"].iter().all(|name| header.iter().any(|have| have == name));
     if movie_lens && is_header(&header, columns) { Format::MlCsv } else { Format::Csv }
 }
 

@@ -193,7 +193,12 @@ impl Rows {
     }
 
     /// Takes a row of a text file, or says why not.
-    fn push(&mut self, file: &[u8], fields: &[Field], layout: &Layout) -> Result<(), (Reason, String, String)> {
+    fn push(
+        &mut self,
+        file: &[u8],
+        fields: &[Field],
+        layout: &Layout,
+    ) -> Result<(), (Reason, String, String)> {
         if fields.len() != layout.n_fields {
             let line = fields.first().map_or(&b""[..], |first| line_at(file, first.start));
             let n = fields.len();
@@ -268,8 +273,14 @@ mod tests {
     use super::*;
     use crate::read::column::join;
 
-    const CSV: Layout =
-        Layout { separator: Separator::Quoted(b','), n_fields: 3, user: 0, item: 1, value: Some(2), time: None };
+    const CSV: Layout = Layout {
+        separator: Separator::Quoted(b','),
+        n_fields: 3,
+        user: 0,
+        item: 1,
+        value: Some(2),
+        time: None,
+    };
 
     #[test]
     fn the_size_of_the_pieces_changes_nothing() {

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::columns::{Columns, ITEM, TITLE, find, is_header};
 use super::file::{TextFile, header_of};
+use super::parquet;
 use super::record::{Separator, record};
 use super::report::FileRead;
 use super::text::{cite, line_at};
-use super::parquet;
 use crate::{Error, Result, Titles, Vocab};
 
 /// Reads the titles of the items of a vocabulary. Lines of other items are passed over; of two lines of one item
@@ -57,7 +57,13 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
 }
 
 /// A CSV or TSV table with a header.
-fn table(path: &Path, file: &TextFile, text: &str, columns: &Columns, mut take: impl FnMut(&str, &str)) -> Result<()> {
+fn table(
+    path: &Path,
+    file: &TextFile,
+    text: &str,
+    columns: &Columns,
+    mut take: impl FnMut(&str, &str),
+) -> Result<()> {
     let tabs = file.first_line().contains(&b'\t');
     let separator = Separator::Quoted(if tabs { b'\t' } else { b',' });
     let names = header_of(file, separator);
@@ -79,7 +85,12 @@ fn table(path: &Path, file: &TextFile, text: &str, columns: &Columns, mut take: 
         if whole.is_err() || fields.len() != names.len() {
             let number = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
             let expected = format!("{} fields separated by {}", names.len(), separator.name());
-            return Err(Error::Malformed { path: path.to_owned(), line: Some(number), found: cite(line), expected });
+            return Err(Error::Malformed {
+                path: path.to_owned(),
+                line: Some(number),
+                found: cite(line),
+                expected,
+            });
         }
         let (id, title) = (fields[item].bytes(bytes), fields[title].bytes(bytes));
         take(&String::from_utf8_lossy(&id), &String::from_utf8_lossy(&title));
@@ -89,7 +100,13 @@ fn table(path: &Path, file: &TextFile, text: &str, columns: &Columns, mut take: 
 
 fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<(usize, usize)> {
     let need = |asked: &Option<String>, usual: &[&str], what: &str| {
-        let missing = || Error::malformed(path, format!("columns {names:?}"), format!("a column of {what}, such as {:?}", usual[0]));
+        let missing = || {
+            Error::malformed(
+                path,
+                format!("columns {names:?}"),
+                format!("a column of {what}, such as {:?}", usual[0]),
+            )
+        };
         find(path, names, asked, usual)?.ok_or_else(missing)
     };
     Ok((need(&columns.item, ITEM, "item ids")?, need(&columns.title, TITLE, "titles")?))

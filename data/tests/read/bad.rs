@@ -30,7 +30,10 @@ fn a_wrong_separator() {
     let expected = r#"expected a header with columns such as "user" and "item", or user, item, rating and time in this order"#;
     assert_eq!(found, format!(r#"r.csv: found a first line ["userId;movieId;rating"], {expected}"#));
     let found = error("r.txt", b"1;2;3\n", Format::Auto);
-    assert_eq!(found, r#"r.txt: found a first line "1;2;3", expected fields separated by ",", a tab or "::", or a Parquet file"#);
+    assert_eq!(
+        found,
+        r#"r.txt: found a first line "1;2;3", expected fields separated by ",", a tab or "::", or a Parquet file"#
+    );
 }
 
 #[test]
@@ -46,7 +49,10 @@ fn a_rating_that_is_no_finite_number() {
     assert_eq!(found("five"), r#"r.csv:4: found "five", expected a number as rating"#);
     assert_eq!(found(""), r#"r.csv:4: found "", expected a number as rating"#);
     for rating in ["NaN", "inf", "-Infinity", "1e39"] {
-        assert_eq!(found(rating), format!(r#"r.csv:4: found "{rating}", expected a finite number as rating"#));
+        assert_eq!(
+            found(rating),
+            format!(r#"r.csv:4: found "{rating}", expected a finite number as rating"#)
+        );
     }
 }
 
@@ -54,8 +60,14 @@ fn a_rating_that_is_no_finite_number() {
 fn a_time_and_ids_that_are_none() {
     let found = error("u.data", b"1\t2\t3\tnow\n", Format::Auto);
     assert_eq!(found, r#"u.data:1: found "now", expected Unix seconds or an ISO date as time"#);
-    assert_eq!(error("u.data", b"\t2\t3\t4\n", Format::Auto), "u.data:1: found no user id, expected an id as user");
-    assert_eq!(error("u.data", b"1\t \t3\t4\n", Format::Auto), "u.data:1: found no item id, expected an id as item");
+    assert_eq!(
+        error("u.data", b"\t2\t3\t4\n", Format::Auto),
+        "u.data:1: found no user id, expected an id as user"
+    );
+    assert_eq!(
+        error("u.data", b"1\t \t3\t4\n", Format::Auto),
+        "u.data:1: found no item id, expected an id as item"
+    );
     let found = error("u.data", b"1\t2\t3\t4\nJos\xe9\t2\t3\t4\n", Format::Auto);
     assert_eq!(found, "u.data:2: found \"Jos\u{fffd}\", expected UTF-8 as user id");
 }
@@ -63,12 +75,16 @@ fn a_time_and_ids_that_are_none() {
 #[test]
 fn an_unclosed_quote() {
     let found = error("r.csv", b"user,item\na,\"b\nc,d\n", Format::Auto);
-    assert_eq!(found, r#"r.csv:2: found "a,\"b", expected a quote that ends before a separator or the end of the line"#);
+    assert_eq!(
+        found,
+        r#"r.csv:2: found "a,\"b", expected a quote that ends before a separator or the end of the line"#
+    );
 }
 
 #[test]
 fn files_without_rows() {
-    for (name, format) in [("r.csv", Format::Auto), ("u.data", Format::Ml100k), ("ratings.dat", Format::Ml1m)] {
+    for (name, format) in [("r.csv", Format::Auto), ("u.data", Format::Ml100k), ("ratings.dat", Format::Ml1m)]
+    {
         let found = error(name, b"", format);
         assert!(found.starts_with(&format!("{name}: found ")), "{found}");
     }
@@ -77,7 +93,10 @@ fn files_without_rows() {
     assert_eq!(error("r.csv", b"\n\n", Format::Auto), "r.csv: found an empty file, expected lines of fields");
     let (_folder, path) = file("r.csv", b"user,item,rating\n1,2,x\n");
     let found = read(&path, &skip()).unwrap_err().to_string();
-    assert!(found.ends_with("r.csv: found only bad rows, 1 of them, expected at least one rating row"), "{found}");
+    assert!(
+        found.ends_with("r.csv: found only bad rows, 1 of them, expected at least one rating row"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -85,18 +104,27 @@ fn a_column_that_is_not_there() {
     let (_folder, path) = file("r.csv", b"user,item,rating\n1,2,3\n");
     let columns = Columns { item: Some("movie".into()), ..Columns::default() };
     let found = read(&path, &ReadOptions { columns, ..ReadOptions::default() }).unwrap_err().to_string();
-    assert!(found.ends_with(r#"found 3 columns ["user", "item", "rating"], expected a column "movie""#), "{found}");
+    assert!(
+        found.ends_with(r#"found 3 columns ["user", "item", "rating"], expected a column "movie""#),
+        "{found}"
+    );
     let columns = Columns { item: Some("movie".into()), ..Columns::default() };
     let options = ReadOptions { columns, format: Format::Ml1m, ..ReadOptions::default() };
     let found = read(&path, &options).unwrap_err().to_string();
-    assert_eq!(found, "columns: found columns asked for, but format ml-1m, expected one of the formats ml-csv, csv, tsv and parquet");
+    assert_eq!(
+        found,
+        "columns: found columns asked for, but format ml-1m, expected one of the formats ml-csv, csv, tsv and parquet"
+    );
 }
 
 #[test]
 fn a_directory_with_nothing_known_in_it() {
     let folder = folder(&[("a/notes.md", b"x"), ("empty/.keep", b"")]);
     let found = read(&folder.path().join("a"), &ReadOptions::default()).unwrap_err().to_string();
-    assert!(found.contains(r#"found files ["notes.md"], expected a format it knows: u.data (ml-100k)"#), "{found}");
+    assert!(
+        found.contains(r#"found files ["notes.md"], expected a format it knows: u.data (ml-100k)"#),
+        "{found}"
+    );
     let options = ReadOptions { format: Format::Ml1m, ..ReadOptions::default() };
     let found = read(&folder.path().join("a"), &options).unwrap_err().to_string();
     assert!(found.ends_with(r#"found files ["notes.md"], expected a file ratings.dat"#), "{found}");
@@ -106,7 +134,8 @@ fn a_directory_with_nothing_known_in_it() {
 fn a_damaged_parquet_file() {
     let folder = folder(&[]);
     let path = folder.path().join("r.parquet");
-    let columns = [("user", TableColumn::I64((0..1000).collect())), ("item", TableColumn::I64((0..1000).collect()))];
+    let columns =
+        [("user", TableColumn::I64((0..1000).collect())), ("item", TableColumn::I64((0..1000).collect()))];
     write_table(&path, &columns).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     for end in [0, 3, 100, bytes.len() / 2, bytes.len() - 1] {
@@ -114,10 +143,18 @@ fn a_damaged_parquet_file() {
         let found = read(&path, &ReadOptions::default()).unwrap_err().to_string();
         assert!(found.contains("r.parquet: found ") && found.contains(", expected "), "{end} bytes: {found}");
     }
-    write_table(&path, &[("user", TableColumn::F32(vec![1.0])), ("item", TableColumn::U32(vec![1]))]).unwrap();
+    write_table(&path, &[("user", TableColumn::F32(vec![1.0])), ("item", TableColumn::U32(vec![1]))])
+        .unwrap();
     let found = read(&path, &ReadOptions::default()).unwrap_err().to_string();
-    assert!(found.ends_with("column \"user\" of type Float32, expected integers or strings as user ids"), "{found}");
-    let nan = [("user", TableColumn::U32(vec![1])), ("item", TableColumn::U32(vec![1])), ("rating", TableColumn::F32(vec![f32::NAN]))];
+    assert!(
+        found.ends_with("column \"user\" of type Float32, expected integers or strings as user ids"),
+        "{found}"
+    );
+    let nan = [
+        ("user", TableColumn::U32(vec![1])),
+        ("item", TableColumn::U32(vec![1])),
+        ("rating", TableColumn::F32(vec![f32::NAN])),
+    ];
     write_table(&path, &nan).unwrap();
     let found = read(&path, &ReadOptions::default()).unwrap_err().to_string();
     assert!(found.ends_with("found NaN in row 1, expected a finite number as rating"), "{found}");
@@ -126,10 +163,22 @@ fn a_damaged_parquet_file() {
 #[test]
 fn candidates_that_do_not_fit_the_test_rows() {
     let cases: [(&[u8], &str); 4] = [
-        (b"(0,2)\t3\n(0,2)\t4\n", "ml.test.negative:2: found a second line of its user and item, expected one line per test row"),
-        (b"(9,2)\t3\n", "ml.test.negative: found no line for row 1 of the test file, expected one line per test row"),
-        (b"(0,2)\t3\n(1,2)\t3\n", "ml.test.negative:2: found a line of no test row, expected a user and item of the test file"),
-        (b"0,2\t3\n", "ml.test.negative:1: found \"0,2\\t3\", expected (user,item), a tab, and candidates with tabs between them"),
+        (
+            b"(0,2)\t3\n(0,2)\t4\n",
+            "ml.test.negative:2: found a second line of its user and item, expected one line per test row",
+        ),
+        (
+            b"(9,2)\t3\n",
+            "ml.test.negative: found no line for row 1 of the test file, expected one line per test row",
+        ),
+        (
+            b"(0,2)\t3\n(1,2)\t3\n",
+            "ml.test.negative:2: found a line of no test row, expected a user and item of the test file",
+        ),
+        (
+            b"0,2\t3\n",
+            "ml.test.negative:1: found \"0,2\\t3\", expected (user,item), a tab, and candidates with tabs between them",
+        ),
     ];
     for (negative, expected) in cases {
         let folder = folder(&[
@@ -144,7 +193,8 @@ fn candidates_that_do_not_fit_the_test_rows() {
 
 #[test]
 fn a_damaged_title() {
-    let folder = folder(&[("ratings.csv", b"userId,movieId,rating\n1,2,3\n"), ("movies.csv", b"movieId,title\n2\n")]);
+    let folder =
+        folder(&[("ratings.csv", b"userId,movieId,rating\n1,2,3\n"), ("movies.csv", b"movieId,title\n2\n")]);
     let found = read(folder.path(), &ReadOptions::default()).unwrap_err().to_string();
     assert!(found.ends_with("movies.csv:2: found \"2\", expected 2 fields separated by \",\""), "{found}");
 }
@@ -156,7 +206,8 @@ fn bad_rows_are_dropped_and_counted_by_reason() {
     let outcome = read(&path, &skip()).unwrap();
     assert_eq!(shown(&outcome.dataset, &outcome.dataset.interactions), ["1 2 3 4", "10 11 5 6"]);
     assert_eq!(outcome.summary.rows, 10);
-    let dropped: Vec<_> = outcome.summary.dropped.iter().map(|dropped| (dropped.reason, dropped.rows)).collect();
+    let dropped: Vec<_> =
+        outcome.summary.dropped.iter().map(|dropped| (dropped.reason, dropped.rows)).collect();
     let expected = [Reason::Fields, Reason::Quote, Reason::MissingId, Reason::Encoding];
     let expected = expected.map(|reason| (reason, 1)).into_iter();
     let expected: Vec<_> =

@@ -15,12 +15,18 @@ fn ml_100k_with_titles_in_latin_1() {
     for path in [folder.path().to_owned(), folder.path().join("u.data")] {
         let outcome = take(&path);
         assert_eq!(outcome.summary.format, Format::Ml100k);
-        assert_eq!(shown(&outcome.dataset, &outcome.dataset.interactions), ["196 242 3 881250949", "186 302 4 891717742"]);
+        assert_eq!(
+            shown(&outcome.dataset, &outcome.dataset.interactions),
+            ["196 242 3 881250949", "186 302 4 891717742"]
+        );
         let titles = outcome.dataset.titles.unwrap();
         assert_eq!(titles.0, ["Kolya (1996)", "Mis\u{e9}rables, Les (1995)"]);
         assert_eq!(outcome.summary.files.len(), 2);
         assert_eq!(outcome.summary.files[0].bytes, 40);
-        assert_eq!(outcome.summary.files[0].sha256, burnrec_data::hash::file(&folder.path().join("u.data")).unwrap());
+        assert_eq!(
+            outcome.summary.files[0].sha256,
+            burnrec_data::hash::file(&folder.path().join("u.data")).unwrap()
+        );
     }
 }
 
@@ -47,7 +53,12 @@ fn a_fold_brings_its_test_rows() {
 fn ml_1m_and_movie_tweetings_with_colons_in_titles() {
     let folder = folder(&[
         ("ratings.dat", b"1::0120735::9::1363245118\r\n2::2592910::3.5::1362901837\r\n"),
-        ("movies.dat", "0120735::Mission: Impossible :: II::Action\n2592910::Amélie\n::x::\n".replace("Amélie\n", "Amélie::Comedy\n").as_bytes()),
+        (
+            "movies.dat",
+            "0120735::Mission: Impossible :: II::Action\n2592910::Amélie\n::x::\n"
+                .replace("Amélie\n", "Amélie::Comedy\n")
+                .as_bytes(),
+        ),
     ]);
     let outcome = take(folder.path());
     assert_eq!(outcome.summary.format, Format::Ml1m);
@@ -99,7 +110,8 @@ fn ncf_files_with_candidates_in_the_order_of_the_test_rows() {
 
 #[test]
 fn columns_by_usual_names_by_name_and_by_number() {
-    let (_folder, path) = file("x.csv", b"when,who,stars,what\n2020-01-02,\"a, b\",2,5000000000\n1970-01-01,c,3,-7\n");
+    let (_folder, path) =
+        file("x.csv", b"when,who,stars,what\n2020-01-02,\"a, b\",2,5000000000\n1970-01-01,c,3,-7\n");
     let columns = Columns {
         user: Some("who".into()),
         item: Some("what".into()),
@@ -112,7 +124,12 @@ fn columns_by_usual_names_by_name_and_by_number() {
     assert_eq!(shown(&dataset, &dataset.interactions), ["a, b 5000000000 2 1577923200", "c -7 3 0"]);
 
     let (_folder, path) = file("x.tsv", b"p\t9\tu1\nq\t8\tu2\n");
-    let columns = Columns { user: Some("2".into()), item: Some("0".into()), value: Some("1".into()), ..Columns::default() };
+    let columns = Columns {
+        user: Some("2".into()),
+        item: Some("0".into()),
+        value: Some("1".into()),
+        ..Columns::default()
+    };
     let dataset = read(&path, &ReadOptions { columns, ..ReadOptions::default() }).unwrap().dataset;
     assert_eq!(shown(&dataset, &dataset.interactions), ["u1 p 9 0", "u2 q 8 0"]);
 
@@ -186,5 +203,8 @@ fn pairs_of_the_first_two_columns_or_those_with_usual_names() {
     }
     let (_folder, path) = file("e.csv", b"user,item\n1\n");
     let error = read_pairs(&path).unwrap_err().to_string();
-    assert!(error.ends_with("e.csv:2: found 1 field in \"1\", expected 2 fields separated by \",\""), "{error}");
+    assert!(
+        error.ends_with("e.csv:2: found 1 field in \"1\", expected 2 fields separated by \",\""),
+        "{error}"
+    );
 }

@@ -46,7 +46,10 @@ fn movie_lens_1m() {
     let outcome = take(&folder);
     let dataset = outcome.dataset;
     assert_eq!((outcome.summary.format, dataset.name.as_str()), (Format::Ml1m, "ml-1m"));
-    assert_eq!((dataset.interactions.len(), dataset.users.len(), dataset.items.len()), (1_000_209, 6040, 3706));
+    assert_eq!(
+        (dataset.interactions.len(), dataset.users.len(), dataset.items.len()),
+        (1_000_209, 6040, 3706)
+    );
     assert_eq!(dataset.interactions.values.iter().map(|&value| value as f64).sum::<f64>(), 3_582_313.0);
     let titles = dataset.titles.unwrap();
     assert!(titles.0.iter().all(|title| !title.is_empty()));
@@ -72,5 +75,8 @@ fn movie_tweetings_10k() {
     assert_eq!(dataset.interactions.len(), 10_000);
     assert!(matches!(dataset.items, Vocab::Str { .. }) && matches!(dataset.users, Vocab::Int(_)));
     let row = dataset.items.find("0002844").unwrap();
-    assert_eq!(dataset.titles.unwrap().get(ItemIx(row)), Some("Fantômas - À l'ombre de la guillotine (1913)"));
+    assert_eq!(
+        dataset.titles.unwrap().get(ItemIx(row)),
+        Some("Fantômas - À l'ombre de la guillotine (1913)")
+    );
 }

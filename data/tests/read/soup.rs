@@ -45,6 +45,13 @@ fn damage(bytes: &[u8], random: &mut Pcg64) -> Vec<u8> {
     bytes
 }
 
+/// Puts a new file in the place of the old one, which some file systems do a hundred times faster than cutting the
+/// old one off.
+fn rewrite(path: &Path, bytes: &[u8]) {
+    std::fs::remove_file(path).unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 /// Damages the files of each folder in turn and reads it.
 fn read_damaged(root: &Path, files: &[(String, Vec<u8>)], rounds: usize, seed: u64) -> (usize, usize) {
     let mut random = Pcg64::seed_from_u64(seed);
@@ -52,8 +59,8 @@ fn read_damaged(root: &Path, files: &[(String, Vec<u8>)], rounds: usize, seed: u
     for round in 0..rounds {
         let (name, bytes) = &files[round % files.len()];
         let path = root.join(name);
-        std::fs::write(&path, damage(bytes, &mut random)).unwrap();
-        let options = if round / files.len() % 2 == 0 { ReadOptions::default() } else { skip() };
+        rewrite(&path, &damage(bytes, &mut random));
+        let options = if (round / files.len()).is_multiple_of(2) { ReadOptions::default() } else { skip() };
         let of = if name.starts_with("f/") { root.join("f/u1") } else { path.parent().unwrap().to_owned() };
         match (read(&of, &options), read(&path, &options), read_pairs(&path)) {
             (Ok(outcome), ..) => {
@@ -65,11 +72,14 @@ fn read_damaged(root: &Path, files: &[(String, Vec<u8>)], rounds: usize, seed: u
                 good += 1;
             }
             (Err(error), ..) => {
-                assert!(error.to_string().contains("found ") || error.to_string().starts_with("cannot "), "{error}");
+                assert!(
+                    error.to_string().contains("found ") || error.to_string().starts_with("cannot "),
+                    "{error}"
+                );
                 bad += 1;
             }
         }
-        std::fs::write(&path, bytes).unwrap();
+        rewrite(&path, bytes);
     }
     (good, bad)
 }
