@@ -149,7 +149,7 @@ impl Csr {
 }
 
 /// Sorts `0..n` stably by `key` (below `n_keys`); gives where each key starts, and `value` in sorted order.
-fn counting_sort(
+pub(crate) fn counting_sort(
     n_keys: usize,
     n: usize,
     key: impl Fn(usize) -> usize,

@@ -16,9 +16,12 @@ pub mod interactions;
 pub mod negatives;
 pub mod prepared;
 pub mod read;
+pub mod rng;
 pub mod split;
+pub mod summary;
 pub mod synth;
 pub mod tensors;
+pub mod vocab_file;
 pub mod write;
 
 pub use csr::Csr;

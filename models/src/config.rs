@@ -3,9 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::als::AlsConfig;
+use crate::fields::{did_you_mean, fields_of};
 use crate::mf::MfConfig;
 use crate::neumf::NeumfConfig;
 use crate::popularity::PopularityConfig;
+use crate::{Error, Result};
 
 /// Which model, with all that its scores depend on beside the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,27 @@ pub enum Loss {
 }
 
 impl ModelConfig {
+    /// The values that the `model` key may have.
+    pub const NAMES: [&'static str; 4] = ["popularity", "als", "mf", "neumf"];
+
+    /// The keys that the settings of a model may have.
+    ///
+    /// # Errors
+    /// When there is no model of this name.
+    pub fn keys(name: &str) -> Result<&'static [&'static str]> {
+        match name {
+            "popularity" => Ok(fields_of::<PopularityConfig>()),
+            "als" => Ok(fields_of::<AlsConfig>()),
+            "mf" => Ok(fields_of::<MfConfig>()),
+            "neumf" => Ok(fields_of::<NeumfConfig>()),
+            other => {
+                let near = did_you_mean(other, Self::NAMES).map(|name| format!("; did you mean {name:?}?"));
+                let expected = format!("one of {}{}", Self::NAMES.join(", "), near.unwrap_or_default());
+                Err(Error::config("model", format!("{other:?}"), expected))
+            }
+        }
+    }
+
     /// The value of the `model` key.
     pub fn name(&self) -> &'static str {
         match self {

@@ -20,7 +20,30 @@ pub enum Error {
         /// The loss.
         loss: f64,
     },
+    /// A metric name nobody knows.
+    #[error("metric {found:?}: expected {expected}")]
+    Metric {
+        /// The name.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A model cannot be judged on a holdout.
+    #[error("evaluate: found {found}, expected {expected}")]
+    Evaluate {
+        /// What was given.
+        found: String,
+        /// What can be judged.
+        expected: String,
+    },
 }
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A model cannot be judged on a holdout.
+    pub(crate) fn evaluate(found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Evaluate { found: found.into(), expected: expected.into() }
+    }
+}

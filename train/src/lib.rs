@@ -14,8 +14,10 @@ pub mod fit;
 pub mod learner;
 pub mod machine;
 pub mod metrics;
+pub mod popularity;
 pub mod rank;
 pub mod record;
+pub mod run;
 
 pub use config::{BurnConfig, RunConfig, TrainConfig};
 pub use error::{Error, Result};
