@@ -67,6 +67,18 @@ impl ModelConfig {
         }
     }
 
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// When one is out of it.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Popularity(_) | Self::Als(_) => Ok(()),
+            Self::Mf(config) => config.validate(),
+            Self::Neumf(config) => config.validate(),
+        }
+    }
+
     /// The value of the `model` key.
     pub fn name(&self) -> &'static str {
         match self {
