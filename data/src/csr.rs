@@ -115,7 +115,8 @@ impl Csr {
         for row in 0..self.n_rows() {
             row_of[self.offsets[row]..self.offsets[row + 1]].fill(row as u32);
         }
-        let (offsets, order) = counting_sort(self.n_cols, self.nnz(), |k| self.cols[k] as usize, |k| k as u32);
+        let (offsets, order) =
+            counting_sort(self.n_cols, self.nnz(), |k| self.cols[k] as usize, |k| k as u32);
         Self {
             n_cols: self.n_rows(),
             offsets,

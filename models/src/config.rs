@@ -67,15 +67,16 @@ impl ModelConfig {
         }
     }
 
-    /// Checks every setting against its range.
+    /// Refuses what no model of this kind can be made of.
     ///
     /// # Errors
-    /// When one is out of it.
+    /// When a setting is out of its range; the error names it.
     pub fn validate(&self) -> Result<()> {
         match self {
-            Self::Popularity(_) | Self::Als(_) => Ok(()),
-            Self::Mf(config) => config.validate(),
-            Self::Neumf(config) => config.validate(),
+            Self::Popularity(_) => Ok(()),
+            Self::Als(als) => als.validate(),
+            Self::Mf(mf) => mf.validate(),
+            Self::Neumf(neumf) => neumf.validate(),
         }
     }
 
