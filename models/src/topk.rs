@@ -119,13 +119,7 @@ const CHUNK: usize = 32;
 
 /// Adds the items that are no better than any: those of score minus infinity, then those of NaN.
 #[cold]
-fn fill(
-    best: &mut Vec<(ItemIx, f32)>,
-    scores: &[f32],
-    k: usize,
-    exclude: &[u32],
-    allowed: Option<&Allowed>,
-) {
+fn fill(best: &mut Vec<(ItemIx, f32)>, scores: &[f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>) {
     let rank: [fn(f32) -> bool; 2] = [|score| score == f32::NEG_INFINITY, f32::is_nan];
     for is in rank {
         let items = scores.iter().enumerate().filter(|&(item, &score)| {
@@ -193,9 +187,12 @@ mod tests {
                     state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
                     (state >> 8) as usize
                 };
-                let scores: Vec<f32> = (0..n)
-                    .map(|_| if draw() % 4 == 0 { special[draw() % 5] } else { (draw() % spread) as f32 - 1.0 })
-                    .collect();
+                let scores: Vec<f32> =
+                    (0..n)
+                        .map(|_| {
+                            if draw() % 4 == 0 { special[draw() % 5] } else { (draw() % spread) as f32 - 1.0 }
+                        })
+                        .collect();
                 let exclude: Vec<u32> = (0..n as u32).filter(|_| draw() % 3 == 0).collect();
                 let some: Vec<ItemIx> = (0..n as u32).filter(|_| draw() % 2 == 0).map(ItemIx).collect();
                 let only = Allowed::all(n).only(&some);
@@ -204,7 +201,11 @@ mod tests {
                     for k in [0, 1, 3, 10, n, n + 5] {
                         let found = select(&scores, k, &exclude, allowed);
                         let items: Vec<u32> = found.iter().map(|(item, _)| item.0).collect();
-                        assert_eq!(items, by_sorting(&scores, k, &exclude, allowed), "n {n}, k {k}: {scores:?}");
+                        assert_eq!(
+                            items,
+                            by_sorting(&scores, k, &exclude, allowed),
+                            "n {n}, k {k}: {scores:?}"
+                        );
                         for (item, score) in found {
                             assert_eq!(score.to_bits(), scores[item.at()].to_bits());
                         }
@@ -241,7 +242,8 @@ mod tests {
     #[test]
     fn users_keep_their_places_and_their_own_exclusions() {
         let users: Vec<UserIx> = (0..997).rev().map(UserIx).collect();
-        let excluded: Vec<Vec<u32>> = users.iter().map(|user| (user.0 % 7..90).step_by(3).collect()).collect();
+        let excluded: Vec<Vec<u32>> =
+            users.iter().map(|user| (user.0 % 7..90).step_by(3).collect()).collect();
         let lists = top_k(&Rows, &users, 12, |at| &excluded[at], None);
         assert_eq!(lists.len(), users.len());
         let mut scores = vec![0.0; 90];
