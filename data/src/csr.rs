@@ -115,7 +115,8 @@ impl Csr {
         for row in 0..self.n_rows() {
             row_of[self.offsets[row]..self.offsets[row + 1]].fill(row as u32);
         }
-        let (offsets, order) = counting_sort(self.n_cols, self.nnz(), |k| self.cols[k] as usize, |k| k as u32);
+        let (offsets, order) =
+            counting_sort(self.n_cols, self.nnz(), |k| self.cols[k] as usize, |k| k as u32);
         Self {
             n_cols: self.n_rows(),
             offsets,
@@ -149,7 +150,7 @@ impl Csr {
 }
 
 /// Sorts `0..n` stably by `key` (below `n_keys`); gives where each key starts, and `value` in sorted order.
-fn counting_sort(
+pub(crate) fn counting_sort(
     n_keys: usize,
     n: usize,
     key: impl Fn(usize) -> usize,

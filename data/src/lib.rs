@@ -16,10 +16,13 @@ pub mod interactions;
 pub mod negatives;
 pub mod prepared;
 pub mod read;
+pub mod rng;
 pub mod split;
+pub mod summary;
 pub mod synth;
 pub mod table;
 pub mod tensors;
+pub mod vocab_file;
 pub mod write;
 
 pub use csr::Csr;

@@ -1,1 +1,100 @@
-//! TODO
+//! Prepared data: a dataset filtered and split once, saved with hashes of what went in and what came out, so
+//! that every model learns from and is judged on the same rows and candidates.
+//!
+//! A directory holds `split.safetensors`, `vocab.safetensors`, `titles.safetensors` where there are titles, and
+//! `manifest.json`, written last: without it there is no prepared data.
+
+mod files;
+mod manifest;
+
+pub use manifest::{FORMAT, InputFile, PreparedManifest};
+
+use crate::filter::{self, FilterSummary, Filters};
+use crate::split::{GivenSplit, Split, SplitConfig, split, split_given};
+use crate::summary::Counts;
+use crate::{Dataset, Error, Result, Titles, Vocab};
+
+/// A dataset, ready for training and judging.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prepared {
+    /// What the dataset is called.
+    pub name: String,
+    /// Whether the rows were drawn by `synth` instead of given by people.
+    pub synthetic: bool,
+    /// The users' ids.
+    pub users: Vocab,
+    /// The items' ids.
+    pub items: Vocab,
+    /// The items' titles.
+    pub titles: Option<Titles>,
+    /// The rows to learn from, and the holdouts.
+    pub split: Split,
+    /// How all this came to be, and its hash.
+    pub manifest: PreparedManifest,
+}
+
+impl Prepared {
+    /// Filters and splits a dataset; one whose files brought their own test (`given`) is split by
+    /// [`SplitConfig::Given`] and cannot be filtered.
+    ///
+    /// # Errors
+    /// As [`filter::apply`], [`split()`] and [`split_given`], and when only one of `given` and
+    /// [`SplitConfig::Given`] is there, or filters beside them.
+    pub fn build(
+        dataset: Dataset,
+        given: Option<GivenSplit>,
+        inputs: Vec<InputFile>,
+        filters: &Filters,
+        config: &SplitConfig,
+        seed: u64,
+    ) -> Result<Self> {
+        let (dataset, filtered, (split, summary)) = match (given, config) {
+            (Some(given), SplitConfig::Given {}) => {
+                if *filters != Filters::default() {
+                    let expected = "no filter, as the test that the files bring is taken as it stands";
+                    return Err(Error::setting("filters", format!("{filters:?}"), expected));
+                }
+                let parts = split_given(&dataset, given, seed)?;
+                let rows = dataset.interactions.len() as u64;
+                (dataset, FilterSummary { rows, ..FilterSummary::default() }, parts)
+            }
+            (Some(_), _) => {
+                let found = "another protocol for files that bring their own test";
+                return Err(Error::setting("split", found, "`given`"));
+            }
+            (None, _) => {
+                let (dataset, filtered) = filter::apply(dataset, filters)?;
+                let parts = split(&dataset, config, seed)?;
+                (dataset, filtered, parts)
+            }
+        };
+        let mut prepared = Self {
+            manifest: PreparedManifest {
+                kind: manifest::KIND.to_owned(),
+                format: FORMAT,
+                burnrec: env!("CARGO_PKG_VERSION").to_owned(),
+                name: dataset.name.clone(),
+                synthetic: dataset.synthetic,
+                inputs,
+                filters: filters.clone(),
+                split: *config,
+                seed,
+                counts: Counts::of(&dataset),
+                filtered,
+                summary,
+                hash: String::new(),
+            },
+            name: dataset.name,
+            synthetic: dataset.synthetic,
+            users: dataset.users,
+            items: dataset.items,
+            titles: dataset.titles,
+            split,
+        };
+        prepared.manifest.hash = prepared.hash();
+        Ok(prepared)
+    }
+}
+
+#[cfg(test)]
+mod tests;

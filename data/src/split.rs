@@ -1,11 +1,27 @@
 //! What a split is: the training interactions and two holdouts, with all that judging a model on them needs.
 //!
-//! How splits are drawn is in the submodules, one per protocol.
+//! How splits are drawn is in the submodules, one per protocol. A protocol only marks each row with the part
+//! it goes to; one function puts every split together from the marks, so that all of them keep the same promises.
 
-use crate::{Csr, Interactions, ItemIx, UserIx};
+mod assemble;
+mod candidates;
+mod config;
+mod given;
+mod leave_one_out;
+mod random;
+mod summary;
+mod temporal;
+mod user_holdout;
+
+pub(crate) use assemble::histories;
+pub use config::{SplitConfig, TimePoint};
+pub use given::{GivenSplit, split_given};
+pub use summary::{HoldoutSummary, SplitSummary};
+
+use crate::{Csr, Dataset, Interactions, ItemIx, Result, UserIx};
 
 /// Lists of items of different lengths, one per row, stored one after the other.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lists {
     offsets: Vec<usize>,
     items: Vec<ItemIx>,
@@ -15,6 +31,17 @@ impl Lists {
     /// No list yet.
     pub fn new() -> Self {
         Self { offsets: vec![0], items: Vec::new() }
+    }
+
+    /// Of its parts: list `r` is `items[offsets[r]..offsets[r + 1]]`.
+    ///
+    /// # Panics
+    /// When the offsets do not start at 0, ascend and end at the number of items.
+    pub fn from_parts(offsets: Vec<usize>, items: Vec<ItemIx>) -> Self {
+        assert_eq!(offsets.first(), Some(&0), "offsets start at 0");
+        assert_eq!(offsets.last(), Some(&items.len()), "offsets end at the number of items");
+        assert!(offsets.is_sorted(), "offsets ascend");
+        Self { offsets, items }
     }
 
     /// Appends one list.
@@ -33,9 +60,25 @@ impl Lists {
         self.len() == 0
     }
 
+    /// Where each list starts among the items, and the end: one more than there are lists.
+    pub fn offsets(&self) -> &[usize] {
+        &self.offsets
+    }
+
+    /// The items of all lists, one list after the other.
+    pub fn items(&self) -> &[ItemIx] {
+        &self.items
+    }
+
     /// One list.
     pub fn row(&self, row: usize) -> &[ItemIx] {
         &self.items[self.offsets[row]..self.offsets[row + 1]]
+    }
+}
+
+impl Default for Lists {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -88,3 +131,57 @@ pub struct Split {
     /// Touched once, at the end.
     pub test: Holdout,
 }
+
+/// Which part of a split a row goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// Learned from.
+    Train,
+    /// Held out for `valid`.
+    Valid,
+    /// Held out for `test`.
+    Test,
+    /// Known of a user whom only `valid` knows.
+    ValidHistory,
+    /// Known of a user whom only `test` knows.
+    TestHistory,
+}
+
+/// Splits a dataset whose rows do not repeat a pair of user and item (see [`crate::filter::apply`]). The same
+/// dataset, setting and seed give the same split, whatever the number of threads.
+///
+/// # Errors
+/// When the setting is out of range, when the data cannot meet it (too few items for the candidates, too few
+/// users), when a part would be empty, or for [`SplitConfig::Given`], which [`split_given`] answers.
+pub fn split(dataset: &Dataset, config: &SplitConfig, seed: u64) -> Result<(Split, SplitSummary)> {
+    config.check()?;
+    let rows = &dataset.interactions;
+    let (n_users, n_items) = (dataset.users.len(), dataset.items.len());
+    let mut summary = SplitSummary::default();
+    let mut fold_in = None;
+    let marks = match *config {
+        SplitConfig::LeaveOneOut { .. } => leave_one_out::marks(rows, n_users, seed, &mut summary),
+        SplitConfig::Random { valid, test } => random::ratio(rows.len(), valid, test, seed),
+        SplitConfig::KFold { folds, fold } => random::k_fold(rows.len(), folds, fold, seed),
+        SplitConfig::Temporal { valid_from, test_from } => {
+            temporal::marks(rows, valid_from, test_from, &mut summary)?
+        }
+        SplitConfig::UserHoldout { valid_users, test_users, fold_in: share } => {
+            fold_in = Some(share);
+            user_holdout::marks(rows, n_users, valid_users, test_users, share, seed, &mut summary)?
+        }
+        SplitConfig::Given {} => return Err(config.needs_files()),
+    };
+    let mut split = assemble::assemble(rows, n_users, n_items, &marks, fold_in.is_some())?;
+    if let SplitConfig::LeaveOneOut { candidates: Some(n) } = *config {
+        let seen = rows.to_csr(n_users, n_items);
+        for (holdout, purpose) in [(&mut split.valid, "valid"), (&mut split.test, "test")] {
+            holdout.candidates = candidates::draw(&holdout.users, &seen, n, seed, purpose, &dataset.users)?;
+        }
+    }
+    summary.count(&split, n_users, n_items);
+    Ok((split, summary))
+}
+
+#[cfg(test)]
+mod tests;

@@ -51,6 +51,11 @@ impl Tensor {
         assert_eq!(bytes.len(), shape.iter().product::<usize>() * size_of::<T>(), "values fill the shape");
         Self { dtype: T::DTYPE, shape: shape.to_vec(), bytes }
     }
+
+    /// Its values, row-major, as they stand in the file.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl View for &Tensor {
@@ -72,8 +77,8 @@ impl View for &Tensor {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(path: &Path, tensors: &[(&str, Tensor)]) -> Result<()> {
-    let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (*name, tensor)).collect();
+pub fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> Result<()> {
+    let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_ref(), tensor)).collect();
     let bytes = safetensors::serialize(views, None)
         .map_err(|error| Error::malformed(path, error.to_string(), "arrays that can be saved"))?;
     write_file(path, &bytes)
@@ -95,6 +100,16 @@ impl TensorFile {
         SafeTensors::deserialize(&bytes)
             .map_err(|error| Error::malformed(path, error.to_string(), "a whole safetensors file"))?;
         Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// The file, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is an array of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors().tensor(name).is_ok()
     }
 
     /// The names of the arrays, sorted.

@@ -1,0 +1,81 @@
+//! The manifest of prepared data: every setting that can change a number, and the numbers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::filter::{FilterSummary, Filters};
+use crate::split::{SplitConfig, SplitSummary};
+use crate::summary::Counts;
+
+/// The number of the format of the directory; another one is refused.
+pub const FORMAT: u32 = 1;
+
+/// What a manifest of this kind calls itself, so that a model's directory is not taken for one.
+pub(super) const KIND: &str = "burnrec prepared data";
+
+/// How prepared data came to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreparedManifest {
+    /// What the directory holds.
+    pub kind: String,
+    /// Its format, [`FORMAT`].
+    pub format: u32,
+    /// The version of burnrec that wrote it.
+    pub burnrec: String,
+    /// What the dataset is called.
+    pub name: String,
+    /// Whether nobody gave these ratings.
+    pub synthetic: bool,
+    /// The files that were read.
+    pub inputs: Vec<InputFile>,
+    /// The filters that were applied.
+    pub filters: Filters,
+    /// The split that was drawn.
+    pub split: SplitConfig,
+    /// What the split was drawn from.
+    pub seed: u64,
+    /// The size of the data after the filters.
+    pub counts: Counts,
+    /// What the filters dropped.
+    pub filtered: FilterSummary,
+    /// What the split came to.
+    pub summary: SplitSummary,
+    /// SHA-256 of all ids, titles, rows and candidates.
+    pub hash: String,
+}
+
+/// A file that was read, and what was in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputFile {
+    /// The file's name.
+    pub file: String,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+impl std::fmt::Display for PreparedManifest {
+    /// The summary that `prepare` prints: sizes, dates, dropped rows and why, and the parts of the split.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let synthetic = if self.synthetic { " (synthetic: nobody gave these ratings)" } else { "" };
+        writeln!(f, "{}{synthetic}", self.name)?;
+        write!(f, "{}", self.counts)?;
+        let FilterSummary { rows, repeated, below_threshold, outside_core, users_dropped, items_dropped } =
+            self.filtered;
+        let reasons = [
+            (repeated, "rows whose user and item a later row has again"),
+            (below_threshold, "rows below the threshold"),
+            (outside_core, "rows of users or items with too few rows"),
+            (users_dropped, "users left without a row"),
+            (items_dropped, "items left without a row"),
+        ];
+        for (n, reason) in reasons.iter().filter(|(n, _)| *n > 0) {
+            writeln!(f, "dropped {n} {reason}")?;
+        }
+        let dropped = repeated + below_threshold + outside_core;
+        if dropped > 0 {
+            writeln!(f, "        {dropped} of {rows} rows dropped in all")?;
+        }
+        write!(f, "{}", self.summary)
+    }
+}

@@ -1,0 +1,99 @@
+//! Puts a split together from the mark of each row.
+
+use super::{Candidates, Holdout, Part, Split};
+use crate::{Csr, Error, Interactions, Result, UserIx};
+
+/// The split that `marks`, one per row, describe; every unseen item is a candidate. With `fold_in` the users of
+/// the holdouts know nothing but their history rows, and all rows of the valid users join the final fit.
+pub(super) fn assemble(
+    rows: &Interactions,
+    n_users: usize,
+    n_items: usize,
+    marks: &[Part],
+    fold_in: bool,
+) -> Result<Split> {
+    let part = |parts: &[Part]| {
+        let of_part = (0..rows.len() as u32).filter(|&row| parts.contains(&marks[row as usize]));
+        rows.select(&of_part.collect::<Vec<u32>>())
+    };
+    let held_out = |name: &str, mark| {
+        let rows = part(&[mark]);
+        check_part(name, rows.len())?;
+        let users = distinct(&rows, n_users);
+        let relevant = select(&rows.to_csr(n_users, n_items), &users);
+        let candidates = Candidates::Unseen;
+        Ok(Holdout { history: Csr::empty(0, n_items), users, relevant, candidates, fold_in })
+    };
+    let train = part(&[Part::Train]);
+    check_part("train", train.len())?;
+    let mut valid = held_out("valid", Part::Valid)?;
+    let mut test = held_out("test", Part::Test)?;
+    let valid_rows = part(&[Part::Valid, Part::ValidHistory]);
+    if fold_in {
+        for (holdout, mark) in [(&mut valid, Part::ValidHistory), (&mut test, Part::TestHistory)] {
+            holdout.history = select(&part(&[mark]).to_csr(n_users, n_items), &holdout.users);
+        }
+    } else {
+        let users = (&valid.users[..], &test.users[..]);
+        (valid.history, test.history) = histories(&train, &valid_rows, users, n_users, n_items);
+    }
+    Ok(Split { train, valid_rows, valid, test })
+}
+
+/// What is known of the users of valid and of test, where they have rows in training: those rows, and for test
+/// the rows behind valid as well.
+pub(crate) fn histories(
+    train: &Interactions,
+    valid_rows: &Interactions,
+    (valid_users, test_users): (&[UserIx], &[UserIx]),
+    n_users: usize,
+    n_items: usize,
+) -> (Csr, Csr) {
+    let train = train.to_csr(n_users, n_items);
+    let test = merge(&train, &valid_rows.to_csr(n_users, n_items), test_users);
+    // Most often all users are held out, and a copy of millions of rows can be spared.
+    let all = valid_users.len() == n_users;
+    (if all { train } else { select(&train, valid_users) }, test)
+}
+
+fn select(matrix: &Csr, users: &[UserIx]) -> Csr {
+    matrix.select_rows(users.iter().map(|user| user.at()))
+}
+
+/// The entries of both matrices of some users; where both have one, that of `b` counts.
+fn merge(a: &Csr, b: &Csr, users: &[UserIx]) -> Csr {
+    let nnz = users.iter().map(|user| a.row(user.at()).0.len() + b.row(user.at()).0.len()).sum();
+    let (mut cols, mut values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
+    let mut offsets = vec![0];
+    for user in users {
+        let (mut a, mut b) = (entries(a, user), entries(b, user));
+        while let Some((col, value)) = match (a.peek(), b.peek()) {
+            (Some(left), Some(right)) if left.0 == right.0 => a.next().and(b.next()),
+            (Some(left), Some(right)) if left.0 > right.0 => b.next(),
+            (Some(_), _) => a.next(),
+            (None, _) => b.next(),
+        } {
+            cols.push(col);
+            values.push(value);
+        }
+        offsets.push(cols.len());
+    }
+    Csr::new(a.n_cols(), offsets, cols, values)
+}
+
+fn entries(matrix: &Csr, user: &UserIx) -> std::iter::Peekable<impl Iterator<Item = (u32, f32)>> {
+    let (cols, values) = matrix.row(user.at());
+    cols.iter().copied().zip(values.iter().copied()).peekable()
+}
+
+/// The users that have a row, ascending.
+fn distinct(rows: &Interactions, n_users: usize) -> Vec<UserIx> {
+    let mut occurs = vec![false; n_users];
+    rows.users.iter().for_each(|user| occurs[user.at()] = true);
+    (0..n_users as u32).map(UserIx).filter(|user| occurs[user.at()]).collect()
+}
+
+fn check_part(name: &str, n_rows: usize) -> Result<()> {
+    let error = || Error::setting("split", format!("no row for {name}"), "at least one row in each part");
+    (n_rows > 0).then_some(()).ok_or_else(error)
+}

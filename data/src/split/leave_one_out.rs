@@ -1,0 +1,44 @@
+//! Leave-one-out: the last row of each user is test, the one before it valid (He et al. 2017, section 4.1).
+
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::{Part, SplitSummary};
+use crate::Interactions;
+use crate::csr::counting_sort;
+use crate::rng::stream;
+
+/// Marks the last two rows of each user with at least 3.
+pub(super) fn marks(rows: &Interactions, n_users: usize, seed: u64, summary: &mut SplitSummary) -> Vec<Part> {
+    let last = last_rows::<2>(rows, n_users, seed);
+    let mut marks = vec![Part::Train; rows.len()];
+    for [before, last] in last.iter().flatten() {
+        marks[*before as usize] = Part::Valid;
+        marks[*last as usize] = Part::Test;
+    }
+    summary.short_users = last.iter().filter(|rows| rows.is_none()).count() as u64;
+    marks
+}
+
+/// The last `N` rows of each user by time, or none for a user who would have no row left.
+///
+/// A third of the users of ml-1m have several rows at their last time, so the order among equal times matters:
+/// it is drawn per user, and from the items rather than from the order of the file.
+pub(super) fn last_rows<const N: usize>(
+    rows: &Interactions,
+    n_users: usize,
+    seed: u64,
+) -> Vec<Option<[u32; N]>> {
+    let (starts, order) = counting_sort(n_users, rows.len(), |k| rows.users[k].at(), |k| k as u32);
+    (0..n_users)
+        .into_par_iter()
+        .map(|user| {
+            let mut of_user = order[starts[user]..starts[user + 1]].to_vec();
+            of_user.sort_unstable_by_key(|&k| rows.items[k as usize]);
+            of_user.shuffle(&mut stream(seed, "split.ties", user as u64));
+            of_user.sort_by_key(|&k| rows.times[k as usize]);
+            let enough = of_user.len() > N;
+            enough.then(|| *of_user.last_chunk::<N>().expect("there are more than N"))
+        })
+        .collect()
+}

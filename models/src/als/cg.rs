@@ -1,0 +1,183 @@
+//! An almost exact solution of a row by conjugate gradients (Takács, Pilászy and Tikk 2011), preconditioned.
+//!
+//! All rows share the Gram matrix `G = V diag(l) V^T`. In the basis of its eigenvectors the shared part of a row's
+//! matrix, `w0 G + reg_u I`, is diagonal whatever the row's regulariser: a step then costs two products with the
+//! row's own entries and nothing of order `dim^2`, and dividing by that diagonal leaves a matrix that is close to
+//! the identity, so that few steps come close to the solution.
+
+use rayon::prelude::*;
+
+use super::eigen::Decompose;
+use super::kernels::{Panels, combine, gather, observe, product_row_block};
+use super::lines::{Lines, padded};
+use super::row::{RowSolver, Scratch};
+use super::simd::{Isa, Kernel, Simd};
+use super::{AlsConfig, Feedback};
+
+/// The factors that stand still, in the basis of their Gram matrix's eigenvectors.
+pub struct Rotated {
+    /// `[n_fixed, ld]`
+    rows: Lines,
+    /// `[ld]`: eigenvalues of the Gram matrix; 0 in the padding.
+    values: Lines,
+    /// `[dim, ld]`: one eigenvector a column.
+    to_eigen: Lines,
+    /// `[dim, ld]`: one eigenvector a row.
+    from_eigen: Lines,
+}
+
+impl Rotated {
+    /// Of factors `[n_fixed, dim]` and their Gram matrix.
+    pub fn new(isa: Isa, fixed: &[f32], gram: &[f64], dim: usize) -> Self {
+        let ld = padded(dim);
+        let eigen = isa.run(Decompose { a: gram, n: dim });
+        let mut values = Lines::zeros(ld);
+        values.iter_mut().zip(&eigen.values).for_each(|(to, &value)| *to = value.max(0.0) as f32);
+        let (mut to_eigen, mut from_eigen) = (Lines::zeros(dim * ld), Lines::zeros(dim * ld));
+        for i in 0..dim {
+            for j in 0..dim {
+                let value = eigen.vectors[i * dim + j] as f32;
+                from_eigen[i * ld + j] = value;
+                to_eigen[j * ld + i] = value;
+            }
+        }
+        let mut basis = vec![0.0; ld * dim];
+        basis.iter_mut().zip(&eigen.vectors).for_each(|(to, &value)| *to = value as f32);
+        let panels = Panels::new(&basis, dim);
+        let mut rows = Lines::zeros(fixed.len() / dim * ld);
+        rows.par_chunks_mut(ROTATED * ld)
+            .zip(fixed.par_chunks(ROTATED * dim))
+            .for_each(|(out, rows)| isa.run(Rotate { rows, dim, panels: &panels, out }));
+        Self { rows, values, to_eigen, from_eigen }
+    }
+}
+
+/// Rows that are rotated in one task.
+const ROTATED: usize = 192;
+
+/// A task of rotating rows.
+struct Rotate<'a> {
+    rows: &'a [f32],
+    dim: usize,
+    panels: &'a Panels,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Rotate<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let ld = self.panels.rows();
+        for (out, rows) in self.out.chunks_mut(12 * ld).zip(self.rows.chunks(12 * self.dim)) {
+            let mut left = [&[][..]; 12];
+            let n = rows.len() / self.dim;
+            left.iter_mut().zip(rows.chunks_exact(self.dim)).for_each(|(to, row)| *to = row);
+            product_row_block(simd, &left[..n], self.panels, out);
+        }
+    }
+}
+
+/// Improves `x`, the row as it was, for the entries that `scratch` has weighed.
+#[inline(always)]
+pub fn solve<S: Simd>(
+    simd: S,
+    solver: &RowSolver,
+    rotated: &Rotated,
+    cols: &[u32],
+    reg: f32,
+    scratch: &mut Scratch,
+    x: &mut [f32],
+) {
+    let (dim, ld, n) = (solver.dim, solver.ld, cols.len());
+    let Scratch { rows, add, pull, vectors, .. } = scratch;
+    let whole = n.next_multiple_of(8);
+    add.resize(whole, 0.0);
+    pull.resize(whole, 0.0);
+    rows.grow(whole * ld);
+    gather(simd, &rotated.rows, ld, 0..ld, cols, ld, rows);
+    vectors.grow(7 * ld);
+    let mut parts = vectors.chunks_exact_mut(ld);
+    let mut vector = || parts.next().expect("seven vectors of `ld` were made");
+    let (base, inverse, y, r) = (vector(), vector(), vector(), vector());
+    let (z, p, ap) = (vector(), vector(), vector());
+    diagonals(&solver.config, &rotated.values, add, reg, solver.n_fixed, base, inverse);
+
+    y.fill(0.0);
+    combine(simd, &rotated.to_eigen, ld, x, y);
+    for k in 0..ld {
+        r[k] = -base[k] * y[k];
+    }
+    observe::<S, true>(simd, rows, ld, add, pull, y, r);
+    for k in 0..ld {
+        z[k] = inverse[k] * r[k];
+    }
+    p.copy_from_slice(z);
+    let mut rz = dot(r, z);
+    for step in 0..solver.config.cg_steps {
+        if rz <= 0.0 {
+            break;
+        }
+        for k in 0..ld {
+            ap[k] = base[k] * p[k];
+        }
+        observe::<S, false>(simd, rows, ld, add, pull, p, ap);
+        let length = rz / dot(p, ap);
+        if !length.is_finite() {
+            break;
+        }
+        for k in 0..ld {
+            y[k] += length * p[k];
+            r[k] -= length * ap[k];
+            z[k] = inverse[k] * r[k];
+        }
+        if step + 1 == solver.config.cg_steps {
+            break;
+        }
+        let next = dot(r, z);
+        let keep = next / rz;
+        rz = next;
+        for k in 0..ld {
+            p[k] = z[k] + keep * p[k];
+        }
+    }
+    r.fill(0.0);
+    combine(simd, &rotated.from_eigen, ld, &y[..dim], r);
+    x.copy_from_slice(&r[..dim]);
+}
+
+/// What is diagonal in the row's matrix, and the inverse of what it is expected to be in all: as if the row's entries were
+/// drawn from all alike.
+#[inline(always)]
+fn diagonals(
+    config: &AlsConfig,
+    values: &[f32],
+    add: &[f32],
+    reg: f32,
+    n_fixed: usize,
+    base: &mut [f32],
+    inverse: &mut [f32],
+) {
+    let shared = match config.feedback {
+        Feedback::Explicit => 0.0,
+        Feedback::Implicit => config.unobserved_weight,
+    };
+    let own = add.iter().sum::<f32>().max(0.0) / n_fixed as f32;
+    for ((base, inverse), &value) in base.iter_mut().zip(inverse).zip(values) {
+        *base = shared * value + reg;
+        let expected = *base + own * value;
+        *inverse = if expected > 0.0 { 1.0 / expected } else { 0.0 };
+    }
+}
+
+/// In sixteen sums, so that the order of additions allows vectors.
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0; 16];
+    for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
+        for k in 0..16 {
+            sums[k] += a[k] * b[k];
+        }
+    }
+    sums.iter().sum()
+}

@@ -1,0 +1,242 @@
+//! The settings of ALS; the module's page has the equations that they fill in.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// Settings of alternating least squares.
+///
+/// In a file, a key that is left out takes the default of the `feedback` and `convention` chosen
+/// ([`AlsConfig::explicit`], [`AlsConfig::implicit`]), so that each library's convention is one key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Given")]
+pub struct AlsConfig {
+    /// Whether values are ratings to meet or weights of what was taken.
+    pub feedback: Feedback,
+    /// For implicit feedback: what an observed cell weighs, and which cells count as unobserved.
+    pub convention: Convention,
+    /// Length of the factor vectors.
+    pub dim: usize,
+    /// Strength of the regulariser, before `reg_scaling`.
+    pub reg: f32,
+    /// By what `reg` is multiplied in each row.
+    pub reg_scaling: RegScaling,
+    /// The exponent of `reg_scaling = "frequency"`.
+    pub nu: f32,
+    /// Slope of the confidence, in the conventions that have one.
+    pub alpha: f32,
+    /// Weight of `s^2` over the cells that count as unobserved.
+    pub unobserved_weight: f32,
+    /// What is done to the values before anything else.
+    pub weighting: Weighting,
+    /// Whether factors must not be negative; each row is then solved exactly, whatever `solver` says.
+    pub nonnegative: bool,
+    /// How each row is solved.
+    pub solver: Solver,
+    /// Steps of `solver = "cg"` in each row.
+    pub cg_steps: usize,
+    /// Block length of `solver = "subspace"`.
+    pub block_size: usize,
+    /// Standard deviation of the first factors, before a division by the square root of `dim`.
+    pub init_std: f32,
+}
+
+/// Whether values are ratings to meet or weights of what was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Feedback {
+    /// Values are ratings; only observed cells count.
+    Explicit,
+    /// An observed cell is a 1 with a weight, every other a 0.
+    Implicit,
+}
+
+/// What an observed cell of implicit feedback weighs, and which cells count as unobserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Convention {
+    /// `w = 1` whatever the value; all cells count as unobserved (Rendle et al. 2021, iALS).
+    Rendle,
+    /// `w = alpha * |value|`; the other cells count as unobserved (the `implicit` library).
+    Implicit,
+    /// `w = 1 + alpha * |value|`; the other cells count as unobserved (Spark; Hu, Koren and Volinsky 2008).
+    Spark,
+}
+
+/// By what `reg` is multiplied in the row of a user with `n_u` entries (items alike).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegScaling {
+    /// By 1, as the `implicit` library does.
+    None,
+    /// By `n_u`, as Spark does (ALS-WR, Zhou et al. 2008); of implicit feedback, entries over 0 count.
+    Count,
+    /// By `(n_u + unobserved_weight * n_items)^nu` (Rendle et al. 2021, section 3.4).
+    Frequency,
+}
+
+/// What is done to the values before anything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Weighting {
+    /// Nothing.
+    None,
+    /// `ln(1 + value)`.
+    Log,
+    /// Okapi BM25, as the `implicit` library's `bm25_weight` with items as documents, K1 = 100 and B = 0.8.
+    Bm25,
+    /// Term frequency by inverse document frequency, as its `tfidf_weight`.
+    Tfidf,
+}
+
+/// How each row's least-squares problem is solved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Solver {
+    /// Exactly, by Cholesky factorisation.
+    Cholesky,
+    /// By a few steps of conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what
+    /// all rows share.
+    Cg,
+    /// By exact solutions of blocks of the row, one after the other (iALS++, Rendle et al. 2021).
+    Subspace,
+}
+
+impl AlsConfig {
+    /// The defaults for ratings: ALS-WR.
+    pub fn explicit() -> Self {
+        Self {
+            feedback: Feedback::Explicit,
+            reg: 0.05,
+            reg_scaling: RegScaling::Count,
+            ..Self::implicit(Convention::Rendle)
+        }
+    }
+
+    /// The defaults for implicit feedback in a convention.
+    pub fn implicit(convention: Convention) -> Self {
+        let (reg, reg_scaling, unobserved_weight) = match convention {
+            Convention::Rendle => (0.007, RegScaling::Frequency, 0.3),
+            Convention::Implicit => (0.01, RegScaling::None, 1.0),
+            Convention::Spark => (0.1, RegScaling::Count, 1.0),
+        };
+        Self {
+            feedback: Feedback::Implicit,
+            convention,
+            dim: 64,
+            reg,
+            reg_scaling,
+            nu: 1.0,
+            alpha: 1.0,
+            unobserved_weight,
+            weighting: Weighting::None,
+            nonnegative: false,
+            solver: Solver::Cg,
+            cg_steps: 3,
+            block_size: 32,
+            init_std: 0.1,
+        }
+    }
+
+    /// Whether all values make sense, alone and together.
+    ///
+    /// # Errors
+    /// When one does not: it is named, with what was found and expected.
+    pub fn validate(&self) -> Result<()> {
+        let at_least_1 = [("dim", self.dim), ("cg_steps", self.cg_steps), ("block_size", self.block_size)];
+        if let Some((key, found)) = at_least_1.into_iter().find(|&(_, found)| found == 0) {
+            return Err(Error::config(key, found, "at least 1"));
+        }
+        if self.dim > MAX_DIM {
+            return Err(Error::config("dim", self.dim, format!("at most {MAX_DIM}")));
+        }
+        let not_negative = [
+            ("reg", self.reg),
+            ("nu", self.nu),
+            ("alpha", self.alpha),
+            ("unobserved_weight", self.unobserved_weight),
+            ("init_std", self.init_std),
+        ];
+        if let Some((key, found)) = not_negative.into_iter().find(|(_, x)| !(x.is_finite() && *x >= 0.0)) {
+            return Err(Error::config(key, found, "a finite number of at least 0"));
+        }
+        let values_count = self.feedback == Feedback::Implicit && self.convention != Convention::Rendle;
+        if self.weighting != Weighting::None && !values_count {
+            let found = format!("{:?}", self.weighting).to_lowercase();
+            let expected = "none, or implicit feedback with convention \"implicit\" or \"spark\": elsewhere values are no weights";
+            return Err(Error::config("weighting", found, expected));
+        }
+        Ok(())
+    }
+
+    /// What the regulariser of a row is multiplied by in all, for a row with `n` entries that count and `n_fixed`
+    /// possible ones.
+    pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
+        match self.reg_scaling {
+            RegScaling::None => self.reg,
+            RegScaling::Count => self.reg * n as f32,
+            RegScaling::Frequency => {
+                let unobserved = match self.feedback {
+                    Feedback::Explicit => 0.0,
+                    Feedback::Implicit => self.unobserved_weight * n_fixed as f32,
+                };
+                self.reg * (n as f32 + unobserved).powf(self.nu)
+            }
+        }
+    }
+}
+
+/// The longest factor vectors: the work for a row grows with the square, and f32 would no longer do.
+const MAX_DIM: usize = 4096;
+
+impl Default for AlsConfig {
+    fn default() -> Self {
+        Self::implicit(Convention::Rendle)
+    }
+}
+
+/// The keys as they stand in a file, each of which may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    feedback: Option<Feedback>,
+    convention: Option<Convention>,
+    dim: Option<usize>,
+    reg: Option<f32>,
+    reg_scaling: Option<RegScaling>,
+    nu: Option<f32>,
+    alpha: Option<f32>,
+    unobserved_weight: Option<f32>,
+    weighting: Option<Weighting>,
+    nonnegative: Option<bool>,
+    solver: Option<Solver>,
+    cg_steps: Option<usize>,
+    block_size: Option<usize>,
+    init_std: Option<f32>,
+}
+
+impl From<Given> for AlsConfig {
+    fn from(given: Given) -> Self {
+        let convention = given.convention.unwrap_or(Convention::Rendle);
+        let default = match given.feedback.unwrap_or(Feedback::Implicit) {
+            Feedback::Explicit => Self { convention, ..Self::explicit() },
+            Feedback::Implicit => Self::implicit(convention),
+        };
+        Self {
+            feedback: default.feedback,
+            convention,
+            dim: given.dim.unwrap_or(default.dim),
+            reg: given.reg.unwrap_or(default.reg),
+            reg_scaling: given.reg_scaling.unwrap_or(default.reg_scaling),
+            nu: given.nu.unwrap_or(default.nu),
+            alpha: given.alpha.unwrap_or(default.alpha),
+            unobserved_weight: given.unobserved_weight.unwrap_or(default.unobserved_weight),
+            weighting: given.weighting.unwrap_or(default.weighting),
+            nonnegative: given.nonnegative.unwrap_or(default.nonnegative),
+            solver: given.solver.unwrap_or(default.solver),
+            cg_steps: given.cg_steps.unwrap_or(default.cg_steps),
+            block_size: given.block_size.unwrap_or(default.block_size),
+            init_std: given.init_std.unwrap_or(default.init_std),
+        }
+    }
+}

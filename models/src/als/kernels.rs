@@ -1,0 +1,13 @@
+//! The inner loops of ALS. Rows are padded to whole cache lines ([`super::lines`]), so no loop has a tail.
+//!
+//! All are `#[inline(always)]` and generic over [`Simd`](super::simd::Simd): see there why.
+
+mod cholesky;
+mod product;
+mod rows;
+mod update;
+
+pub use cholesky::{factorise, solve_factorised};
+pub use product::{Panels, product_row_block};
+pub use rows::{combine, gather, observe, scores};
+pub use update::add_weighted;

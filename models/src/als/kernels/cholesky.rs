@@ -1,0 +1,90 @@
+//! Solving a symmetric positive definite system by Cholesky's factorisation.
+
+use super::rows::GROUP;
+use super::update::update_from;
+use crate::als::lines::LINE;
+use crate::als::simd::Simd;
+
+/// Pivots below this part of the diagonal are rounding errors of zero.
+const TINY: f32 = 1e-7;
+
+/// Factorises `a`, `[ld, ld]` and symmetric (the tiles on and above the diagonal are read), in place: `a = U^T U`, `U` in
+/// the upper triangle. `inverses` gets the inverses of U's diagonal, and 0 for a direction in which `a` is
+/// singular: solutions are then 0 there.
+#[inline(always)]
+pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32]) {
+    assert!(ld.is_multiple_of(LINE) && a.len() >= ld * ld && inverses.len() >= ld);
+    for (k, diagonal) in inverses[..ld].iter_mut().enumerate() {
+        *diagonal = a[k * ld + k];
+    }
+    let a = a.as_mut_ptr();
+    for block in (0..ld).step_by(LINE) {
+        // SAFETY: rows and columns stay below `ld`; `a` is `[ld, ld]`, as asserted.
+        unsafe {
+            for k in block..block + LINE {
+                let pivot = *a.add(k * ld + k);
+                let inverse = if pivot > TINY * inverses[k] { 1.0 / pivot.sqrt() } else { 0.0 };
+                inverses[k] = inverse;
+                let row = a.add(k * ld);
+                let inverse = simd.splat(inverse);
+                for at in (block..ld).step_by(S::LANES) {
+                    simd.store(row.add(at), simd.mul(simd.load(row.add(at)), inverse));
+                }
+                for i in k + 1..block + LINE {
+                    let below = a.add(i * ld);
+                    let factor = simd.splat(-*row.add(i));
+                    for at in (block..ld).step_by(S::LANES) {
+                        let left = simd.fma(factor, simd.load(row.add(at)), simd.load(below.add(at)));
+                        simd.store(below.add(at), left);
+                    }
+                }
+            }
+            update_from(simd, a.add(block * ld), ld, &[-1.0; LINE], a, block + LINE);
+        }
+    }
+}
+
+/// Solves `U^T U x = b` for a result of [`factorise`]: `b` becomes x; `half`, of equal length, is scratch.
+#[inline(always)]
+pub fn solve_factorised<S: Simd>(
+    simd: S,
+    u: &[f32],
+    ld: usize,
+    inverses: &[f32],
+    b: &mut [f32],
+    half: &mut [f32],
+) {
+    assert!(ld.is_multiple_of(LINE) && u.len() >= ld * ld);
+    assert!(inverses.len() >= ld && b.len() >= ld && half.len() >= ld);
+    // SAFETY: rows and columns stay below `ld`, as asserted.
+    unsafe {
+        for k in 0..ld {
+            half[k] = b[k] * inverses[k];
+            let factor = simd.splat(-half[k]);
+            for at in (k / S::LANES * S::LANES..ld).step_by(S::LANES) {
+                let to = b.as_mut_ptr().add(at);
+                simd.store(to, simd.fma(factor, simd.load(u.as_ptr().add(k * ld + at)), simd.load(to)));
+            }
+        }
+        b[..ld].fill(0.0);
+        for block in (0..ld).step_by(GROUP).rev() {
+            // The part of x below the block is known, the block's own is still 0.
+            let mut sums = [simd.splat(0.0); GROUP];
+            for at in (block / S::LANES * S::LANES..ld).step_by(S::LANES) {
+                let x = simd.load(b.as_ptr().add(at));
+                for (m, sum) in sums.iter_mut().enumerate() {
+                    *sum = simd.fma(simd.load(u.as_ptr().add((block + m) * ld + at)), x, *sum);
+                }
+            }
+            let sums = simd.sums(sums);
+            for m in (0..GROUP).rev() {
+                let k = block + m;
+                let mut left = half[k] - sums[m];
+                for n in m + 1..GROUP {
+                    left -= u[k * ld + block + n] * b[block + n];
+                }
+                b[k] = left * inverses[k];
+            }
+        }
+    }
+}

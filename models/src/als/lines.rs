@@ -1,0 +1,60 @@
+//! Numbers in memory that starts at a cache line, so that no vector load touches two.
+
+use std::ops::{Deref, DerefMut};
+
+/// One cache line.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; LINE]);
+
+/// Numbers in a cache line; padded rows are multiples of this.
+pub const LINE: usize = 16;
+
+/// The length of a row of `dim` numbers with its padding.
+pub fn padded(dim: usize) -> usize {
+    dim.next_multiple_of(LINE)
+}
+
+/// A slice of numbers, as many as fill its cache lines.
+#[derive(Clone, Default)]
+pub struct Lines(Vec<Line>);
+
+impl Lines {
+    /// `len` zeros, rounded up to whole lines.
+    pub fn zeros(len: usize) -> Self {
+        Self(vec![Line([0.0; LINE]); len.div_ceil(LINE)])
+    }
+
+    /// At least `len` numbers; those that were there stay.
+    pub fn grow(&mut self, len: usize) {
+        if self.0.len() < len.div_ceil(LINE) {
+            self.0.resize(len.div_ceil(LINE), Line([0.0; LINE]));
+        }
+    }
+
+    /// Of rows of `dim` numbers, one padded row each.
+    pub fn from_rows(rows: &[f32], dim: usize) -> Self {
+        let ld = padded(dim);
+        let mut lines = Self::zeros(rows.len() / dim * ld);
+        for (to, from) in lines.chunks_exact_mut(ld).zip(rows.chunks_exact(dim)) {
+            to[..dim].copy_from_slice(from);
+        }
+        lines
+    }
+}
+
+impl Deref for Lines {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        // SAFETY: a `Line` is 16 numbers without padding.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LINE) }
+    }
+}
+
+impl DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        // SAFETY: a `Line` is 16 numbers without padding.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * LINE) }
+    }
+}

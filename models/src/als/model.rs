@@ -1,0 +1,160 @@
+//! The trained model: scores, folding in, saving.
+
+use std::sync::{Arc, OnceLock};
+
+use burnrec_data::tensors::{Tensor, TensorFile};
+use burnrec_data::{Csr, ItemIx, UserIx};
+
+use super::kernels::{Panels, product_row_block};
+use super::simd::{Isa, Kernel, Simd};
+use super::{AlsConfig, RowSolver, Weighting, Weights};
+use crate::{Error, FoldIn, Model, ModelConfig, Result, Scorer, Shape, Vectors};
+
+/// Factors of users and items; the score of a pair is their dot product.
+pub struct AlsModel {
+    config: AlsConfig,
+    /// `[n_users, dim]`
+    users: Arc<Vec<f32>>,
+    items: Arc<Items>,
+}
+
+/// The items' side, which folded-in users share.
+struct Items {
+    /// `[n_items, dim]`
+    factors: Arc<Vec<f32>>,
+    weights: Weights,
+    /// The factors laid out for scoring the catalogue; made when first asked for.
+    panels: OnceLock<Panels>,
+    /// What folding in needs of all items; made when first asked for.
+    solver: OnceLock<RowSolver>,
+}
+
+impl AlsModel {
+    /// Of factors `[n_users, dim]` and `[n_items, dim]`, trained on values weighed by `weights`.
+    ///
+    /// # Panics
+    /// When a side does not hold whole vectors of `config.dim`.
+    pub fn new(config: AlsConfig, users: Arc<Vec<f32>>, items: Arc<Vec<f32>>, weights: Weights) -> Self {
+        let whole = |side: &[f32]| side.len().is_multiple_of(config.dim);
+        assert!(whole(&users) && whole(&items), "whole vectors");
+        let items = Items { factors: items, weights, panels: OnceLock::new(), solver: OnceLock::new() };
+        Self { config, users, items: Arc::new(items) }
+    }
+
+    /// Of saved weights.
+    ///
+    /// # Errors
+    /// When the weights are not those of an ALS model of these settings and this shape.
+    pub fn load(weights: &TensorFile, config: AlsConfig, shape: Shape) -> Result<Self> {
+        let users = crate::params::matrix(weights, USERS, &[shape.n_users, config.dim])?;
+        let items = crate::params::matrix(weights, ITEMS, &[shape.n_items, config.dim])?;
+        let item_norms = match config.weighting {
+            Weighting::Bm25 => crate::params::matrix(weights, ITEM_NORMS, &[shape.n_items])?,
+            _ => Vec::new(),
+        };
+        let saved = Weights::from_saved(config.weighting, item_norms);
+        Ok(Self::new(config, Arc::new(users), Arc::new(items), saved))
+    }
+
+    fn user(&self, user: UserIx) -> &[f32] {
+        &self.users[user.at() * self.config.dim..(user.at() + 1) * self.config.dim]
+    }
+
+    fn item(&self, item: ItemIx) -> &[f32] {
+        &self.items.factors[item.at() * self.config.dim..(item.at() + 1) * self.config.dim]
+    }
+}
+
+const USERS: &str = "user_factors";
+const ITEMS: &str = "item_factors";
+const ITEM_NORMS: &str = "item_norms";
+
+impl Scorer for AlsModel {
+    fn n_users(&self) -> usize {
+        self.users.len() / self.config.dim
+    }
+
+    fn n_items(&self) -> usize {
+        self.items.factors.len() / self.config.dim
+    }
+
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        for ((out, &user), &item) in out.iter_mut().zip(users).zip(items) {
+            *out = dot(self.user(user), self.item(item));
+        }
+    }
+
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        let panels = self.items.panels.get_or_init(|| Panels::new(&self.items.factors, self.config.dim));
+        let left: Vec<&[f32]> = users.iter().map(|&user| self.user(user)).collect();
+        Isa::best().run(Catalog { left: &left, panels, out });
+    }
+
+    fn as_fold_in(&self) -> Option<&dyn FoldIn> {
+        Some(self)
+    }
+
+    fn item_vectors(&self) -> Option<Vectors<'_>> {
+        Some(Vectors { values: &self.items.factors, dim: self.config.dim })
+    }
+
+    fn user_vectors(&self) -> Option<Vectors<'_>> {
+        Some(Vectors { values: &self.users, dim: self.config.dim })
+    }
+}
+
+impl FoldIn for AlsModel {
+    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
+        if histories.n_cols() != self.n_items() {
+            return Err(Error::FoldIn {
+                found: format!("histories over {} items", histories.n_cols()),
+                expected: format!("over the model's {}", self.n_items()),
+            });
+        }
+        let factors = &self.items.factors;
+        let solver = self.items.solver.get_or_init(|| RowSolver::exact(&self.config, factors));
+        let mut users = vec![0.0; histories.n_rows() * self.config.dim];
+        solver.solve_all(factors, &*self.items.weights.apply(histories)?, &mut users, &|_| {});
+        let items = Arc::clone(&self.items);
+        Ok(Box::new(Self { config: self.config.clone(), users: Arc::new(users), items }))
+    }
+}
+
+impl Model for AlsModel {
+    fn config(&self) -> ModelConfig {
+        ModelConfig::Als(self.config.clone())
+    }
+
+    fn weights(&self) -> Vec<(&'static str, Tensor)> {
+        let matrix = |values: &[f32]| {
+            Tensor::new(&[values.len() / self.config.dim, self.config.dim], values.iter().copied())
+        };
+        let mut weights = vec![(USERS, matrix(&self.users)), (ITEMS, matrix(&self.items.factors))];
+        let norms = self.items.weights.item_norms();
+        if !norms.is_empty() {
+            weights.push((ITEM_NORMS, Tensor::new(&[norms.len()], norms.iter().copied())));
+        }
+        weights
+    }
+}
+
+/// Users on their way to the instructions.
+struct Catalog<'a> {
+    left: &'a [&'a [f32]],
+    panels: &'a Panels,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Catalog<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        product_row_block(simd, self.left, self.panels, self.out);
+    }
+}
+
+/// In the order in which the catalogue's products are summed.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}

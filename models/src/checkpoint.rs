@@ -1,0 +1,196 @@
+//! The run directory: all that recommending and serving need, in files that appear whole.
+//!
+//! `weights.safetensors`, `vocab.safetensors` (outside ids), `seen.safetensors` (each user's history),
+//! `titles.safetensors` where there are titles, and `manifest.json`. The manifest is written last, by rename, and
+//! holds the hash of every other file: no manifest, no model.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burnrec_data::tensors::{self, Tensor, TensorFile};
+use burnrec_data::vocab_file as stored;
+use burnrec_data::write::write_file;
+use burnrec_data::{Csr, Error as DataError, Titles, Vocab, hash};
+use serde::{Deserialize, Serialize};
+
+use crate::device::OpenDevice;
+use crate::{Error, Model, ModelConfig, Output, Result, Shape, load};
+
+/// The number of the format that this program writes and the only one it reads.
+pub const FORMAT: u32 = 1;
+
+const MANIFEST: &str = "manifest.json";
+const WEIGHTS: &str = "weights.safetensors";
+const VOCAB: &str = "vocab.safetensors";
+const SEEN: &str = "seen.safetensors";
+const TITLES: &str = "titles.safetensors";
+
+/// What a run directory says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`FORMAT`].
+    pub format: u32,
+    /// The version of the program that wrote it.
+    pub version: String,
+    /// The model's settings.
+    pub model: ModelConfig,
+    /// What a score says.
+    pub output: Output,
+    /// Rows of users.
+    pub n_users: usize,
+    /// Rows of items.
+    pub n_items: usize,
+    /// SHA-256 of each file beside the manifest.
+    pub files: BTreeMap<String, String>,
+    /// What the model was trained on.
+    pub data: DataFacts,
+    /// How it was trained and what it scored: the run record, as it was when the run ended.
+    pub record: serde_json::Value,
+}
+
+/// What a model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// The name of the dataset.
+    pub name: String,
+    /// Whether it was drawn by `synth`.
+    pub synthetic: bool,
+    /// The hash of the prepared split.
+    pub hash: String,
+    /// Where the prepared split was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// A model with the ids, titles and histories around it.
+pub struct Run {
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// The users' ids.
+    pub users: Vocab,
+    /// The items' ids.
+    pub items: Vocab,
+    /// The items' titles.
+    pub titles: Option<Titles>,
+    /// `[n_users, n_items]`: what the model was trained on.
+    pub seen: Csr,
+}
+
+/// Writes a run into `dir`, the manifest last.
+///
+/// # Errors
+/// When a file cannot be written; the directory then has no manifest and is no model.
+pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -> Result<()> {
+    let manifest_path = dir.join(MANIFEST);
+    if manifest_path.exists() {
+        std::fs::remove_file(&manifest_path).map_err(DataError::io("replace", &manifest_path))?;
+    }
+    let mut files = BTreeMap::new();
+    put(dir, WEIGHTS, &run.model.weights(), &mut files)?;
+    let ids = stored::vocab_tensors("users", &run.users).into_iter();
+    put(dir, VOCAB, &ids.chain(stored::vocab_tensors("items", &run.items)).collect::<Vec<_>>(), &mut files)?;
+    put(dir, SEEN, &stored::csr_tensors("seen", &run.seen), &mut files)?;
+    if let Some(titles) = &run.titles {
+        put(dir, TITLES, &stored::titles_tensors("titles", titles), &mut files)?;
+    }
+    let model = run.model.config();
+    let manifest = Manifest {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        output: model.output(),
+        model,
+        n_users: run.model.n_users(),
+        n_items: run.model.n_items(),
+        files,
+        data,
+        record,
+    };
+    let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
+    Ok(write_file(&manifest_path, &text)?)
+}
+
+/// The manifest of a run directory, its format checked.
+///
+/// # Errors
+/// When there is none, it cannot be read, or it is of another format.
+pub fn manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join(MANIFEST);
+    let bad = |found: String, expected: &str| Error::Run { path: path.clone(), found, expected: expected.into() };
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::Run {
+            path: dir.to_owned(),
+            found: format!("no {MANIFEST}"),
+            expected: "a finished run directory, as `burnrec train … --out` writes it".into(),
+        },
+        _ => bad(error.to_string(), "a readable manifest"),
+    })?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| bad(error.to_string(), "JSON"))?;
+    let format = value.get("format").cloned().unwrap_or_default();
+    if format != FORMAT {
+        return Err(bad(format!("format {format}"), "format 1; train again with this version of burnrec"));
+    }
+    serde_json::from_value(value).map_err(|error| bad(error.to_string(), "the manifest of a run"))
+}
+
+/// Opens a run directory, checking every file against its hash and every array against its shape.
+///
+/// # Errors
+/// As [`manifest`], and when a file is missing, changed, or does not fit the manifest.
+pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
+    let manifest = manifest(dir)?;
+    let file = |name: &str| -> Result<TensorFile> {
+        let path = dir.join(name);
+        let expected = manifest.files.get(name).cloned().unwrap_or_default();
+        let found = hash::file(&path)?;
+        if found != expected {
+            let (found, expected) = (format!("SHA-256 {found}"), format!("{expected}, as the manifest says"));
+            return Err(Error::Run { path, found, expected });
+        }
+        Ok(TensorFile::open(&path)?)
+    };
+    let fits = |name: &str, what: &str, found: usize, expected: usize| {
+        if found == expected {
+            return Ok(());
+        }
+        let expected = format!("{expected}, as the manifest says");
+        Err(Error::Run { path: dir.join(name), found: format!("{found} {what}"), expected })
+    };
+    let shape = Shape { n_users: manifest.n_users, n_items: manifest.n_items };
+    let ids = file(VOCAB)?;
+    let run = Run {
+        model: load(&manifest.model, &file(WEIGHTS)?, shape, device)?,
+        users: stored::read_vocab(&ids, "users")?,
+        items: stored::read_vocab(&ids, "items")?,
+        titles: match manifest.files.contains_key(TITLES) {
+            true => Some(stored::read_titles(&file(TITLES)?, "titles")?),
+            false => None,
+        },
+        seen: stored::read_csr(&file(SEEN)?, "seen")?,
+    };
+    fits(VOCAB, "users", run.users.len(), shape.n_users)?;
+    fits(VOCAB, "items", run.items.len(), shape.n_items)?;
+    fits(SEEN, "rows", run.seen.n_rows(), shape.n_users)?;
+    fits(SEEN, "columns", run.seen.n_cols(), shape.n_items)?;
+    if let Some(titles) = &run.titles {
+        fits(TITLES, "titles", titles.0.len(), shape.n_items)?;
+    }
+    Ok((run, manifest))
+}
+
+/// Whether `dir` holds a finished run.
+pub fn exists(dir: &Path) -> bool {
+    dir.join(MANIFEST).exists()
+}
+
+fn put<N: AsRef<str>>(
+    dir: &Path,
+    name: &str,
+    arrays: &[(N, Tensor)],
+    files: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let path = dir.join(name);
+    tensors::write(&path, arrays)?;
+    files.insert(name.to_owned(), hash::file(&path)?);
+    Ok(())
+}

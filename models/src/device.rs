@@ -1,0 +1,167 @@
+//! Which device Burn computes on, chosen by name and opened without surprises: asking for a GPU where there is none
+//! is an error, never a panic and never a silent fall-back to the CPU.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
+use burn::tensor::{DeviceKind, DeviceType};
+
+pub use burn::tensor::Device;
+
+use crate::{Error, Result};
+
+/// The device asked for: `auto`, `cpu`, `gpu` or `gpu:N`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// A graphics card if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The adapter of this number, or else the first one, cards before software.
+    Gpu(Option<usize>),
+}
+
+/// A device ready for tensors.
+#[derive(Clone, Debug)]
+pub struct OpenDevice {
+    /// The device, without autodiff.
+    pub device: Device,
+    /// What was taken, such as `cpu (flex, 8 threads)` or `gpu (llvmpipe, vulkan)`.
+    pub name: String,
+}
+
+/// Opens the device asked for. Opening one again gives the same one.
+///
+/// # Errors
+/// When a GPU is asked for and there is none, none of this number, or it cannot be opened.
+pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
+    match choice {
+        DeviceChoice::Cpu => Ok(cpu()),
+        DeviceChoice::Auto => match adapters().iter().find(|adapter| !is_software(adapter)) {
+            Some(card) => open_adapter(choice, card.clone()),
+            None => Ok(cpu()),
+        },
+        DeviceChoice::Gpu(number) => {
+            let mut adapters = adapters();
+            if number.is_none() {
+                adapters.sort_by_key(is_software);
+            }
+            let n_found = adapters.len();
+            match adapters.into_iter().nth(number.unwrap_or(0)) {
+                Some(adapter) => open_adapter(choice, adapter),
+                None if n_found == 0 => {
+                    let why = "found no graphics adapter, expected one with Vulkan, Metal or Direct3D 12; use cpu";
+                    Err(Error::Device { asked: choice.to_string(), why: why.into() })
+                }
+                None => {
+                    let why = format!("found {n_found} graphics adapters, expected a number below {n_found}");
+                    Err(Error::Device { asked: choice.to_string(), why })
+                }
+            }
+        }
+    }
+}
+
+fn cpu() -> OpenDevice {
+    let name = format!("cpu (flex, {} threads)", rayon::current_num_threads());
+    OpenDevice { device: Device::flex(), name }
+}
+
+/// The adapters in the order of the graphics API, none of them opened.
+fn adapters() -> Vec<DeviceKind> {
+    let kind = |device: &Device| match device.as_dispatch() {
+        DispatchDevice::Cube(CubeDevice::Wgpu(device)) => match device.kind {
+            WgpuDeviceKind::DiscreteGpu(n) => Some(DeviceKind::DiscreteGpu(n)),
+            WgpuDeviceKind::IntegratedGpu(n) => Some(DeviceKind::IntegratedGpu(n)),
+            WgpuDeviceKind::VirtualGpu(n) => Some(DeviceKind::VirtualGpu(n)),
+            WgpuDeviceKind::Cpu => Some(DeviceKind::Cpu),
+            // What OpenGL alone reaches: it lacks the compute shaders that Burn needs.
+            _ => None,
+        },
+        _ => None,
+    };
+    Device::enumerate(DeviceType::Wgpu).iter().filter_map(kind).collect()
+}
+
+fn is_software(adapter: &DeviceKind) -> bool {
+    *adapter == DeviceKind::Cpu
+}
+
+/// The adapters opened by this process: the runtime refuses to initialise one twice.
+static OPENED: Mutex<Vec<(DeviceKind, OpenDevice)>> = Mutex::new(Vec::new());
+
+fn open_adapter(choice: DeviceChoice, adapter: DeviceKind) -> Result<OpenDevice> {
+    // A panic while the lock is held leaves at worst an adapter out of the list.
+    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, device)) = opened.iter().find(|(kind, _)| *kind == adapter) {
+        return Ok(device.clone());
+    }
+    let (device, setup) = Device::wgpu_options()
+        .device_kind(adapter.clone())
+        .init_with_setup()
+        .map_err(|error| Error::Device { asked: choice.to_string(), why: error.to_string() })?;
+    let info = setup.adapter.get_info();
+    let device = OpenDevice { device, name: format!("gpu ({}, {})", info.name, info.backend) };
+    opened.push((adapter, device.clone()));
+    Ok(device)
+}
+
+impl FromStr for DeviceChoice {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match (text, text.strip_prefix("gpu:").map(str::parse)) {
+            ("auto", _) => Ok(Self::Auto),
+            ("cpu", _) => Ok(Self::Cpu),
+            ("gpu", _) => Ok(Self::Gpu(None)),
+            (_, Some(Ok(number))) => Ok(Self::Gpu(Some(number))),
+            _ => Err(Error::Device {
+                asked: format!("{text:?}"),
+                why: "expected auto, cpu, gpu or gpu:N with the number of an adapter".into(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu(None) => f.write_str("gpu"),
+            Self::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_read_as_they_are_written() {
+        for text in ["auto", "cpu", "gpu", "gpu:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().expect("a choice").to_string(), text);
+        }
+        for text in ["", "GPU", "gpu:", "gpu:-1", "gpu:x", "cuda"] {
+            let error = text.parse::<DeviceChoice>().expect_err("no such device").to_string();
+            assert!(error.contains("expected auto, cpu, gpu or gpu:N"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_that_is_not_there_is_an_error() {
+        let error = open(DeviceChoice::Gpu(Some(1000))).expect_err("no such adapter").to_string();
+        assert!(error.starts_with("device gpu:1000: found "), "{error}");
+    }
+
+    #[test]
+    fn auto_takes_a_device_and_says_which() {
+        let taken = open(DeviceChoice::Auto).expect("there is always the CPU");
+        assert!(taken.name.starts_with("cpu (flex, ") || taken.name.starts_with("gpu ("), "{}", taken.name);
+        assert!(!taken.name.contains("llvmpipe"), "a software adapter is only taken when asked for");
+    }
+}

@@ -1,0 +1,58 @@
+//! What can go wrong with a model.
+
+use std::path::PathBuf;
+
+/// An error that says what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of a run directory cannot be read or written, or does not hold what it should.
+    #[error(transparent)]
+    Data(#[from] burnrec_data::Error),
+    /// A config has a key or a value it must not have.
+    #[error("{key}: found {found}, expected {expected}")]
+    Config {
+        /// The key, with its table.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What may stand there.
+        expected: String,
+    },
+    /// A directory is not a run that this program can open.
+    #[error("{}: found {found}, expected {expected}", path.display())]
+    Run {
+        /// The directory or file.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+        /// What should be there.
+        expected: String,
+    },
+    /// The device asked for is not there, or cannot do what it must.
+    #[error("device {asked}: {why}")]
+    Device {
+        /// The device as asked for.
+        asked: String,
+        /// Why it cannot be had.
+        why: String,
+    },
+    /// Histories to fold in do not fit the model.
+    #[error("fold-in: found {found}, expected {expected}")]
+    FoldIn {
+        /// What was given.
+        found: String,
+        /// What the model takes.
+        expected: String,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A config has a key or a value it must not have.
+    pub fn config(key: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Config { key: key.into(), found: found.to_string(), expected: expected.into() }
+    }
+}

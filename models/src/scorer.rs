@@ -1,0 +1,80 @@
+//! What every model can do, and what some can.
+
+use burnrec_data::tensors::Tensor;
+use burnrec_data::{Csr, ItemIx, UserIx};
+
+use crate::{ModelConfig, Result};
+
+/// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no squashing has
+/// made ties of near-certain ones.
+pub trait Scorer: Send + Sync {
+    /// How many users have a row.
+    fn n_users(&self) -> usize;
+
+    /// How many items have a row.
+    fn n_items(&self) -> usize;
+
+    /// Scores pairs: `out[k]` for `users[k]` and `items[k]`; all three of one length, all rows known.
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]);
+
+    /// Scores every item for each of `users`: `out` is `[users, n_items]`, row-major.
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]);
+
+    /// Folding in users without a row, where the model can.
+    fn as_fold_in(&self) -> Option<&dyn FoldIn> {
+        None
+    }
+
+    /// One vector per item whose direction says what the item is like, where the model has such.
+    fn item_vectors(&self) -> Option<Vectors<'_>> {
+        None
+    }
+
+    /// One vector per user, where the model has such.
+    fn user_vectors(&self) -> Option<Vectors<'_>> {
+        None
+    }
+}
+
+/// Solves for users from their histories alone, with the items as they stand.
+pub trait FoldIn {
+    /// A scorer whose user `k` has row `k` of `histories`, `[new users, n_items]`, as its history.
+    ///
+    /// # Errors
+    /// When `histories` has another number of items, or values the model cannot take.
+    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>>;
+}
+
+/// Vectors of equal length, one per row.
+#[derive(Clone, Copy, Debug)]
+pub struct Vectors<'a> {
+    /// `[rows, dim]`, row-major.
+    pub values: &'a [f32],
+    /// The length of each.
+    pub dim: usize,
+}
+
+impl<'a> Vectors<'a> {
+    /// The vector of a row.
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        &self.values[row * self.dim..(row + 1) * self.dim]
+    }
+}
+
+/// How many rows a model has for users and for items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Users with a row.
+    pub n_users: usize,
+    /// Items with a row.
+    pub n_items: usize,
+}
+
+/// A scorer that can be saved and opened again.
+pub trait Model: Scorer {
+    /// The settings that, with the weights, make the model.
+    fn config(&self) -> ModelConfig;
+
+    /// The weights by name, as they are on the host.
+    fn weights(&self) -> Vec<(&'static str, Tensor)>;
+}

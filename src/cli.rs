@@ -1,0 +1,333 @@
+//! The command line as types.
+
+use std::path::PathBuf;
+
+use burnrec_data::read::{Format, OnBadRow};
+use burnrec_data::split::TimePoint;
+use burnrec_models::DeviceChoice;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Recommenders trained, judged side by side, and served.
+#[derive(Parser)]
+#[command(name = "burnrec", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Threads to compute with; all cores by default.
+    #[arg(long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Download a MovieLens dataset into the cache and print where it is.
+    Fetch(Fetch),
+    /// Make synthetic ratings with the shape of a known dataset.
+    Synth(Synth),
+    /// Read ratings, filter and split them, and save the split.
+    Prepare(Prepare),
+    /// Train the model of a config and judge it.
+    Train(Train),
+    /// Judge a trained model again.
+    Evaluate(Evaluate),
+    /// Recommend items to one user, or to all.
+    Recommend(Recommend),
+    /// Score pairs of users and items.
+    Score(Score),
+    /// List the items most like one.
+    Similar(Similar),
+    /// Write a model's factors with their ids as Parquet.
+    Export(Export),
+    /// Check a config file and print it with every default.
+    Check(Check),
+    /// Show the whole thing on synthetic data, or on yours, in about a minute.
+    Demo(Demo),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args)]
+pub struct Fetch {
+    /// ml-100k, ml-1m, ml-latest-small, ml-20m, ml-25m or ml-32m.
+    pub name: String,
+    /// Another address to load from, in place of GroupLens.
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// Where to keep it; the user's cache by default.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub struct Synth {
+    /// Take the size of this dataset: ml-100k, ml-1m or ml-20m.
+    #[arg(long, required_unless_present_all = ["users", "items", "rows"], conflicts_with_all = ["users", "items", "rows"])]
+    pub like: Option<String>,
+    /// Number of users.
+    #[arg(long)]
+    pub users: Option<u32>,
+    /// Number of items.
+    #[arg(long)]
+    pub items: Option<u32>,
+    /// Number of rating rows.
+    #[arg(long)]
+    pub rows: Option<u32>,
+    /// Another seed gives other data.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Directory to write `ratings.csv` and `movies.csv` into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Prepare {
+    /// A ratings file or a directory with one; for `--format ncf` the common prefix of its files.
+    pub ratings: PathBuf,
+    /// Directory to save the split into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub input: Input,
+    #[command(flatten)]
+    pub cut: Cut,
+}
+
+#[derive(Args)]
+pub struct Input {
+    /// What kind of file it is.
+    #[arg(long, default_value = "auto")]
+    pub format: Format,
+    /// What to call the data; the directory's name by default.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Column of the user ids, by name or number from 0.
+    #[arg(long, value_name = "COLUMN")]
+    pub user_col: Option<String>,
+    /// Column of the item ids.
+    #[arg(long, value_name = "COLUMN")]
+    pub item_col: Option<String>,
+    /// Column of the ratings.
+    #[arg(long, value_name = "COLUMN")]
+    pub value_col: Option<String>,
+    /// Column of the times in Unix seconds.
+    #[arg(long, value_name = "COLUMN")]
+    pub time_col: Option<String>,
+    /// What to do with a row that cannot be read: fail, or skip and count it.
+    #[arg(long, default_value = "fail")]
+    pub on_bad_row: OnBadRow,
+}
+
+#[derive(Args)]
+pub struct Cut {
+    /// Keep ratings from this value on, as 1, and drop the others.
+    #[arg(long)]
+    pub threshold: Option<f32>,
+    /// Drop users with fewer rows, again and again until none is left.
+    #[arg(long, default_value_t = 1)]
+    pub min_user: u32,
+    /// Drop items with fewer rows, again and again until none is left.
+    #[arg(long, default_value_t = 1)]
+    pub min_item: u32,
+    /// How to split; leave-one-out by default, or as the files say if they bring their own test.
+    #[arg(long)]
+    pub split: Option<SplitKind>,
+    /// Items drawn to rank each held-out item against; all unseen ones when absent.
+    #[arg(long)]
+    pub candidates: Option<u32>,
+    /// Share of the rows (random), or number of users (user-holdout), for valid.
+    #[arg(long)]
+    pub valid: Option<f64>,
+    /// Share of the rows (random), or number of users (user-holdout), for test.
+    #[arg(long)]
+    pub test: Option<f64>,
+    /// Number of folds (k-fold).
+    #[arg(long, default_value_t = 5)]
+    pub folds: u32,
+    /// The fold to test on, from 0 (k-fold).
+    #[arg(long, default_value_t = 0)]
+    pub fold: u32,
+    /// Where train ends (temporal): a share of the rows below 1, a day such as 2001-12-31, or Unix seconds.
+    #[arg(long, value_name = "TIME")]
+    pub valid_from: Option<TimePoint>,
+    /// Where valid ends (temporal), likewise.
+    #[arg(long, value_name = "TIME")]
+    pub test_from: Option<TimePoint>,
+    /// Another seed draws another split.
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+/// How to split.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum SplitKind {
+    /// The last row of each user is test, the one before valid.
+    LeaveOneOut,
+    /// Rows at random.
+    Random,
+    /// One of several equal parts is test.
+    KFold,
+    /// By time.
+    Temporal,
+    /// Whole users: part of their rows is folded in, the rest predicted.
+    UserHoldout,
+}
+
+#[derive(Args)]
+pub struct Settings {
+    /// Set a key of the config: `--set dim=64`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+#[derive(Args)]
+pub struct Train {
+    /// The config file.
+    pub config: PathBuf,
+    /// A directory that `prepare` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// The run directory to write.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(flatten)]
+    pub device: Device,
+    /// Replace a run that is already there.
+    #[arg(long)]
+    pub force: bool,
+    /// Print the record as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args, Clone, Copy)]
+pub struct Device {
+    /// auto, cpu, gpu or gpu:N.
+    #[arg(long = "device", default_value = "auto")]
+    pub choice: DeviceChoice,
+}
+
+/// One of the two holdouts.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum On {
+    /// The one that settings are chosen on.
+    Valid,
+    /// The one that is touched once.
+    Test,
+}
+
+#[derive(Args)]
+pub struct Evaluate {
+    /// A run directory.
+    pub run: PathBuf,
+    /// The prepared data; where the run was trained by default.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Which holdout.
+    #[arg(long, default_value = "test")]
+    pub on: On,
+    #[command(flatten)]
+    pub device: Device,
+    /// Print the scores as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Recommend {
+    /// A run directory.
+    pub run: PathBuf,
+    /// The user's id.
+    #[arg(long, required_unless_present = "all")]
+    pub user: Option<String>,
+    /// For every user, into a file.
+    #[arg(long, conflicts_with = "user", requires = "out")]
+    pub all: bool,
+    /// The file to write: Parquet or CSV, by its ending.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How many items.
+    #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: u32,
+    /// Also items that the user has seen.
+    #[arg(long)]
+    pub include_seen: bool,
+    /// Only these items: ids with commas between, or `@FILE` with one a line.
+    #[arg(long, value_name = "IDS")]
+    pub only: Option<String>,
+    /// None of these items: ids with commas between, or `@FILE` with one a line.
+    #[arg(long, value_name = "IDS")]
+    pub without: Option<String>,
+    #[command(flatten)]
+    pub device: Device,
+    /// Print as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Score {
+    /// A run directory.
+    pub run: PathBuf,
+    /// A CSV or Parquet file with a user and an item column.
+    #[arg(long, value_name = "FILE")]
+    pub pairs: PathBuf,
+    /// The file to write: Parquet or CSV, by its ending.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+#[derive(Args)]
+pub struct Similar {
+    /// A run directory.
+    pub run: PathBuf,
+    /// The item's id.
+    #[arg(long)]
+    pub item: String,
+    /// How many items.
+    #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub k: u32,
+    #[command(flatten)]
+    pub device: Device,
+    /// Print as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Export {
+    /// A run directory.
+    pub run: PathBuf,
+    /// Directory to write `users.parquet` and `items.parquet` into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub device: Device,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// The config file.
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Args)]
+pub struct Demo {
+    /// Your ratings, in place of synthetic ones.
+    #[arg(long, value_name = "PATH")]
+    pub ratings: Option<PathBuf>,
+    /// Keep the runs in this directory.
+    #[arg(long, value_name = "DIR", default_value = "runs/demo")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub device: Device,
+}

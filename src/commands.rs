@@ -1,0 +1,42 @@
+//! One file per subcommand.
+
+mod demo;
+mod evaluate;
+mod export;
+mod ids;
+mod prepare;
+mod recommend;
+mod score;
+mod similar;
+mod source;
+mod train;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the subcommand.
+pub fn run(cli: Cli) -> Result<()> {
+    if let Some(threads) = cli.threads {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
+        pool.build_global().context("cannot start the threads")?;
+    }
+    match cli.command {
+        Command::Fetch(args) => source::fetch(args),
+        Command::Synth(args) => source::synth(args),
+        Command::Prepare(args) => prepare::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Evaluate(args) => evaluate::run(args),
+        Command::Recommend(args) => recommend::run(args),
+        Command::Score(args) => score::run(args),
+        Command::Similar(args) => similar::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Check(args) => train::check(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "burnrec", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! `evaluate`: judge a trained model again.
+
+use std::io::Write;
+
+use anyhow::{Context, Result, bail};
+use burnrec_data::Prepared;
+use burnrec_models::checkpoint;
+use burnrec_models::{Output, device};
+use burnrec_train::Progress;
+use burnrec_train::evaluate::{EvaluateOptions, evaluate};
+
+use crate::cli::{Evaluate, On};
+use crate::progress::Bars;
+use crate::show;
+
+pub fn run(args: Evaluate) -> Result<()> {
+    let device = device::open(args.device.choice)?;
+    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let dir = args.data.or(manifest.data.path).context("no prepared data named; expected --data DIR")?;
+    let data = Prepared::open(&dir)?;
+    if data.manifest.hash != manifest.data.hash {
+        bail!(
+            "{}: found a split with hash {}, expected {}, which the run was trained on",
+            dir.display(),
+            data.manifest.hash,
+            manifest.data.hash
+        );
+    }
+    let holdout = match args.on {
+        On::Valid => &data.split.valid,
+        On::Test => &data.split.test,
+    };
+    let seed = manifest.record["config"]["seed"].as_u64().unwrap_or_default();
+    let options = EvaluateOptions { rating: manifest.output == Output::Rating, seed, ..Default::default() };
+    let bars = Bars::default();
+    let scores = evaluate(&*run.model, holdout, &run.seen, &options, &bars)?;
+    bars.end();
+    if args.json {
+        println!("{}", serde_json::to_string(&scores)?);
+        return Ok(());
+    }
+    let row = |&metric| vec![format!("{metric}"), show::interval(&scores, metric)];
+    let rows: Vec<Vec<String>> = scores.metrics.keys().map(row).collect();
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{} on {}, {}", manifest.model.name(), data.name, scores.protocol)?;
+    Ok(show::table(&mut stdout, &["metric", "value [95 %]"], &rows)?)
+}

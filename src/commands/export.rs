@@ -1,0 +1,27 @@
+//! `export`: a model's factors with their ids, for other programs.
+
+use anyhow::{Context, Result};
+use burnrec_data::Vocab;
+use burnrec_data::table::{TableColumn, write_table};
+use burnrec_models::{Vectors, checkpoint, device};
+
+use crate::cli::Export;
+
+pub fn run(args: Export) -> Result<()> {
+    let device = device::open(args.device.choice)?;
+    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let missing = || format!("{}: {} has no factors to export", args.run.display(), manifest.model.name());
+    let sides: [(&str, &str, &Vocab, Option<Vectors<'_>>); 2] = [
+        ("users.parquet", "user", &run.users, run.model.user_vectors()),
+        ("items.parquet", "item", &run.items, run.model.item_vectors()),
+    ];
+    for (file, name, vocab, vectors) in sides {
+        let vectors = vectors.with_context(missing)?;
+        let path = args.out.join(file);
+        let rows = (0..vocab.len() as u32).collect();
+        let factors = TableColumn::F32List { dim: vectors.dim, values: vectors.values.to_vec() };
+        write_table(&path, &[(name, TableColumn::Ids { vocab, rows }), ("factors", factors)])?;
+        println!("{}: {} rows of {} factors", path.display(), vocab.len(), vectors.dim);
+    }
+    Ok(())
+}

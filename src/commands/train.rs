@@ -1,0 +1,118 @@
+//! `train` and `check`: a config, and what comes of it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use burnrec_data::Prepared;
+use burnrec_models::checkpoint::{self, Run};
+use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::DeviceChoice;
+use burnrec_train::TrainConfig;
+use burnrec_train::record::{EpochRecord, Phase, RunRecord};
+use burnrec_train::run::{Trained, run as run_config};
+
+use crate::cli::{Check, Train};
+use crate::layers::train_config;
+use crate::progress::Bars;
+use crate::show;
+
+pub fn check(args: Check) -> Result<()> {
+    let config = train_config(&args.config, &args.settings.set)?;
+    print!("{}", toml::to_string(&config.to_table())?);
+    Ok(())
+}
+
+pub fn run(args: Train) -> Result<()> {
+    let config = train_config(&args.config, &args.settings.set)?;
+    let data = Prepared::open(&args.data)?;
+    if checkpoint::exists(&args.out) && !args.force {
+        bail!("{}: found a finished run, expected a new directory (or --force to replace it)", args.out.display());
+    }
+    let device = device_for(&config, args.device.choice)?;
+    let record = train(&data, &args.data, &config, &device, &args.out)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&record)?);
+    } else {
+        print_record(&record, &config, &args.out)?;
+    }
+    Ok(())
+}
+
+/// The device for a config: the host for models that do not learn on Burn.
+pub fn device_for(config: &TrainConfig, choice: DeviceChoice) -> Result<OpenDevice> {
+    match (&config.burn, choice) {
+        (None, DeviceChoice::Gpu(_)) => {
+            bail!("--device {choice}: {} computes on the CPU only", config.model.name())
+        }
+        (None, _) => Ok(device::open(DeviceChoice::Cpu)?),
+        (Some(_), choice) => {
+            let device = device::open(choice)?;
+            eprintln!("device: {}", device.name);
+            Ok(device)
+        }
+    }
+}
+
+/// Trains and judges a config and saves the run, with a line on stderr and in `record.jsonl` for each epoch.
+pub fn train(
+    data: &Prepared,
+    data_dir: &Path,
+    config: &TrainConfig,
+    device: &OpenDevice,
+    out: &Path,
+) -> Result<RunRecord> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let lines = out.join("record.jsonl");
+    let mut file = File::create(&lines).with_context(|| format!("cannot write {}", lines.display()))?;
+    let bars = Bars::default();
+    let mut on_epoch = |epoch: &EpochRecord| {
+        bars.line(&epoch_line(config, epoch));
+        let line = serde_json::to_string(epoch).expect("a record has only string keys");
+        writeln!(file, "{line}").map_err(burnrec_data::Error::io("write", &lines))?;
+        Ok(())
+    };
+    let trained = run_config(data, config, device, &mut on_epoch, &bars)?;
+    let Trained { model, seen, mut record } = trained;
+    record.data.path = std::path::absolute(data_dir).ok();
+    let run =
+        Run { model, users: data.users.clone(), items: data.items.clone(), titles: data.titles.clone(), seen };
+    checkpoint::save(out, &run, record.data.clone(), serde_json::to_value(&record)?)?;
+    Ok(record)
+}
+
+fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
+    let metric = config.select_by();
+    let of = match epoch.phase {
+        Phase::Choose => format!("epoch {}/{}", epoch.epoch, config.run.epochs),
+        Phase::Refit => format!("refit epoch {}", epoch.epoch),
+    };
+    let loss = epoch.loss.total.map(|loss| format!("  loss {loss:.5}")).unwrap_or_default();
+    let valid = epoch.valid.as_ref().and_then(|scores| scores.value(metric));
+    let valid = valid.map(|value| format!("  valid {metric} {value:.4}")).unwrap_or_default();
+    let rate = epoch.samples_per_second / 1e6;
+    format!("{} {of}{loss}{valid}  {:.2} s  {rate:.2} M samples/s", config.model.name(), epoch.seconds)
+}
+
+fn print_record(record: &RunRecord, config: &TrainConfig, out: &Path) -> Result<()> {
+    let (valid, test) = (&record.metrics.valid, &record.metrics.test);
+    let row = |&metric| vec![format!("{metric}"), show::interval(valid, metric), show::interval(test, metric)];
+    let rows: Vec<Vec<String>> = test.metrics.keys().map(row).collect();
+    let mut stdout = std::io::stdout().lock();
+    let synthetic = if record.data.synthetic { " (synthetic)" } else { "" };
+    writeln!(stdout, "{} on {}{synthetic}, {}", record.model, record.data.name, test.protocol)?;
+    show::table(&mut stdout, &["metric", "valid [95 %]", "test [95 %]"], &rows)?;
+    writeln!(
+        stdout,
+        "{} epochs, chosen by {} on valid; final fit {:.2} s on {}; {} weights; peak memory {:.0} MB",
+        record.epochs,
+        config.select_by(),
+        record.fit_seconds,
+        record.device,
+        record.parameters,
+        record.peak_memory_bytes as f64 / 1e6,
+    )?;
+    writeln!(stdout, "saved to {0}; next: burnrec recommend {0} --user ID", out.display())?;
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Tables for people.
+
+use std::io::{Result, Write};
+
+use burnrec_models::Output;
+use burnrec_train::evaluate::{Score, Scores};
+use burnrec_train::metrics::Metric;
+
+/// Writes rows in columns as wide as their widest cell, numbers flush right, under a head.
+pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let head: Vec<String> = head.iter().map(|&name| name.to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut line = String::new();
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            let left = rows.iter().any(|row| row[column].starts_with(char::is_alphabetic));
+            let cell = if left { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            line.push_str(&cell);
+            line.push_str("  ");
+        }
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+/// A metric with its interval, for example `0.713 [0.702, 0.724]`; `-` where it was not computed.
+pub fn interval(scores: &Scores, metric: Metric) -> String {
+    match scores.metrics.get(&metric) {
+        Some(Score { value, low: Some(low), high: Some(high) }) => format!("{value:.4} [{low:.4}, {high:.4}]"),
+        Some(score) => format!("{:.4}", score.value),
+        None => "-".to_owned(),
+    }
+}
+
+/// A score as it means something to a person: the probability, the rating, or the raw value.
+pub fn score(output: Output, logit: f32) -> f32 {
+    match output {
+        Output::Probability => 1.0 / (1.0 + (-logit).exp()),
+        Output::Rating | Output::Raw => logit,
+    }
+}
+
+/// The name of what [`score`] gives.
+pub fn score_name(output: Output) -> &'static str {
+    match output {
+        Output::Probability => "probability",
+        Output::Rating => "rating",
+        Output::Raw => "score",
+    }
+}

@@ -1,0 +1,123 @@
+//! Wrong input, as a user gives it: a clear error and nothing half-written.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::{Folder, burnrec};
+
+const GOOD: &str = "userId,movieId,rating,timestamp\n1,10,4.0,1\n1,11,3.0,2\n1,12,5.0,3\n1,13,5.0,4\n\
+                    2,10,4.0,1\n2,11,3.0,2\n2,12,5.0,3\n2,14,5.0,4\n3,10,4.0,1\n3,13,3.0,2\n3,14,5.0,3\n";
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
+}
+
+/// Prepares a file that must be refused with these words, leaving nothing behind.
+#[track_caller]
+fn refused(name: &str, text: impl AsRef<[u8]>, words: &[&str]) {
+    let folder = Folder::new();
+    let (file, out) = (folder.file(name, text), folder.path("out"));
+    burnrec("prepare {} --out {}", &[&file, &out]).fails(words);
+    assert!(!out.join("manifest.json").exists(), "a manifest was written");
+}
+
+#[test]
+fn ratings_files() {
+    refused("empty.csv", "", &["empty.csv"]);
+    refused("head.csv", "userId,movieId,rating,timestamp\n", &["head.csv"]);
+    refused("number.csv", GOOD.replace("2,11,3.0", "2,11,many"), &["number.csv", "7", "many"]);
+    refused("nan.csv", GOOD.replace("2,11,3.0", "2,11,NaN"), &["nan.csv", "7", "NaN"]);
+    refused("columns.csv", GOOD.replace("movieId", "colour"), &["columns.csv", "colour"]);
+    refused("one.csv", "userId,movieId,rating\n1,10,4\n1,11,4\n1,12,4\n1,13,4\n", &["user"]);
+    refused("broken.parquet", "PAR1 and then nothing", &["broken.parquet"]);
+    let missing = Folder::new();
+    let (file, out) = (missing.path("missing.csv"), missing.path("out"));
+    burnrec("prepare {} --out {}", &[&file, &out]).fails(&["missing.csv"]);
+}
+
+#[test]
+fn filters_that_leave_nothing() {
+    let folder = Folder::new();
+    let (file, out) = (folder.file("ratings.csv", GOOD), folder.path("out"));
+    burnrec("prepare {} --out {} --min-user 100", &[&file, &out]).fails(&["min_user"]);
+    burnrec("prepare {} --out {} --threshold 9", &[&file, &out]).fails(&["threshold"]);
+    burnrec("prepare {} --out {} --candidates 99", &[&file, &out]).fails(&["candidates"]);
+}
+
+#[test]
+fn bad_rows_can_be_skipped_and_are_counted() {
+    let folder = Folder::new();
+    let text = GOOD.replace("2,11,3.0", "2,11,many");
+    let (file, out) = (folder.file("ratings.csv", text), folder.path("out"));
+    let summary = burnrec("prepare {} --out {} --on-bad-row skip", &[&file, &out]).ok();
+    assert!(summary.contains("many") || summary.contains("dropped"), "{summary}");
+}
+
+#[test]
+fn ids_beyond_31_bits_survive() {
+    let folder = Folder::new();
+    let text = GOOD.replace(",14,", ",9007199254740993,");
+    let (file, out, run) = (folder.file("ratings.csv", text), folder.path("out"), folder.path("run"));
+    burnrec("prepare {} --out {}", &[&file, &out]).ok();
+    let popularity = configs().join("popularity.toml");
+    burnrec("train {} --data {} --out {}", &[&popularity, &out, &run]).ok();
+    let best = burnrec("recommend {} --user 1 --only 9007199254740993 --json", &[&run]).json();
+    assert_eq!(best["items"][0]["item"], 9_007_199_254_740_993_i64);
+}
+
+#[test]
+fn configs_and_settings() {
+    let folder = Folder::new();
+    let als = configs().join("als.toml");
+    let typo = folder.file("typo.toml", "model = \"als\"\nepoch = 3\n");
+    burnrec("check {}", &[&typo]).fails(&["typo.toml", "epoch", "did you mean \"epochs\""]);
+    let broken = folder.file("broken.toml", "model = \"als\"\ndim = = 3\n");
+    burnrec("check {}", &[&broken]).fails(&["broken.toml", "line 2"]);
+    burnrec("check {} --set dim=many", &[&als]).fails(&["dim", "many"]);
+    burnrec("check {} --set dim", &[&als]).fails(&["KEY=VALUE"]);
+    burnrec("check {} --set dim=0", &[&als]).fails(&["dim", "0"]);
+    burnrec("check {} --set reg=-1.0", &[&als]).fails(&["reg", "-1"]);
+}
+
+#[test]
+fn run_directories() {
+    let folder = Folder::new();
+    let (file, data, run) = (folder.file("ratings.csv", GOOD), folder.path("data"), folder.path("run"));
+    let popularity = configs().join("popularity.toml");
+    burnrec("train {} --data {} --out {}", &[&popularity, &file, &run]).fails(&["ratings.csv", "prepare"]);
+    burnrec("prepare {} --out {}", &[&file, &data]).ok();
+    burnrec("recommend {} --user 1", &[&run]).fails(&["manifest.json"]);
+    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
+    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).fails(&["--force"]);
+    burnrec("recommend {} --user 99", &[&run]).fails(&["99", "3 users"]);
+    burnrec("similar {} --item 10", &[&run]).fails(&["popularity"]);
+
+    let manifest = run.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).expect("a manifest");
+    std::fs::write(&manifest, text.replacen("\"format\": 1", "\"format\": 2", 1)).expect("written");
+    burnrec("recommend {} --user 1", &[&run]).fails(&["format 2", "format 1"]);
+    std::fs::write(&manifest, &text).expect("written");
+    burnrec("recommend {} --user 1", &[&run]).ok();
+
+    let weights = run.join("weights.safetensors");
+    let mut bytes = std::fs::read(&weights).expect("weights");
+    *bytes.last_mut().expect("a byte") ^= 1;
+    std::fs::write(&weights, bytes).expect("written");
+    burnrec("recommend {} --user 1", &[&run]).fails(&["weights.safetensors", "SHA-256"]);
+}
+
+/// A full disk, as the system reports it: `/dev/full` takes no byte.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_that_takes_no_bytes() {
+    let folder = Folder::new();
+    let (file, data, run) = (folder.file("ratings.csv", GOOD), folder.path("data"), folder.path("run"));
+    burnrec("prepare {} --out {}", &[&file, Path::new("/dev/full/data")]).fails(&["/dev/full"]);
+    burnrec("prepare {} --out {}", &[&file, &data]).ok();
+    std::fs::create_dir_all(&run).expect("a folder");
+    std::os::unix::fs::symlink("/dev/full", run.join("record.jsonl")).expect("a link");
+    let popularity = configs().join("popularity.toml");
+    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).fails(&["record.jsonl", "space"]);
+    assert!(!run.join("manifest.json").exists());
+}

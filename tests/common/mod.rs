@@ -1,0 +1,74 @@
+//! The program, run as a user runs it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A folder of its own for a test, gone when it ends.
+pub struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Writes a file and gives its path.
+    pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        std::fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+/// What a run of the program gave.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ran {
+    /// Fails the test unless the run succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self.stdout
+    }
+
+    /// Fails the test unless the run failed as a failure and not a panic, saying every one of `words`.
+    #[track_caller]
+    pub fn fails(self, words: &[&str]) {
+        assert_eq!(self.code, Some(1), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert!(self.stderr.starts_with("error: ") || self.stderr.contains("\nerror: "), "{}", self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "expected {word:?} in:\n{}", self.stderr);
+        }
+    }
+
+    /// The standard output as JSON.
+    #[track_caller]
+    pub fn json(self) -> serde_json::Value {
+        serde_json::from_str(&self.ok()).expect("JSON on stdout")
+    }
+}
+
+/// Runs the program with arguments separated by spaces, `{}` standing for the paths in turn.
+#[track_caller]
+pub fn burnrec(line: &str, paths: &[&Path]) -> Ran {
+    let mut paths = paths.iter();
+    let words = line.split_whitespace().map(|word| match word {
+        "{}" => paths.next().expect("a path for each {}").as_os_str().to_owned(),
+        word => word.into(),
+    });
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_burnrec")).args(words).output().expect("the program starts");
+    Ran {
+        code: status.code(),
+        stdout: String::from_utf8(stdout).expect("UTF-8"),
+        stderr: String::from_utf8(stderr).expect("UTF-8"),
+    }
+}

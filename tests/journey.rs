@@ -1,0 +1,105 @@
+//! The whole way of a user: synthetic ratings, a split, a trained model, and everything one can ask it.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Folder, burnrec};
+use polars::prelude::{ParquetReader, SerReader};
+
+fn config(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)
+}
+
+/// Synthetic ratings, prepared.
+fn prepared(folder: &Folder) -> std::path::PathBuf {
+    let (raw, data) = (folder.path("raw"), folder.path("data"));
+    burnrec("synth --users 300 --items 200 --rows 9000 --out {}", &[&raw]).ok();
+    let summary = burnrec("prepare {} --out {}", &[&raw, &data]).ok();
+    assert!(summary.contains("9,000") || summary.contains("9000"), "{summary}");
+    assert!(summary.contains("synthetic"), "{summary}");
+    data
+}
+
+#[test]
+fn from_ratings_to_answers() {
+    let folder = Folder::new();
+    let data = prepared(&folder);
+    let (run, als) = (folder.path("run"), config("als.toml"));
+    let record = burnrec(
+        "train {} --data {} --out {} --set dim=16 --set epochs=4 --json",
+        &[&als, &data, &run],
+    )
+    .json();
+    assert_eq!(record["model"], "als");
+    assert_eq!(record["config"]["dim"], 16);
+    let test = &record["metrics"]["test"]["ndcg@10"];
+    assert!(test["low"].as_f64() <= test["value"].as_f64() && test["value"].as_f64() <= test["high"].as_f64());
+    assert!(record["fit_seconds"].as_f64() > Some(0.0) && record["peak_memory_bytes"].as_u64() > Some(1 << 20));
+
+    let lines = std::fs::read_to_string(run.join("record.jsonl")).expect("record.jsonl");
+    assert!(lines.lines().count() >= 4, "{lines}");
+
+    let again = burnrec("evaluate {} --json", &[&run]).json();
+    assert_eq!(again, record["metrics"]["test"], "a saved model scores what the trained one did");
+
+    let best = burnrec("recommend {} --user 7 -k 5 --json", &[&run]).json();
+    let items = best["items"].as_array().expect("items");
+    assert_eq!(items.len(), 5);
+    assert!(items.iter().all(|item| !item["title"].as_str().expect("a title").is_empty()));
+    let scores: Vec<f64> = items.iter().map(|item| item["score"].as_f64().expect("a score")).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b), "{scores:?}");
+
+    let first = items[0]["item"].as_i64().expect("an id");
+    let line = format!("recommend {{}} --user 7 -k 3 --without {first} --json");
+    let without = burnrec(&line, &[&run]).json();
+    assert_eq!(without["items"][0]["item"], items[1]["item"]);
+    let line = format!("recommend {{}} --user 7 -k 3 --only {first} --json");
+    assert_eq!(burnrec(&line, &[&run]).json()["items"].as_array().map(Vec::len), Some(1));
+
+    let similar = burnrec(&format!("similar {{}} --item {first} -k 4 --json"), &[&run]).json();
+    assert_eq!(similar["items"].as_array().map(Vec::len), Some(4));
+    assert!(similar["items"].as_array().expect("items").iter().all(|item| item["item"] != first));
+}
+
+#[test]
+fn tables_in_and_out() {
+    let folder = Folder::new();
+    let data = prepared(&folder);
+    let (run, als) = (folder.path("run"), config("als.toml"));
+    burnrec("train {} --data {} --out {} --set dim=8 --set epochs=2", &[&als, &data, &run]).ok();
+
+    let all = folder.path("all.parquet");
+    burnrec("recommend {} --all -k 3 --out {}", &[&run, &all]).ok();
+    let table = ParquetReader::new(std::fs::File::open(&all).expect("a file")).finish().expect("Parquet");
+    assert_eq!(table.height(), 300 * 3);
+
+    let best = burnrec("recommend {} --user 7 -k 1 --json", &[&run]).json();
+    let item = best["items"][0]["item"].as_i64().expect("an id");
+    let pairs = folder.file("pairs.csv", format!("user,item\n7,{item}\n7,no-such-item\n"));
+    let scored = folder.path("scored.csv");
+    let said = burnrec("score {} --pairs {} --out {}", &[&run, &pairs, &scored]).ok();
+    assert!(said.contains("2 pairs, 1 of them"), "{said}");
+    let text = std::fs::read_to_string(&scored).expect("scores");
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    let score: f64 = lines[1].rsplit(',').next().expect("a field").parse().expect("a score");
+    assert!((score - best["items"][0]["score"].as_f64().expect("a score")).abs() < 1e-4);
+
+    let exported = folder.path("exported");
+    burnrec("export {} --out {}", &[&run, &exported]).ok();
+    for (file, rows) in [("users.parquet", 300), ("items.parquet", 200)] {
+        let file = std::fs::File::open(exported.join(file)).expect("a file");
+        let table = ParquetReader::new(file).finish().expect("Parquet");
+        assert_eq!((table.height(), table.width()), (rows, 2));
+    }
+}
+
+#[test]
+fn settings_and_completions() {
+    let als = config("als.toml");
+    let shown = burnrec("check {} --set dim=17", &[&als]).ok();
+    assert!(shown.contains("dim = 17") && shown.contains("solver = "), "{shown}");
+    assert!(burnrec("completions bash", &[]).ok().contains("recommend"));
+    assert_eq!(burnrec("train", &[]).code, Some(2));
+}

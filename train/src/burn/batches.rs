@@ -1,0 +1,182 @@
+//! Batches for one step each: rows in an order drawn for the epoch, each with its drawn negatives. What a batch holds
+//! depends on the seed, the epoch and its number alone, so that it can be drawn ahead, on another thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
+
+use burnrec_data::negatives::{NegativeSampler, rng};
+use burnrec_data::rng::stream;
+use burnrec_data::{Csr, Error as DataError, UserIx};
+use burnrec_models::config::Loss;
+use rand::seq::SliceRandom;
+
+use crate::Result;
+
+/// How many batches may wait for the device.
+const AHEAD: usize = 4;
+
+/// The rows of one step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// `[rows]`.
+    pub users: Vec<i32>,
+    /// `[rows, per_row]`: the item of the training row, then the user's negatives.
+    pub items: Vec<i32>,
+    /// `[rows, per_row]`: 1 and then zeros for cross-entropy, the rating for squared error.
+    pub targets: Vec<f32>,
+    /// Samples in each row.
+    pub per_row: usize,
+}
+
+/// Cuts the training matrix into batches; cheap to clone.
+#[derive(Clone)]
+pub struct Batches {
+    data: Arc<Data>,
+    loss: Loss,
+    negatives: usize,
+    rows_per_batch: usize,
+    seed: u64,
+}
+
+struct Data {
+    users: Vec<u32>,
+    items: Vec<u32>,
+    values: Vec<f32>,
+    sampler: NegativeSampler,
+}
+
+impl Batches {
+    /// Of at most `batch_size` samples each, but at least one row.
+    ///
+    /// Users who have had every item have no negatives: with cross-entropy their rows are left out.
+    ///
+    /// # Errors
+    /// When no row is left.
+    pub fn new(train: &Csr, loss: Loss, negatives: usize, batch_size: usize, seed: u64) -> Result<Self> {
+        let sampler = NegativeSampler::new(train.clone(), 0.0);
+        let mut data = Data { users: Vec::new(), items: Vec::new(), values: Vec::new(), sampler };
+        for user in 0..train.n_rows() {
+            if loss == Loss::Bce && !data.sampler.has_negatives(UserIx(user as u32)) {
+                continue;
+            }
+            let (items, values) = train.row(user);
+            data.users.extend(items.iter().map(|_| user as u32));
+            data.items.extend_from_slice(items);
+            data.values.extend_from_slice(values);
+        }
+        if data.users.is_empty() {
+            let found = format!("{} rows, none of a user with an item left to contrast", train.nnz());
+            return Err(DataError::setting("training data", found, "at least one row to learn from").into());
+        }
+        let rows_per_batch = (batch_size / (1 + negatives)).max(1);
+        Ok(Self { data: Arc::new(data), loss, negatives, rows_per_batch, seed })
+    }
+
+    /// How many training rows there are.
+    pub fn rows(&self) -> usize {
+        self.data.users.len()
+    }
+
+    /// How many batches an epoch has.
+    pub fn count(&self) -> usize {
+        self.rows().div_ceil(self.rows_per_batch)
+    }
+
+    /// The order of the rows in an epoch.
+    pub fn order(&self, epoch: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.rows() as u32).collect();
+        order.shuffle(&mut stream(self.seed, "batches.order", u64::from(epoch)));
+        order
+    }
+
+    /// Draws all batches of an epoch, in their order, on a thread of their own.
+    pub fn draw_on<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        order: &'scope [u32],
+        epoch: u32,
+    ) -> Receiver<Batch> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for (number, rows) in order.chunks(self.rows_per_batch).enumerate() {
+                if sender.send(self.batch(rows, epoch, number)).is_err() {
+                    // Nobody waits for batches any more: training ended early.
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    /// The batch of these training rows.
+    fn batch(&self, rows: &[u32], epoch: u32, number: usize) -> Batch {
+        let per_row = 1 + self.negatives;
+        let mut users = Vec::with_capacity(rows.len());
+        let mut items = Vec::with_capacity(rows.len() * per_row);
+        let mut targets = Vec::with_capacity(rows.len() * per_row);
+        let mut rng = rng(self.seed, u64::from(epoch), number as u64);
+        let mut drawn = Vec::with_capacity(self.negatives);
+        for row in rows.iter().map(|&row| row as usize) {
+            let user = self.data.users[row];
+            users.push(user as i32);
+            items.push(self.data.items[row] as i32);
+            targets.push(match self.loss {
+                Loss::Bce => 1.0,
+                Loss::Mse => self.data.values[row],
+            });
+            drawn.clear();
+            self.data.sampler.sample(UserIx(user), self.negatives, &mut rng, &mut drawn);
+            items.extend(drawn.iter().map(|item| item.0 as i32));
+            targets.extend(drawn.iter().map(|_| 0.0));
+        }
+        Batch { users, items, targets, per_row }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn train() -> Csr {
+        // User 1 has every item.
+        Csr::new(4, vec![0, 2, 6, 7], vec![0, 3, 0, 1, 2, 3, 2], vec![5.0, 4.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    }
+
+    fn drawn(batches: &Batches, epoch: u32) -> Vec<Batch> {
+        let order = batches.order(epoch);
+        std::thread::scope(|scope| batches.draw_on(scope, &order, epoch).into_iter().collect())
+    }
+
+    #[test]
+    fn an_epoch_has_every_row_once_with_negatives_of_its_user() {
+        let train = train();
+        let batches = Batches::new(&train, Loss::Bce, 2, 7, 1).expect("batches");
+        let epoch = drawn(&batches, 1);
+        assert_eq!((batches.rows(), batches.count(), epoch.len()), (3, 2, 2));
+        assert_eq!(epoch, drawn(&batches, 1));
+        assert_ne!(epoch, drawn(&batches, 2));
+        let mut positives = Vec::new();
+        for batch in &epoch {
+            for (row, &user) in batch.users.iter().enumerate() {
+                let items = &batch.items[3 * row..3 * row + 3];
+                assert_eq!(batch.targets[3 * row..3 * row + 3], [1.0, 0.0, 0.0]);
+                assert!(items[1..].iter().all(|&item| !train.contains(user as usize, item as u32)));
+                positives.push((user, items[0]));
+            }
+        }
+        positives.sort();
+        assert_eq!(positives, [(0, 0), (0, 3), (2, 2)]);
+    }
+
+    #[test]
+    fn ratings_come_as_they_are_and_nothing_to_learn_is_an_error() {
+        let batches = Batches::new(&train(), Loss::Mse, 0, 3, 1).expect("batches");
+        let mut ratings: Vec<f32> = drawn(&batches, 1).into_iter().flat_map(|batch| batch.targets).collect();
+        ratings.sort_by(f32::total_cmp);
+        assert_eq!(ratings, [1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 5.0]);
+        let full = Csr::new(1, vec![0, 1], vec![0], vec![1.0]);
+        let error = Batches::new(&full, Loss::Bce, 2, 7, 1).err().expect("nothing to contrast").to_string();
+        assert!(error.starts_with("training data: found 1 rows"), "{error}");
+    }
+}

@@ -1,0 +1,229 @@
+//! The settings of a training run: one flat table in a file, split here by owner.
+//!
+//! A file says `model = "als"` and then every setting at the top level, whoever it belongs to: the model, the way
+//! a Burn model learns, or the run. The table is cut by owner first and each part decoded strictly, so that an
+//! unknown key is refused whatever its place.
+
+use burnrec_models::fields::{did_you_mean, fields_of};
+use burnrec_models::{Error as ModelError, ModelConfig, Output};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::Result;
+use crate::metrics::Metric;
+
+/// All settings of one training run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrainConfig {
+    /// The model's own settings.
+    pub model: ModelConfig,
+    /// How a Burn model learns; `None` for the others.
+    pub burn: Option<BurnConfig>,
+    /// The run's settings.
+    pub run: RunConfig,
+}
+
+impl TrainConfig {
+    /// Of a flat table.
+    ///
+    /// # Errors
+    /// When `model` is missing or unknown, a key is unknown (the error names the nearest known one), or a value has
+    /// the wrong type or is out of its range.
+    pub fn from_table(mut table: Table) -> Result<Self> {
+        let name = match table.remove("model") {
+            Some(Value::String(name)) => name,
+            Some(other) => return Err(ModelError::config("model", other, "the name of a model, in quotes").into()),
+            None => {
+                let expected = format!("one of {}", ModelConfig::NAMES.join(", "));
+                return Err(ModelError::config("model", "no such key", expected).into());
+            }
+        };
+        let model_keys = ModelConfig::keys(&name)?;
+        let burn_keys = if learns_on_burn(&name) { fields_of::<BurnConfig>() } else { &[] };
+        let run_keys = fields_of::<RunConfig>();
+        let known = || model_keys.iter().chain(burn_keys).chain(run_keys).copied();
+        if let Some(key) = table.keys().find(|key| !known().any(|name| name == key.as_str())) {
+            let expected = match did_you_mean(key, known()) {
+                Some(near) => format!("a setting of {name}; did you mean {near:?}?"),
+                None => format!("a setting of {name}: {}", known().collect::<Vec<_>>().join(", ")),
+            };
+            return Err(ModelError::config(key, "an unknown key", expected).into());
+        }
+        let mut model = cut(&mut table, model_keys);
+        model.insert("model".into(), Value::String(name.clone()));
+        let burn = cut(&mut table, burn_keys);
+        let config = Self {
+            model: decode(model)?,
+            burn: learns_on_burn(&name).then(|| decode(burn)).transpose()?,
+            run: decode(table)?,
+        };
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// As one flat table again, with every default written out.
+    pub fn to_table(&self) -> Table {
+        let mut table = Table::new();
+        let parts = [Table::try_from(&self.model), Table::try_from(&self.burn), Table::try_from(&self.run)];
+        for part in parts.into_iter().flatten() {
+            table.extend(part);
+        }
+        table
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.model.validate()?;
+        self.burn.as_ref().map_or(Ok(()), BurnConfig::validate)?;
+        self.run.validate()
+    }
+
+    /// The metric on valid that chooses the epoch and is shown first.
+    pub fn select_by(&self) -> Metric {
+        match (self.run.select_by, self.model.output()) {
+            (Some(metric), _) => metric,
+            (None, Output::Rating) => Metric::Rmse,
+            (None, Output::Probability | Output::Raw) => Metric::Ndcg(10),
+        }
+    }
+}
+
+fn learns_on_burn(model: &str) -> bool {
+    !matches!(model, "popularity" | "als")
+}
+
+fn cut(table: &mut Table, keys: &[&str]) -> Table {
+    keys.iter().filter_map(|key| table.remove_entry(*key)).collect()
+}
+
+fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
+    let tag = table.get_key_value("model").map(|(key, value)| (key.clone(), value.clone()));
+    let alone = |key: &str| -> Table {
+        tag.clone().into_iter().chain(table.get(key).map(|value| (key.to_owned(), value.clone()))).collect()
+    };
+    table.clone().try_into().map_err(|error: toml::de::Error| {
+        // A key that does not even decode alone is the one to blame.
+        let blamed = table.keys().find(|key| alone(key).try_into::<T>().is_err());
+        let key = blamed.cloned().unwrap_or_default();
+        let found = table.get(&key).map(Value::to_string).unwrap_or_default();
+        ModelError::config(key, found, error.message().trim()).into()
+    })
+}
+
+/// How a Burn model learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BurnConfig {
+    /// Rows of one step: positives and their negatives together, or ratings.
+    pub batch_size: usize,
+    /// Step length of the optimiser.
+    pub learning_rate: f64,
+    /// The optimiser.
+    pub optimizer: Optimizer,
+    /// Decoupled weight decay (Loshchilov and Hutter 2019): each step takes `learning_rate * weight_decay` off every weight.
+    pub weight_decay: f32,
+}
+
+/// The optimiser of a Burn model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba 2015).
+    Adam,
+    /// Plain stochastic gradient descent.
+    Sgd,
+}
+
+impl Default for BurnConfig {
+    fn default() -> Self {
+        Self { batch_size: 16384, learning_rate: 0.001, optimizer: Optimizer::Adam, weight_decay: 0.0 }
+    }
+}
+
+/// The settings of a run that do not depend on the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// Seeds every draw of the run: first weights, order, negatives.
+    pub seed: u64,
+    /// The most epochs.
+    pub epochs: u32,
+    /// Whether the best setting is trained once more on train and valid together before test is touched.
+    pub refit: bool,
+    /// The metric on valid that chooses the epoch; by default `rmse` for models of ratings, else `ndcg@10`.
+    pub select_by: Option<Metric>,
+    /// Epochs from one evaluation on valid to the next.
+    pub eval_every: u32,
+    /// When to stop before `epochs`.
+    pub early_stopping: Option<EarlyStopping>,
+}
+
+/// When to stop before the last epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Evaluations on valid without a better value.
+    pub patience: u32,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self { seed: 42, epochs: 20, refit: true, select_by: None, eval_every: 1, early_stopping: None }
+    }
+}
+
+impl BurnConfig {
+    fn validate(&self) -> Result<()> {
+        let positive = |key: &str, ok: bool, found: &dyn ToString| {
+            if ok { Ok(()) } else { Err(ModelError::config(key, found.to_string(), "a number above 0").into()) }
+        };
+        positive("batch_size", self.batch_size > 0, &self.batch_size)?;
+        positive("learning_rate", self.learning_rate > 0.0, &self.learning_rate)
+    }
+}
+
+impl RunConfig {
+    fn validate(&self) -> Result<()> {
+        for (key, value) in [("epochs", self.epochs), ("eval_every", self.eval_every)] {
+            if value == 0 {
+                return Err(ModelError::config(key, value, "at least 1").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<TrainConfig> {
+        TrainConfig::from_table(toml::from_str(text).expect("TOML"))
+    }
+
+    fn error(text: &str) -> String {
+        parse(text).expect_err("an error").to_string()
+    }
+
+    #[test]
+    fn a_flat_table_goes_to_its_owners_and_back() {
+        let text = "model = 'mf'\ndim = 7\nepochs = 3\nbatch_size = 11\n[early_stopping]\npatience = 2";
+        let config = parse(text).expect("a config");
+        assert_eq!((config.run.epochs, config.burn.as_ref().expect("burn").batch_size), (3, 11));
+        assert_eq!(config.run.early_stopping, Some(EarlyStopping { patience: 2 }));
+        assert_eq!(TrainConfig::from_table(config.to_table()).expect("round trip"), config);
+    }
+
+    #[test]
+    fn unknown_keys_and_wrong_values_are_named() {
+        assert!(error("model = 'als'\nepoch = 3").contains("did you mean \"epochs\"?"));
+        assert!(error("model = 'asl'").contains("did you mean \"als\"?"));
+        assert!(error("dim = 3").starts_with("model: found no such key"));
+        assert!(error("model = 'als'\nbatch_size = 3").starts_with("batch_size: found an unknown key"));
+        let wrong = error("model = 'als'\ndim = 'many'\nreg = 0.1");
+        assert!(wrong.starts_with("dim: found \"many\""), "{wrong}");
+        assert!(error("model = 'als'\nepochs = 0").starts_with("epochs: found 0"));
+        assert!(error("model = 'als'\nselect_by = 'hrr@10'").contains("hrr@10"));
+        assert!(error("model = 'als'\n[early_stopping]\npatiance = 1").contains("patiance"));
+    }
+}

@@ -1,0 +1,49 @@
+//! What can go wrong in training and judging.
+
+/// An error that says what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Data cannot be read or written, or does not fit.
+    #[error(transparent)]
+    Data(#[from] burnrec_data::Error),
+    /// A model cannot be made, opened or asked.
+    #[error(transparent)]
+    Model(#[from] burnrec_models::Error),
+    /// Training left the finite numbers.
+    #[error(
+        "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"
+    )]
+    Diverged {
+        /// The epoch, counted from 1.
+        epoch: u32,
+        /// The loss.
+        loss: f64,
+    },
+    /// A metric name nobody knows.
+    #[error("metric {found:?}: expected {expected}")]
+    Metric {
+        /// The name.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// A model cannot be judged on a holdout.
+    #[error("evaluate: found {found}, expected {expected}")]
+    Evaluate {
+        /// What was given.
+        found: String,
+        /// What can be judged.
+        expected: String,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A model cannot be judged on a holdout.
+    pub(crate) fn evaluate(found: impl Into<String>, expected: impl Into<String>) -> Self {
+        Self::Evaluate { found: found.into(), expected: expected.into() }
+    }
+}

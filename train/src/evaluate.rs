@@ -1,0 +1,235 @@
+//! Judges any scorer on a holdout: the one place where a model meets what it has not seen.
+//!
+//! The holdout says which items each user is asked about, so that all models answer the same question: against
+//! every item the user does not know (full ranking), or against candidates drawn once with the split. The model
+//! scores blocks of users; a block's ranks and the metrics of its users follow from the scores alone. Blocks are
+//! cut by size and not by thread, so the result is the same for any number of threads.
+
+mod check;
+mod scores;
+mod user;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
+use burnrec_models::Scorer;
+use rayon::prelude::*;
+
+pub use scores::{Score, Scores};
+use user::{Asked, Judge, Judged};
+
+use crate::{Error, Progress, Result};
+
+/// What to compute, and how sure to be of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvaluateOptions {
+    /// The cuts of the metrics that look at the first k, in any order.
+    pub ks: Vec<usize>,
+    /// Whether the scores are ratings, so that RMSE and MAE make sense.
+    pub rating: bool,
+    /// Seeds the bootstrap; nothing else is drawn here.
+    pub seed: u64,
+    /// Bootstrap resamples; none gives no intervals.
+    pub resamples: usize,
+}
+
+impl Default for EvaluateOptions {
+    fn default() -> Self {
+        Self { ks: vec![5, 10, 20], rating: false, seed: 42, resamples: 1000 }
+    }
+}
+
+/// Scores that one block asks a model for at most, as far as whole users allow: 4 MiB of catalogue.
+const BLOCK: usize = 1 << 20;
+/// Pairs that one block of drawn candidates asks for at most, as far as whole users allow.
+const PAIRS: usize = 1 << 16;
+
+/// Judges `scorer` on `holdout`.
+///
+/// Each user's relevant items are ranked in one list with the user's candidates; items of the history are never
+/// candidates. Users without a relevant item are left out. `train` is `[users, items]`, what the model learned
+/// from: it gives the popularity behind novelty, and which users and items are warm. With `rating`, the model's
+/// scores of the relevant items are compared with their values; pairs with a cold user or item (without any row
+/// in `train`) are left out and counted, as Spark does with `coldStartStrategy = "drop"`. A folded-in user is warm
+/// if its history has a row. All relevant items are ranked, whatever their values. Lists, coverage and novelty are
+/// those of the protocol: with drawn candidates they compare models, but say little of the catalogue.
+///
+/// The model is asked for several blocks at once, from rayon's threads.
+///
+/// # Errors
+/// When the parts do not fit each other, the users have to be folded in and the model cannot, nothing is left to
+/// judge, or a rating is predicted that is not finite.
+pub fn evaluate(
+    scorer: &dyn Scorer,
+    holdout: &Holdout,
+    train: &Csr,
+    options: &EvaluateOptions,
+    progress: &dyn Progress,
+) -> Result<Scores> {
+    check::fits(scorer, holdout, train, options)?;
+    if !holdout.fold_in {
+        return judge(scorer, &holdout.users, holdout, train, options, progress);
+    }
+    let able = scorer.as_fold_in().ok_or_else(|| {
+        Error::evaluate(
+            "a model that cannot fold users in",
+            "one that can, such as als: the users of this holdout have no row in training",
+        )
+    })?;
+    let folded = able.fold_in(&holdout.history)?;
+    let users: Vec<UserIx> = (0..holdout.len() as u32).map(UserIx).collect();
+    judge(&*folded, &users, holdout, train, options, progress)
+}
+
+/// Judges a scorer in which `users[row]` is the user of each holdout row.
+fn judge(
+    scorer: &dyn Scorer,
+    users: &[UserIx],
+    holdout: &Holdout,
+    train: &Csr,
+    options: &EvaluateOptions,
+    progress: &dyn Progress,
+) -> Result<Scores> {
+    let rows: Vec<usize> =
+        (0..holdout.len()).filter(|&row| !holdout.relevant.row(row).0.is_empty()).collect();
+    if rows.is_empty() {
+        return Err(Error::evaluate("a holdout without held-out items", "at least one user with one"));
+    }
+    let judge = Judge::new(holdout, train, options);
+    let first_at: Vec<AtomicUsize> = (0..scorer.n_items()).map(|_| AtomicUsize::new(usize::MAX)).collect();
+    progress.begin("evaluate", rows.len() as u64);
+    let blocks: Vec<Judged> = cut(&rows, holdout, scorer.n_items())
+        .into_par_iter()
+        .map_init(Scratch::default, |scratch, block| {
+            let mut judged = Judged::default();
+            let rows = &rows[block];
+            scratch.ask(scorer, users, holdout, rows, |asked| {
+                judge.user(&asked, &mut judged, |item, position| {
+                    first_at[item.at()].fetch_min(position, Ordering::Relaxed);
+                });
+            });
+            progress.advance(rows.len() as u64);
+            judged
+        })
+        .collect();
+    progress.end();
+    let judged = Judged::concat(blocks);
+    let first_at: Vec<usize> = first_at.into_iter().map(AtomicUsize::into_inner).collect();
+    let judged_users = rows.iter().map(|&row| holdout.users[row]).collect();
+    Scores::of(check::protocol(holdout), judged_users, judge.columns(), judged, &first_at, options)
+}
+
+/// Cuts holdout rows into blocks of whole users.
+fn cut(rows: &[usize], holdout: &Holdout, n_items: usize) -> Vec<Range<usize>> {
+    let most = if holdout.candidates == Candidates::Unseen { BLOCK } else { PAIRS };
+    let cost = |row: usize| match &holdout.candidates {
+        Candidates::Unseen => n_items,
+        Candidates::Drawn(lists) => holdout.relevant.row(row).0.len() + lists.row(row).len(),
+    };
+    let mut blocks = Vec::new();
+    let (mut start, mut size) = (0, 0);
+    for (at, &row) in rows.iter().enumerate() {
+        let cost = cost(row);
+        if at > start && size + cost > most {
+            blocks.push(start..at);
+            (start, size) = (at, 0);
+        }
+        size += cost;
+    }
+    blocks.push(start..rows.len());
+    blocks
+}
+
+/// Buffers that a thread uses again from block to block.
+#[derive(Default)]
+struct Scratch {
+    users: Vec<UserIx>,
+    items: Vec<ItemIx>,
+    scores: Vec<f32>,
+    kept_items: Vec<ItemIx>,
+    kept_scores: Vec<f32>,
+    relevant_scores: Vec<f32>,
+}
+
+impl Scratch {
+    /// Has the model score a block of users, and hands over each of them with its scores.
+    fn ask(
+        &mut self,
+        scorer: &dyn Scorer,
+        users: &[UserIx],
+        holdout: &Holdout,
+        rows: &[usize],
+        mut answer: impl FnMut(Asked<'_>),
+    ) {
+        match &holdout.candidates {
+            Candidates::Unseen => {
+                let n_items = scorer.n_items();
+                self.users.clear();
+                self.users.extend(rows.iter().map(|&row| users[row]));
+                self.scores.resize(rows.len() * n_items, 0.0);
+                scorer.score_catalog(&self.users, &mut self.scores);
+                let scores = std::mem::take(&mut self.scores);
+                for (&row, scores) in rows.iter().zip(scores.chunks_exact(n_items)) {
+                    answer(self.unseen(holdout, row, scores));
+                }
+                self.scores = scores;
+            }
+            Candidates::Drawn(lists) => {
+                self.users.clear();
+                self.items.clear();
+                for &row in rows {
+                    self.items.extend(holdout.relevant.row(row).0.iter().map(|&item| ItemIx(item)));
+                    self.items.extend_from_slice(lists.row(row));
+                    self.users.resize(self.items.len(), users[row]);
+                }
+                self.scores.resize(self.items.len(), 0.0);
+                scorer.score_pairs(&self.users, &self.items, &mut self.scores);
+                let mut start = 0;
+                for &row in rows {
+                    let middle = start + holdout.relevant.row(row).0.len();
+                    let end = middle + lists.row(row).len();
+                    answer(Asked {
+                        row,
+                        relevant_scores: &self.scores[start..middle],
+                        candidates: &self.items[middle..end],
+                        candidate_scores: &self.scores[middle..end],
+                    });
+                    start = end;
+                }
+            }
+        }
+    }
+
+    /// The question put to one user in full ranking: the catalogue without history and relevant items.
+    fn unseen(&mut self, holdout: &Holdout, row: usize, scores: &[f32]) -> Asked<'_> {
+        let (relevant, history) = (holdout.relevant.row(row).0, holdout.history.row(row).0);
+        self.relevant_scores.clear();
+        self.relevant_scores.extend(relevant.iter().map(|&item| scores[item as usize]));
+        self.kept_items.clear();
+        self.kept_scores.clear();
+        let (mut left, mut start) = ((relevant, history), 0);
+        loop {
+            // The next item to leave out is the smaller of the heads of two ascending lists.
+            let end = match (left.0.first(), left.1.first()) {
+                (Some(&a), Some(&b)) => a.min(b) as usize,
+                (Some(&next), None) | (None, Some(&next)) => next as usize,
+                (None, None) => scores.len(),
+            };
+            self.kept_items.extend((start as u32..end as u32).map(ItemIx));
+            self.kept_scores.extend_from_slice(&scores[start..end]);
+            if end == scores.len() {
+                break;
+            }
+            let past = |list: &[u32]| usize::from(list.first() == Some(&(end as u32)));
+            left = (&left.0[past(left.0)..], &left.1[past(left.1)..]);
+            start = end + 1;
+        }
+        Asked {
+            row,
+            relevant_scores: &self.relevant_scores,
+            candidates: &self.kept_items,
+            candidate_scores: &self.kept_scores,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Counting, as a learner: one epoch, nothing to minimise.
+
+use std::path::Path;
+
+use burnrec_data::Csr;
+use burnrec_models::Model;
+use burnrec_models::popularity::Popularity;
+
+use crate::{EpochLoss, Learner, Progress, Result};
+
+/// Learns how many users had each item.
+pub struct PopularityLearner<'a> {
+    train: &'a Csr,
+}
+
+impl<'a> PopularityLearner<'a> {
+    /// Over the training matrix `[n_users, n_items]`.
+    pub fn new(train: &'a Csr) -> Self {
+        Self { train }
+    }
+}
+
+impl Learner for PopularityLearner<'_> {
+    fn epoch(&mut self, _: &dyn Progress) -> Result<EpochLoss> {
+        Ok(EpochLoss { samples: self.train.nnz() as u64, ..EpochLoss::default() })
+    }
+
+    fn model(&self) -> Box<dyn Model> {
+        Box::new(Popularity::new(self.train))
+    }
+
+    fn save_state(&self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn load_state(&mut self, _: &Path) -> Result<()> {
+        Ok(())
+    }
+}

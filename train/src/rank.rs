@@ -1,0 +1,104 @@
+//! Where held-out items stand among the items they are ranked against.
+//!
+//! A model gets no credit for a tie: a candidate with the target's score stands ahead of it, so that a scorer
+//! that says the same of everything finds nothing. NaN is treated likewise: a NaN candidate stands ahead of every
+//! target, and a NaN target behind every candidate.
+
+use std::cmp::Ordering;
+
+/// Where a target stands among its candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Candidates with a higher score, or with NaN; all of them if the target's score is NaN.
+    pub ahead: usize,
+    /// Candidates with the target's score.
+    pub tied: usize,
+}
+
+/// The 1-based rank of a target among candidates, with ties and NaN against it.
+pub fn rank(target: f32, candidates: &[f32]) -> usize {
+    let standing = standing(target, candidates);
+    standing.ahead + standing.tied + 1
+}
+
+/// Where a target stands among candidates, by counting: no order of the candidates is needed.
+pub fn standing(target: f32, candidates: &[f32]) -> Standing {
+    // Both comparisons are false where NaN is on either side, which puts NaN against the model. Blocks count
+    // in u32, so that the compiler can compare and add many candidates at once.
+    let (mut below, mut not_ahead) = (0, 0);
+    for block in candidates.chunks(1 << 20) {
+        let (mut b, mut n) = (0u32, 0u32);
+        for &score in block {
+            b += u32::from(score < target);
+            n += u32::from(score <= target);
+        }
+        below += b as usize;
+        not_ahead += n as usize;
+    }
+    Standing { ahead: candidates.len() - not_ahead, tied: not_ahead - below }
+}
+
+/// Where all relevant items of one user stand: among the candidates, and in the one list that candidates and
+/// relevant items make together.
+///
+/// That list is in descending order of scores; among equal scores candidates come first, then relevant items in
+/// the order they were given. NaN candidates lead it and NaN relevant items end it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranks {
+    /// 1-based positions of the relevant items in the joint list, ascending.
+    pub joint: Vec<usize>,
+    /// Which relevant item each of `joint` is, as a position in the scores given.
+    pub order: Vec<usize>,
+    /// Where each stands among the candidates alone, in the order of `joint`.
+    pub standings: Vec<Standing>,
+    /// How many candidates there are.
+    pub n_candidates: usize,
+}
+
+impl Ranks {
+    /// Of the scores of the relevant items and of the candidates.
+    pub fn of(relevant: &[f32], candidates: &[f32]) -> Self {
+        let mut order: Vec<usize> = (0..relevant.len()).collect();
+        order.sort_by(|&a, &b| descending(relevant[a], relevant[b]));
+        let standings: Vec<Standing> = order.iter().map(|&k| standing(relevant[k], candidates)).collect();
+        let joint = standings.iter().enumerate().map(|(before, s)| s.ahead + s.tied + before + 1).collect();
+        Self { joint, order, standings, n_candidates: candidates.len() }
+    }
+}
+
+/// Higher scores first and NaN last.
+fn descending(a: f32, b: f32) -> Ordering {
+    b.partial_cmp(&a).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tie_is_against_the_target() {
+        assert_eq!(rank(2.0, &[1.0, 3.0, 0.0]), 2);
+        assert_eq!(rank(2.0, &[2.0, 3.0, 2.0]), 4);
+        assert_eq!(standing(2.0, &[2.0, 3.0, 2.0, 1.0]), Standing { ahead: 1, tied: 2 });
+        assert_eq!(rank(-0.0, &[0.0]), 2);
+        assert_eq!(rank(5.0, &[]), 1);
+    }
+
+    #[test]
+    fn nan_is_against_the_target() {
+        assert_eq!(rank(f32::NAN, &[1.0, f32::NAN, f32::NEG_INFINITY]), 4);
+        assert_eq!(standing(f32::NAN, &[f32::NAN]), Standing { ahead: 1, tied: 0 });
+        assert_eq!(rank(f32::INFINITY, &[f32::NAN, 1.0]), 2);
+        assert_eq!(rank(f32::NEG_INFINITY, &[f32::NEG_INFINITY, 0.0]), 3);
+    }
+
+    #[test]
+    fn relevant_items_share_one_list_with_the_candidates() {
+        // List: 9, 5 (candidate), 5 (relevant), 5 (relevant), 4, 1, NaN (relevant).
+        let ranks = Ranks::of(&[5.0, f32::NAN, 9.0, 5.0], &[1.0, 5.0, 4.0]);
+        assert_eq!(ranks.joint, [1, 3, 4, 7]);
+        assert_eq!(ranks.order, [2, 0, 3, 1]);
+        assert_eq!(ranks.standings[1], Standing { ahead: 0, tied: 1 });
+        assert_eq!(ranks.standings[3], Standing { ahead: 3, tied: 0 });
+    }
+}

@@ -1,0 +1,122 @@
+//! A whole training run: choose the epoch on valid, fit again on train and valid together, touch test once.
+
+use std::time::Instant;
+
+use burnrec_data::{Csr, Interactions, Prepared};
+use burnrec_models::checkpoint::DataFacts;
+use burnrec_models::device::OpenDevice;
+use burnrec_models::{Model, ModelConfig, Output, Scorer};
+
+use crate::als::AlsLearner;
+use crate::burn::BurnLearner;
+use crate::evaluate::{EvaluateOptions, Scores, evaluate};
+use crate::fit::{Fitted, Judge, fit};
+use crate::machine::{Machine, peak_memory_bytes};
+use crate::popularity::PopularityLearner;
+use crate::record::{EpochRecord, Metrics, RunRecord};
+use crate::{Learner, Progress, Result, TrainConfig};
+
+/// A trained model with its record.
+pub struct Trained {
+    /// The model that was judged on test.
+    pub model: Box<dyn Model>,
+    /// `[n_users, n_items]`: what it was trained on.
+    pub seen: Csr,
+    /// How, and what it scored.
+    pub record: RunRecord,
+}
+
+/// Runs a config on prepared data; `on_epoch` sees every epoch as it ends.
+///
+/// # Errors
+/// When the model cannot be made, diverges, or cannot be judged as the data's protocol asks.
+pub fn run(
+    data: &Prepared,
+    config: &TrainConfig,
+    device: &OpenDevice,
+    on_epoch: &mut dyn FnMut(&EpochRecord) -> Result<()>,
+    progress: &dyn Progress,
+) -> Result<Trained> {
+    let start = Instant::now();
+    let (n_users, n_items) = (data.users.len(), data.items.len());
+    let split = &data.split;
+    let train = split.train.to_csr(n_users, n_items);
+    let metric = config.select_by();
+    let options = options(config);
+    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &options, progress);
+    let mut learner = learner(config, &train, device)?;
+    let judge = Judge { evaluate: &on_valid, metric };
+    let chosen = fit(&mut *learner, &config.run, config.run.epochs, Some(judge), on_epoch, progress)?;
+    drop(learner);
+    let valid = chosen.valid.clone().expect("the last epoch is judged");
+    let (fitted, seen) = match config.run.refit {
+        false => (chosen, train),
+        true => {
+            let both = joined(&split.train, &split.valid_rows).to_csr(n_users, n_items);
+            let mut learner = self::learner(config, &both, device)?;
+            let fitted = fit(&mut *learner, &config.run, chosen.epoch, None, on_epoch, progress)?;
+            (fitted, both)
+        }
+    };
+    let test = evaluate(&*fitted.model, &split.test, &seen, &options, progress)?;
+    let record = record(data, config, device, &fitted, Metrics { valid, test }, start);
+    Ok(Trained { model: fitted.model, seen, record })
+}
+
+/// The learner of a config over a training matrix.
+///
+/// # Errors
+/// When the settings cannot be met by the data or the device.
+pub fn learner(config: &TrainConfig, train: &Csr, device: &OpenDevice) -> Result<Box<dyn Learner + '_>> {
+    let seed = config.run.seed;
+    Ok(match (&config.model, &config.burn) {
+        (ModelConfig::Popularity(_), _) => Box::new(PopularityLearner::new(train)),
+        (ModelConfig::Als(als), _) => Box::new(AlsLearner::new(train, als.clone(), seed)?),
+        (model, burn) => {
+            let burn = burn.clone().unwrap_or_default();
+            Box::new(BurnLearner::new(train, model, &burn, seed, device)?)
+        }
+    })
+}
+
+/// How the models of a config are judged.
+pub fn options(config: &TrainConfig) -> EvaluateOptions {
+    let default = EvaluateOptions::default();
+    let mut ks = default.ks.clone();
+    ks.extend(config.select_by().k().filter(|k| !default.ks.contains(k)));
+    EvaluateOptions { ks, rating: config.model.output() == Output::Rating, seed: config.run.seed, ..default }
+}
+
+fn joined(a: &Interactions, b: &Interactions) -> Interactions {
+    let mut both = a.clone();
+    both.users.extend_from_slice(&b.users);
+    both.items.extend_from_slice(&b.items);
+    both.values.extend_from_slice(&b.values);
+    both.times.extend_from_slice(&b.times);
+    both
+}
+
+fn record(
+    data: &Prepared,
+    config: &TrainConfig,
+    device: &OpenDevice,
+    fitted: &Fitted,
+    metrics: Metrics,
+    start: Instant,
+) -> RunRecord {
+    RunRecord {
+        model: config.model.name(),
+        config: serde_json::to_value(config.to_table()).unwrap_or_default(),
+        data: DataFacts { name: data.name.clone(), synthetic: data.synthetic, hash: data.manifest.hash.clone(), path: None },
+        metrics,
+        fit_seconds: fitted.seconds,
+        total_seconds: start.elapsed().as_secs_f64(),
+        epochs: fitted.epoch,
+        peak_memory_bytes: peak_memory_bytes(),
+        parameters: fitted.model.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum(),
+        device: if config.burn.is_some() { device.name.clone() } else { "cpu".to_owned() },
+        threads: rayon::current_num_threads(),
+        machine: Machine::read(),
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
