@@ -3,7 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use burnrec_data::read::{Format, GivenSplit};
+use burnrec_data::read::Format;
+use burnrec_data::split::GivenSplit;
 use burnrec_data::{Id, ItemIx, Vocab};
 
 use crate::take;
