@@ -31,7 +31,7 @@ pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use titles::read_titles;
 
 use crate::split::GivenSplit;
-use crate::{Dataset, Error, Interactions, Result};
+use crate::{Dataset, Error, Result};
 use assemble::{assemble, count};
 use ncf::CandidateLines;
 use report::Drops;
