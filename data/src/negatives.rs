@@ -160,8 +160,9 @@ mod tests {
             offsets.push(cols.len());
         }
         matrix = Csr::new(50, offsets, cols.clone(), vec![1.0; cols.len()]);
-        let weights: Vec<f64> =
-            (0..50).map(|item| (1.0 + cols.iter().filter(|&&col| col == item).count() as f64).powf(0.75)).collect();
+        let weights: Vec<f64> = (0..50)
+            .map(|item| (1.0 + cols.iter().filter(|&&col| col == item).count() as f64).powf(0.75))
+            .collect();
         let statistic = chi_square(&NegativeSampler::new(matrix, 0.75), &seen, &weights);
         // 39 degrees of freedom: below 72.05 with probability .999.
         assert!(statistic < 72.05, "chi-square {statistic}");
@@ -172,7 +173,12 @@ mod tests {
         let seen: Vec<u32> = (0..10_000).filter(|&item| item != 7).collect();
         for power in [0.0, 1.0] {
             let mut drawn = Vec::new();
-            NegativeSampler::new(train(10_000, &seen), power).sample(UserIx(0), 3, &mut rng(0, 0, 0), &mut drawn);
+            NegativeSampler::new(train(10_000, &seen), power).sample(
+                UserIx(0),
+                3,
+                &mut rng(0, 0, 0),
+                &mut drawn,
+            );
             assert_eq!(drawn, [ItemIx(7); 3]);
         }
     }

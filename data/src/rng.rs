@@ -7,9 +7,9 @@ use rand_pcg::Pcg64;
 /// The generator of a purpose, for example `split.candidates`, at one place of it, for example a user's row.
 pub fn stream(seed: u64, purpose: &str, index: u64) -> Pcg64 {
     // FNV-1a tells purposes apart; the finaliser of SplitMix64 (Steele 2014) spreads neighbouring seeds.
-    let purpose = purpose
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     Pcg64::seed_from_u64(mix(mix(mix(seed) ^ purpose) ^ index))
 }
 

@@ -70,7 +70,8 @@ pub fn days_of(text: &str) -> Option<i64> {
     let shifted = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let days =
+        era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
     (civil_of(days) == (year, month, day)).then_some(days)
 }
 
@@ -93,7 +94,9 @@ mod tests {
 
     #[test]
     fn days_are_written_and_read() {
-        for (text, days) in [("1970-01-01", 0), ("2000-02-29", 11_016), ("2000-12-31", 11_322), ("1969-12-31", -1)] {
+        for (text, days) in
+            [("1970-01-01", 0), ("2000-02-29", 11_016), ("2000-12-31", 11_322), ("1969-12-31", -1)]
+        {
             assert_eq!(days_of(text), Some(days), "{text}");
             assert_eq!(date(days * 86_400 + 86_399), text);
         }

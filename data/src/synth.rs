@@ -58,7 +58,11 @@ impl SynthConfig {
             "ml-20m" => (138_493, 26_744, 20_000_263),
             _ => return Err(Error::setting("like", format!("{name:?}"), "ml-100k, ml-1m or ml-20m")),
         };
-        Ok(Self { name: format!("synth-{name}"), min_user_rows: 20, ..Self::new(n_users, n_items, n_rows, 0) })
+        Ok(Self {
+            name: format!("synth-{name}"),
+            min_user_rows: 20,
+            ..Self::new(n_users, n_items, n_rows, 0)
+        })
     }
 
     fn check(&self) -> Result<()> {
@@ -110,9 +114,12 @@ pub fn synth(config: &SynthConfig) -> Result<Dataset> {
         users.fill(UserIx(user));
         work.push(UserRows { user, items, values, times });
     }
-    work.into_par_iter().for_each_init(|| rows::Scratch::new(config.n_items), |scratch, rows| {
-        rows.draw(&world, config.seed, scratch);
-    });
+    work.into_par_iter().for_each_init(
+        || rows::Scratch::new(config.n_items),
+        |scratch, rows| {
+            rows.draw(&world, config.seed, scratch);
+        },
+    );
     give_every_item_a_row(&mut interactions.items, config);
     Ok(Dataset {
         name: config.name.clone(),

@@ -126,7 +126,13 @@ fn read_strings(file: &TensorFile, prefix: &str) -> Result<(String, Vec<u64>)> {
 fn read_offsets(file: &TensorFile, prefix: &str, len: usize) -> Result<Vec<usize>> {
     let offsets = file.column::<u64>(&format!("{prefix}.offsets"))?;
     let fits = offsets.first() == Some(&0) && offsets.last() == Some(&(len as u64)) && offsets.is_sorted();
-    check(file, prefix, fits, "offsets that do not fit", "offsets that ascend from 0 to the number of entries")?;
+    check(
+        file,
+        prefix,
+        fits,
+        "offsets that do not fit",
+        "offsets that ascend from 0 to the number of entries",
+    )?;
     Ok(offsets.into_iter().map(|at| at as usize).collect())
 }
 
@@ -190,7 +196,8 @@ mod tests {
             ("é".as_bytes(), &[0, 1, 2], "within a character"),
         ];
         for (bytes, offsets, message) in strs {
-            let error = read_vocab(&written(&string_tensors("v", bytes, offsets)), "v").unwrap_err().to_string();
+            let error =
+                read_vocab(&written(&string_tensors("v", bytes, offsets)), "v").unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
         }
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::manifest::{FORMAT, KIND, PreparedManifest};
 use super::Prepared;
+use super::manifest::{FORMAT, KIND, PreparedManifest};
 use crate::hash::ColumnHash;
 use crate::split::{Candidates, Holdout, Split, histories};
 use crate::tensors::{Tensor, TensorFile, write};
@@ -77,7 +77,8 @@ impl Prepared {
         let prepared = Self { name, synthetic, users, items, titles, split, manifest };
         let hash = prepared.hash();
         if hash != prepared.manifest.hash {
-            let expected = format!("{}, which its manifest has; prepare the data again", prepared.manifest.hash);
+            let expected =
+                format!("{}, which its manifest has; prepare the data again", prepared.manifest.hash);
             return Err(Error::malformed(dir, format!("contents with the hash {hash}"), expected));
         }
         Ok(prepared)
@@ -162,10 +163,15 @@ fn read_rows(file: &TensorFile, prefix: &str, n_users: usize, n_items: usize) ->
         times: file.column(&format!("{prefix}.times"))?,
     };
     let same_length = [rows.items.len(), rows.values.len(), rows.times.len()] == [rows.len(); 3];
-    let inside = rows.users.iter().all(|user| user.at() < n_users) && rows.items.iter().all(|item| item.at() < n_items);
+    let inside = rows.users.iter().all(|user| user.at() < n_users)
+        && rows.items.iter().all(|item| item.at() < n_items);
     if !same_length || !inside || rows.values.iter().any(|value| !value.is_finite()) {
         let expected = "columns of one length, rows of the vocabularies, finite values";
-        return Err(Error::malformed(file.path(), format!("columns that do not fit in {prefix:?}"), expected));
+        return Err(Error::malformed(
+            file.path(),
+            format!("columns that do not fit in {prefix:?}"),
+            expected,
+        ));
     }
     Ok(rows)
 }
@@ -203,7 +209,8 @@ fn read_manifest(dir: &Path) -> Result<PreparedManifest> {
         return Err(Error::malformed(dir, format!("no {MANIFEST}"), expected));
     }
     let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    let malformed = |error: serde_json::Error| Error::malformed(&path, error.to_string(), "a manifest of prepared data");
+    let malformed =
+        |error: serde_json::Error| Error::malformed(&path, error.to_string(), "a manifest of prepared data");
     let manifest: Value = serde_json::from_slice(&bytes).map_err(malformed)?;
     // Kind and format come first: another format may have other fields.
     if manifest["kind"] != KIND {
@@ -249,7 +256,9 @@ fn clear(dir: &Path) -> Result<()> {
     for file in [MANIFEST, SPLIT, VOCAB, TITLES] {
         let path = dir.join(file);
         match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(Error::io("remove", &path)(error)),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path)(error));
+            }
             _ => {}
         }
     }

@@ -73,7 +73,10 @@ impl FromStr for TimePoint {
         let day = || days_of(text).map(|days| Self::Time(days * 86_400));
         let time = || text.parse().ok().map(Self::Time);
         let expected = "a share between 0 and 1, a day such as 2001-12-31, or Unix seconds";
-        time().or_else(day).or_else(quantile).ok_or_else(|| Error::setting("time", format!("{text:?}"), expected))
+        time()
+            .or_else(day)
+            .or_else(quantile)
+            .ok_or_else(|| Error::setting("time", format!("{text:?}"), expected))
     }
 }
 
@@ -113,12 +116,14 @@ impl SplitConfig {
             Self::KFold { folds, fold } if fold >= folds => {
                 Err(Error::setting("fold", fold.to_string(), format!("a fold from 0 to {}", folds - 1)))
             }
-            Self::Temporal { valid_from, test_from } => [("valid_from", valid_from), ("test_from", test_from)]
-                .into_iter()
-                .try_for_each(|(name, point)| match point {
-                    TimePoint::Quantile(value) => share(name, value),
-                    TimePoint::Time(_) => Ok(()),
-                }),
+            Self::Temporal { valid_from, test_from } => {
+                [("valid_from", valid_from), ("test_from", test_from)].into_iter().try_for_each(
+                    |(name, point)| match point {
+                        TimePoint::Quantile(value) => share(name, value),
+                        TimePoint::Time(_) => Ok(()),
+                    },
+                )
+            }
             Self::UserHoldout { valid_users, test_users, fold_in } => {
                 for (name, n) in [("valid_users", valid_users), ("test_users", test_users)] {
                     if n == 0 {

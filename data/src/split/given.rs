@@ -93,12 +93,17 @@ fn by_user(test: &Interactions, lists: &Lists, summary: &mut SplitSummary) -> Ca
 
 fn check(test: &Interactions, lists: Option<&Lists>, n_users: usize, n_items: usize) -> Result<()> {
     let error = |found: String, expected: &str| Err(Error::setting("given test", found, expected));
-    if test.users.iter().any(|user| user.at() >= n_users) || test.items.iter().any(|item| item.at() >= n_items) {
+    if test.users.iter().any(|user| user.at() >= n_users)
+        || test.items.iter().any(|item| item.at() >= n_items)
+    {
         return error("a row outside the vocabularies".into(), "users and items of the dataset");
     }
     let Some(lists) = lists else { return Ok(()) };
     if lists.len() != test.len() {
-        return error(format!("{} lists of candidates", lists.len()), &format!("{}, one per row", test.len()));
+        return error(
+            format!("{} lists of candidates", lists.len()),
+            &format!("{}, one per row", test.len()),
+        );
     }
     if lists.items().iter().any(|item| item.at() >= n_items) {
         return error("a candidate outside the vocabulary".into(), "items of the dataset");

@@ -4,9 +4,9 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::{Part, SplitSummary};
+use crate::Interactions;
 use crate::csr::counting_sort;
 use crate::rng::stream;
-use crate::Interactions;
 
 /// Marks the last two rows of each user with at least 3.
 pub(super) fn marks(rows: &Interactions, n_users: usize, seed: u64, summary: &mut SplitSummary) -> Vec<Part> {
@@ -24,7 +24,11 @@ pub(super) fn marks(rows: &Interactions, n_users: usize, seed: u64, summary: &mu
 ///
 /// A third of the users of ml-1m have several rows at their last time, so the order among equal times matters:
 /// it is drawn per user, and from the items rather than from the order of the file.
-pub(super) fn last_rows<const N: usize>(rows: &Interactions, n_users: usize, seed: u64) -> Vec<Option<[u32; N]>> {
+pub(super) fn last_rows<const N: usize>(
+    rows: &Interactions,
+    n_users: usize,
+    seed: u64,
+) -> Vec<Option<[u32; N]>> {
     let (starts, order) = counting_sort(n_users, rows.len(), |k| rows.users[k].at(), |k| k as u32);
     (0..n_users)
         .into_par_iter()

@@ -101,7 +101,10 @@ impl std::fmt::Display for SplitSummary {
             }
             if part.unseen_rows > 0 {
                 let HoldoutSummary { unseen_users, unseen_items, unseen_rows, .. } = part;
-                write!(f, " ({unseen_rows} rows of {unseen_users} users and {unseen_items} items unseen before)")?;
+                write!(
+                    f,
+                    " ({unseen_rows} rows of {unseen_users} users and {unseen_items} items unseen before)"
+                )?;
             }
             writeln!(f)?;
         }

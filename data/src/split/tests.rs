@@ -21,7 +21,9 @@ fn dataset() -> Dataset {
 
 fn planted(rows: &[(u32, u32, i64)], n_items: u32) -> Dataset {
     let mut interactions = Interactions::default();
-    rows.iter().for_each(|&(user, item, time)| interactions.push(UserIx(user), ItemIx(item), 1.0 + item as f32, time));
+    rows.iter().for_each(|&(user, item, time)| {
+        interactions.push(UserIx(user), ItemIx(item), 1.0 + item as f32, time)
+    });
     let n_users = 1 + rows.iter().map(|row| row.0).max().unwrap();
     Dataset {
         name: "planted".into(),
@@ -51,7 +53,9 @@ fn pairs(rows: &Interactions) -> Pairs {
 }
 
 fn held_out(holdout: &Holdout, matrix: &Csr) -> Pairs {
-    let row = |(row, user): (usize, &UserIx)| matrix.row(row).0.iter().map(|&item| (user.0, item)).collect::<Vec<_>>();
+    let row = |(row, user): (usize, &UserIx)| {
+        matrix.row(row).0.iter().map(|&item| (user.0, item)).collect::<Vec<_>>()
+    };
     holdout.users.iter().enumerate().flat_map(row).collect()
 }
 
@@ -135,7 +139,17 @@ fn the_seed_alone_decides_on_any_number_of_threads() {
 
 #[test]
 fn leave_one_out_takes_the_last_two_and_leaves_short_users_in_train() {
-    let rows = [(0, 1, 30), (0, 2, 10), (0, 3, 20), (1, 0, 5), (1, 1, 6), (2, 4, 1), (2, 0, 2), (2, 1, 3), (2, 2, 4)];
+    let rows = [
+        (0, 1, 30),
+        (0, 2, 10),
+        (0, 3, 20),
+        (1, 0, 5),
+        (1, 1, 6),
+        (2, 4, 1),
+        (2, 0, 2),
+        (2, 1, 3),
+        (2, 2, 4),
+    ];
     let dataset = planted(&rows, 8);
     let (split, summary) = split(&dataset, &SplitConfig::LeaveOneOut { candidates: Some(4) }, 0).unwrap();
     check(&split, &dataset);
@@ -212,7 +226,8 @@ fn time_cuts_are_clean_and_unseen_ids_are_counted() {
 #[test]
 fn settings_out_of_range_are_refused() {
     let dataset = dataset();
-    let user_holdout = |valid_users, test_users, fold_in| SplitConfig::UserHoldout { valid_users, test_users, fold_in };
+    let user_holdout =
+        |valid_users, test_users, fold_in| SplitConfig::UserHoldout { valid_users, test_users, fold_in };
     let time = TimePoint::Time;
     for (config, field) in [
         (SplitConfig::LeaveOneOut { candidates: Some(0) }, "candidates"),
@@ -224,7 +239,10 @@ fn settings_out_of_range_are_refused() {
         (SplitConfig::KFold { folds: 3, fold: 3 }, "fold"),
         (SplitConfig::Temporal { valid_from: time(1_005), test_from: time(1_005) }, "valid_from"),
         (SplitConfig::Temporal { valid_from: time(5), test_from: time(1_005) }, "valid_from"),
-        (SplitConfig::Temporal { valid_from: TimePoint::Quantile(1.5), test_from: time(1_005) }, "valid_from"),
+        (
+            SplitConfig::Temporal { valid_from: TimePoint::Quantile(1.5), test_from: time(1_005) },
+            "valid_from",
+        ),
         (user_holdout(0, 1, 0.8), "valid_users"),
         (user_holdout(1, 1, 1.0), "fold_in"),
         (user_holdout(30, 31, 0.8), "valid_users + test_users"),
@@ -246,11 +264,21 @@ fn settings_are_read_as_written_and_unknown_keys_refused() {
         assert_eq!(read(&serde_json::to_string(&config).unwrap()).unwrap(), config);
     }
     let temporal = r#"{"protocol": "temporal", "valid_from": 0.8, "test_from": 978300760}"#;
-    let expected =
-        SplitConfig::Temporal { valid_from: TimePoint::Quantile(0.8), test_from: TimePoint::Time(978_300_760) };
+    let expected = SplitConfig::Temporal {
+        valid_from: TimePoint::Quantile(0.8),
+        test_from: TimePoint::Time(978_300_760),
+    };
     assert_eq!(read(temporal).unwrap(), expected);
-    assert_eq!(read(r#"{"protocol": "leave-one-out"}"#).unwrap(), SplitConfig::LeaveOneOut { candidates: None });
-    assert!(read(r#"{"protocol": "leave-one-out", "candidate": 9}"#).unwrap_err().to_string().contains("candidate"));
+    assert_eq!(
+        read(r#"{"protocol": "leave-one-out"}"#).unwrap(),
+        SplitConfig::LeaveOneOut { candidates: None }
+    );
+    assert!(
+        read(r#"{"protocol": "leave-one-out", "candidate": 9}"#)
+            .unwrap_err()
+            .to_string()
+            .contains("candidate")
+    );
     assert!(read(r#"{"protocol": "given", "x": 9}"#).is_err());
     assert_eq!("2001-01-01".parse::<TimePoint>().unwrap(), TimePoint::Time(978_307_200));
     assert_eq!("0.9".parse::<TimePoint>().unwrap(), TimePoint::Quantile(0.9));
@@ -259,7 +287,8 @@ fn settings_are_read_as_written_and_unknown_keys_refused() {
 
 /// A base with a repeated row and one that is also in the test; NCF lists, of which one has the test item.
 fn given_ncf() -> (Dataset, Interactions, Lists) {
-    let mut rows: Vec<_> = (0..4).flat_map(|user| (0..5).map(move |item| (user, item * 2 + user, item as i64))).collect();
+    let mut rows: Vec<_> =
+        (0..4).flat_map(|user| (0..5).map(move |item| (user, item * 2 + user, item as i64))).collect();
     rows.extend([(0, 0, 9), (1, 50, 9), (4, 7, 1)]);
     let mut test = Interactions::default();
     [(1, 50), (0, 60)].iter().for_each(|&(user, item)| test.push(UserIx(user), ItemIx(item), 5.0, 99));

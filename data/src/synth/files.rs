@@ -23,14 +23,18 @@ pub fn write_movielens(dataset: &Dataset, dir: &Path) -> Result<()> {
     }
     fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
     if dataset.synthetic {
-        let text = format!("{}\nThese ratings were drawn at random by `burnrec synth`; nobody gave them.\n", dataset.name);
+        let text = format!(
+            "{}\nThese ratings were drawn at random by `burnrec synth`; nobody gave them.\n",
+            dataset.name
+        );
         write_file(&dir.join(SYNTHETIC_MARK), text.as_bytes())?;
     }
     write_file_with(&dir.join("movies.csv"), |file| {
         let mut out = BufWriter::new(file);
         writeln!(out, "movieId,title,genres")?;
         for row in 0..dataset.items.len() as u32 {
-            let title = dataset.titles.as_ref().and_then(|titles| titles.get(ItemIx(row))).unwrap_or_default();
+            let title =
+                dataset.titles.as_ref().and_then(|titles| titles.get(ItemIx(row))).unwrap_or_default();
             let id = dataset.items.id(row).to_string();
             writeln!(out, "{},{},(no genres listed)", quoted(&id), quoted(title))?;
         }
@@ -54,5 +58,9 @@ pub fn write_movielens(dataset: &Dataset, dir: &Path) -> Result<()> {
 
 /// A field as RFC 4180 has it: in quotes where it holds a comma, a quote or a line end.
 fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.into() }
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
+    } else {
+        field.into()
+    }
 }

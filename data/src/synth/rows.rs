@@ -35,7 +35,12 @@ pub(super) struct Scratch {
 impl Scratch {
     pub(super) fn new(n_items: u32) -> Self {
         let n_items = n_items as usize;
-        Self { seen: vec![false; n_items], shares: vec![0.0; n_items], keys: Vec::new(), sittings: Vec::new() }
+        Self {
+            seen: vec![false; n_items],
+            shares: vec![0.0; n_items],
+            keys: Vec::new(),
+            sittings: Vec::new(),
+        }
     }
 }
 

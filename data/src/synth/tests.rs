@@ -48,7 +48,9 @@ fn the_same_seed_gives_the_same_rows_on_any_number_of_threads() {
 
 #[test]
 fn small_and_crowded_sizes_work() {
-    for (n_users, n_items, n_rows) in [(2, 2, 2), (10, 8, 60), (5, 400, 400), (50, 20, 50), (1000, 30, 20_000)] {
+    for (n_users, n_items, n_rows) in
+        [(2, 2, 2), (10, 8, 60), (5, 400, 400), (50, 20, 50), (1000, 30, 20_000)]
+    {
         let dataset = synth(&SynthConfig::new(n_users, n_items, n_rows, 1)).unwrap();
         let matrix = dataset.interactions.to_csr(n_users as usize, n_items as usize);
         assert_eq!(matrix.nnz(), n_rows as usize);

@@ -63,14 +63,16 @@ impl World {
         for _ in 0..n_items {
             let taste = rng.random_range(0..N_TASTES);
             let point = near(&world.centres[taste], ITEM_SPREAD, &mut rng);
-            let (fame, merit): (f32, f32) = (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
+            let (fame, merit): (f32, f32) =
+                (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
             popularity.push(POPULARITY_SPREAD * fame);
             // What is popular is a little better, too.
             world.quality.push(0.2 * fame + 0.35 * merit);
             world.items.push(point);
             world.taste_of.push(taste as u8);
         }
-        world.shares = world.centres.par_iter().map(|centre| shares(centre, &world.items, &popularity)).collect();
+        world.shares =
+            world.centres.par_iter().map(|centre| shares(centre, &world.items, &popularity)).collect();
         let table = |shares: &Vec<f32>| WeightedAliasIndex::new(shares.clone()).expect("shares are positive");
         world.tables = world.shares.par_iter().map(table).collect();
         world

@@ -8,8 +8,8 @@ use crate::als::simd::Simd;
 /// How many rows go together: their partial dot products fill eight registers, and are summed in one tree.
 pub const GROUP: usize = 8;
 
-/// Rows ahead of the one being copied that are asked for from memory.
-const AHEAD: usize = 12;
+/// Rows ahead of those being read that are asked for from memory.
+const AHEAD: usize = 16;
 
 /// Copies `columns` of the rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and zeros up to a whole group of
 /// rows.
@@ -101,6 +101,16 @@ impl Entries<'_> {
         }
     }
 
+    /// Asks for the rows of a group to come; the first pass over them would otherwise wait for memory.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, first: usize) {
+        for &col in self.cols.get(first + AHEAD..first + AHEAD + GROUP).unwrap_or(&[]) {
+            for at in (0..self.ld).step_by(LINE) {
+                simd.prefetch(self.from.as_ptr().wrapping_add(col as usize * self.ld + at));
+            }
+        }
+    }
+
     /// What each row of a group is multiplied by, of its product with x.
     #[inline(always)]
     fn factors<const RESIDUAL: bool>(&self, first: usize, dots: [f32; GROUP]) -> [f32; GROUP] {
@@ -125,6 +135,9 @@ unsafe fn pass<S: Simd, const RESIDUAL: bool, const N: usize>(
         let x: [S::V; N] = std::array::from_fn(|n| simd.load(x.as_ptr().add(n * S::LANES)));
         let mut total: [S::V; N] = std::array::from_fn(|n| simd.load(out.as_ptr().add(n * S::LANES)));
         for first in (0..entries.add.len()).step_by(GROUP) {
+            if RESIDUAL {
+                entries.prefetch(simd, first);
+            }
             let rows = entries.group(first);
             let mut sums = [simd.splat(0.0); GROUP];
             for (sum, row) in sums.iter_mut().zip(rows) {
@@ -158,6 +171,9 @@ unsafe fn long_pass<S: Simd, const RESIDUAL: bool>(
     out: &mut [f32],
 ) {
     for first in (0..entries.add.len()).step_by(GROUP) {
+        if RESIDUAL {
+            entries.prefetch(simd, first);
+        }
         let rows = entries.group(first);
         let mut sums = [simd.splat(0.0); GROUP];
         // SAFETY: the caller's; every row of a group is a whole one, and `LANES` divides its length.
