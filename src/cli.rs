@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use burnrec_data::read::{Format, OnBadRow};
+use burnrec_data::split::TimePoint;
 use burnrec_models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -63,17 +64,17 @@ pub struct Fetch {
 #[derive(Args)]
 pub struct Synth {
     /// Take the size of this dataset: ml-100k, ml-1m or ml-20m.
-    #[arg(long, required_unless_present_all = ["users", "items", "rows"])]
+    #[arg(long, required_unless_present_all = ["users", "items", "rows"], conflicts_with_all = ["users", "items", "rows"])]
     pub like: Option<String>,
     /// Number of users.
     #[arg(long)]
-    pub users: Option<usize>,
+    pub users: Option<u32>,
     /// Number of items.
     #[arg(long)]
-    pub items: Option<usize>,
+    pub items: Option<u32>,
     /// Number of rating rows.
     #[arg(long)]
-    pub rows: Option<usize>,
+    pub rows: Option<u32>,
     /// Another seed gives other data.
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
@@ -131,9 +132,9 @@ pub struct Cut {
     /// Drop items with fewer rows, again and again until none is left.
     #[arg(long, default_value_t = 1)]
     pub min_item: u32,
-    /// How to split.
-    #[arg(long, default_value = "leave-one-out")]
-    pub split: SplitKind,
+    /// How to split; leave-one-out by default, or as the files say if they bring their own test.
+    #[arg(long)]
+    pub split: Option<SplitKind>,
     /// Items drawn to rank each held-out item against; all unseen ones when absent.
     #[arg(long)]
     pub candidates: Option<u32>,
@@ -149,12 +150,12 @@ pub struct Cut {
     /// The fold to test on, from 0 (k-fold).
     #[arg(long, default_value_t = 0)]
     pub fold: u32,
-    /// Where train ends (temporal): Unix seconds, or a share of the rows below 1.
-    #[arg(long)]
-    pub valid_from: Option<f64>,
-    /// Where valid ends (temporal): Unix seconds, or a share of the rows below 1.
-    #[arg(long)]
-    pub test_from: Option<f64>,
+    /// Where train ends (temporal): a share of the rows below 1, a day such as 2001-12-31, or Unix seconds.
+    #[arg(long, value_name = "TIME")]
+    pub valid_from: Option<TimePoint>,
+    /// Where valid ends (temporal), likewise.
+    #[arg(long, value_name = "TIME")]
+    pub test_from: Option<TimePoint>,
     /// Another seed draws another split.
     #[arg(long, default_value_t = 42)]
     pub seed: u64,

@@ -28,6 +28,16 @@ pub enum Error {
         /// What should stand there.
         expected: String,
     },
+    /// A download did not bring what it should.
+    #[error("{url}: found {found}, expected {expected}")]
+    Download {
+        /// The address.
+        url: String,
+        /// What came.
+        found: String,
+        /// What should have come.
+        expected: String,
+    },
     /// A setting cannot be met by the data.
     #[error("{setting}: found {found}, expected {expected}")]
     Setting {

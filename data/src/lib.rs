@@ -20,6 +20,7 @@ pub mod rng;
 pub mod split;
 pub mod summary;
 pub mod synth;
+pub mod table;
 pub mod tensors;
 pub mod vocab_file;
 pub mod write;

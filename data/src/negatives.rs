@@ -71,16 +71,16 @@ pub fn rng(seed: u64, epoch: u64, batch: u64) -> Pcg64 {
 /// The `n`-th, from 0, of the numbers that are not in `present`, which ascends and does not repeat.
 pub(crate) fn nth_absent(present: &[u32], n: u32) -> u32 {
     // Below present[k] there are present[k] - k absent numbers, which never falls with k.
+    let before = |k: usize| present[k] - k as u32 <= n;
     let (mut start, mut len) = (0, present.len());
-    while len > 0 {
+    while len > 1 {
         let half = len / 2;
-        let middle = start + half;
-        let before = present[middle] - middle as u32 <= n;
-        // Both are selects, not branches: the outcome of a random search cannot be predicted.
-        start = if before { middle + 1 } else { start };
-        len = if before { len - half - 1 } else { half };
+        // A select and not a branch: the outcome of a random search cannot be predicted.
+        start = std::hint::select_unpredictable(before(start + half - 1), start + half, start);
+        len -= half;
     }
-    n + start as u32
+    let last = usize::from(len == 1 && before(start));
+    n + (start + last) as u32
 }
 
 fn draw_weighted(seen: &[u32], weights: &[f32], table: &WeightedAliasIndex<f32>, rng: &mut impl Rng) -> u32 {
@@ -119,6 +119,11 @@ mod tests {
         let absent: Vec<u32> = (0..5).map(|n| nth_absent(&[0, 1, 4, 6], n)).collect();
         assert_eq!(absent, [2, 3, 5, 7, 8]);
         assert_eq!(nth_absent(&[], 3), 3);
+        for len in 0..40 {
+            let present: Vec<u32> = (0..len).map(|k| k * 2 + k / 3).collect();
+            let absent: Vec<u32> = (0..200).filter(|number| !present.contains(number)).collect();
+            assert!((0..100).all(|n| nth_absent(&present, n) == absent[n as usize]));
+        }
     }
 
     /// Pearson's statistic of draws for user 0 against the weights of the unseen items.

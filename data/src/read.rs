@@ -1,1 +1,195 @@
-//! TODO
+//! Reads ratings files into a [`Dataset`].
+//!
+//! Text files are parsed by a reader of this crate's own: fields go straight from the mapped file into columns, so
+//! that no column exists twice and an error names its line. Parquet is polars's. Ids are integers where all ids of
+//! the column are integers in their plain form, else strings; see [`crate::Vocab`].
+
+mod assemble;
+mod column;
+mod columns;
+mod file;
+mod format;
+mod ncf;
+mod number;
+mod pairs;
+mod parquet;
+mod plain;
+mod record;
+mod report;
+mod source;
+mod text;
+mod titles;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use columns::Columns;
+pub use format::Format;
+pub use pairs::{Pairs, read_pairs};
+pub use report::{Dropped, FileRead, OnBadRow, Reason};
+pub use titles::read_titles;
+
+use crate::split::Lists;
+use crate::{Dataset, Error, Interactions, Result};
+use assemble::{assemble, count};
+use ncf::CandidateLines;
+use report::Drops;
+use text::Rows;
+
+/// How to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadOptions {
+    /// The format; recognised by default.
+    pub format: Format,
+    /// The columns of `csv`, `tsv` and `parquet` files, and of the file of titles.
+    pub columns: Columns,
+    /// What to do with a row that cannot be taken.
+    pub on_bad_row: OnBadRow,
+    /// What to call the dataset; by default the name of its file or directory.
+    pub name: Option<String>,
+    /// A file of titles; by default the one that the format has beside its ratings.
+    pub titles: Option<PathBuf>,
+}
+
+/// What was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadOutcome {
+    /// The rows (the training rows, where `given` is set), ids and titles.
+    pub dataset: Dataset,
+    /// What the reader took and dropped.
+    pub summary: ReadSummary,
+    /// The test part that the files bring by themselves.
+    pub given: Option<GivenSplit>,
+}
+
+/// What a reader took and dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ReadSummary {
+    /// The format that was taken, never `auto`.
+    pub format: Format,
+    /// The names of the columns taken: user, item, and value and time where there are such; numbers counted from 0
+    /// where a file has no header.
+    pub columns: Vec<String>,
+    /// The files read, in this order.
+    pub files: Vec<FileRead>,
+    /// The rows read, those dropped among them.
+    pub rows: u64,
+    /// The rows dropped, by reason.
+    pub dropped: Vec<Dropped>,
+}
+
+/// A test part that the files bring by themselves, in the rows of the dataset's vocabularies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GivenSplit {
+    /// The NCF paper's: test rows, each with its candidates, the test item not among them.
+    Ncf {
+        /// The test rows.
+        test: Interactions,
+        /// One list per test row.
+        candidates: Lists,
+    },
+    /// A fixed fold such as `u1.base` and `u1.test`.
+    Fold {
+        /// The test rows.
+        test: Interactions,
+    },
+}
+
+/// Reads the ratings that `path` stands for: a file, a directory that holds a known file or part files, the prefix
+/// of the NCF paper's files, or a fold (`u1.base`, or `u1`).
+///
+/// # Errors
+/// When a file cannot be read, its format is not known or not as expected, there is no row, or, with
+/// [`OnBadRow::Fail`], a row cannot be taken.
+pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
+    let source = source::find(path, options.format, &options.columns)?;
+    if source.format.is_fixed() && !options.columns.is_default() && options.titles.is_none() {
+        let found = format!("columns asked for, but format {}", source.format);
+        return Err(Error::setting("columns", found, "one of the formats ml-csv, csv, tsv and parquet"));
+    }
+    let (format, drops) = (source.format, Drops::default());
+    let mut reading = Reading { options, format, files: Vec::new(), columns: Vec::new(), drops };
+    let mut pieces = Vec::new();
+    for file in &source.files {
+        pieces.extend(reading.rows(file)?);
+    }
+    let n_train = count(&pieces);
+    if n_train == 0 {
+        let dropped = reading.drops.rows();
+        let found = if dropped > 0 {
+            format!("only bad rows, {dropped} of them")
+        } else {
+            "no rating row".to_owned()
+        };
+        return Err(Error::malformed(path, found, "at least one rating row"));
+    }
+    if let Some(test) = &source.test {
+        pieces.extend(reading.rows(test)?);
+    }
+    let n_rows = count(&pieces) as u64 + reading.drops.rows();
+    let lines = match &source.candidates {
+        Some(candidates) => {
+            let (file, lines) = CandidateLines::read(candidates, options.on_bad_row, &mut reading.drops)?;
+            reading.files.push(file);
+            lines
+        }
+        None => CandidateLines::default(),
+    };
+    let mut joined = assemble(pieces, lines.ids)?;
+    let given = match (&source.test, &source.candidates) {
+        (None, _) => None,
+        (Some(_), None) => Some(GivenSplit::Fold { test: joined.split_off(n_train) }),
+        (Some(_), Some(_)) => {
+            let test = joined.split_off(n_train);
+            let ids = &joined.candidates;
+            let (test, candidates) = lines.places.align(test, ids, options.on_bad_row, &mut reading.drops)?;
+            Some(GivenSplit::Ncf { test, candidates })
+        }
+    };
+    let mut titles = None;
+    if let Some(file) = options.titles.as_ref().or(source.titles.as_ref()) {
+        let (file, read) = read_titles(file, &joined.items, &options.columns)?;
+        reading.files.push(file);
+        titles = Some(read);
+    }
+    let dataset = Dataset {
+        name: options.name.clone().unwrap_or(source.name.clone()),
+        synthetic: false,
+        interactions: joined.interactions,
+        users: joined.users,
+        items: joined.items,
+        titles,
+    };
+    let summary = ReadSummary {
+        format: source.format,
+        columns: reading.columns,
+        files: reading.files,
+        rows: n_rows,
+        dropped: reading.drops.into_dropped(),
+    };
+    Ok(ReadOutcome { dataset, summary, given })
+}
+
+/// What has been read so far.
+struct Reading<'a> {
+    options: &'a ReadOptions,
+    format: Format,
+    files: Vec<FileRead>,
+    columns: Vec<String>,
+    drops: Drops,
+}
+
+impl Reading<'_> {
+    fn rows(&mut self, path: &Path) -> Result<Vec<Rows>> {
+        let (file, columns, rows) = match self.format {
+            Format::Parquet => parquet::read_parquet(path, self.options, &mut self.drops)?,
+            format => file::read_text(path, format, self.options, &mut self.drops)?,
+        };
+        self.files.push(file);
+        if self.columns.is_empty() {
+            self.columns = columns;
+        }
+        Ok(rows)
+    }
+}

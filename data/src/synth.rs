@@ -11,7 +11,7 @@ mod rows;
 mod titles;
 mod world;
 
-pub use files::{SYNTHETIC_MARK, write_movielens};
+pub use files::{SYNTHETIC_MARK, synthetic_name, write_movielens};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

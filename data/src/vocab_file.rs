@@ -204,7 +204,8 @@ mod tests {
 
     #[test]
     fn damaged_matrices_are_refused() {
-        let cases: [(u64, &[u64], &[u32], &[f32]); 5] = [
+        type Parts<'a> = (u64, &'a [u64], &'a [u32], &'a [f32]);
+        let cases: [Parts; 5] = [
             (4, &[0, 2], &[1, 0], &[1.0, 1.0]),
             (4, &[0, 2], &[0, 4], &[1.0, 1.0]),
             (4, &[0, 1], &[0, 1], &[1.0, 1.0]),

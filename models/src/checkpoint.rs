@@ -5,7 +5,7 @@
 //! holds the hash of every other file: no manifest, no model.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::vocab_file as stored;
@@ -57,6 +57,9 @@ pub struct DataFacts {
     pub synthetic: bool,
     /// The hash of the prepared split.
     pub hash: String,
+    /// Where the prepared split was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
 }
 
 /// A model with the ids, titles and histories around it.

@@ -67,6 +67,19 @@ impl ModelConfig {
         }
     }
 
+    /// Refuses what no model of this kind can be made of.
+    ///
+    /// # Errors
+    /// When a setting is out of its range; the error names it.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Popularity(_) => Ok(()),
+            Self::Als(als) => als.validate(),
+            Self::Mf(mf) => mf.validate(),
+            Self::Neumf(neumf) => neumf.validate(),
+        }
+    }
+
     /// The value of the `model` key.
     pub fn name(&self) -> &'static str {
         match self {

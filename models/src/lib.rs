@@ -18,6 +18,7 @@ pub mod neumf;
 pub mod params;
 pub mod popularity;
 pub mod scorer;
+pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topk;

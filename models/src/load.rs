@@ -2,6 +2,7 @@
 
 use burnrec_data::tensors::TensorFile;
 
+use crate::als::AlsModel;
 use crate::device::OpenDevice;
 use crate::mf::MfModel;
 use crate::neumf::NeumfModel;
@@ -20,7 +21,7 @@ pub fn load(
 ) -> Result<Box<dyn Model>> {
     Ok(match config {
         ModelConfig::Popularity(_) => Box::new(Popularity::load(weights, shape)?),
-        ModelConfig::Als(_) => todo!("merge"),
+        ModelConfig::Als(als) => Box::new(AlsModel::load(weights, als.clone(), shape)?),
         ModelConfig::Mf(config) => Box::new(MfModel::load(weights, config.clone(), shape)?),
         ModelConfig::Neumf(config) => Box::new(NeumfModel::load(weights, config, shape, &device.device)?),
     })

@@ -12,7 +12,7 @@ use burnrec_data::split::SplitConfig;
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_models::checkpoint::{self, Run};
 use burnrec_models::device;
-use burnrec_models::topk::{TopK, top_k};
+use burnrec_models::topk::top_k;
 use burnrec_models::DeviceChoice;
 use burnrec_train::TrainConfig;
 use burnrec_train::metrics::Metric;
@@ -20,6 +20,7 @@ use burnrec_train::record::RunRecord;
 use toml::{Table, Value};
 
 use super::ids;
+use super::prepare::prepare;
 use super::train::{device_for, train};
 use crate::cli::Demo;
 use crate::show;
@@ -39,13 +40,13 @@ pub fn run(args: Demo) -> Result<()> {
     let data = match &args.ratings {
         Some(ratings) => {
             let split = SplitConfig::LeaveOneOut { candidates: None };
-            Prepared::from_file(ratings, &ReadOptions::default(), &Filters::default(), &split, SEED)?
+            prepare(ratings, &ReadOptions::default(), &Filters::default(), &split, SEED)?.0
         }
         None => synthetic()?,
     };
     let data_dir = args.out.join("data");
-    data.replace(&data_dir)?;
-    print!("{}", data.summary());
+    data.save(&data_dir)?;
+    print!("{}", data.manifest);
     let mut records = Vec::new();
     for (text, quick) in MODELS {
         let config = config(text, quick)?;
@@ -63,9 +64,9 @@ pub fn run(args: Demo) -> Result<()> {
 }
 
 fn synthetic() -> Result<Prepared> {
-    let config = SynthConfig { seed: SEED, ..SynthConfig::demo() };
+    let dataset = synth(&SynthConfig::new(2000, 1200, 120_000, SEED))?;
     let split = SplitConfig::LeaveOneOut { candidates: None };
-    Ok(Prepared::from_dataset(synth(&config)?, &Filters::default(), &split, SEED)?)
+    Ok(Prepared::build(dataset, None, Vec::new(), &Filters::default(), &split, SEED)?)
 }
 
 fn config(text: &str, quick: &[(&str, i64)]) -> Result<TrainConfig> {
@@ -106,8 +107,8 @@ fn recommend(dir: &Path) -> Result<()> {
     let (run, manifest) = checkpoint::open(dir, &device::open(DeviceChoice::Cpu)?)?;
     let users = (0..run.users.len() as u32).map(burnrec_data::UserIx);
     let users: Vec<_> = users.filter(|user| !run.seen.row(user.at()).0.is_empty()).take(3).collect();
-    let ask = TopK { k: 5, seen: Some(&run.seen), only: None, without: None };
-    for (user, best) in users.iter().zip(top_k(&*run.model, &users, &ask)) {
+    let seen = |at: usize| run.seen.row(users[at].at()).0;
+    for (user, best) in users.iter().zip(top_k(&*run.model, &users, 5, seen, None)) {
         println!("\nfor user {}, who had {} …", run.users.id(user.0), liked(&run, user.at()));
         for (item, logit) in best {
             let score = show::score(manifest.output, logit);

@@ -18,11 +18,11 @@ pub fn run(args: Evaluate) -> Result<()> {
     let (run, manifest) = checkpoint::open(&args.run, &device)?;
     let dir = args.data.or(manifest.data.path).context("no prepared data named; expected --data DIR")?;
     let data = Prepared::open(&dir)?;
-    if data.hash() != manifest.data.hash {
+    if data.manifest.hash != manifest.data.hash {
         bail!(
             "{}: found a split with hash {}, expected {}, which the run was trained on",
             dir.display(),
-            data.hash(),
+            data.manifest.hash,
             manifest.data.hash
         );
     }

@@ -14,19 +14,17 @@ pub fn item(run: &Run, id: &str) -> Result<ItemIx> {
     run.items.find(id).map(ItemIx).with_context(|| unknown("item", id, &run.items))
 }
 
-/// The rows of a list of item ids: with commas between, or `@FILE` with one a line; ascending.
-pub fn items(run: &Run, list: &str) -> Result<Vec<u32>> {
+/// The rows of a list of item ids: with commas between, or `@FILE` with one a line.
+pub fn items(run: &Run, list: &str) -> Result<Vec<ItemIx>> {
     let text = match list.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
         None => list.replace(',', "\n"),
     };
     let ids = text.lines().map(str::trim).filter(|id| !id.is_empty());
-    let mut rows = ids.map(|id| Ok(item(run, id)?.0)).collect::<Result<Vec<u32>>>()?;
+    let rows = ids.map(|id| item(run, id)).collect::<Result<Vec<ItemIx>>>()?;
     if rows.is_empty() {
         bail!("{list}: found no item id, expected ids with commas between, or @FILE with one a line");
     }
-    rows.sort_unstable();
-    rows.dedup();
     Ok(rows)
 }
 

@@ -5,23 +5,43 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use burnrec_data::filter::Filters;
 use burnrec_data::Prepared;
-use burnrec_data::read::{Columns, ReadOptions};
-use burnrec_data::split::SplitConfig;
+use burnrec_data::prepared::InputFile;
+use burnrec_data::read::{Columns, ReadOptions, ReadOutcome, ReadSummary, read};
+use burnrec_data::split::{SplitConfig, TimePoint};
 
 use crate::cli::{Cut, Input, Prepare, SplitKind};
 
 pub fn run(args: Prepare) -> Result<()> {
     let (config, filters) = (split_config(&args.cut)?, filters(&args.cut));
-    let prepared = Prepared::from_file(&args.ratings, &read_options(args.input), &filters, &config, args.cut.seed)?;
+    let options = read_options(args.input);
+    let (prepared, read) = prepare(&args.ratings, &options, &filters, config.as_ref(), args.cut.seed)?;
     prepared.save(&args.out)?;
-    print!("{}", prepared.summary());
+    print!("{read}{}", prepared.manifest);
     println!("saved to {}", args.out.display());
-    println!("next: burnrec train configs/als.toml --data {} --out {}", args.out.display(), run_dir().display());
+    println!("next: burnrec train configs/als.toml --data {} --out runs/als", args.out.display());
     Ok(())
 }
 
-fn run_dir() -> &'static Path {
-    Path::new("runs/als")
+/// Reads, filters and splits; by leave-one-out, or as the files say if they bring their own test, where nothing is asked.
+pub fn prepare(
+    ratings: &Path,
+    options: &ReadOptions,
+    filters: &Filters,
+    config: Option<&SplitConfig>,
+    seed: u64,
+) -> Result<(Prepared, ReadSummary)> {
+    let ReadOutcome { dataset, summary, given } = read(ratings, options)?;
+    let config = match (config, &given) {
+        (Some(config), _) => *config,
+        (None, Some(_)) => SplitConfig::Given {},
+        (None, None) => SplitConfig::LeaveOneOut { candidates: None },
+    };
+    let inputs = summary.files.iter().map(|file| InputFile {
+        file: file.path.display().to_string(),
+        sha256: file.sha256.clone(),
+    });
+    let prepared = Prepared::build(dataset, given, inputs.collect(), filters, &config, seed)?;
+    Ok((prepared, summary))
 }
 
 fn read_options(input: Input) -> ReadOptions {
@@ -42,14 +62,17 @@ fn filters(cut: &Cut) -> Filters {
     Filters { threshold: cut.threshold, min_user: cut.min_user, min_item: cut.min_item }
 }
 
-fn split_config(cut: &Cut) -> Result<SplitConfig> {
-    Ok(match cut.split {
+fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {
+    let Some(kind) = cut.split else {
+        return Ok(cut.candidates.map(|n| SplitConfig::LeaveOneOut { candidates: Some(n) }));
+    };
+    Ok(Some(match kind {
         SplitKind::LeaveOneOut => SplitConfig::LeaveOneOut { candidates: cut.candidates },
         SplitKind::Random => SplitConfig::Random { valid: cut.valid.unwrap_or(0.1), test: cut.test.unwrap_or(0.1) },
         SplitKind::KFold => SplitConfig::KFold { folds: cut.folds, fold: cut.fold },
         SplitKind::Temporal => SplitConfig::Temporal {
-            valid_from: cut.valid_from.unwrap_or(0.8),
-            test_from: cut.test_from.unwrap_or(0.9),
+            valid_from: cut.valid_from.unwrap_or(TimePoint::Quantile(0.8)),
+            test_from: cut.test_from.unwrap_or(TimePoint::Quantile(0.9)),
         },
         SplitKind::UserHoldout => {
             let (Some(valid), Some(test)) = (cut.valid, cut.test) else {
@@ -57,5 +80,5 @@ fn split_config(cut: &Cut) -> Result<SplitConfig> {
             };
             SplitConfig::UserHoldout { valid_users: valid as u32, test_users: test as u32, fold_in: 0.8 }
         }
-    })
+    }))
 }

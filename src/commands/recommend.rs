@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::{ItemIx, UserIx};
 use burnrec_models::checkpoint::{self, Manifest, Run};
-use burnrec_models::topk::{TopK, top_k};
+use burnrec_models::topk::{Allowed, top_k};
 use burnrec_models::device;
 use serde_json::json;
 
@@ -17,25 +17,28 @@ use crate::show;
 pub fn run(args: Recommend) -> Result<()> {
     let device = device::open(args.device.choice)?;
     let (run, manifest) = checkpoint::open(&args.run, &device)?;
-    let only = args.only.as_deref().map(|list| ids::items(&run, list)).transpose()?;
-    let without = args.without.as_deref().map(|list| ids::items(&run, list)).transpose()?;
-    let ask = TopK {
-        k: args.k as usize,
-        seen: (!args.include_seen).then_some(&run.seen),
-        only: only.as_deref(),
-        without: without.as_deref(),
+    let mut allowed = Allowed::all(run.items.len());
+    if let Some(only) = &args.only {
+        allowed = allowed.only(&ids::items(&run, only)?);
+    }
+    if let Some(without) = &args.without {
+        allowed = allowed.without(&ids::items(&run, without)?);
+    }
+    let best = |users: &[UserIx]| {
+        let seen = |at: usize| if args.include_seen { &[] } else { run.seen.row(users[at].at()).0 };
+        top_k(&*run.model, users, args.k as usize, seen, Some(&allowed))
     };
     if let Some(id) = &args.user {
         let user = ids::user(&run, id)?;
         if run.seen.row(user.at()).0.is_empty() {
             eprintln!("note: user {id} has no training rows; the model knows nothing of this user");
         }
-        let best = top_k(&*run.model, &[user], &ask).pop().unwrap_or_default();
+        let best = best(&[user]).pop().unwrap_or_default();
         return print(&run, &manifest, id, &best, args.json);
     }
     let out = args.out.context("--all needs --out FILE")?;
     let users: Vec<UserIx> = (0..run.users.len() as u32).map(UserIx).collect();
-    let best = top_k(&*run.model, &users, &ask);
+    let best = best(&users);
     let rows = users.iter().zip(&best).flat_map(|(user, list)| list.iter().enumerate().map(move |at| (user, at)));
     let (mut of_user, mut rank, mut item, mut score) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (user, (at, &(best, logit))) in rows {

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use burnrec_models::checkpoint;
 use burnrec_models::device;
-use burnrec_models::topk::similar;
+use burnrec_models::similar::similar;
 use serde_json::json;
 
 use super::ids;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burnrec_data::fetch::fetch as download;
 use burnrec_data::synth::{SynthConfig, synth as draw, write_movielens};
 use burnrec_train::Progress;
@@ -32,14 +32,11 @@ fn cache_dir() -> Option<PathBuf> {
 }
 
 pub fn synth(args: Synth) -> Result<()> {
-    let mut config = match &args.like {
-        Some(name) => SynthConfig::like(name)?,
-        None => SynthConfig::default(),
+    let config = match (&args.like, args.users, args.items, args.rows) {
+        (Some(name), ..) => SynthConfig { seed: args.seed, ..SynthConfig::like(name)? },
+        (None, Some(users), Some(items), Some(rows)) => SynthConfig::new(users, items, rows, args.seed),
+        _ => bail!("found no size, expected --like, or --users, --items and --rows"),
     };
-    config.seed = args.seed;
-    config.n_users = args.users.unwrap_or(config.n_users);
-    config.n_items = args.items.unwrap_or(config.n_items);
-    config.n_rows = args.rows.unwrap_or(config.n_rows);
     let dataset = draw(&config)?;
     write_movielens(&dataset, &args.out)?;
     let (rows, users, items) = (dataset.interactions.len(), dataset.users.len(), dataset.items.len());

@@ -36,7 +36,7 @@ impl<'a> AlsLearner<'a> {
     /// # Errors
     /// When a setting or a value of `train`, `[n_users, n_items]`, makes no sense.
     pub fn new(train: &'a Csr, config: AlsConfig, seed: u64) -> Result<Self> {
-        config.check()?;
+        config.validate()?;
         // Items are solved before anyone looks at them.
         let mut users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
         if config.nonnegative {
@@ -52,7 +52,7 @@ impl<'a> AlsLearner<'a> {
     /// # Errors
     /// As [`AlsLearner::new`], and when the factors do not fit the matrix and `dim`.
     pub fn with_factors(train: &'a Csr, config: AlsConfig, users: Vec<f32>, items: Vec<f32>) -> Result<Self> {
-        config.check()?;
+        config.validate()?;
         for (side, factors, rows) in [("users", &users, train.n_rows()), ("items", &items, train.n_cols())] {
             let expected = rows * config.dim;
             if factors.len() != expected || factors.iter().any(|x| !x.is_finite()) {

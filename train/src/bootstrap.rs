@@ -6,8 +6,8 @@
 //! is drawn once and gives the sums of every column, from which all metrics are computed, so that the values of
 //! one resample belong together.
 
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64;
+use burnrec_data::rng::stream;
+use rand::RngExt;
 use rayon::prelude::*;
 
 /// The middle 95 % of resampled values.
@@ -37,7 +37,7 @@ pub fn resampled_sums(table: &[f64], n_cols: usize, resamples: usize, seed: u64)
         || vec![0u32; n_users],
         |times, (resample, sums)| {
             // How often each user is drawn; going over users in their order then reads the table from front to back.
-            let mut rng = stream(seed, resample as u64);
+            let mut rng = stream(seed, "bootstrap", resample as u64);
             times.fill(0);
             for _ in 0..n_users {
                 times[rng.random_range(0..n_users)] += 1;
@@ -66,16 +66,11 @@ pub fn interval(mut values: Vec<f64>) -> Option<Interval> {
     Some(Interval { low: at(0.025), high: at(0.975) })
 }
 
-/// The random numbers of one resample.
-fn stream(seed: u64, resample: u64) -> Pcg64 {
-    // Odd multipliers spread both over all bits, so that neighbouring seeds and resamples share no stream.
-    const PURPOSE: u64 = u64::from_le_bytes(*b"bootstrp");
-    let mixed = (seed ^ PURPOSE).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
-    Pcg64::seed_from_u64(mixed ^ resample.wrapping_mul(0xd1b5_4a32_d192_ed03))
-}
-
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand_pcg::Pcg64;
+
     use super::*;
 
     fn means(table: &[f64], n_cols: usize, resamples: usize, seed: u64) -> Vec<f64> {

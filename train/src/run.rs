@@ -71,7 +71,7 @@ pub fn learner(config: &TrainConfig, train: &Csr, device: &OpenDevice) -> Result
     let seed = config.run.seed;
     Ok(match (&config.model, &config.burn) {
         (ModelConfig::Popularity(_), _) => Box::new(PopularityLearner::new(train)),
-        (ModelConfig::Als(als), _) => Box::new(AlsLearner::new(train, als, seed)?),
+        (ModelConfig::Als(als), _) => Box::new(AlsLearner::new(train, als.clone(), seed)?),
         (model, burn) => {
             let burn = burn.clone().unwrap_or_default();
             Box::new(BurnLearner::new(train, model, &burn, seed, device)?)
@@ -107,7 +107,7 @@ fn record(
     RunRecord {
         model: config.model.name(),
         config: serde_json::to_value(config.to_table()).unwrap_or_default(),
-        data: DataFacts { name: data.name.clone(), synthetic: data.synthetic, hash: data.hash().to_owned() },
+        data: DataFacts { name: data.name.clone(), synthetic: data.synthetic, hash: data.manifest.hash.clone(), path: None },
         metrics,
         fit_seconds: fitted.seconds,
         total_seconds: start.elapsed().as_secs_f64(),

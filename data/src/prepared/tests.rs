@@ -1,1 +1,214 @@
-//! tests
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::*;
+use crate::split::TimePoint;
+use crate::synth::{SynthConfig, synth};
+use crate::tensors::{Tensor, TensorFile, write};
+use crate::{Interactions, ItemIx, UserIx};
+
+fn build(config: SplitConfig, seed: u64) -> Prepared {
+    let dataset = synth(&SynthConfig::new(50, 160, 1_200, 2)).unwrap();
+    let inputs = vec![InputFile { file: "ratings.csv".into(), sha256: "00ff".into() }];
+    let filters = Filters { min_item: 3, ..Filters::default() };
+    Prepared::build(dataset, None, inputs, &filters, &config, seed).unwrap()
+}
+
+const LEAVE_ONE_OUT: SplitConfig = SplitConfig::LeaveOneOut { candidates: Some(9) };
+
+fn open_error(dir: &Path) -> String {
+    Prepared::open(dir).unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_saved_is_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    for config in [
+        LEAVE_ONE_OUT,
+        SplitConfig::Random { valid: 0.1, test: 0.1 },
+        SplitConfig::Temporal { valid_from: TimePoint::Quantile(0.8), test_from: TimePoint::Quantile(0.9) },
+        SplitConfig::UserHoldout { valid_users: 5, test_users: 6, fold_in: 0.8 },
+    ] {
+        let prepared = build(config, 3);
+        // The second one replaces the first.
+        prepared.save(dir.path()).unwrap();
+        assert_eq!(Prepared::open(dir.path()).unwrap(), prepared);
+    }
+    let mut untitled = build(LEAVE_ONE_OUT, 3);
+    untitled.titles = None;
+    untitled.manifest.hash = untitled.hash();
+    untitled.save(dir.path()).unwrap();
+    assert_eq!(Prepared::open(dir.path()).unwrap().titles, None, "no titles of an earlier save");
+}
+
+#[test]
+fn string_ids_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut dataset = synth(&SynthConfig::new(30, 40, 300, 2)).unwrap();
+    let names: Vec<String> = (0..30).map(|row| format!("{row:02} né")).collect();
+    dataset.users = Vocab::from_strs(names.iter().map(String::as_str));
+    let config = SplitConfig::LeaveOneOut { candidates: None };
+    let prepared = Prepared::build(dataset, None, vec![], &Filters::default(), &config, 1).unwrap();
+    prepared.save(dir.path()).unwrap();
+    assert_eq!(Prepared::open(dir.path()).unwrap(), prepared);
+}
+
+#[test]
+fn the_hash_tells_seeds_apart_and_repeats_itself() {
+    let hash = |seed| build(LEAVE_ONE_OUT, seed).manifest.hash;
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
+}
+
+#[test]
+fn the_summary_says_what_was_dropped_and_why() {
+    let text = build(LEAVE_ONE_OUT, 1).manifest.to_string();
+    for part in
+        ["synthetic", "rows  ", "density", "dates   2000-", "too few rows", "left without a row", "test    "]
+    {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+}
+
+#[test]
+fn other_formats_and_other_directories_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(open_error(&dir.path().join("none")).contains("found nothing, expected a directory that"));
+    assert!(open_error(dir.path()).contains("no manifest.json"));
+    build(LEAVE_ONE_OUT, 1).save(dir.path()).unwrap();
+    let path = dir.path().join("manifest.json");
+    let manifest = fs::read_to_string(&path).unwrap();
+    let refused = |from: &str, to: &str, message: &str| {
+        assert!(manifest.contains(from), "{from} in {manifest}");
+        fs::write(&path, manifest.replace(from, to)).unwrap();
+        let error = open_error(dir.path());
+        assert!(error.contains(message), "{error}");
+    };
+    refused("\"format\": 1", "\"format\": 2", "found format 2, expected format 1");
+    refused("burnrec prepared data", "burnrec model", "kind \"burnrec model\"");
+    refused("\"seed\"", "\"sead\"", "sead");
+    refused("{", "", "manifest.json: found");
+    fs::write(&path, &manifest).unwrap();
+    Prepared::open(dir.path()).unwrap();
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let prepared = build(LEAVE_ONE_OUT, 1);
+    let dir = tempfile::tempdir().unwrap();
+    for file in ["split.safetensors", "vocab.safetensors", "titles.safetensors"] {
+        prepared.save(dir.path()).unwrap();
+        let path = dir.path().join(file);
+        let bytes = fs::read(&path).unwrap();
+        let mut flipped = bytes.clone();
+        *flipped.last_mut().unwrap() ^= 1;
+        fs::write(&path, flipped).unwrap();
+        Prepared::open(dir.path()).expect_err("a flipped bit");
+        fs::write(&path, &bytes[..bytes.len() - 5]).unwrap();
+        assert!(open_error(dir.path()).contains("a whole safetensors file"), "{file}");
+        fs::remove_file(&path).unwrap();
+        Prepared::open(dir.path()).expect_err("a file less");
+    }
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused_before_they_are_used() {
+    let prepared = build(LEAVE_ONE_OUT, 1);
+    let dir = tempfile::tempdir().unwrap();
+    let outside = vec![prepared.items.len() as u32; 9 * prepared.split.test.len()];
+    let cases: Vec<(&str, Tensor, &str)> = vec![
+        ("train.users", Tensor::new(&[1], [0u32]), "columns that do not fit"),
+        ("valid.users", Tensor::new(&[2], [1u32, 0]), "parts that do not fit"),
+        ("test.candidates.items", Tensor::new(&[outside.len()], outside), "out of range"),
+        ("test.relevant.n_cols", Tensor::new(&[1], [1u64 << 40]), "parts that do not fit"),
+        ("test.relevant.offsets", Tensor::new(&[2], [0u64, 1]), "offsets that do not fit"),
+        ("test.relevant.values", Tensor::new(&[1], [0u32]), "type"),
+    ];
+    for (name, tensor, message) in cases {
+        prepared.save(dir.path()).unwrap();
+        let path = dir.path().join("split.safetensors");
+        let file = TensorFile::open(&path).unwrap();
+        let mut tensors = vec![(name.to_owned(), tensor)];
+        for other in file.names().into_iter().filter(|other| other != name) {
+            tensors.push(copy(&file, other));
+        }
+        write(&path, &tensors).unwrap();
+        let error = open_error(dir.path());
+        assert!(error.contains(message), "{name}: {error}");
+    }
+}
+
+fn copy(file: &TensorFile, name: String) -> (String, Tensor) {
+    let tensor = if let Ok((shape, values)) = file.get::<u32>(&name) {
+        Tensor::new(&shape, values)
+    } else if let Ok((shape, values)) = file.get::<u64>(&name) {
+        Tensor::new(&shape, values)
+    } else if let Ok((shape, values)) = file.get::<i64>(&name) {
+        Tensor::new(&shape, values)
+    } else {
+        let (shape, values) = file.get::<f32>(&name).unwrap();
+        Tensor::new(&shape, values)
+    };
+    (name, tensor)
+}
+
+#[test]
+fn a_directory_with_something_else_is_left_alone() {
+    let prepared = build(LEAVE_ONE_OUT, 1);
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("thesis.tex");
+    fs::write(&other, "years of work").unwrap();
+    let error = prepared.save(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("thesis.tex"), "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert!(prepared.save(&other).unwrap_err().to_string().contains("found a file"));
+    fs::remove_file(&other).unwrap();
+    let model = "{\"kind\": \"burnrec model\", \"format\": 1}";
+    fs::write(dir.path().join("manifest.json"), model).unwrap();
+    assert!(prepared.save(dir.path()).unwrap_err().to_string().contains("of another kind"));
+    assert_eq!(fs::read_to_string(dir.path().join("manifest.json")).unwrap(), model);
+}
+
+/// The disk is full in a second process, which may write files of 8 blocks only.
+#[test]
+fn a_full_disk_is_a_clear_error_and_leaves_nothing() {
+    const DIR: &str = "BURNREC_TEST_FULL_DISK";
+    if let Some(dir) = std::env::var_os(DIR) {
+        let error = build(LEAVE_ONE_OUT, 1).save(Path::new(&dir)).unwrap_err().to_string();
+        assert!(error.contains("cannot write") && error.contains("split.safetensors"), "{error}");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("prepared");
+    let child = Command::new("sh")
+        .args(["-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" --exact \"$1\""])
+        .arg(std::env::current_exe().unwrap())
+        .arg("prepared::tests::a_full_disk_is_a_clear_error_and_leaves_nothing")
+        .env(DIR, &target)
+        .output()
+        .unwrap();
+    let output = String::from_utf8_lossy(&child.stdout);
+    assert!(child.status.success() && output.contains("1 passed"), "{output}");
+    assert!(!target.exists());
+}
+
+#[test]
+fn files_with_a_test_need_the_given_protocol_and_no_filter() {
+    let mut dataset = synth(&SynthConfig::new(50, 160, 1_200, 2)).unwrap();
+    let mut test = Interactions::default();
+    dataset.interactions.items[0] = ItemIx(0);
+    test.push(UserIx(0), ItemIx(0), 3.0, 1);
+    let build = |filters: &Filters, config: &SplitConfig| {
+        let given = GivenSplit::Fold { test: test.clone() };
+        Prepared::build(dataset.clone(), Some(given), vec![], filters, config, 1)
+    };
+    let given = SplitConfig::Given {};
+    build(&Filters::default(), &given).unwrap();
+    let error = |result: Result<Prepared>| result.unwrap_err().to_string();
+    let filters = Filters { min_user: 2, ..Filters::default() };
+    assert!(error(build(&filters, &given)).contains("as it stands"));
+    assert!(error(build(&Filters::default(), &LEAVE_ONE_OUT)).contains("`given`"));
+    let without = Prepared::build(dataset.clone(), None, vec![], &Filters::default(), &given, 1);
+    assert!(error(without).contains("bring no test"));
+}

@@ -10,6 +10,13 @@ use crate::{Dataset, Error, ItemIx, Result};
 /// The file that marks a directory of ratings as synthetic. Its first line is the name of the dataset.
 pub const SYNTHETIC_MARK: &str = "SYNTHETIC";
 
+/// The name of the synthetic dataset in a directory, or beside a file; none where there is no mark.
+pub fn synthetic_name(path: &Path) -> Option<String> {
+    let dir = if path.is_dir() { path } else { path.parent()? };
+    let mark = fs::read_to_string(dir.join(SYNTHETIC_MARK)).ok()?;
+    Some(mark.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Writes `ratings.csv` (`userId,movieId,rating,timestamp`), `movies.csv` (`movieId,title,genres`) and, for
 /// synthetic data, the mark [`SYNTHETIC_MARK`], first, so that there is never a file without it.
 ///

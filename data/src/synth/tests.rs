@@ -115,7 +115,12 @@ fn movielens_files_say_that_they_are_synthetic_and_replace_no_others() {
     assert_eq!(ratings.lines().nth(1), Some(&first[..]));
     assert_eq!(ratings.lines().count(), 11);
 
+    for path in [dir.path(), &dir.path().join("ratings.csv")] {
+        assert_eq!(synthetic_name(path).as_deref(), Some("synth-4x5"));
+    }
+
     std::fs::remove_file(dir.path().join(SYNTHETIC_MARK)).unwrap();
+    assert_eq!(synthetic_name(dir.path()), None);
     let error = write_movielens(&dataset, dir.path()).unwrap_err().to_string();
     assert!(error.contains("without a mark"), "{error}");
 }

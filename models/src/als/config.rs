@@ -142,7 +142,7 @@ impl AlsConfig {
     ///
     /// # Errors
     /// When one does not: it is named, with what was found and expected.
-    pub fn check(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         let at_least_1 = [("dim", self.dim), ("cg_steps", self.cg_steps), ("block_size", self.block_size)];
         if let Some((key, found)) = at_least_1.into_iter().find(|&(_, found)| found == 0) {
             return Err(Error::config(key, found, "at least 1"));

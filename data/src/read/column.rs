@@ -1,0 +1,253 @@
+//! A column of outside ids while a file is read, and how such columns become one vocabulary and rows.
+//!
+//! A column starts as integers and turns into strings at the first id that is not a canonical integer; the
+//! integers before it can be written back as they stood. String ids are kept once each, with a code per row, so
+//! that no second copy of a string column exists.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use rayon::prelude::*;
+
+use super::number::canonical;
+use crate::{Id, Vocab};
+
+/// The ids of the rows of one piece of a file.
+#[derive(Debug)]
+pub enum IdColumn {
+    /// Integer ids, one per row.
+    Int(Vec<i64>),
+    /// String ids.
+    Str(StrColumn),
+}
+
+/// String ids: row `k` has the id whose code is `codes[k]`; codes count from 0 as ids turn up.
+#[derive(Debug, Default)]
+pub struct StrColumn {
+    codes: Vec<u32>,
+    code_of: HashMap<Box<str>, u32, BuildHasherDefault<FastHash>>,
+}
+
+impl Default for IdColumn {
+    fn default() -> Self {
+        IdColumn::Int(Vec::new())
+    }
+}
+
+impl IdColumn {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            IdColumn::Int(ids) => ids.len(),
+            IdColumn::Str(column) => column.codes.len(),
+        }
+    }
+
+    /// Appends the id of one row.
+    pub fn push(&mut self, id: &str) {
+        match self {
+            IdColumn::Int(ids) => match canonical(id.as_bytes()) {
+                Some(id) => ids.push(id),
+                None => self.strings().push(id),
+            },
+            IdColumn::Str(column) => column.push(id),
+        }
+    }
+
+    /// Appends the integer id of one row.
+    pub fn push_int(&mut self, id: i64) {
+        match self {
+            IdColumn::Int(ids) => ids.push(id),
+            IdColumn::Str(column) => column.push(&id.to_string()),
+        }
+    }
+
+    /// The column as strings, which it is from here on.
+    pub fn strings(&mut self) -> &mut StrColumn {
+        if let IdColumn::Int(ids) = self {
+            let mut column = StrColumn::default();
+            let mut code_of: HashMap<i64, u32, BuildHasherDefault<FastHash>> = HashMap::default();
+            for &id in ids.iter() {
+                let code = *code_of.entry(id).or_insert_with(|| column.code(&id.to_string()));
+                column.codes.push(code);
+            }
+            *self = IdColumn::Str(column);
+        }
+        match self {
+            IdColumn::Str(column) => column,
+            IdColumn::Int(_) => unreachable!("turned into strings above"),
+        }
+    }
+
+    /// Gives back the memory beyond the last row.
+    pub fn shrink(&mut self) {
+        match self {
+            IdColumn::Int(ids) => ids.shrink_to_fit(),
+            IdColumn::Str(column) => column.codes.shrink_to_fit(),
+        }
+    }
+
+    /// The ids as text, row by row.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            IdColumn::Int(ids) => ids.iter().map(i64::to_string).collect(),
+            IdColumn::Str(column) => {
+                let ids = column.ids();
+                column.codes.iter().map(|&code| ids[code as usize].to_owned()).collect()
+            }
+        }
+    }
+}
+
+impl StrColumn {
+    /// Appends the id of one row.
+    pub fn push(&mut self, id: &str) {
+        let code = self.code(id);
+        self.codes.push(code);
+    }
+
+    fn code(&mut self, id: &str) -> u32 {
+        if let Some(&code) = self.code_of.get(id) {
+            return code;
+        }
+        let code = self.code_of.len() as u32;
+        self.code_of.insert(id.into(), code);
+        code
+    }
+
+    /// The ids by code.
+    fn ids(&self) -> Vec<&str> {
+        let mut ids = vec![""; self.code_of.len()];
+        self.code_of.iter().for_each(|(id, &code)| ids[code as usize] = id);
+        ids
+    }
+}
+
+/// One vocabulary of the ids of all columns, and the rows of all columns, one column after the other: integers if
+/// every column holds integers alone, else strings.
+pub fn join<T: Send + Copy>(mut columns: Vec<IdColumn>, row: fn(u32) -> T) -> (Vocab, Vec<T>) {
+    if columns.iter().all(|column| matches!(column, IdColumn::Int(_))) {
+        let columns: Vec<&[i64]> = columns
+            .iter()
+            .map(|column| match column {
+                IdColumn::Int(ids) => ids.as_slice(),
+                IdColumn::Str(_) => unreachable!("all columns hold integers"),
+            })
+            .collect();
+        return join_ints(&columns, row);
+    }
+    let columns: Vec<&StrColumn> = columns.iter_mut().map(|column| &*column.strings()).collect();
+    let vocab = Vocab::from_strs(columns.iter().flat_map(|column| column.ids()));
+    let rows_of = |column: &StrColumn| -> Vec<u32> {
+        let row = |id: &str| vocab.row(Id::Str(id)).expect("the vocabulary has the ids of all columns");
+        column.ids().into_iter().map(row).collect()
+    };
+    let rows = columns
+        .par_iter()
+        .flat_map_iter(|column| {
+            let rows = rows_of(column);
+            column.codes.iter().map(move |&code| row(rows[code as usize]))
+        })
+        .collect();
+    (vocab, rows)
+}
+
+fn join_ints<T: Send + Copy>(columns: &[&[i64]], row: fn(u32) -> T) -> (Vocab, Vec<T>) {
+    let n: usize = columns.iter().map(|ids| ids.len()).sum();
+    let low = columns.iter().flat_map(|ids| ids.iter()).min().copied().unwrap_or(0);
+    let high = columns.iter().flat_map(|ids| ids.iter()).max().copied().unwrap_or(-1);
+    let range = (i128::from(high) - i128::from(low) + 1) as u128;
+    // A table of the whole range is faster than a hash as long as it is not much larger than the column itself.
+    if range <= 2 * n as u128 + (1 << 16) {
+        let mut table = vec![u32::MAX; range as usize];
+        columns.iter().flat_map(|ids| ids.iter()).for_each(|&id| table[(id - low) as usize] = 0);
+        let mut ids = Vec::new();
+        for (offset, slot) in table.iter_mut().enumerate().filter(|(_, slot)| **slot == 0) {
+            *slot = ids.len() as u32;
+            ids.push(low + offset as i64);
+        }
+        return (Vocab::Int(ids), rows(columns, row, |id| table[(id - low) as usize]));
+    }
+    let mut row_of: HashMap<i64, u32, BuildHasherDefault<FastHash>> = HashMap::default();
+    row_of.extend(columns.iter().flat_map(|ids| ids.iter()).map(|&id| (id, 0)));
+    let vocab = Vocab::from_ints(row_of.keys().copied().collect());
+    if let Vocab::Int(ids) = &vocab {
+        row_of.extend(ids.iter().copied().zip(0..));
+    }
+    (vocab, rows(columns, row, |id| row_of[&id]))
+}
+
+fn rows<T: Send + Copy>(columns: &[&[i64]], row: fn(u32) -> T, find: impl Fn(i64) -> u32 + Sync) -> Vec<T> {
+    let find = &find;
+    columns.par_iter().flat_map_iter(|ids| ids.iter().map(move |&id| row(find(id)))).collect()
+}
+
+/// Multiply and rotate, 8 bytes at a time (the "Fx" hash of Firefox): for tables of one's own data, not against
+/// an adversary.
+#[derive(Default)]
+pub struct FastHash(u64);
+
+impl Hasher for FastHash {
+    fn write(&mut self, bytes: &[u8]) {
+        let mut pieces = bytes.chunks_exact(8);
+        for piece in &mut pieces {
+            self.write_u64(u64::from_le_bytes(piece.try_into().expect("a piece has 8 bytes")));
+        }
+        let rest = pieces.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte));
+        self.write_u64(rest);
+    }
+
+    fn write_u8(&mut self, number: u8) {
+        self.write_u64(number.into());
+    }
+
+    fn write_i64(&mut self, number: i64) {
+        self.write_u64(number as u64);
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn finish(&self) -> u64 {
+        // The table takes its slot from the low bits, which the multiplication mixes least.
+        self.0 ^ self.0 >> 32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(ids: &[&str]) -> IdColumn {
+        let mut column = IdColumn::default();
+        ids.iter().for_each(|id| column.push(id));
+        column
+    }
+
+    fn joined(columns: &[&[&str]]) -> (Vocab, Vec<u32>) {
+        join(columns.iter().map(|ids| column(ids)).collect(), |row| row)
+    }
+
+    #[test]
+    fn integers_stay_integers_dense_or_far_apart() {
+        let (vocab, rows) = joined(&[&["5", "-2", "5"], &["7"]]);
+        assert_eq!(vocab, Vocab::Int(vec![-2, 5, 7]));
+        assert_eq!(rows, [1, 0, 1, 2]);
+        let (vocab, rows) = joined(&[&["5000000000", "-9223372036854775808"], &["9223372036854775807"]]);
+        assert_eq!(vocab, Vocab::Int(vec![i64::MIN, 5_000_000_000, i64::MAX]));
+        assert_eq!(rows, [1, 0, 2]);
+    }
+
+    #[test]
+    fn one_string_makes_all_ids_strings_as_they_stood() {
+        let (vocab, rows) = joined(&[&["12", "-7", "12", "012", "é"], &["3"]]);
+        assert_eq!(vocab, Vocab::from_strs(["-7", "012", "12", "3", "é"]));
+        assert_eq!(rows, [2, 0, 2, 1, 4, 3]);
+    }
+
+    #[test]
+    fn no_column_is_an_empty_vocabulary() {
+        assert_eq!(joined(&[]), (Vocab::Int(vec![]), vec![]));
+    }
+}

@@ -1,0 +1,216 @@
+//! Which column of a table is the user, the item, the value and the time.
+
+use std::path::Path;
+
+use super::number;
+use crate::{Error, Result};
+
+/// The columns a caller asks for: by name, or by number counted from 0. What is not asked for is recognised by its
+/// usual names (`user`, `userId`, `user_id` …), and value and time may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    /// The user ids.
+    pub user: Option<String>,
+    /// The item ids.
+    pub item: Option<String>,
+    /// The ratings or weights; 1 where there is no such column.
+    pub value: Option<String>,
+    /// The times; 0 where there is no such column.
+    pub time: Option<String>,
+    /// In a table of titles, the titles.
+    pub title: Option<String>,
+}
+
+impl Columns {
+    /// Whether nothing is asked for.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn asked(&self) -> impl Iterator<Item = &str> {
+        let Self { user, item, value, time, title } = self;
+        [user, item, value, time, title].into_iter().flatten().map(String::as_str)
+    }
+}
+
+/// The columns taken, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Picked {
+    /// The user ids.
+    pub user: usize,
+    /// The item ids.
+    pub item: usize,
+    /// The values.
+    pub value: Option<usize>,
+    /// The times.
+    pub time: Option<usize>,
+}
+
+const USER: &[&str] = &[
+    "user",
+    "userid",
+    "uid",
+    "customer",
+    "customerid",
+    "reviewerid",
+    "member",
+    "memberid",
+    "account",
+    "accountid",
+    "visitorid",
+];
+pub(super) const ITEM: &[&str] = &[
+    "item",
+    "itemid",
+    "iid",
+    "movie",
+    "movieid",
+    "product",
+    "productid",
+    "parentasin",
+    "asin",
+    "offer",
+    "offerid",
+    "article",
+    "articleid",
+    "song",
+    "songid",
+    "track",
+    "trackid",
+    "book",
+    "bookid",
+    "business",
+    "businessid",
+];
+const VALUE: &[&str] = &["rating", "value", "score", "stars", "overall", "weight", "count", "plays"];
+const TIME: &[&str] =
+    &["timestamp", "time", "unixtime", "unixreviewtime", "ts", "datetime", "date", "createdat", "ratedat"];
+pub(super) const TITLE: &[&str] = &["title", "name", "itemname", "movietitle", "producttitle"];
+
+/// Whether the first line of a text file is a header: it has a usual name, or one that is asked for.
+pub fn is_header(line: &[String], columns: &Columns) -> bool {
+    let usual = |name: &String| {
+        [USER, ITEM, VALUE, TIME, TITLE].iter().any(|usual| usual.contains(&plain(name).as_str()))
+    };
+    line.iter().any(|name| usual(name) || columns.asked().any(|asked| asked == name))
+}
+
+/// Picks the columns of a table whose columns are called `names`.
+///
+/// # Errors
+/// When a column that is asked for, or a user or item column, is not there.
+pub fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<Picked> {
+    let need = |asked: &Option<String>, usual: &[&str], what: &str| {
+        find(path, names, asked, usual)?.ok_or_else(|| {
+            Error::malformed(
+                path,
+                format!("columns {names:?}"),
+                format!("a column of {what} ids, such as {:?}", usual[0]),
+            )
+        })
+    };
+    Ok(Picked {
+        user: need(&columns.user, USER, "user")?,
+        item: need(&columns.item, ITEM, "item")?,
+        value: find(path, names, &columns.value, VALUE)?,
+        time: find(path, names, &columns.time, TIME)?,
+    })
+}
+
+/// Picks the columns of a text file without a header from its first line: those asked for by number, or, where
+/// none is asked for, user, item, value and time in this order.
+///
+/// # Errors
+/// When a column asked for is not there, or nothing is asked for and the line does not look like ratings.
+pub fn pick_without_header(path: &Path, line: &[String], columns: &Columns) -> Result<Picked> {
+    if !columns.is_default() {
+        let found = || format!("a first line {line:?} without usual names");
+        let need = |asked: &Option<String>, what: &str| {
+            let missing = || Error::malformed(path, found(), format!("the {what} column to be named"));
+            find(path, line, asked, &[])?.ok_or_else(missing)
+        };
+        return Ok(Picked {
+            user: need(&columns.user, "user")?,
+            item: need(&columns.item, "item")?,
+            value: find(path, line, &columns.value, &[])?,
+            time: find(path, line, &columns.time, &[])?,
+        });
+    }
+    let number = |at: usize| line.get(at).is_none_or(|field| number::float(field.as_bytes()).is_some());
+    let time = line.get(3).is_none_or(|field| number::seconds(field.as_bytes()).is_some());
+    let any_number = line.iter().any(|field| number::float(field.as_bytes()).is_some());
+    if !(2..=4).contains(&line.len()) || !number(2) || !time || !any_number {
+        let expected = "a header with columns such as \"user\" and \"item\", or user, item, rating and time in this order";
+        return Err(Error::malformed(path, format!("a first line {line:?}"), expected));
+    }
+    Ok(Picked { user: 0, item: 1, value: (line.len() > 2).then_some(2), time: (line.len() > 3).then_some(3) })
+}
+
+/// The column asked for by name or else by number, or the one with the first of the usual names.
+pub(super) fn find(
+    path: &Path,
+    names: &[String],
+    asked: &Option<String>,
+    usual: &[&str],
+) -> Result<Option<usize>> {
+    let Some(asked) = asked else {
+        let place = |usual: &&str| names.iter().position(|name| plain(name) == *usual);
+        return Ok(usual.iter().find_map(place));
+    };
+    let by_name = names.iter().position(|name| name == asked);
+    let by_number = || asked.parse().ok().filter(|&at: &usize| at < names.len());
+    by_name.or_else(by_number).map(Some).ok_or_else(|| {
+        let found = format!("{} columns {names:?}", names.len());
+        Error::malformed(path, found, format!("a column {asked:?}"))
+    })
+}
+
+/// A name without what people vary in it.
+fn plain(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &str) -> Vec<String> {
+        names.split(',').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn usual_names_are_found_in_any_order_and_spelling() {
+        let picked =
+            pick(Path::new("f"), &names("Timestamp,MOVIE_ID,x,user-id"), &Columns::default()).unwrap();
+        assert_eq!(picked, Picked { user: 3, item: 1, value: None, time: Some(0) });
+    }
+
+    #[test]
+    fn a_name_asked_for_wins_over_a_number_and_a_usual_name() {
+        let columns = Columns { user: Some("1".into()), item: Some("0".into()), ..Columns::default() };
+        let picked = pick(Path::new("f"), &names("who,user,item,1"), &columns).unwrap();
+        assert_eq!((picked.user, picked.item), (3, 0));
+    }
+
+    #[test]
+    fn a_missing_column_lists_those_there_are() {
+        let error =
+            pick(Path::new("f"), &names("userId;movieId"), &Columns::default()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            r#"f: found columns ["userId;movieId"], expected a column of user ids, such as "user""#
+        );
+        let columns = Columns { value: Some("stars".into()), ..Columns::default() };
+        let error = pick(Path::new("f"), &names("user,item"), &columns).unwrap_err().to_string();
+        assert_eq!(error, r#"f: found 2 columns ["user", "item"], expected a column "stars""#);
+    }
+
+    #[test]
+    fn without_a_header_the_first_line_must_look_like_ratings() {
+        let pick = |line| pick_without_header(Path::new("f"), &names(line), &Columns::default()).ok();
+        assert_eq!(pick("a,b,3.5"), Some(Picked { user: 0, item: 1, value: Some(2), time: None }));
+        assert_eq!(pick("a,b"), None);
+        assert_eq!(pick("1"), None);
+        assert_eq!(pick("1,2,x"), None);
+    }
+}

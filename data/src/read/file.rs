@@ -1,0 +1,146 @@
+//! A text file in memory, and the layout of its lines.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use sha2::{Digest, Sha256};
+
+use super::columns::{Columns, is_header, pick, pick_without_header};
+use super::record::{Separator, record};
+use super::report::{Drops, FileRead};
+use super::text::{Layout, Rows, line_at, rows};
+use super::{Format, ReadOptions};
+use crate::{Error, Result, hash};
+
+/// A file of delimited text, mapped: its bytes are read as they are needed and never copied.
+pub struct TextFile {
+    path: PathBuf,
+    map: Mmap,
+}
+
+impl TextFile {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is empty.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = Self::open_any(path)?;
+        if file.bytes().trim_ascii().is_empty() {
+            return Err(Error::malformed(path, "an empty file", "lines of fields"));
+        }
+        Ok(file)
+    }
+
+    /// Opens a file, which may be empty.
+    pub fn open_any(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        // SAFETY: the map is only read. That no other program cuts the file short in the meantime is asked of the
+        // caller, as by every reader that maps its input.
+        let map = unsafe { Mmap::map(&file) }.map_err(Error::io("read", path))?;
+        #[cfg(unix)]
+        map.advise(memmap2::Advice::Sequential).map_err(Error::io("read", path))?;
+        Ok(Self { path: path.to_owned(), map })
+    }
+
+    /// The bytes, without a byte order mark.
+    pub fn bytes(&self) -> &[u8] {
+        self.map.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.map)
+    }
+
+    /// The first line, without its break.
+    pub fn first_line(&self) -> &[u8] {
+        line_at(self.bytes(), 0)
+    }
+
+    /// The text, as UTF-8 if it is that, else as latin-1, in which old MovieLens files are written.
+    pub fn text(&self) -> Cow<'_, str> {
+        match std::str::from_utf8(self.bytes()) {
+            Ok(text) => Cow::Borrowed(text),
+            Err(_) => Cow::Owned(self.bytes().iter().map(|&byte| char::from(byte)).collect()),
+        }
+    }
+
+    /// Its entry in the summary.
+    pub fn summary(&self) -> FileRead {
+        FileRead {
+            path: self.path.clone(),
+            bytes: self.map.len() as u64,
+            sha256: hash::hex(&Sha256::digest(&self.map)),
+        }
+    }
+}
+
+/// Reads the rating rows of a text file; gives its entry in the summary, the names of the columns taken, and
+/// the rows. A file of no byte has no row: Spark writes such part files.
+///
+/// # Errors
+/// When the file cannot be read or does not have the columns, and with `OnBadRow::Fail` at the first bad row.
+pub fn read_text(
+    path: &Path,
+    format: Format,
+    options: &ReadOptions,
+    drops: &mut Drops,
+) -> Result<(FileRead, Vec<String>, Vec<Rows>)> {
+    let file = TextFile::open_any(path)?;
+    if file.bytes().is_empty() {
+        return Ok((file.summary(), Vec::new(), Vec::new()));
+    }
+    let (layout, start, names) = layout(&file, format, &options.columns)?;
+    let (summary, rows) = rayon::join(
+        || file.summary(),
+        || rows(path, file.bytes(), start, &layout, options.on_bad_row, drops),
+    );
+    Ok((summary, names, rows?))
+}
+
+/// The layout of a file's lines, where its rows start, and the names of the columns taken.
+pub fn layout(file: &TextFile, format: Format, columns: &Columns) -> Result<(Layout, usize, Vec<String>)> {
+    let fixed = |separator| {
+        let names = ["user", "item", "rating", "time"].map(str::to_owned).to_vec();
+        Ok((Layout { separator, n_fields: 4, user: 0, item: 1, value: Some(2), time: Some(3) }, 0, names))
+    };
+    let separator = match format {
+        Format::Ml1m => return fixed(Separator::Colons),
+        Format::Ml100k | Format::Ncf => return fixed(Separator::Plain(b'\t')),
+        Format::Tsv => Separator::Quoted(b'\t'),
+        _ => Separator::Quoted(b','),
+    };
+    let line = header_of(file, separator);
+    let header = is_header(&line, columns);
+    let picked = if header {
+        pick(&file.path, &line, columns)?
+    } else {
+        pick_without_header(&file.path, &line, columns)?
+    };
+    let start = if header { record_end(file.bytes(), separator) } else { 0 };
+    let taken = [Some(picked.user), Some(picked.item), picked.value, picked.time];
+    let name = |at: usize| if header { line[at].clone() } else { at.to_string() };
+    let names = taken.into_iter().flatten().map(name).collect();
+    let layout = Layout {
+        separator,
+        n_fields: line.len(),
+        user: picked.user,
+        item: picked.item,
+        value: picked.value,
+        time: picked.time,
+    };
+    Ok((layout, start, names))
+}
+
+/// The fields of the first line.
+pub fn header_of(file: &TextFile, separator: Separator) -> Vec<String> {
+    let mut fields = Vec::new();
+    match record(file.bytes(), 0, separator, &mut fields) {
+        Ok(_) => {
+            let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
+            fields.iter().map(|field| text(field.bytes(file.bytes()))).collect()
+        }
+        Err(_) => vec![String::from_utf8_lossy(file.first_line()).into_owned()],
+    }
+}
+
+fn record_end(file: &[u8], separator: Separator) -> usize {
+    record(file, 0, separator, &mut Vec::new()).unwrap_or_else(|_| line_at(file, 0).len() + 1).min(file.len())
+}

@@ -1,0 +1,65 @@
+//! Pairs of a user and an item to be scored.
+
+use std::path::Path;
+
+use super::columns::{Columns, is_header, pick};
+use super::file::{TextFile, header_of};
+use super::parquet;
+use super::record::Separator;
+use super::report::{Drops, OnBadRow};
+use super::text::{Layout, rows};
+use crate::{Error, Result};
+
+/// Pairs of outside ids; pair `k` is `(users[k], items[k])`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs {
+    /// The users' ids as text.
+    pub users: Vec<String>,
+    /// The items' ids as text.
+    pub items: Vec<String>,
+}
+
+/// Reads the pairs of a Parquet file, or of a text file with `,`, a tab or `::` between its fields: the columns with
+/// the usual names of users and items, or, where there are none, the first two.
+///
+/// # Errors
+/// When the file cannot be read or has fewer than two columns, and at the first bad row.
+pub fn read_pairs(path: &Path) -> Result<Pairs> {
+    let two = |names: &[String]| match (pick(path, names, &Columns::default()), names.len()) {
+        (Ok(picked), _) => Ok((picked.user, picked.item)),
+        (Err(_), 2..) => Ok((0, 1)),
+        (Err(error), _) => Err(error),
+    };
+    let file = TextFile::open(path)?;
+    if file.bytes().starts_with(b"PAR1") || path.extension().is_some_and(|extension| extension == "parquet") {
+        let names: Vec<String> = parquet::schema(path)?.into_iter().map(|(name, _)| name).collect();
+        let (user, item) = two(&names)?;
+        let [users, items] = parquet::texts(path, [&names[user], &names[item]])?;
+        let whole = |ids: Vec<Option<String>>, what: &str| {
+            let id = |(row, id): (usize, Option<String>)| {
+                let found = || format!("no {what} id in row {}", row + 1);
+                id.ok_or_else(|| Error::malformed(path, found(), format!("an id as {what}")))
+            };
+            ids.into_iter().enumerate().map(id).collect::<Result<Vec<String>>>()
+        };
+        return Ok(Pairs { users: whole(users, "user")?, items: whole(items, "item")? });
+    }
+    let line = file.first_line();
+    let separator = match line {
+        line if line.contains(&b'\t') => Separator::Quoted(b'\t'),
+        line if line.windows(2).any(|pair| pair == b"::") => Separator::Colons,
+        _ => Separator::Quoted(b','),
+    };
+    let names = header_of(&file, separator);
+    let (user, item) = two(&names)?;
+    let start = if is_header(&names, &Columns::default()) { line.len() + 1 } else { 0 };
+    let layout = Layout { separator, n_fields: names.len(), user, item, value: None, time: None };
+    let start = start.min(file.bytes().len());
+    let pieces = rows(path, file.bytes(), start, &layout, OnBadRow::Fail, &mut Drops::default())?;
+    let mut pairs = Pairs::default();
+    for piece in pieces {
+        pairs.users.extend(piece.users.texts());
+        pairs.items.extend(piece.items.texts());
+    }
+    Ok(pairs)
+}

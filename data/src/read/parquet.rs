@@ -1,0 +1,198 @@
+//! Reads the rating rows of a Parquet file.
+//!
+//! Ids keep the type they have in the file: an integer column is integer ids, a string column string ids.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use polars::prelude::{ArrowDataType, DataFrame, DataType, ParquetReader, PolarsResult, SerReader};
+
+use super::ReadOptions;
+use super::columns::{Picked, pick};
+use super::report::{Drops, FileRead, OnBadRow, Reason};
+use super::text::Rows;
+use crate::{Error, Result};
+
+/// Reads a file; gives its entry in the summary, the names of the columns taken, and the rows.
+///
+/// # Errors
+/// When the file cannot be read, is damaged or does not have the columns, and with `OnBadRow::Fail` at the first bad row.
+pub fn read_parquet(
+    path: &Path,
+    options: &ReadOptions,
+    drops: &mut Drops,
+) -> Result<(FileRead, Vec<String>, Vec<Rows>)> {
+    let summary = FileRead::of(path)?;
+    let fields = schema(path)?;
+    let names: Vec<String> = fields.iter().map(|(name, _)| name.clone()).collect();
+    let picked = pick(path, &names, &options.columns)?;
+    check_types(path, &fields, &picked)?;
+    let taken: Vec<String> = [Some(picked.user), Some(picked.item), picked.value, picked.time]
+        .into_iter()
+        .flatten()
+        .map(|at| names[at].clone())
+        .collect();
+    let table = table(path, &taken)?;
+    let rows = guarded(path, || Ok(rows(path, &table, &names, &picked, options.on_bad_row, drops)))??;
+    Ok((summary, taken, vec![rows]))
+}
+
+/// The names and types of a file's columns.
+pub fn schema(path: &Path) -> Result<Vec<(String, ArrowDataType)>> {
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let schema = guarded(path, || ParquetReader::new(file).schema())?;
+    Ok(schema.iter().map(|(name, field)| (name.to_string(), field.dtype.clone())).collect())
+}
+
+/// Two columns as text, row by row.
+///
+/// # Errors
+/// When the file is damaged, or the columns cannot be text.
+pub fn texts(path: &Path, columns: [&str; 2]) -> Result<[Vec<Option<String>>; 2]> {
+    let table = table(path, &columns.map(str::to_owned))?;
+    let text = |name: &str| {
+        guarded(path, || {
+            let column = table.column(name)?.strict_cast(&DataType::String)?;
+            Ok(column.str()?.iter().map(|text| text.map(str::to_owned)).collect())
+        })
+    };
+    Ok([text(columns[0])?, text(columns[1])?])
+}
+
+/// Some columns of a file.
+fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
+    let mut columns = columns.to_vec();
+    columns.sort();
+    columns.dedup();
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    guarded(path, || ParquetReader::new(file).with_columns(Some(columns)).finish())
+}
+
+/// Runs a step of the Parquet reader, whose decoders may panic on damaged bytes.
+fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
+    let found = match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => return Ok(value),
+        Ok(Err(error)) => error.to_string().lines().next().unwrap_or_default().to_owned(),
+        Err(_) => "bytes that cannot be decoded".to_owned(),
+    };
+    Err(Error::malformed(path, found, "a whole Parquet file"))
+}
+
+fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked) -> Result<()> {
+    use ArrowDataType::{Float32, Float64, Int32, Int64, LargeUtf8, UInt32, UInt64, Utf8, Utf8View};
+    let columns = [
+        (Some(picked.user), "integers or strings as user ids"),
+        (Some(picked.item), "integers or strings as item ids"),
+        (picked.value, "numbers as ratings"),
+        (picked.time, "numbers as Unix seconds"),
+    ];
+    for (place, (at, expected)) in columns.into_iter().enumerate() {
+        let Some((name, dtype)) = at.map(|at| &fields[at]) else { continue };
+        let known = match dtype {
+            Int32 | Int64 | UInt32 | UInt64 => true,
+            Float32 | Float64 => place >= 2,
+            Utf8 | LargeUtf8 | Utf8View => place < 2,
+            _ => false,
+        };
+        if !known {
+            return Err(Error::malformed(path, format!("column {name:?} of type {dtype:?}"), expected));
+        }
+    }
+    Ok(())
+}
+
+/// The ids of a column, row by row.
+enum Ids<'a> {
+    Int(Box<dyn Iterator<Item = Option<i64>> + 'a>),
+    Str(Box<dyn Iterator<Item = Option<&'a str>> + 'a>),
+}
+
+fn rows(
+    path: &Path,
+    table: &DataFrame,
+    names: &[String],
+    picked: &Picked,
+    on_bad_row: OnBadRow,
+    drops: &mut Drops,
+) -> Result<Rows> {
+    let damaged = |error: polars::error::PolarsError| {
+        Error::malformed(path, error.to_string(), "numbers that fit the column's use")
+    };
+    let cast = |at: usize, dtype: &DataType| {
+        table.column(&names[at]).and_then(|column| column.strict_cast(dtype)).map_err(damaged)
+    };
+    let is_text = |at: usize| {
+        table.column(&names[at]).map(|column| column.dtype() == &DataType::String).map_err(damaged)
+    };
+    let id_type = |at| Ok::<_, Error>(if is_text(at)? { DataType::String } else { DataType::Int64 });
+    let (users, items) =
+        (cast(picked.user, &id_type(picked.user)?)?, cast(picked.item, &id_type(picked.item)?)?);
+    let values = picked.value.map(|at| cast(at, &DataType::Float32)).transpose()?;
+    let times = picked.time.map(|at| cast(at, &DataType::Int64)).transpose()?;
+    fn ids(column: &polars::prelude::Column) -> PolarsResult<Ids<'_>> {
+        Ok(match column.dtype() {
+            DataType::String => Ids::Str(Box::new(column.str()?.iter())),
+            _ => Ids::Int(Box::new(column.i64()?.iter())),
+        })
+    }
+    let (mut users, mut items) = (ids(&users).map_err(damaged)?, ids(&items).map_err(damaged)?);
+    let mut values = match &values {
+        Some(values) => Some(values.f32().map_err(damaged)?.iter()),
+        None => None,
+    };
+    let mut times = match &times {
+        Some(times) => Some(times.i64().map_err(damaged)?.iter()),
+        None => None,
+    };
+    let mut out = Rows::default();
+    for row in 0..table.height() {
+        let value = values.as_mut().map_or(Some(1.0), |values| values.next().flatten());
+        let time = times.as_mut().map_or(Some(0), |times| times.next().flatten());
+        let (user, item) = (Id::next(&mut users), Id::next(&mut items));
+        let bad = match (value, time, user, item) {
+            (Some(value), Some(time), Some(user), Some(item)) if value.is_finite() => {
+                user.push(&mut out.users);
+                item.push(&mut out.items);
+                out.values.push(value);
+                out.times.push(time);
+                continue;
+            }
+            (None, ..) => (Reason::Number, "no rating".to_owned(), "a number as rating"),
+            (_, None, ..) => (Reason::Time, "no time".to_owned(), "Unix seconds as time"),
+            (.., None, _) => (Reason::MissingId, "no user id".to_owned(), "an id as user"),
+            (.., None) => (Reason::MissingId, "no item id".to_owned(), "an id as item"),
+            (Some(value), ..) => (Reason::NotFinite, value.to_string(), "a finite number as rating"),
+        };
+        let (reason, found, expected) = bad;
+        let found = format!("{found} in row {}", row + 1);
+        let error = Error::malformed(path, found, expected);
+        if on_bad_row == OnBadRow::Fail {
+            return Err(error);
+        }
+        drops.add(1, error, reason);
+    }
+    Ok(out)
+}
+
+/// The id of one row.
+enum Id<'a> {
+    Int(i64),
+    Str(&'a str),
+}
+
+impl<'a> Id<'a> {
+    fn next(ids: &mut Ids<'a>) -> Option<Self> {
+        match ids {
+            Ids::Int(ids) => ids.next().flatten().map(Id::Int),
+            Ids::Str(ids) => ids.next().flatten().filter(|id| !id.is_empty()).map(Id::Str),
+        }
+    }
+
+    fn push(self, column: &mut super::column::IdColumn) {
+        match self {
+            Id::Int(id) => column.push_int(id),
+            Id::Str(id) => column.strings().push(id),
+        }
+    }
+}

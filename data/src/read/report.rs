@@ -1,0 +1,131 @@
+//! What a reader says of its work: the files it took, the rows it dropped and why.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::text::BadRow;
+use crate::{Error, Result, hash};
+
+/// What to do with a row that cannot be taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBadRow {
+    /// The first one is an error that names its line.
+    #[default]
+    Fail,
+    /// They are dropped, and counted by reason in the summary.
+    Skip,
+}
+
+/// Why a row was dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Reason {
+    /// The line has another number of fields than the file.
+    Fields,
+    /// A quoted field has no end, or text after its end.
+    Quote,
+    /// No user or item id.
+    MissingId,
+    /// An id that is not UTF-8.
+    Encoding,
+    /// A rating that is no number.
+    Number,
+    /// A rating that is NaN or infinite.
+    NotFinite,
+    /// A time that is neither a number nor a date.
+    Time,
+    /// A test row without a line of candidates.
+    NoCandidates,
+    /// A candidate that is the test item itself.
+    CandidateIsTest,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Fields => "wrong number of fields",
+            Self::Quote => "unclosed quote",
+            Self::MissingId => "missing id",
+            Self::Encoding => "id not in UTF-8",
+            Self::Number => "rating not a number",
+            Self::NotFinite => "rating not finite",
+            Self::Time => "time not a number or date",
+            Self::NoCandidates => "test row without candidates",
+            Self::CandidateIsTest => "candidate equal to the test item",
+        })
+    }
+}
+
+/// Rows dropped for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Dropped {
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub rows: u64,
+    /// The first of them: `file:line: found …, expected …`.
+    pub example: String,
+}
+
+/// A file that was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileRead {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+}
+
+impl FileRead {
+    /// Reads the file once for its hash.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn of(path: &Path) -> Result<Self> {
+        let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+        Ok(Self { path: path.to_owned(), bytes, sha256: hash::file(path)? })
+    }
+}
+
+/// Counts the dropped rows.
+#[derive(Debug, Default)]
+pub struct Drops(Vec<Dropped>);
+
+impl Drops {
+    /// Counts `rows` rows of which `first` is the first.
+    pub fn add(&mut self, rows: u64, first: Error, reason: Reason) {
+        match self.0.iter_mut().find(|dropped| dropped.reason == reason) {
+            Some(dropped) => dropped.rows += rows,
+            None => self.0.push(Dropped { reason, rows, example: first.to_string() }),
+        }
+    }
+
+    /// How many rows were dropped.
+    pub fn rows(&self) -> u64 {
+        self.0.iter().map(|dropped| dropped.rows).sum()
+    }
+
+    /// The counts, by reason.
+    pub fn into_dropped(mut self) -> Vec<Dropped> {
+        self.0.sort_by_key(|dropped| dropped.reason);
+        self.0
+    }
+}
+
+impl BadRow {
+    /// As an error that names the line.
+    pub fn into_error(self, path: &Path, file: &[u8]) -> Error {
+        let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        Error::Malformed {
+            path: path.to_owned(),
+            line: Some(line),
+            found: self.found,
+            expected: self.expected,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Reads the rows of a delimited text file, in parallel, straight into columns.
+//!
+//! The file is cut into pieces at line breaks and each piece is parsed on its own. A line break may turn out to
+//! stand inside quotes; then the piece before ends beyond its cut, and the piece after is parsed again from there.
+
+use std::ops::Range;
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::column::IdColumn;
+use super::number;
+use super::plain::{PlainRow, Plan};
+use super::record::{BadQuote, Field, Separator, record};
+use super::report::{Drops, OnBadRow, Reason};
+use crate::Result;
+
+/// What a line of the file holds.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// What stands between fields.
+    pub separator: Separator,
+    /// How many fields every line has.
+    pub n_fields: usize,
+    /// Which field, counted from 0, is the user.
+    pub user: usize,
+    /// Which field is the item.
+    pub item: usize,
+    /// Which field is the value, if there is one; else it is 1.
+    pub value: Option<usize>,
+    /// Which field is the time, if there is one; else it is 0.
+    pub time: Option<usize>,
+}
+
+/// Rows as columns of equal length, not yet joined with those of other pieces and files.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// Outside ids of the users.
+    pub users: IdColumn,
+    /// Outside ids of the items.
+    pub items: IdColumn,
+    /// Finite values.
+    pub values: Vec<f32>,
+    /// Unix seconds, or 0.
+    pub times: Vec<i64>,
+}
+
+/// A row that cannot be taken: where it starts in the file, and why.
+pub struct BadRow {
+    /// Its first byte.
+    pub at: usize,
+    /// Why.
+    pub reason: Reason,
+    /// What stands there.
+    pub found: String,
+    /// What should stand there.
+    pub expected: String,
+}
+
+/// Bytes per piece: small enough to share out evenly, large enough that joining costs nothing.
+const PIECE: usize = 4 << 20;
+
+/// The rows of `file`, whose path is for messages alone, from byte `start` on, in order, as one element per piece.
+///
+/// # Errors
+/// With `OnBadRow::Fail`, the first bad row.
+pub fn rows(
+    path: &Path,
+    file: &[u8],
+    start: usize,
+    layout: &Layout,
+    on_bad_row: OnBadRow,
+    drops: &mut Drops,
+) -> Result<Vec<Rows>> {
+    rows_in_pieces(PIECE, path, file, start, layout, on_bad_row, drops)
+}
+
+fn rows_in_pieces(
+    piece: usize,
+    path: &Path,
+    file: &[u8],
+    start: usize,
+    layout: &Layout,
+    on_bad_row: OnBadRow,
+    drops: &mut Drops,
+) -> Result<Vec<Rows>> {
+    let cuts = cuts(file, start, piece);
+    let parse = |range: Range<usize>| Piece::parse(file, range, layout, on_bad_row);
+    let pieces: Vec<Piece> = cuts.par_iter().map(|range| parse(range.clone())).collect();
+    let mut out = Vec::with_capacity(pieces.len());
+    let mut at = start;
+    for (mut piece, range) in pieces.into_iter().zip(cuts) {
+        if at != range.start {
+            piece = parse(at..range.end.max(at));
+        }
+        at = piece.end;
+        for bad in piece.bad {
+            let (reason, first) = (bad.first.reason, bad.first.into_error(path, file));
+            if on_bad_row == OnBadRow::Fail {
+                return Err(first);
+            }
+            drops.add(bad.rows, first, reason);
+        }
+        out.push(piece.rows);
+    }
+    Ok(out)
+}
+
+/// Ranges of about `piece` bytes that end after a line break.
+fn cuts(file: &[u8], start: usize, piece: usize) -> Vec<Range<usize>> {
+    let mut cuts = Vec::new();
+    let mut at = start;
+    while at < file.len() {
+        let rest = &file[file.len().min(at + piece)..];
+        let end = file.len() - rest.len();
+        let end = rest.iter().position(|&byte| byte == b'\n').map_or(file.len(), |n| end + n + 1);
+        cuts.push(at..end);
+        at = end;
+    }
+    cuts
+}
+
+/// What one piece came to.
+struct Piece {
+    rows: Rows,
+    bad: Vec<BadRows>,
+    /// Where the record after the last one starts.
+    end: usize,
+}
+
+/// Bad rows of one reason.
+struct BadRows {
+    rows: u64,
+    first: BadRow,
+}
+
+impl Piece {
+    /// Parses the records that start in `range`.
+    fn parse(file: &[u8], range: Range<usize>, layout: &Layout, on_bad_row: OnBadRow) -> Self {
+        let mut piece = Self { rows: Rows::default(), bad: Vec::new(), end: range.start };
+        let (mut fields, plan) = (Vec::new(), Plan::new(layout));
+        while piece.end < range.end {
+            let at = piece.end;
+            if let Some((row, length)) = plan.as_ref().and_then(|plan| plan.row(&file[at..])) {
+                piece.rows.push_plain(row);
+                piece.end += length;
+                continue;
+            }
+            let taken = match record(file, at, layout.separator, &mut fields) {
+                Ok(next) => {
+                    piece.end = next;
+                    let blank = fields.len() == 1 && fields[0].bytes(file).is_empty();
+                    if blank { Ok(()) } else { piece.rows.push(file, &fields, layout) }
+                }
+                Err(BadQuote) => {
+                    let line = line_at(file, at);
+                    piece.end = file.len().min(at + line.len() + 1);
+                    let expected = "a quote that ends before a separator or the end of the line";
+                    Err((Reason::Quote, cite(line), expected.to_owned()))
+                }
+            };
+            if let Err((reason, found, expected)) = taken {
+                piece.count(BadRow { at, reason, found, expected });
+                if on_bad_row == OnBadRow::Fail {
+                    break;
+                }
+            }
+        }
+        piece.rows.shrink();
+        piece
+    }
+
+    fn count(&mut self, row: BadRow) {
+        match self.bad.iter_mut().find(|bad| bad.first.reason == row.reason) {
+            Some(bad) => bad.rows += 1,
+            None => self.bad.push(BadRows { rows: 1, first: row }),
+        }
+    }
+}
+
+impl Rows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    #[inline]
+    fn push_plain(&mut self, row: PlainRow) {
+        self.users.push_int(row.user);
+        self.items.push_int(row.item);
+        self.values.push(row.value);
+        self.times.push(row.time);
+    }
+
+    /// Takes a row of a text file, or says why not.
+    fn push(
+        &mut self,
+        file: &[u8],
+        fields: &[Field],
+        layout: &Layout,
+    ) -> Result<(), (Reason, String, String)> {
+        if fields.len() != layout.n_fields {
+            let line = fields.first().map_or(&b""[..], |first| line_at(file, first.start));
+            let n = fields.len();
+            let found = format!("{n} {} in {}", if n == 1 { "field" } else { "fields" }, cite(line));
+            let separator = layout.separator.name();
+            let expected = format!("{} fields separated by {separator}", layout.n_fields);
+            return Err((Reason::Fields, found, expected));
+        }
+        let value = match layout.value {
+            None => 1.0,
+            Some(at) => {
+                let field = fields[at].bytes(file);
+                let value = number::float(&field).ok_or_else(|| not_a(Reason::Number, "rating", &field))?;
+                if !value.is_finite() {
+                    return Err((Reason::NotFinite, cite(&field), "a finite number as rating".to_owned()));
+                }
+                value
+            }
+        };
+        let time = match layout.time {
+            None => 0,
+            Some(at) => {
+                let field = fields[at].bytes(file);
+                number::seconds(&field).ok_or_else(|| not_a(Reason::Time, "time", &field))?
+            }
+        };
+        let (user, item) = (fields[layout.user].bytes(file), fields[layout.item].bytes(file));
+        let (user, item) = (id(&user, "user")?, id(&item, "item")?);
+        self.users.push(user);
+        self.items.push(item);
+        self.values.push(value);
+        self.times.push(time);
+        Ok(())
+    }
+
+    /// Gives back the memory beyond the last row.
+    fn shrink(&mut self) {
+        self.users.shrink();
+        self.items.shrink();
+        self.values.shrink_to_fit();
+        self.times.shrink_to_fit();
+    }
+}
+
+fn not_a(reason: Reason, what: &str, field: &[u8]) -> (Reason, String, String) {
+    let kind = if reason == Reason::Time { "Unix seconds or an ISO date" } else { "a number" };
+    (reason, cite(field), format!("{kind} as {what}"))
+}
+
+fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, String)> {
+    if field.is_empty() {
+        return Err((Reason::MissingId, format!("no {what} id"), format!("an id as {what}")));
+    }
+    std::str::from_utf8(field).map_err(|_| (Reason::Encoding, cite(field), format!("UTF-8 as {what} id")))
+}
+
+/// The line that starts at `at`, without its break.
+pub fn line_at(file: &[u8], at: usize) -> &[u8] {
+    let line = &file[at..];
+    line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
+}
+
+/// Bytes of a file inside an error message: quoted, readable, not too long.
+pub fn cite(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+    let more = if bytes.len() > 80 { " ..." } else { "" };
+    format!("{:?}{more}", text.trim_end_matches('\r'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::read::column::join;
+
+    const CSV: Layout = Layout {
+        separator: Separator::Quoted(b','),
+        n_fields: 3,
+        user: 0,
+        item: 1,
+        value: Some(2),
+        time: None,
+    };
+
+    #[test]
+    fn the_size_of_the_pieces_changes_nothing() {
+        let text = "a,x,1\n\"b\nb,\",y,2\n\nc,\"x\n\n\n\n\n\",3\nd,z,4,\n\"e,z,5\nf,\"z\n\",n\ng,z,7";
+        let mut seen = None;
+        for piece in 1..80 {
+            let mut drops = Drops::default();
+            let (path, file) = (Path::new("f"), text.as_bytes());
+            let rows = rows_in_pieces(piece, path, file, 0, &CSV, OnBadRow::Skip, &mut drops).unwrap();
+            let values: Vec<f32> = rows.iter().flat_map(|rows| rows.values.clone()).collect();
+            let users = join(rows.into_iter().map(|rows| rows.users).collect(), |row| row);
+            assert_eq!(values, [1.0, 2.0, 3.0, 7.0]);
+            assert_eq!(users.0, crate::Vocab::from_strs(["a", "b\nb,", "c", "g"]));
+            let result = (users, drops.into_dropped());
+            assert_eq!(seen.get_or_insert_with(|| result.clone()), &result);
+        }
+    }
+}

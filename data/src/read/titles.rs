@@ -1,0 +1,122 @@
+//! The titles of items, from the file that lies beside the ratings or from any table with an item and a title.
+
+use std::path::Path;
+
+use super::columns::{Columns, ITEM, TITLE, find, is_header};
+use super::file::{TextFile, header_of};
+use super::parquet;
+use super::record::{Separator, record};
+use super::report::FileRead;
+use super::text::{cite, line_at};
+use crate::{Error, Result, Titles, Vocab};
+
+/// Reads the titles of the items of a vocabulary. Lines of other items are passed over; of two lines of one item
+/// the last counts. The format of the file is told by its name: `u.item`, `movies.dat`, or else a table with an
+/// item and a title column.
+///
+/// # Errors
+/// When the file cannot be read, does not have the columns, or a line does not have the fields.
+pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(FileRead, Titles)> {
+    let mut titles = Titles(vec![String::new(); items.len()]);
+    let mut take = |id: &str, title: &str| {
+        if let Some(row) = items.find(id) {
+            titles.0[row as usize] = title.trim().to_owned();
+        }
+    };
+    if path.extension().is_some_and(|extension| extension == "parquet") {
+        let names: Vec<String> = parquet::schema(path)?.into_iter().map(|(name, _)| name).collect();
+        let (item, title) = pick(path, &names, columns)?;
+        let [ids, texts] = parquet::texts(path, [&names[item], &names[title]])?;
+        let both = ids.into_iter().zip(texts).filter_map(|(id, title)| id.zip(title));
+        both.for_each(|(id, title)| take(&id, &title));
+        return Ok((FileRead::of(path)?, titles));
+    }
+    let file = TextFile::open(path)?;
+    let text = file.text();
+    match path.file_name().and_then(|name| name.to_str()) {
+        Some("u.item") => {
+            // Fields are divided by `|`: id, title, dates, address, and 19 genres.
+            for (number, line) in lines(&text) {
+                let mut fields = line.split('|');
+                let both = fields.next().zip(fields.next());
+                let (id, title) = both.ok_or_else(|| bad(path, number, line, "id|title|…"))?;
+                take(id, title);
+            }
+        }
+        Some("movies.dat") => {
+            // A title may hold colons, even two, but neither ids nor genres do.
+            for (number, line) in lines(&text) {
+                let both = line.split_once("::").and_then(|(id, rest)| Some((id, rest.rsplit_once("::")?.0)));
+                let (id, title) = both.ok_or_else(|| bad(path, number, line, "id::title::genres"))?;
+                take(id, title);
+            }
+        }
+        _ => table(path, &file, &text, columns, take)?,
+    }
+    Ok((file.summary(), titles))
+}
+
+/// A CSV or TSV table with a header.
+fn table(
+    path: &Path,
+    file: &TextFile,
+    text: &str,
+    columns: &Columns,
+    mut take: impl FnMut(&str, &str),
+) -> Result<()> {
+    let tabs = file.first_line().contains(&b'\t');
+    let separator = Separator::Quoted(if tabs { b'\t' } else { b',' });
+    let names = header_of(file, separator);
+    if !is_header(&names, columns) && columns.is_default() {
+        let expected = "a header with columns such as \"item\" and \"title\"";
+        return Err(Error::malformed(path, format!("a first line {names:?}"), expected));
+    }
+    let (item, title) = pick(path, &names, columns)?;
+    let (bytes, mut fields, mut at) = (text.as_bytes(), Vec::new(), 0);
+    while at < bytes.len() {
+        let (line, start) = (line_at(bytes, at), at);
+        let whole = record(bytes, at, separator, &mut fields);
+        at = whole.as_ref().map_or(start + line.len() + 1, |&next| next);
+        let header = start == 0 && is_header(&names, columns);
+        let blank = whole.is_ok() && fields.len() == 1 && line.trim_ascii().is_empty();
+        if header || blank {
+            continue;
+        }
+        if whole.is_err() || fields.len() != names.len() {
+            let number = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            let expected = format!("{} fields separated by {}", names.len(), separator.name());
+            return Err(Error::Malformed {
+                path: path.to_owned(),
+                line: Some(number),
+                found: cite(line),
+                expected,
+            });
+        }
+        let (id, title) = (fields[item].bytes(bytes), fields[title].bytes(bytes));
+        take(&String::from_utf8_lossy(&id), &String::from_utf8_lossy(&title));
+    }
+    Ok(())
+}
+
+fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<(usize, usize)> {
+    let need = |asked: &Option<String>, usual: &[&str], what: &str| {
+        let missing = || {
+            Error::malformed(
+                path,
+                format!("columns {names:?}"),
+                format!("a column of {what}, such as {:?}", usual[0]),
+            )
+        };
+        find(path, names, asked, usual)?.ok_or_else(missing)
+    };
+    Ok((need(&columns.item, ITEM, "item ids")?, need(&columns.title, TITLE, "titles")?))
+}
+
+fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
+    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+}
+
+fn bad(path: &Path, line: u64, found: &str, expected: &str) -> Error {
+    let found = cite(found.as_bytes());
+    Error::Malformed { path: path.to_owned(), line: Some(line), found, expected: expected.to_owned() }
+}

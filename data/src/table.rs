@@ -1,0 +1,185 @@
+//! Writes a table of columns to a Parquet or CSV file: scores, recommendations, exported factors.
+
+use std::io::BufWriter;
+use std::path::Path;
+
+use polars::prelude::{
+    Column, CsvWriter, DataFrame, DataType, Float32Type, IntoColumn, ListBuilderTrait,
+    ListPrimitiveChunkedBuilder, NamedFrom, ParquetWriter, PolarsResult, SerWriter, Series,
+};
+
+use crate::write::write_file_with;
+use crate::{Error, Id, Result, Vocab};
+
+/// A column of a table on its way into a file.
+#[derive(Clone, Debug)]
+pub enum TableColumn<'a> {
+    /// Integers.
+    I64(Vec<i64>),
+    /// Texts.
+    Str(Vec<String>),
+    /// Numbers.
+    F32(Vec<f32>),
+    /// Counts, ranks.
+    U32(Vec<u32>),
+    /// Vectors of `dim` numbers, one after the other, as lists; Parquet only.
+    F32List {
+        /// Numbers per row.
+        dim: usize,
+        /// The numbers of all rows.
+        values: Vec<f32>,
+    },
+    /// The outside ids of some rows of a vocabulary, as integers or texts.
+    Ids(&'a Vocab, Vec<u32>),
+}
+
+impl TableColumn<'_> {
+    /// How many rows the column has.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::I64(values) => values.len(),
+            Self::Str(values) => values.len(),
+            Self::F32(values) => values.len(),
+            Self::U32(values) => values.len(),
+            Self::F32List { dim, values } => values.len() / (*dim).max(1),
+            Self::Ids(_, rows) => rows.len(),
+        }
+    }
+
+    /// Whether the column has no row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn build(&self, name: &str) -> Column {
+        let name = name.into();
+        match self {
+            Self::I64(values) => Series::new(name, values).into_column(),
+            Self::Str(values) => Series::new(name, values).into_column(),
+            Self::F32(values) => Series::new(name, values).into_column(),
+            Self::U32(values) => Series::new(name, values).into_column(),
+            Self::F32List { dim, values } => {
+                let (rows, inner) = (self.len(), DataType::Float32);
+                let mut lists =
+                    ListPrimitiveChunkedBuilder::<Float32Type>::new(name, rows, values.len(), inner);
+                values.chunks_exact((*dim).max(1)).for_each(|row| lists.append_slice(row));
+                lists.finish().into_column()
+            }
+            Self::Ids(Vocab::Int(ids), rows) => {
+                let ids: Vec<i64> = rows.iter().map(|&row| ids[row as usize]).collect();
+                Series::new(name, ids).into_column()
+            }
+            Self::Ids(vocab @ Vocab::Str { .. }, rows) => {
+                let text = |&row: &u32| match vocab.id(row) {
+                    Id::Str(id) => id,
+                    Id::Int(_) => unreachable!("a string vocabulary gives string ids"),
+                };
+                Series::new(name, rows.iter().map(text).collect::<Vec<&str>>()).into_column()
+            }
+        }
+    }
+}
+
+/// Writes the columns, which have one length, to `path`, in the format its extension names: `.parquet` or `.csv`.
+/// The file appears whole or not at all.
+///
+/// # Errors
+/// When the extension is another one, a CSV file is to hold lists, or the file cannot be written.
+///
+/// # Panics
+/// When the columns are of different lengths, or a row of a vocabulary is not in it.
+pub fn write_table(path: &Path, columns: &[(&str, TableColumn)]) -> Result<()> {
+    let rows = columns.first().map_or(0, |(_, column)| column.len());
+    assert!(columns.iter().all(|(_, column)| column.len() == rows), "columns of one length");
+    let lists = columns.iter().find(|(_, column)| matches!(column, TableColumn::F32List { .. }));
+    let parquet = match (path.extension().and_then(|extension| extension.to_str()), lists) {
+        (Some("parquet"), _) => true,
+        (Some("csv"), None) => false,
+        (Some("csv"), Some((name, _))) => {
+            return Err(Error::setting(
+                "output",
+                format!("{} for lists ({name})", path.display()),
+                "a .parquet file",
+            ));
+        }
+        _ => {
+            let found = path.display().to_string();
+            return Err(Error::setting("output", found, "a file that ends in .parquet or .csv"));
+        }
+    };
+    let built = columns.iter().map(|(name, column)| column.build(name)).collect();
+    let table = DataFrame::new(rows, built);
+    let write = |file: &mut std::fs::File| -> PolarsResult<()> {
+        let mut table = table?;
+        if parquet {
+            ParquetWriter::new(BufWriter::new(file)).finish(&mut table).map(|_| ())
+        } else {
+            CsvWriter::new(file).finish(&mut table)
+        }
+    };
+    write_file_with(path, |file| write(file).map_err(std::io::Error::other))
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{ParquetReader, SerReader};
+
+    use super::*;
+    use crate::read::{Columns, ReadOptions, read, read_pairs};
+
+    fn columns(vocab: &Vocab) -> [(&'static str, TableColumn<'_>); 4] {
+        [
+            ("user", TableColumn::I64(vec![5_000_000_000, -1, 7])),
+            ("item", TableColumn::Ids(vocab, vec![1, 0, 1])),
+            ("title", TableColumn::Str(vec!["a, \"b\"".into(), String::new(), "é\nf".into()])),
+            ("score", TableColumn::F32(vec![0.5, -1.25, 3.0e7])),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        for vocab in [Vocab::from_strs(["x", "007"]), Vocab::from_ints(vec![3, 40])] {
+            for name in ["t.csv", "t.parquet"] {
+                let path = folder.path().join(name);
+                write_table(&path, &columns(&vocab)).unwrap();
+                let dataset = read(&path, &ReadOptions::default()).unwrap().dataset;
+                assert_eq!(dataset.users, Vocab::Int(vec![-1, 7, 5_000_000_000]), "{name}");
+                assert_eq!(dataset.items, vocab, "{name}");
+                assert_eq!(dataset.interactions.values, [0.5, -1.25, 3.0e7], "{name}");
+                let pairs = read_pairs(&path).unwrap();
+                assert_eq!(pairs.users, ["5000000000", "-1", "7"]);
+                assert_eq!(pairs.items[0], vocab.id(1).to_string());
+                let titles = crate::read::read_titles(&path, &vocab, &Columns::default()).unwrap().1;
+                assert_eq!(titles.0[0], "", "of two lines of one item the last counts");
+                assert_eq!(titles.0[1], "é\nf", "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_go_into_parquet_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = || [("factors", TableColumn::F32List { dim: 2, values: vec![1.0, 2.0, 3.0, 4.0] })];
+        let path = folder.path().join("f.parquet");
+        write_table(&path, &list()).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let table = ParquetReader::new(file).finish().unwrap();
+        let row = table.column("factors").unwrap().list().unwrap().get_as_series(1).unwrap();
+        assert_eq!(row.f32().unwrap().iter().map(Option::unwrap).collect::<Vec<f32>>(), [3.0, 4.0]);
+        let error = write_table(&folder.path().join("f.csv"), &list()).unwrap_err().to_string();
+        assert!(error.contains("expected a .parquet file"), "{error}");
+    }
+
+    #[test]
+    fn nothing_is_left_where_writing_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = write_table(&folder.path().join("t.xlsx"), &[]).unwrap_err().to_string();
+        assert!(error.ends_with("expected a file that ends in .parquet or .csv"), "{error}");
+        std::fs::create_dir(folder.path().join("t.csv")).unwrap();
+        let column = || [("n", TableColumn::U32(vec![1]))];
+        let error = write_table(&folder.path().join("t.csv"), &column()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot write "), "{error}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
