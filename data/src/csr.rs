@@ -111,18 +111,22 @@ impl Csr {
 
     /// The matrix `[n_cols, n_rows]` with rows and columns exchanged.
     pub fn transpose(&self) -> Self {
-        let mut row_of = vec![0u32; self.nnz()];
+        let mut offsets = vec![0usize; self.n_cols + 1];
+        self.cols.iter().for_each(|&col| offsets[col as usize + 1] += 1);
+        (0..self.n_cols).for_each(|col| offsets[col + 1] += offsets[col]);
+        // Rows are gone through in order, so that each column's rows ascend; nothing of the size of the entries is
+        // held beside the result.
+        let mut next = offsets.clone();
+        let (mut cols, mut values) = (vec![0u32; self.nnz()], vec![0.0f32; self.nnz()]);
         for row in 0..self.n_rows() {
-            row_of[self.offsets[row]..self.offsets[row + 1]].fill(row as u32);
+            let (row_cols, row_values) = self.row(row);
+            for (&col, &value) in row_cols.iter().zip(row_values) {
+                let at = next[col as usize];
+                next[col as usize] += 1;
+                (cols[at], values[at]) = (row as u32, value);
+            }
         }
-        let (offsets, order) =
-            counting_sort(self.n_cols, self.nnz(), |k| self.cols[k] as usize, |k| k as u32);
-        Self {
-            n_cols: self.n_rows(),
-            offsets,
-            cols: order.iter().map(|&k| row_of[k as usize]).collect(),
-            values: order.iter().map(|&k| self.values[k as usize]).collect(),
-        }
+        Self { n_cols: self.n_rows(), offsets, cols, values }
     }
 
     /// The same entries with other values, which `f` makes of (row, column, value).

@@ -2,10 +2,9 @@
 
 mod planted;
 
-use std::io::Write;
-
 use burn::tensor::activation::log_sigmoid;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use burnrec_data::testing::skipped;
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::mf::MfConfig;
 use burnrec_models::network::network;
@@ -24,12 +23,7 @@ fn gpu(test: &str) -> Option<OpenDevice> {
     match device::open(DeviceChoice::Gpu(None)) {
         Ok(gpu) => Some(gpu),
         Err(error) => {
-            let line = format!("SKIPPED: {test}: {error}");
-            eprintln!("{line}");
-            if let Some(path) = std::env::var_os("BURNREC_SKIPS") {
-                let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
-                writeln!(file.expect("the file of skips"), "{line}").expect("a line");
-            }
+            skipped("gpu", &format!("{test}: {error}"));
             None
         }
     }

@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::eigen::Decompose;
-use super::kernels::{Panels, combine, gather, observe, product_row_block};
+use super::kernels::{Panels, combine, observe, product_row_block};
 use super::lines::{Lines, padded};
 use super::row::{RowSolver, Scratch};
 use super::simd::{Isa, Kernel, Simd};
@@ -90,12 +90,11 @@ pub fn solve<S: Simd>(
     x: &mut [f32],
 ) {
     let (dim, ld, n) = (solver.dim, solver.ld, cols.len());
-    let Scratch { rows, add, pull, vectors, .. } = scratch;
+    let Scratch { add, pull, vectors, .. } = scratch;
+    let rows = &rotated.rows;
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
-    rows.grow(whole * ld);
-    gather(simd, &rotated.rows, ld, 0..ld, cols, ld, rows);
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
     let mut vector = || parts.next().expect("seven vectors of `ld` were made");
@@ -108,7 +107,7 @@ pub fn solve<S: Simd>(
     for k in 0..ld {
         r[k] = -base[k] * y[k];
     }
-    observe::<S, true>(simd, rows, ld, add, pull, y, r);
+    observe::<S, true>(simd, rows, ld, cols, add, pull, y, r);
     for k in 0..ld {
         z[k] = inverse[k] * r[k];
     }
@@ -121,7 +120,7 @@ pub fn solve<S: Simd>(
         for k in 0..ld {
             ap[k] = base[k] * p[k];
         }
-        observe::<S, false>(simd, rows, ld, add, pull, p, ap);
+        observe::<S, false>(simd, rows, ld, cols, add, pull, p, ap);
         let length = rz / dot(p, ap);
         if !length.is_finite() {
             break;
@@ -162,12 +161,24 @@ fn diagonals(
         Feedback::Explicit => 0.0,
         Feedback::Implicit => config.unobserved_weight,
     };
-    let own = add.iter().sum::<f32>().max(0.0) / n_fixed as f32;
+    let own = sum(add).max(0.0) / n_fixed as f32;
     for ((base, inverse), &value) in base.iter_mut().zip(inverse).zip(values) {
         *base = shared * value + reg;
         let expected = *base + own * value;
         *inverse = if expected > 0.0 { 1.0 / expected } else { 0.0 };
     }
+}
+
+/// In eight sums, so that the order of additions allows vectors; of whole groups of eight.
+#[inline(always)]
+fn sum(x: &[f32]) -> f32 {
+    let mut sums = [0.0; 8];
+    for x in x.chunks_exact(8) {
+        for k in 0..8 {
+            sums[k] += x[k];
+        }
+    }
+    sums.iter().sum()
 }
 
 /// In sixteen sums, so that the order of additions allows vectors.

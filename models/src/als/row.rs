@@ -115,14 +115,16 @@ impl RowSolver {
     fn weigh(&self, values: &[f32], add: &mut Vec<f32>, pull: &mut Vec<f32>) -> f32 {
         let config = &self.config;
         let unobserved = if all_cells_count(config) { 0.0 } else { config.unobserved_weight };
-        add.clear();
-        add.extend(values.iter().map(|&value| weight_and_target(config, value).0 - unobserved));
-        pull.clear();
-        pull.extend(values.iter().map(|&value| {
+        add.resize(values.len(), 0.0);
+        pull.resize(values.len(), 0.0);
+        let mut count = 0u32;
+        for ((add, pull), &value) in add.iter_mut().zip(pull.iter_mut()).zip(values) {
             let (weight, target) = weight_and_target(config, value);
-            weight * target
-        }));
-        let count = values.iter().filter(|&&value| counts(config, value)).count();
+            *add = weight - unobserved;
+            *pull = weight * target;
+            count += u32::from(counts(config, value));
+        }
+        let count = count as usize;
         config.row_reg(count, self.n_fixed)
     }
 }

@@ -8,8 +8,8 @@ use crate::als::simd::Simd;
 /// How many rows go together: their partial dot products fill eight registers, and are summed in one tree.
 pub const GROUP: usize = 8;
 
-/// Rows ahead of the one being copied that are asked for from memory.
-const AHEAD: usize = 12;
+/// Rows ahead of those being read that are asked for from memory.
+const AHEAD: usize = 16;
 
 /// Copies `columns` of the rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and zeros up to a whole group of
 /// rows.
@@ -47,40 +47,152 @@ pub fn scores<S: Simd>(simd: S, rows: &[f32], ld: usize, x: &[f32], out: &mut [f
     }
 }
 
-/// `out += sum over k of (pull[k] - add[k] * (rows[k] . x)) rows[k]`, or with `RESIDUAL` false
-/// `out += sum over k of add[k] (rows[k] . x) rows[k]`.
+/// `out += sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with `RESIDUAL` false
+/// `out += sum over k of add[k] (v_k . x) v_k`, for the rows `v_k = from[cols[k]]` of a padded matrix.
 ///
-/// `add` and `pull` are whole groups long (zeros where there is no row), `rows` has as many padded rows.
+/// `add` and `pull` are whole groups long, with zeros where there is no column.
 #[inline(always)]
 pub fn observe<S: Simd, const RESIDUAL: bool>(
     simd: S,
-    rows: &[f32],
+    from: &[f32],
     ld: usize,
+    cols: &[u32],
     add: &[f32],
     pull: &[f32],
     x: &[f32],
     out: &mut [f32],
 ) {
-    assert!(x.len() >= ld && out.len() >= ld && ld.is_multiple_of(LINE));
-    assert!(add.len().is_multiple_of(GROUP) && pull.len() >= add.len() && rows.len() >= add.len() * ld);
-    for group in 0..add.len() / GROUP {
-        let first = group * GROUP;
-        // SAFETY: the group's rows, and one row of `x` and `out`, are there, as asserted.
-        unsafe {
-            let rows = rows.as_ptr().add(first * ld);
-            let mut factors = dots(simd, rows, ld, x.as_ptr());
-            for (k, factor) in factors.iter_mut().enumerate() {
-                let weighed = add[first + k] * *factor;
-                *factor = if RESIDUAL { pull[first + k] - weighed } else { weighed };
+    assert!(x.len() >= ld && out.len() >= ld && ld.is_multiple_of(LINE) && !cols.is_empty());
+    assert!(add.len() == cols.len().next_multiple_of(GROUP) && pull.len() == add.len());
+    let entries = Entries { from, ld, cols, add, pull };
+    // SAFETY: one row of `x` and `out` is there, as asserted.
+    unsafe {
+        match ld / S::LANES {
+            1 => pass::<S, RESIDUAL, 1>(simd, entries, x, out),
+            2 => pass::<S, RESIDUAL, 2>(simd, entries, x, out),
+            3 => pass::<S, RESIDUAL, 3>(simd, entries, x, out),
+            4 => pass::<S, RESIDUAL, 4>(simd, entries, x, out),
+            _ => long_pass::<S, RESIDUAL>(simd, entries, x, out),
+        }
+    }
+}
+
+/// The entries of a row.
+#[derive(Clone, Copy)]
+struct Entries<'a> {
+    from: &'a [f32],
+    ld: usize,
+    cols: &'a [u32],
+    add: &'a [f32],
+    pull: &'a [f32],
+}
+
+impl Entries<'_> {
+    /// Where the rows of a group start; where there is no row, the last one again.
+    #[inline(always)]
+    fn group(&self, first: usize) -> [*const f32; GROUP] {
+        let row = |col: u32| {
+            let start = col as usize * self.ld;
+            self.from[start..start + self.ld].as_ptr()
+        };
+        match self.cols.get(first..first + GROUP) {
+            Some(cols) => std::array::from_fn(|k| row(cols[k])),
+            None => std::array::from_fn(|k| row(self.cols[(first + k).min(self.cols.len() - 1)])),
+        }
+    }
+
+    /// Asks for the rows of a group to come; the first pass over them would otherwise wait for memory.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, first: usize) {
+        for &col in self.cols.get(first + AHEAD..first + AHEAD + GROUP).unwrap_or(&[]) {
+            for at in (0..self.ld).step_by(LINE) {
+                simd.prefetch(self.from.as_ptr().wrapping_add(col as usize * self.ld + at));
             }
-            let factors = factors.map(|factor| simd.splat(factor));
-            for at in (0..ld).step_by(S::LANES) {
-                let to = out.as_mut_ptr().add(at);
-                let mut sum = simd.load(to);
-                for (k, &factor) in factors.iter().enumerate() {
-                    sum = simd.fma(factor, simd.load(rows.add(k * ld + at)), sum);
+        }
+    }
+
+    /// What each row of a group is multiplied by, of its product with x.
+    #[inline(always)]
+    fn factors<const RESIDUAL: bool>(&self, first: usize, dots: [f32; GROUP]) -> [f32; GROUP] {
+        let (add, pull) = (&self.add[first..first + GROUP], &self.pull[first..first + GROUP]);
+        std::array::from_fn(|k| if RESIDUAL { pull[k] - add[k] * dots[k] } else { add[k] * dots[k] })
+    }
+}
+
+/// [`observe`] for rows of `N` vectors, with `x` and `out` in registers.
+///
+/// # Safety
+/// `N` vectors are one row of `entries`, and are there in `x` and `out`.
+#[inline(always)]
+unsafe fn pass<S: Simd, const RESIDUAL: bool, const N: usize>(
+    simd: S,
+    entries: Entries<'_>,
+    x: &[f32],
+    out: &mut [f32],
+) {
+    // SAFETY: the caller's; every row of a group is a whole one.
+    unsafe {
+        let x: [S::V; N] = std::array::from_fn(|n| simd.load(x.as_ptr().add(n * S::LANES)));
+        let mut total: [S::V; N] = std::array::from_fn(|n| simd.load(out.as_ptr().add(n * S::LANES)));
+        for first in (0..entries.add.len()).step_by(GROUP) {
+            if RESIDUAL {
+                entries.prefetch(simd, first);
+            }
+            let rows = entries.group(first);
+            let mut sums = [simd.splat(0.0); GROUP];
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                for (n, &x) in x.iter().enumerate() {
+                    *sum = simd.fma(simd.load(row.add(n * S::LANES)), x, *sum);
                 }
-                simd.store(to, sum);
+            }
+            let factors = entries.factors::<RESIDUAL>(first, simd.sums(sums));
+            for (factor, row) in factors.into_iter().zip(rows) {
+                let factor = simd.splat(factor);
+                for (n, total) in total.iter_mut().enumerate() {
+                    *total = simd.fma(factor, simd.load(row.add(n * S::LANES)), *total);
+                }
+            }
+        }
+        for (n, &total) in total.iter().enumerate() {
+            simd.store(out.as_mut_ptr().add(n * S::LANES), total);
+        }
+    }
+}
+
+/// [`observe`] for rows of any length.
+///
+/// # Safety
+/// One row is there in `x` and `out`.
+#[inline(always)]
+unsafe fn long_pass<S: Simd, const RESIDUAL: bool>(
+    simd: S,
+    entries: Entries<'_>,
+    x: &[f32],
+    out: &mut [f32],
+) {
+    for first in (0..entries.add.len()).step_by(GROUP) {
+        if RESIDUAL {
+            entries.prefetch(simd, first);
+        }
+        let rows = entries.group(first);
+        let mut sums = [simd.splat(0.0); GROUP];
+        // SAFETY: the caller's; every row of a group is a whole one, and `LANES` divides its length.
+        unsafe {
+            for at in (0..entries.ld).step_by(S::LANES) {
+                let x = simd.load(x.as_ptr().add(at));
+                for (sum, row) in sums.iter_mut().zip(rows) {
+                    *sum = simd.fma(simd.load(row.add(at)), x, *sum);
+                }
+            }
+            let factors =
+                entries.factors::<RESIDUAL>(first, simd.sums(sums)).map(|factor| simd.splat(factor));
+            for at in (0..entries.ld).step_by(S::LANES) {
+                let to = out.as_mut_ptr().add(at);
+                let mut total = simd.load(to);
+                for (&factor, row) in factors.iter().zip(rows) {
+                    total = simd.fma(factor, simd.load(row.add(at)), total);
+                }
+                simd.store(to, total);
             }
         }
     }
