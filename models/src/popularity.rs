@@ -65,7 +65,10 @@ impl FoldIn for Popularity {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
         if histories.n_cols() != self.n_items() {
             let found = format!("histories over {} items", histories.n_cols());
-            return Err(Error::FoldIn { found, expected: format!("{} items, as the model has", self.n_items()) });
+            return Err(Error::FoldIn {
+                found,
+                expected: format!("{} items, as the model has", self.n_items()),
+            });
         }
         Ok(Box::new(Self { n_users: histories.n_rows(), counts: self.counts.clone() }))
     }

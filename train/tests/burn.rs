@@ -71,13 +71,16 @@ fn gradients_are_the_slopes_of_the_loss() {
             network.forward(users, items).scores
         };
         let scores = forward(&*network);
-        let signs: Vec<f32> = (0..rows * per_row).map(|k| if k % per_row == 0 { 1.0 } else { -1.0 }).collect();
+        let signs: Vec<f32> =
+            (0..rows * per_row).map(|k| if k % per_row == 0 { 1.0 } else { -1.0 }).collect();
         let signs: Tensor<2> = Tensor::from_data(TensorData::new(signs, [rows, per_row]), &device);
         let gradients = log_sigmoid(scores * signs).sum().neg().backward();
         let slopes: Vec<Vec<f32>> = network
             .params()
             .iter()
-            .map(|(name, param)| on_host(&param.val().grad(&gradients).unwrap_or_else(|| panic!("gradient of {name}"))))
+            .map(|(name, param)| {
+                on_host(&param.val().grad(&gradients).unwrap_or_else(|| panic!("gradient of {name}")))
+            })
             .collect();
         for (at, slopes) in slopes.into_iter().enumerate() {
             let (name, value, dims) = {
@@ -101,7 +104,10 @@ fn gradients_are_the_slopes_of_the_loss() {
                 let step = 1e-3;
                 let numeric = (moved(step) - moved(-step)) / f64::from(2.0 * step);
                 let error = (numeric - f64::from(slope)).abs();
-                assert!(error < 2e-3 * numeric.abs().max(1.0), "{name}[{k}]: {slope}, but the slope is {numeric}");
+                assert!(
+                    error < 2e-3 * numeric.abs().max(1.0),
+                    "{name}[{k}]: {slope}, but the slope is {numeric}"
+                );
             }
         }
     }
@@ -162,7 +168,9 @@ fn the_loss_hardly_depends_on_the_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             pool.install(|| {
                 let mut learner = learner(&config, 5);
-                (0..2).map(|_| learner.epoch(&Silent).expect("an epoch").total.expect("a loss")).collect::<Vec<_>>()
+                (0..2)
+                    .map(|_| learner.epoch(&Silent).expect("an epoch").total.expect("a loss"))
+                    .collect::<Vec<_>>()
             })
         };
         for (one, two) in run(1).into_iter().zip(run(2)) {
@@ -173,7 +181,9 @@ fn the_loss_hardly_depends_on_the_number_of_threads() {
 
 #[test]
 fn a_resumed_learner_goes_on_to_the_same_numbers() {
-    for (config, optimizer) in [(mf(0.001), Optimizer::Adam), (neumf(0.3), Optimizer::Adam), (mf(0.0), Optimizer::Sgd)] {
+    for (config, optimizer) in
+        [(mf(0.001), Optimizer::Adam), (neumf(0.3), Optimizer::Adam), (mf(0.0), Optimizer::Sgd)]
+    {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let train = ratings(60, 40);
         let new = |seed| {
@@ -186,7 +196,8 @@ fn a_resumed_learner_goes_on_to_the_same_numbers() {
         let mut resumed = new(5);
         resumed.load_state(dir.path()).expect("loaded");
         for _ in 0..2 {
-            let losses = [&mut through, &mut resumed].map(|learner| learner.epoch(&Silent).expect("an epoch"));
+            let losses =
+                [&mut through, &mut resumed].map(|learner| learner.epoch(&Silent).expect("an epoch"));
             assert_eq!(losses[0], losses[1]);
         }
         assert_eq!(weights(&*through.model()), weights(&*resumed.model()));
@@ -201,7 +212,9 @@ fn a_resumed_learner_goes_on_to_the_same_numbers() {
 
 #[test]
 fn the_loss_falls_and_divergence_is_an_error() {
-    for config in [mf(0.001), neumf(0.0), ModelConfig::Mf(MfConfig { dim: 4, loss: Loss::Mse, ..MfConfig::default() })] {
+    for config in
+        [mf(0.001), neumf(0.0), ModelConfig::Mf(MfConfig { dim: 4, loss: Loss::Mse, ..MfConfig::default() })]
+    {
         let mut descending = learner(&config, 1);
         let first = descending.epoch(&Silent).expect("an epoch");
         let last = (0..8).map(|_| descending.epoch(&Silent).expect("an epoch")).next_back().expect("eight");

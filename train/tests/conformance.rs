@@ -55,6 +55,7 @@ fn mf_of_ratings() {
 
 #[test]
 fn neumf() {
-    let fit = on_burn(ModelConfig::Neumf(NeumfConfig { dim: 8, init_std: 0.1, ..NeumfConfig::default() }), 60);
+    let fit =
+        on_burn(ModelConfig::Neumf(NeumfConfig { dim: 8, init_std: 0.1, ..NeumfConfig::default() }), 60);
     conforms(&fit, Expect { personal: true, folds_in: false }, &cpu());
 }
