@@ -115,7 +115,7 @@ impl Learner for BurnLearner {
             for (number, batch) in drawn.into_iter().enumerate() {
                 if self.dropout {
                     // A seed for every step, so that a resumed run drops the same units.
-                    let place = u64::from(epoch) << 32 | number as u64;
+                    let place = (u64::from(epoch) << 32) | number as u64;
                     self.device.seed(stream(self.seed, "dropout", place).next_u64());
                 }
                 unread_samples += batch.items.len() as u64;
@@ -124,7 +124,7 @@ impl Learner for BurnLearner {
                     Some(sum) => sum + loss,
                     None => loss,
                 });
-                if (number + 1) % read_every == 0 || number + 1 == n_batches {
+                if (number + 1).is_multiple_of(read_every) || number + 1 == n_batches {
                     // Sync: the loss since the last reading is read back.
                     let loss = unread.take().map_or(0.0, |sum| f64::from(on_host(&sum)[0]));
                     if !loss.is_finite() {
