@@ -80,7 +80,7 @@ fn cpu_and_gpu_agree_on_the_first_epoch() {
     let burn = BurnConfig {
         optimizer: Optimizer::Sgd,
         learning_rate: 0.5,
-        batch_size: 32768,
+        batch_size: 2048,
         ..BurnConfig::default()
     };
     for config in configs() {
