@@ -116,6 +116,12 @@ pub struct Input {
     /// Column of the times in Unix seconds.
     #[arg(long, value_name = "COLUMN")]
     pub time_col: Option<String>,
+    /// A file of titles; by default the one that the format has beside its ratings.
+    #[arg(long, value_name = "FILE")]
+    pub titles: Option<PathBuf>,
+    /// Column of the titles, in the file of titles.
+    #[arg(long, value_name = "COLUMN")]
+    pub title_col: Option<String>,
     /// What to do with a row that cannot be read: fail, or skip and count it.
     #[arg(long, default_value = "fail")]
     pub on_bad_row: OnBadRow,

@@ -31,6 +31,7 @@ pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use titles::read_titles;
 
 use crate::split::GivenSplit;
+use crate::synth::synthetic_name;
 use crate::{Dataset, Error, Result};
 use assemble::{assemble, count};
 use ncf::CandidateLines;
@@ -77,6 +78,20 @@ pub struct ReadSummary {
     pub rows: u64,
     /// The rows dropped, by reason.
     pub dropped: Vec<Dropped>,
+}
+
+impl std::fmt::Display for ReadSummary {
+    /// What was taken, and what was dropped and why, a line each.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "read {} rows as {} with columns {}", self.rows, self.format, self.columns.join(", "))?;
+        for file in &self.files {
+            writeln!(f, "  {} ({} bytes)", file.path.display(), file.bytes)?;
+        }
+        for Dropped { reason, rows, example } in &self.dropped {
+            writeln!(f, "dropped {rows} rows: {reason}; the first: {example}")?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads the ratings that `path` stands for: a file, a directory that holds a known file or part files, the prefix
@@ -136,9 +151,10 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
         reading.files.push(file);
         titles = Some(read);
     }
+    let synthetic = synthetic_name(path);
     let dataset = Dataset {
-        name: options.name.clone().unwrap_or(source.name.clone()),
-        synthetic: false,
+        name: options.name.clone().or(synthetic.clone()).unwrap_or(source.name.clone()),
+        synthetic: synthetic.is_some(),
         interactions: joined.interactions,
         users: joined.users,
         items: joined.items,

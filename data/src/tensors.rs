@@ -52,6 +52,16 @@ impl Tensor {
         Self { dtype: T::DTYPE, shape: shape.to_vec(), bytes }
     }
 
+    /// How many elements it holds.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Its values, row-major, as they stand in the file.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -20,7 +20,7 @@ pub fn run(args: Export) -> Result<()> {
         let path = args.out.join(file);
         let rows = (0..vocab.len() as u32).collect();
         let factors = TableColumn::F32List { dim: vectors.dim, values: vectors.values.to_vec() };
-        write_table(&path, &[(name, TableColumn::Ids { vocab, rows }), ("factors", factors)])?;
+        write_table(&path, &[(name, TableColumn::Ids(vocab, rows)), ("factors", factors)])?;
         println!("{}: {} rows of {} factors", path.display(), vocab.len(), vectors.dim);
     }
     Ok(())

@@ -54,7 +54,9 @@ fn read_options(input: Input) -> ReadOptions {
             item: input.item_col,
             value: input.value_col,
             time: input.time_col,
+            title: input.title_col,
         },
+        titles: input.titles,
     }
 }
 

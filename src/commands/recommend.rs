@@ -49,9 +49,9 @@ pub fn run(args: Recommend) -> Result<()> {
     }
     let n = score.len();
     let columns = [
-        ("user", TableColumn::Ids { vocab: &run.users, rows: of_user }),
+        ("user", TableColumn::Ids(&run.users, of_user)),
         ("rank", TableColumn::U32(rank)),
-        ("item", TableColumn::Ids { vocab: &run.items, rows: item }),
+        ("item", TableColumn::Ids(&run.items, item)),
         (show::score_name(manifest.output), TableColumn::F32(score)),
     ];
     write_table(&out, &columns)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use burnrec_data::fetch::fetch as download;
+use burnrec_data::fetch::{Checked, Fetched, fetch as download};
 use burnrec_data::synth::{SynthConfig, synth as draw, write_movielens};
 use burnrec_train::Progress;
 
@@ -19,7 +19,13 @@ pub fn fetch(args: Fetch) -> Result<()> {
     let place =
         download(&args.name, args.mirror.as_deref(), &cache, &|done, total| bars.bytes(&args.name, done, total));
     bars.end();
-    println!("{}", place?.display());
+    let Fetched { path, checked } = place?;
+    match checked {
+        Checked::Cached => eprintln!("in the cache already"),
+        Checked::Md5(sum) => eprintln!("MD5 {sum}, as published"),
+        Checked::NoChecksum(sum) => eprintln!("MD5 {sum}; no checksum is published to compare it with"),
+    }
+    println!("{}", path.display());
     Ok(())
 }
 

@@ -55,6 +55,7 @@ pub fn run(
             let both = joined(&split.train, &split.valid_rows).to_csr(n_users, n_items);
             let mut learner = self::learner(config, &both, device)?;
             let fitted = fit(&mut *learner, &config.run, chosen.epoch, None, on_epoch, progress)?;
+            drop(learner);
             (fitted, both)
         }
     };
@@ -67,7 +68,11 @@ pub fn run(
 ///
 /// # Errors
 /// When the settings cannot be met by the data or the device.
-pub fn learner(config: &TrainConfig, train: &Csr, device: &OpenDevice) -> Result<Box<dyn Learner + '_>> {
+pub fn learner<'a>(
+    config: &TrainConfig,
+    train: &'a Csr,
+    device: &OpenDevice,
+) -> Result<Box<dyn Learner + 'a>> {
     let seed = config.run.seed;
     Ok(match (&config.model, &config.burn) {
         (ModelConfig::Popularity(_), _) => Box::new(PopularityLearner::new(train)),

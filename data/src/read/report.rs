@@ -18,6 +18,19 @@ pub enum OnBadRow {
     Skip,
 }
 
+impl std::str::FromStr for OnBadRow {
+    type Err = Error;
+
+    /// Reads `fail` or `skip`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "fail" => Ok(Self::Fail),
+            "skip" => Ok(Self::Skip),
+            other => Err(Error::setting("on-bad-row", format!("{other:?}"), "fail or skip")),
+        }
+    }
+}
+
 /// Why a row was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
