@@ -33,7 +33,7 @@ pub struct AlsConfig {
     pub nonnegative: bool,
     /// How each row is solved.
     pub solver: Solver,
-    /// Steps of `solver = "cg"` in each row.
+    /// The most steps of `solver = "cg"` in each row; a row that is near its solution stops before.
     pub cg_steps: usize,
     /// Block length of `solver = "subspace"`.
     pub block_size: usize,
@@ -95,8 +95,8 @@ pub enum Weighting {
 pub enum Solver {
     /// Exactly, by Cholesky factorisation.
     Cholesky,
-    /// By a few steps of conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what
-    /// all rows share.
+    /// By conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what all rows share, until
+    /// most of what there was to gain is gained: the fastest.
     Cg,
     /// By exact solutions of blocks of the row, one after the other (iALS++, Rendle et al. 2021).
     Subspace,
@@ -109,6 +109,8 @@ impl AlsConfig {
             feedback: Feedback::Explicit,
             reg: 0.05,
             reg_scaling: RegScaling::Count,
+            // Vectors of about length 1, as Spark starts from.
+            init_std: 1.0,
             ..Self::implicit(Convention::Rendle)
         }
     }
@@ -132,7 +134,7 @@ impl AlsConfig {
             weighting: Weighting::None,
             nonnegative: false,
             solver: Solver::Cg,
-            cg_steps: 3,
+            cg_steps: 10,
             block_size: 32,
             init_std: 0.1,
         }
