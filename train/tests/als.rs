@@ -32,7 +32,7 @@ fn all_configs() -> Vec<AlsConfig> {
         configs.push(AlsConfig { weighting, ..AlsConfig::implicit(Convention::Implicit) });
     }
     configs.iter_mut().for_each(|config| (config.dim, config.block_size) = (10, 4));
-    let with = |solver| configs.iter().cloned().map(move |config| AlsConfig { solver, ..config });
+    let with = |solver| configs.clone().into_iter().map(move |config| AlsConfig { solver, ..config });
     with(Solver::Cholesky).chain(with(Solver::Cg)).chain(with(Solver::Subspace)).collect()
 }
 

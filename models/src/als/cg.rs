@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::eigen::Decompose;
-use super::kernels::{Panels, combine, observe, product_row_block};
+use super::kernels::{Entries, Panels, combine, observe, product_row_block};
 use super::lines::{Lines, padded};
 use super::row::{RowSolver, Scratch};
 use super::simd::{Isa, Kernel, Simd};
@@ -91,10 +91,10 @@ pub fn solve<S: Simd>(
 ) {
     let (dim, ld, n) = (solver.dim, solver.ld, cols.len());
     let Scratch { add, pull, vectors, .. } = scratch;
-    let rows = &rotated.rows;
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
+    let entries = Entries { from: &rotated.rows, ld, cols, add, pull };
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
     let mut vector = || parts.next().expect("seven vectors of `ld` were made");
@@ -107,7 +107,7 @@ pub fn solve<S: Simd>(
     for k in 0..ld {
         r[k] = -base[k] * y[k];
     }
-    observe::<S, true>(simd, rows, ld, cols, add, pull, y, r);
+    observe::<S, true>(simd, entries, y, r);
     for k in 0..ld {
         z[k] = inverse[k] * r[k];
     }
@@ -123,7 +123,7 @@ pub fn solve<S: Simd>(
         for k in 0..ld {
             ap[k] = base[k] * p[k];
         }
-        observe::<S, false>(simd, rows, ld, cols, add, pull, p, ap);
+        observe::<S, false>(simd, entries, p, ap);
         let length = rz / dot(p, ap);
         if !length.is_finite() {
             break;
