@@ -242,3 +242,33 @@ impl From<Given> for AlsConfig {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<AlsConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn a_convention_brings_its_defaults_and_given_keys_win() {
+        assert_eq!(of("").unwrap(), AlsConfig::default());
+        let implicit = of("convention = \"implicit\"\nreg = 0.5").unwrap();
+        assert_eq!(implicit, AlsConfig { reg: 0.5, ..AlsConfig::implicit(Convention::Implicit) });
+        assert_eq!((implicit.unobserved_weight, implicit.reg_scaling), (1.0, RegScaling::None));
+        assert_eq!(of("feedback = \"explicit\"").unwrap(), AlsConfig::explicit());
+        let written = toml::to_string(&implicit).unwrap();
+        assert_eq!(of(&written).unwrap(), implicit, "the resolved settings say all");
+        assert!(of("reg_scale = 1").unwrap_err().to_string().contains("reg_scale"));
+    }
+
+    #[test]
+    fn regularisers_scale_by_the_book() {
+        let with = |reg_scaling, nu| AlsConfig { reg: 0.5, reg_scaling, nu, ..AlsConfig::default() };
+        assert_eq!(with(RegScaling::None, 1.0).row_reg(8, 100), 0.5);
+        assert_eq!(with(RegScaling::Count, 1.0).row_reg(8, 100), 4.0);
+        let expected = 0.5 * (8.0f32 + 0.3 * 100.0).sqrt();
+        assert!((with(RegScaling::Frequency, 0.5).row_reg(8, 100) - expected).abs() < 1e-6);
+    }
+}
