@@ -22,6 +22,8 @@ pub mod summary;
 pub mod synth;
 pub mod table;
 pub mod tensors;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod vocab_file;
 pub mod write;
 

@@ -30,8 +30,8 @@ pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use titles::read_titles;
 
-use crate::split::Lists;
-use crate::{Dataset, Error, Interactions, Result};
+use crate::split::GivenSplit;
+use crate::{Dataset, Error, Result};
 use assemble::{assemble, count};
 use ncf::CandidateLines;
 use report::Drops;
@@ -77,23 +77,6 @@ pub struct ReadSummary {
     pub rows: u64,
     /// The rows dropped, by reason.
     pub dropped: Vec<Dropped>,
-}
-
-/// A test part that the files bring by themselves, in the rows of the dataset's vocabularies.
-#[derive(Clone, Debug, PartialEq)]
-pub enum GivenSplit {
-    /// The NCF paper's: test rows, each with its candidates, the test item not among them.
-    Ncf {
-        /// The test rows.
-        test: Interactions,
-        /// One list per test row.
-        candidates: Lists,
-    },
-    /// A fixed fold such as `u1.base` and `u1.test`.
-    Fold {
-        /// The test rows.
-        test: Interactions,
-    },
 }
 
 /// Reads the ratings that `path` stands for: a file, a directory that holds a known file or part files, the prefix

@@ -1,1 +1,155 @@
-//! The conformance suite that every model must pass.
+//! The conformance suite that every model must pass, shipped with the library: a model's own test is three lines.
+//!
+//! ```no_run
+//! # fn fit(train: &burnrec_data::Csr) -> Box<dyn burnrec_models::Model> { unimplemented!() }
+//! # let device = burnrec_models::device::open(burnrec_models::DeviceChoice::Cpu).unwrap();
+//! use burnrec_models::testing::{Expect, conforms};
+//! conforms(&fit, Expect { personal: true, folds_in: true }, &device);
+//! ```
+
+use std::collections::HashSet;
+
+use burnrec_data::tensors::{self, TensorFile};
+use burnrec_data::{Csr, ItemIx, UserIx};
+
+use crate::device::OpenDevice;
+use crate::{FoldIn, Model, Scorer, Shape, load};
+
+/// What a model promises beside scoring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// Scores differ from user to user, so that a planted answer is found.
+    pub personal: bool,
+    /// Users without a row can be folded in.
+    pub folds_in: bool,
+}
+
+/// Users and items of the planted data: not as many of one as of the other.
+const SHAPE: Shape = Shape { n_users: 120, n_items: 60 };
+
+/// Fits a model to planted data and checks all that a model must do. `device` is where the saved model is opened.
+///
+/// # Panics
+/// When the model does not do one of them.
+pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &OpenDevice) {
+    let train = planted();
+    let model = fit(&train);
+    assert_eq!((model.n_users(), model.n_items()), (SHAPE.n_users, SHAPE.n_items), "users and items");
+    let scores = catalog(&*model);
+    assert!(scores.iter().all(|score| score.is_finite()), "every score is finite");
+    pairs_score_as_the_catalog_does(&*model, &scores);
+    a_saved_model_scores_as_before(&*model, &scores, device);
+    if expect.personal {
+        finds_the_planted_items(&*model, &train);
+    }
+    match model.as_fold_in() {
+        Some(fold_in) => {
+            assert!(expect.folds_in, "{} folds users in, which was not expected", model.config().name());
+            folds_in_known_and_unknown_users(fold_in, &train, expect);
+        }
+        None => assert!(!expect.folds_in, "{} does not fold users in", model.config().name()),
+    }
+}
+
+/// User `u` likes the items `i` with `i = 2 u` modulo 5, and has had all of them but two. Read with users and items
+/// exchanged, the same cells say something else.
+fn planted() -> Csr {
+    let cells: Vec<(u32, u32)> = (0..SHAPE.n_users as u32)
+        .flat_map(|user| liked(user).filter(move |&item| !hidden(user).contains(&item)).map(move |item| (user, item)))
+        .collect();
+    let users: Vec<UserIx> = cells.iter().map(|cell| UserIx(cell.0)).collect();
+    let items: Vec<ItemIx> = cells.iter().map(|cell| ItemIx(cell.1)).collect();
+    Csr::from_rows(SHAPE.n_users, SHAPE.n_items, &users, &items, &vec![1.0; users.len()])
+}
+
+fn liked(user: u32) -> impl Iterator<Item = u32> {
+    (0..SHAPE.n_items as u32).filter(move |item| item % 5 == 2 * user % 5)
+}
+
+fn hidden(user: u32) -> [u32; 2] {
+    let first = 2 * user % 5;
+    [first + 5 * (user % 12), first + 5 * ((user + 5) % 12)]
+}
+
+fn users(n: usize) -> Vec<UserIx> {
+    (0..n as u32).map(UserIx).collect()
+}
+
+fn catalog(scorer: &(impl Scorer + ?Sized)) -> Vec<f32> {
+    let mut scores = vec![f32::NAN; scorer.n_users() * scorer.n_items()];
+    scorer.score_catalog(&users(scorer.n_users()), &mut scores);
+    scores
+}
+
+fn close(a: f32, b: f32) -> bool {
+    (a - b).abs() <= 1e-5 * a.abs().max(b.abs()).max(1.0)
+}
+
+fn pairs_score_as_the_catalog_does(model: &dyn Model, scores: &[f32]) {
+    // Out of order, and more of them than there are users or items.
+    let pair = |k: usize| (7 * k % SHAPE.n_users, 11 * k % SHAPE.n_items);
+    let (users, items): (Vec<_>, Vec<_>) =
+        (0..500).map(pair).map(|(user, item)| (UserIx(user as u32), ItemIx(item as u32))).unzip();
+    let mut out = vec![f32::NAN; users.len()];
+    model.score_pairs(&users, &items, &mut out);
+    for ((user, item), &score) in users.iter().zip(&items).zip(&out) {
+        let of_catalog = scores[user.at() * SHAPE.n_items + item.at()];
+        assert!(close(score, of_catalog), "{user:?} {item:?}: {score} as a pair, {of_catalog} in the catalogue");
+    }
+    // A block of some users, in any order.
+    let some = [UserIx(5), UserIx(119), UserIx(0)];
+    let mut out = vec![f32::NAN; 3 * SHAPE.n_items];
+    model.score_catalog(&some, &mut out);
+    for (row, user) in out.chunks_exact(SHAPE.n_items).zip(some) {
+        for (item, &score) in row.iter().enumerate() {
+            assert!(close(score, scores[user.at() * SHAPE.n_items + item]), "{user:?} {item}, in a block of its own");
+        }
+    }
+    model.score_pairs(&[], &[], &mut []);
+    model.score_catalog(&[], &mut []);
+}
+
+fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &OpenDevice) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("weights.safetensors");
+    tensors::write(&path, &model.weights()).expect("the weights are saved");
+    let file = TensorFile::open(&path).expect("the weights are read");
+    let opened = load(&model.config(), &file, SHAPE, device).expect("the saved model is opened");
+    assert_eq!(opened.config(), model.config(), "the saved model's config");
+    for (before, after) in scores.iter().zip(catalog(&*opened)) {
+        assert!(close(*before, after), "{before} before saving, {after} after");
+    }
+    let other = Shape { n_users: SHAPE.n_items, n_items: SHAPE.n_users };
+    assert!(load(&model.config(), &file, other, device).is_err(), "weights of another shape are refused");
+}
+
+/// The hidden items stand above all that the user does not like.
+fn finds_the_planted_items(scorer: &(impl Scorer + ?Sized), train: &Csr) {
+    let scores = catalog(scorer);
+    let mut found = 0;
+    for (user, row) in scores.chunks_exact(SHAPE.n_items).enumerate() {
+        let liked: HashSet<u32> = liked(user as u32).collect();
+        let disliked = (0..SHAPE.n_items as u32).filter(|item| !liked.contains(item));
+        let best = disliked.map(|item| row[item as usize]).fold(f32::NEG_INFINITY, f32::max);
+        found += hidden(user as u32).iter().filter(|&&item| row[item as usize] > best).count();
+        assert!(hidden(user as u32).iter().all(|&item| !train.contains(user, item)), "hidden items are hidden");
+    }
+    let all = 2 * SHAPE.n_users;
+    assert!(found * 100 >= all * 95, "found {found} of {all} planted items");
+}
+
+fn folds_in_known_and_unknown_users(fold_in: &dyn FoldIn, train: &Csr, expect: Expect) {
+    // Everyone as if unknown: the same histories, other rows.
+    let folded = fold_in.fold_in(train).expect("histories fold in");
+    assert_eq!((folded.n_users(), folded.n_items()), (SHAPE.n_users, SHAPE.n_items));
+    if expect.personal {
+        finds_the_planted_items(&*folded, train);
+    }
+    // Nobody's history, and a history of one item.
+    let few = Csr::new(SHAPE.n_items, vec![0, 0, 1], vec![7], vec![1.0]);
+    let folded = fold_in.fold_in(&few).expect("short histories fold in");
+    assert_eq!(folded.n_users(), 2);
+    assert!(catalog(&*folded).iter().all(|score| score.is_finite()), "scores of a short history are finite");
+    assert_eq!(fold_in.fold_in(&Csr::empty(0, SHAPE.n_items)).expect("nobody folds in").n_users(), 0);
+    assert!(fold_in.fold_in(&Csr::empty(1, SHAPE.n_items + 1)).is_err(), "histories over other items are refused");
+}

@@ -205,6 +205,3 @@ impl BurnLearner {
         ]
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,40 +1,18 @@
 //! Popularity on ml-1m under the NCF protocol must give the published numbers (HR@10 .4535, NDCG@10 .2543: He et
 //! al. 2017, figure 4, as checked by Rendle et al. 2020): what the split, the draw and the judge do is then right.
 
-use std::io::Write;
-use std::path::PathBuf;
-
 use burnrec_data::filter::{self, Filters};
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::split::{SplitConfig, split};
+use burnrec_data::testing::real_data;
 use burnrec_models::popularity::Popularity;
 use burnrec_train::Silent;
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 use burnrec_train::metrics::Metric;
 
-/// A folder of the real data, or a loud word that the test was skipped.
-fn data(name: &str) -> Option<PathBuf> {
-    let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let folder = std::env::var_os("BURNREC_DATA").map_or_else(beside, PathBuf::from).join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    let line = format!(
-        "SKIPPED: {} is not there; set BURNREC_DATA to the folder that holds {name}",
-        folder.display()
-    );
-    eprintln!("{line}");
-    if let Some(skips) = std::env::var_os("BURNREC_SKIPS") {
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(skips);
-        writeln!(file.expect("BURNREC_SKIPS can be written"), "{line}")
-            .expect("BURNREC_SKIPS can be written");
-    }
-    None
-}
-
 #[test]
 fn popularity_has_its_published_numbers() {
-    let Some(folder) = data("ml-1m") else { return };
+    let Some(folder) = real_data("ml-1m") else { return };
     let dataset = read(&folder, &ReadOptions::default()).unwrap().dataset;
     let (dataset, _) = filter::apply(dataset, &Filters::default()).unwrap();
     let (mut hr, mut ndcg) = (0.0, 0.0);

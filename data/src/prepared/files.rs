@@ -20,25 +20,45 @@ const MANIFEST: &str = "manifest.json";
 const SPLIT: &str = "split.safetensors";
 const VOCAB: &str = "vocab.safetensors";
 const TITLES: &str = "titles.safetensors";
+/// How the names of directories begin in which a save puts its files together.
+const STAGING: &str = ".new-";
 
 impl Prepared {
     /// Saves to a directory, which is made, or replaced where it holds prepared data already.
     ///
     /// # Errors
-    /// When the directory holds anything else, which is left as it is, or a file cannot be written: then no
-    /// file of this save is left, least of all a manifest.
+    /// When the directory holds anything else, or a file cannot be written; it is then left as it was.
     pub fn save(&self, dir: &Path) -> Result<()> {
         check_replaceable(dir)?;
         let existed = dir.exists();
-        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        clear(dir)?;
-        self.write_files(dir).inspect_err(|_| {
-            // The first error is the one to tell; what cannot be removed has no manifest and does no harm.
-            let _ = clear(dir);
+        self.stage_and_swap(dir).inspect_err(|_| {
             if !existed {
+                // The first error is the one to tell; an empty directory does no harm.
                 let _ = fs::remove_dir(dir);
             }
         })
+    }
+
+    /// Nothing old goes before all that is new is on the disk, and the manifest comes last.
+    fn stage_and_swap(&self, dir: &Path) -> Result<()> {
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let staged =
+            tempfile::Builder::new().prefix(STAGING).tempdir_in(dir).map_err(Error::io("write", dir))?;
+        self.write_files(staged.path())?;
+        for file in [MANIFEST, SPLIT, VOCAB, TITLES] {
+            match fs::remove_file(dir.join(file)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("replace", dir.join(file))(error));
+                }
+                _ => {}
+            }
+        }
+        let titles = self.titles.as_ref().map(|_| TITLES);
+        for file in [SPLIT, VOCAB].into_iter().chain(titles).chain([MANIFEST]) {
+            fs::rename(staged.path().join(file), dir.join(file))
+                .map_err(Error::io("write", dir.join(file)))?;
+        }
+        Ok(())
     }
 
     fn write_files(&self, dir: &Path) -> Result<()> {
@@ -236,7 +256,10 @@ fn check_replaceable(dir: &Path) -> Result<()> {
     }
     for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
         let name = entry.map_err(Error::io("read", dir))?.file_name();
-        if ![MANIFEST, SPLIT, VOCAB, TITLES].iter().any(|file| name == *file) {
+        // A save that was killed leaves its staging directory, which is no reason to refuse the next one.
+        let ours = [MANIFEST, SPLIT, VOCAB, TITLES].iter().any(|file| name == *file)
+            || name.to_string_lossy().starts_with(STAGING);
+        if !ours {
             return Err(Error::malformed(dir, format!("a directory with {name:?}"), expected));
         }
     }
@@ -246,20 +269,6 @@ fn check_replaceable(dir: &Path) -> Result<()> {
         let kind = serde_json::from_slice::<Value>(&bytes).map(|manifest| manifest["kind"].clone());
         if kind.ok() != Some(Value::from(KIND)) {
             return Err(Error::malformed(dir, format!("a {MANIFEST} of another kind"), expected));
-        }
-    }
-    Ok(())
-}
-
-/// Removes the files of an earlier save, the manifest first.
-fn clear(dir: &Path) -> Result<()> {
-    for file in [MANIFEST, SPLIT, VOCAB, TITLES] {
-        let path = dir.join(file);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &path)(error));
-            }
-            _ => {}
         }
     }
     Ok(())

@@ -172,25 +172,31 @@ fn a_directory_with_something_else_is_left_alone() {
 
 /// The disk is full in a second process, which may write files of 8 blocks only.
 #[test]
-fn a_full_disk_is_a_clear_error_and_leaves_nothing() {
+fn a_full_disk_is_a_clear_error_and_changes_nothing() {
     const DIR: &str = "BURNREC_TEST_FULL_DISK";
     if let Some(dir) = std::env::var_os(DIR) {
-        let error = build(LEAVE_ONE_OUT, 1).save(Path::new(&dir)).unwrap_err().to_string();
-        assert!(error.contains("cannot write") && error.contains("split.safetensors"), "{error}");
+        for target in ["new", "old"] {
+            let dir = Path::new(&dir).join(target);
+            let error = build(LEAVE_ONE_OUT, 1).save(&dir).unwrap_err().to_string();
+            assert!(error.contains("cannot write") && error.contains("split.safetensors"), "{error}");
+        }
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let target = dir.path().join("prepared");
+    let old = build(LEAVE_ONE_OUT, 2);
+    old.save(&dir.path().join("old")).unwrap();
     let child = Command::new("sh")
         .args(["-c", "ulimit -f 8; trap '' XFSZ; exec \"$0\" --exact \"$1\""])
         .arg(std::env::current_exe().unwrap())
-        .arg("prepared::tests::a_full_disk_is_a_clear_error_and_leaves_nothing")
-        .env(DIR, &target)
+        .arg("prepared::tests::a_full_disk_is_a_clear_error_and_changes_nothing")
+        .env(DIR, dir.path())
         .output()
         .unwrap();
     let output = String::from_utf8_lossy(&child.stdout);
     assert!(child.status.success() && output.contains("1 passed"), "{output}");
-    assert!(!target.exists());
+    assert!(!dir.path().join("new").exists());
+    assert_eq!(Prepared::open(&dir.path().join("old")).unwrap(), old);
+    assert_eq!(fs::read_dir(dir.path().join("old")).unwrap().count(), 4, "no file too many");
 }
 
 #[test]

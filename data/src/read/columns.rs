@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::number;
+use super::text::cite;
 use crate::{Error, Result};
 
 /// The columns a caller asks for: by name, or by number counted from 0. What is not asked for is recognised by its
@@ -22,9 +23,10 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// Whether nothing is asked for.
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
+    /// Whether no column of the ratings is asked for.
+    pub(super) fn is_default(&self) -> bool {
+        let Self { user, item, value, time, title: _ } = self;
+        [user, item, value, time].into_iter().all(Option::is_none)
     }
 
     fn asked(&self) -> impl Iterator<Item = &str> {
@@ -87,12 +89,17 @@ const TIME: &[&str] =
     &["timestamp", "time", "unixtime", "unixreviewtime", "ts", "datetime", "date", "createdat", "ratedat"];
 pub(super) const TITLE: &[&str] = &["title", "name", "itemname", "movietitle", "producttitle"];
 
-/// Whether the first line of a text file is a header: it has a usual name, or one that is asked for.
+/// Whether the first line of a text file is a header: it has a column that is asked for by name, the usual name of
+/// a user or item, or two other usual names.
 pub fn is_header(line: &[String], columns: &Columns) -> bool {
-    let usual = |name: &String| {
-        [USER, ITEM, VALUE, TIME, TITLE].iter().any(|usual| usual.contains(&plain(name).as_str()))
+    let has = |usual: &[&[&str]]| {
+        let usual = |name: &&String| usual.iter().any(|usual| usual.contains(&plain(name).as_str()));
+        line.iter().filter(usual).count()
     };
-    line.iter().any(|name| usual(name) || columns.asked().any(|asked| asked == name))
+    let by_name = |asked: &&str| asked.parse::<usize>().is_err();
+    has(&[USER, ITEM]) > 0
+        || has(&[VALUE, TIME, TITLE]) > 1
+        || columns.asked().filter(by_name).any(|asked| line.iter().any(|name| name == asked))
 }
 
 /// Picks the columns of a table whose columns are called `names`.
@@ -104,7 +111,7 @@ pub fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<Picked> 
         find(path, names, asked, usual)?.ok_or_else(|| {
             Error::malformed(
                 path,
-                format!("columns {names:?}"),
+                format!("columns {}", list(names)),
                 format!("a column of {what} ids, such as {:?}", usual[0]),
             )
         })
@@ -124,16 +131,16 @@ pub fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<Picked> 
 /// When a column asked for is not there, or nothing is asked for and the line does not look like ratings.
 pub fn pick_without_header(path: &Path, line: &[String], columns: &Columns) -> Result<Picked> {
     if !columns.is_default() {
-        let found = || format!("a first line {line:?} without usual names");
+        let found = || format!("a first line {} without usual names", list(line));
         let need = |asked: &Option<String>, what: &str| {
             let missing = || Error::malformed(path, found(), format!("the {what} column to be named"));
-            find(path, line, asked, &[])?.ok_or_else(missing)
+            at_number(path, line, asked)?.ok_or_else(missing)
         };
         return Ok(Picked {
             user: need(&columns.user, "user")?,
             item: need(&columns.item, "item")?,
-            value: find(path, line, &columns.value, &[])?,
-            time: find(path, line, &columns.time, &[])?,
+            value: at_number(path, line, &columns.value)?,
+            time: at_number(path, line, &columns.time)?,
         });
     }
     let number = |at: usize| line.get(at).is_none_or(|field| number::float(field.as_bytes()).is_some());
@@ -141,7 +148,7 @@ pub fn pick_without_header(path: &Path, line: &[String], columns: &Columns) -> R
     let any_number = line.iter().any(|field| number::float(field.as_bytes()).is_some());
     if !(2..=4).contains(&line.len()) || !number(2) || !time || !any_number {
         let expected = "a header with columns such as \"user\" and \"item\", or user, item, rating and time in this order";
-        return Err(Error::malformed(path, format!("a first line {line:?}"), expected));
+        return Err(Error::malformed(path, format!("a first line {}", list(line)), expected));
     }
     Ok(Picked { user: 0, item: 1, value: (line.len() > 2).then_some(2), time: (line.len() > 3).then_some(3) })
 }
@@ -157,12 +164,27 @@ pub(super) fn find(
         let place = |usual: &&str| names.iter().position(|name| plain(name) == *usual);
         return Ok(usual.iter().find_map(place));
     };
-    let by_name = names.iter().position(|name| name == asked);
-    let by_number = || asked.parse().ok().filter(|&at: &usize| at < names.len());
-    by_name.or_else(by_number).map(Some).ok_or_else(|| {
-        let found = format!("{} columns {names:?}", names.len());
+    match names.iter().position(|name| name == asked) {
+        Some(at) => Ok(Some(at)),
+        None => at_number(path, names, &Some(asked.clone())),
+    }
+}
+
+/// The column asked for by number.
+fn at_number(path: &Path, names: &[String], asked: &Option<String>) -> Result<Option<usize>> {
+    let Some(asked) = asked else { return Ok(None) };
+    let at = asked.parse().ok().filter(|&at: &usize| at < names.len());
+    at.map(Some).ok_or_else(|| {
+        let found = format!("{} columns {}", names.len(), list(names));
         Error::malformed(path, found, format!("a column {asked:?}"))
     })
+}
+
+/// Names for a message: the first ones, cut where they are long.
+pub(super) fn list(names: &[String]) -> String {
+    const MOST: usize = 30;
+    let shown: Vec<String> = names.iter().take(MOST).map(|name| cite(name.as_bytes())).collect();
+    format!("[{}{}]", shown.join(", "), if names.len() > MOST { ", ..." } else { "" })
 }
 
 /// A name without what people vary in it.
@@ -190,6 +212,22 @@ mod tests {
         let columns = Columns { user: Some("1".into()), item: Some("0".into()), ..Columns::default() };
         let picked = pick(Path::new("f"), &names("who,user,item,1"), &columns).unwrap();
         assert_eq!((picked.user, picked.item), (3, 0));
+    }
+
+    #[test]
+    fn numbers_count_columns_even_where_a_field_is_that_number() {
+        let columns = Columns { user: Some("2".into()), item: Some("0".into()), ..Columns::default() };
+        let line = names("0,2,7");
+        assert!(!is_header(&line, &columns));
+        let picked = pick_without_header(Path::new("f"), &line, &columns).unwrap();
+        assert_eq!((picked.user, picked.item, picked.value), (2, 0, None));
+    }
+
+    #[test]
+    fn an_id_that_is_also_a_usual_name_makes_no_header() {
+        let header = |line| is_header(&names(line), &Columns::default());
+        assert!(!header("u1,time,5"));
+        assert!(header("who,stars,date") && header("x,User ID"));
     }
 
     #[test]

@@ -54,6 +54,9 @@ impl Field {
     }
 }
 
+/// Fields beyond this many are not kept: it bounds what a file without line breaks costs.
+const MOST_FIELDS: usize = 1 << 16;
+
 /// A quoted field longer than this is an unclosed quote; it bounds how far a search for the end goes.
 const LONGEST_QUOTED: usize = 1 << 20;
 
@@ -83,13 +86,17 @@ pub fn record(
                 return Ok(file.len().min(end + 1));
             }
             Some(byte) if byte == mark && (width == 1 || file.get(end + 1) == Some(&mark)) => {
-                fields.push(Field { start, end, escaped: false });
+                if fields.len() < MOST_FIELDS {
+                    fields.push(Field { start, end, escaped: false });
+                }
                 end += width;
                 start = end;
             }
             Some(b'"') if quotes && end == start => {
                 let (field, after) = quoted(file, end).ok_or(BadQuote)?;
-                fields.push(field);
+                if fields.len() < MOST_FIELDS {
+                    fields.push(field);
+                }
                 match file.get(after) {
                     None | Some(b'\n') => return Ok(file.len().min(after + 1)),
                     Some(b'\r') if matches!(file.get(after + 1), None | Some(b'\n')) => {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::columns::{Columns, ITEM, TITLE, find, is_header};
+use super::columns::{Columns, ITEM, TITLE, find, list};
 use super::file::{TextFile, header_of};
 use super::parquet;
 use super::record::{Separator, record};
@@ -67,19 +67,14 @@ fn table(
     let tabs = file.first_line().contains(&b'\t');
     let separator = Separator::Quoted(if tabs { b'\t' } else { b',' });
     let names = header_of(file, separator);
-    if !is_header(&names, columns) && columns.is_default() {
-        let expected = "a header with columns such as \"item\" and \"title\"";
-        return Err(Error::malformed(path, format!("a first line {names:?}"), expected));
-    }
     let (item, title) = pick(path, &names, columns)?;
     let (bytes, mut fields, mut at) = (text.as_bytes(), Vec::new(), 0);
     while at < bytes.len() {
         let (line, start) = (line_at(bytes, at), at);
         let whole = record(bytes, at, separator, &mut fields);
         at = whole.as_ref().map_or(start + line.len() + 1, |&next| next);
-        let header = start == 0 && is_header(&names, columns);
         let blank = whole.is_ok() && fields.len() == 1 && line.trim_ascii().is_empty();
-        if header || blank {
+        if start == 0 || blank {
             continue;
         }
         if whole.is_err() || fields.len() != names.len() {
@@ -98,18 +93,16 @@ fn table(
     Ok(())
 }
 
+/// The item and the title column. The item column asked for is one of the ratings; it counts here where it stands
+/// here too.
 fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<(usize, usize)> {
     let need = |asked: &Option<String>, usual: &[&str], what: &str| {
-        let missing = || {
-            Error::malformed(
-                path,
-                format!("columns {names:?}"),
-                format!("a column of {what}, such as {:?}", usual[0]),
-            )
-        };
+        let expected = format!("a column of {what}, such as {:?}", usual[0]);
+        let missing = || Error::malformed(path, format!("columns {}", list(names)), expected);
         find(path, names, asked, usual)?.ok_or_else(missing)
     };
-    Ok((need(&columns.item, ITEM, "item ids")?, need(&columns.title, TITLE, "titles")?))
+    let item = columns.item.clone().filter(|item| names.contains(item));
+    Ok((need(&item, ITEM, "item ids")?, need(&columns.title, TITLE, "titles")?))
 }
 
 fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {

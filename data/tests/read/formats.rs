@@ -1,6 +1,7 @@
 //! Every format, as its makers write it.
 
-use burnrec_data::read::{Columns, Format, GivenSplit, ReadOptions, Reason, read, read_pairs};
+use burnrec_data::read::{Columns, Format, ReadOptions, Reason, read, read_pairs};
+use burnrec_data::split::GivenSplit;
 use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::{Id, ItemIx, Vocab};
 

@@ -1,35 +1,14 @@
 //! The real files, where they are at hand: known counts, dates and titles.
 
-use std::io::Write;
-use std::path::PathBuf;
-
-use burnrec_data::read::{Format, GivenSplit};
+use burnrec_data::read::Format;
+use burnrec_data::split::GivenSplit;
 use burnrec_data::{Id, ItemIx, Vocab};
 
 use crate::take;
 
-/// A folder of real data, or none, said aloud.
-fn real(name: &str) -> Option<PathBuf> {
-    let root = std::env::var_os("BURNREC_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
-        PathBuf::from,
-    );
-    let folder = root.join(name);
-    if folder.is_dir() {
-        return Some(folder);
-    }
-    let line = format!("SKIPPED: reading {name}: no {} (set BURNREC_DATA)", folder.display());
-    eprintln!("{line}");
-    if let Some(list) = std::env::var_os("BURNREC_SKIPS") {
-        let mut list = std::fs::OpenOptions::new().create(true).append(true).open(list).unwrap();
-        writeln!(list, "{line}").unwrap();
-    }
-    None
-}
-
 #[test]
 fn movie_lens_100k_and_its_folds() {
-    let Some(folder) = real("ml-100k") else { return };
+    let Some(folder) = real_data("ml-100k") else { return };
     let dataset = take(&folder).dataset;
     assert_eq!(dataset.name, "ml-100k");
     assert_eq!((dataset.interactions.len(), dataset.users.len(), dataset.items.len()), (100_000, 943, 1682));
@@ -42,7 +21,7 @@ fn movie_lens_100k_and_its_folds() {
 
 #[test]
 fn movie_lens_1m() {
-    let Some(folder) = real("ml-1m") else { return };
+    let Some(folder) = real_data("ml-1m") else { return };
     let outcome = take(&folder);
     let dataset = outcome.dataset;
     assert_eq!((outcome.summary.format, dataset.name.as_str()), (Format::Ml1m, "ml-1m"));
@@ -59,7 +38,7 @@ fn movie_lens_1m() {
 
 #[test]
 fn movie_lens_latest_small() {
-    let Some(folder) = real("ml-latest-small") else { return };
+    let Some(folder) = real_data("ml-latest-small") else { return };
     let outcome = take(&folder);
     let dataset = outcome.dataset;
     assert_eq!(outcome.summary.format, Format::MlCsv);
@@ -70,7 +49,7 @@ fn movie_lens_latest_small() {
 
 #[test]
 fn movie_tweetings_10k() {
-    let Some(folder) = real("movietweetings-10k") else { return };
+    let Some(folder) = real_data("movietweetings-10k") else { return };
     let dataset = take(&folder).dataset;
     assert_eq!(dataset.interactions.len(), 10_000);
     assert!(matches!(dataset.items, Vocab::Str { .. }) && matches!(dataset.users, Vocab::Int(_)));

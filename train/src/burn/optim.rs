@@ -134,7 +134,8 @@ mod tests {
         let (mut ours, mut optim) = (weight(&device), Optim::new(&config));
         let (mut theirs, mut burns) = (weight(&device), AdamConfig::new().with_epsilon(EPSILON).init());
         for _ in 0..20 {
-            optim.step(vec![("weight", &mut ours)], &mut loss(&ours).backward());
+            let mut gradients = loss(&ours).backward();
+            optim.step(vec![("weight", &mut ours)], &mut gradients);
             let gradients = GradientsParams::from_grads(loss(&theirs).backward(), &theirs);
             theirs = burns.step(0.01, theirs, gradients);
         }
@@ -154,7 +155,8 @@ mod tests {
             ..BurnConfig::default()
         };
         let mut param = weight(&device);
-        Optim::new(&config).step(vec![("weight", &mut param)], &mut param.val().square().sum().backward());
+        let mut gradients = param.val().square().sum().backward();
+        Optim::new(&config).step(vec![("weight", &mut param)], &mut gradients);
         for (moved, start) in on_host(&param.val()).into_iter().zip([0.5, -1.5, 2.0, 1.0, 0.0, -0.25]) {
             assert!((moved - start * (1.0 - 0.05 - 0.2)).abs() < 1e-6);
         }
