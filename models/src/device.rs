@@ -53,7 +53,8 @@ pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
             match adapters.into_iter().nth(number.unwrap_or(0)) {
                 Some(adapter) => open_adapter(choice, adapter),
                 None if n_found == 0 => {
-                    let why = "found no graphics adapter, expected one with Vulkan, Metal or Direct3D 12; use cpu";
+                    let why =
+                        "found no graphics adapter, expected one with Vulkan, Metal or Direct3D 12; use cpu";
                     Err(Error::Device { asked: choice.to_string(), why: why.into() })
                 }
                 None => {

@@ -173,9 +173,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
     let tail: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b).sum();
     for (a, b) in a_blocks.zip(b_blocks) {
-        for lane in 0..16 {
-            sums[lane] += a[lane] * b[lane];
-        }
+        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
     }
     sums.iter().sum::<f32>() + tail
 }

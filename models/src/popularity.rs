@@ -6,7 +6,7 @@ use burnrec_data::tensors::{Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 use serde::{Deserialize, Serialize};
 
-use crate::{FoldIn, Model, ModelConfig, Result, Scorer, Shape};
+use crate::{Error, FoldIn, Model, ModelConfig, Result, Scorer, Shape};
 
 /// Popularity has nothing to set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +63,13 @@ impl Scorer for Popularity {
 
 impl FoldIn for Popularity {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
+        if histories.n_cols() != self.n_items() {
+            let found = format!("histories over {} items", histories.n_cols());
+            return Err(Error::FoldIn {
+                found,
+                expected: format!("{} items, as the model has", self.n_items()),
+            });
+        }
         Ok(Box::new(Self { n_users: histories.n_rows(), counts: self.counts.clone() }))
     }
 }

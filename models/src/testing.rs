@@ -55,7 +55,9 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
 /// exchanged, the same cells say something else.
 fn planted() -> Csr {
     let cells: Vec<(u32, u32)> = (0..SHAPE.n_users as u32)
-        .flat_map(|user| liked(user).filter(move |&item| !hidden(user).contains(&item)).map(move |item| (user, item)))
+        .flat_map(|user| {
+            liked(user).filter(move |&item| !hidden(user).contains(&item)).map(move |item| (user, item))
+        })
         .collect();
     let users: Vec<UserIx> = cells.iter().map(|cell| UserIx(cell.0)).collect();
     let items: Vec<ItemIx> = cells.iter().map(|cell| ItemIx(cell.1)).collect();
@@ -94,7 +96,10 @@ fn pairs_score_as_the_catalog_does(model: &dyn Model, scores: &[f32]) {
     model.score_pairs(&users, &items, &mut out);
     for ((user, item), &score) in users.iter().zip(&items).zip(&out) {
         let of_catalog = scores[user.at() * SHAPE.n_items + item.at()];
-        assert!(close(score, of_catalog), "{user:?} {item:?}: {score} as a pair, {of_catalog} in the catalogue");
+        assert!(
+            close(score, of_catalog),
+            "{user:?} {item:?}: {score} as a pair, {of_catalog} in the catalogue"
+        );
     }
     // A block of some users, in any order.
     let some = [UserIx(5), UserIx(119), UserIx(0)];
@@ -102,7 +107,10 @@ fn pairs_score_as_the_catalog_does(model: &dyn Model, scores: &[f32]) {
     model.score_catalog(&some, &mut out);
     for (row, user) in out.chunks_exact(SHAPE.n_items).zip(some) {
         for (item, &score) in row.iter().enumerate() {
-            assert!(close(score, scores[user.at() * SHAPE.n_items + item]), "{user:?} {item}, in a block of its own");
+            assert!(
+                close(score, scores[user.at() * SHAPE.n_items + item]),
+                "{user:?} {item}, in a block of its own"
+            );
         }
     }
     model.score_pairs(&[], &[], &mut []);
@@ -132,7 +140,10 @@ fn finds_the_planted_items(scorer: &(impl Scorer + ?Sized), train: &Csr) {
         let disliked = (0..SHAPE.n_items as u32).filter(|item| !liked.contains(item));
         let best = disliked.map(|item| row[item as usize]).fold(f32::NEG_INFINITY, f32::max);
         found += hidden(user as u32).iter().filter(|&&item| row[item as usize] > best).count();
-        assert!(hidden(user as u32).iter().all(|&item| !train.contains(user, item)), "hidden items are hidden");
+        assert!(
+            hidden(user as u32).iter().all(|&item| !train.contains(user, item)),
+            "hidden items are hidden"
+        );
     }
     let all = 2 * SHAPE.n_users;
     assert!(found * 100 >= all * 95, "found {found} of {all} planted items");
@@ -151,5 +162,8 @@ fn folds_in_known_and_unknown_users(fold_in: &dyn FoldIn, train: &Csr, expect: E
     assert_eq!(folded.n_users(), 2);
     assert!(catalog(&*folded).iter().all(|score| score.is_finite()), "scores of a short history are finite");
     assert_eq!(fold_in.fold_in(&Csr::empty(0, SHAPE.n_items)).expect("nobody folds in").n_users(), 0);
-    assert!(fold_in.fold_in(&Csr::empty(1, SHAPE.n_items + 1)).is_err(), "histories over other items are refused");
+    assert!(
+        fold_in.fold_in(&Csr::empty(1, SHAPE.n_items + 1)).is_err(),
+        "histories over other items are refused"
+    );
 }

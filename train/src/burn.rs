@@ -63,7 +63,8 @@ impl BurnLearner {
             // The log-odds of a positive among the samples.
             Loss::Bce => -(negatives as f32).ln(),
             Loss::Mse => {
-                (train.values().iter().map(|&value| f64::from(value)).sum::<f64>() / train.nnz() as f64) as f32
+                (train.values().iter().map(|&value| f64::from(value)).sum::<f64>() / train.nnz() as f64)
+                    as f32
             }
         };
         let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
@@ -78,8 +79,10 @@ impl BurnLearner {
         let (rows, per_row) = (batch.users.len(), batch.per_row);
         let n_samples = (rows * per_row) as f32;
         let users: Tensor<1, Int> = Tensor::from_data(TensorData::new(batch.users, [rows]), &self.device);
-        let items: Tensor<2, Int> = Tensor::from_data(TensorData::new(batch.items, [rows, per_row]), &self.device);
-        let targets: Tensor<2> = Tensor::from_data(TensorData::new(batch.targets, [rows, per_row]), &self.device);
+        let items: Tensor<2, Int> =
+            Tensor::from_data(TensorData::new(batch.items, [rows, per_row]), &self.device);
+        let targets: Tensor<2> =
+            Tensor::from_data(TensorData::new(batch.targets, [rows, per_row]), &self.device);
         let forward = self.network.forward(users, items);
         let mut total = loss::summed(self.loss, forward.scores, targets); // [1]
         if let Some(penalty) = forward.penalty {
@@ -92,7 +95,8 @@ impl BurnLearner {
 }
 
 fn not_on_burn(config: &ModelConfig) -> Error {
-    ModelError::config("model", format!("{:?}", config.name()), "a model that learns on Burn: mf or neumf").into()
+    ModelError::config("model", format!("{:?}", config.name()), "a model that learns on Burn: mf or neumf")
+        .into()
 }
 
 impl Learner for BurnLearner {
@@ -111,7 +115,7 @@ impl Learner for BurnLearner {
             for (number, batch) in drawn.into_iter().enumerate() {
                 if self.dropout {
                     // A seed for every step, so that a resumed run drops the same units.
-                    let place = u64::from(epoch) << 32 | number as u64;
+                    let place = (u64::from(epoch) << 32) | number as u64;
                     self.device.seed(stream(self.seed, "dropout", place).next_u64());
                 }
                 unread_samples += batch.items.len() as u64;
@@ -120,7 +124,7 @@ impl Learner for BurnLearner {
                     Some(sum) => sum + loss,
                     None => loss,
                 });
-                if (number + 1) % read_every == 0 || number + 1 == n_batches {
+                if (number + 1).is_multiple_of(read_every) || number + 1 == n_batches {
                     // Sync: the loss since the last reading is read back.
                     let loss = unread.take().map_or(0.0, |sum| f64::from(on_host(&sum)[0]));
                     if !loss.is_finite() {
@@ -198,10 +202,6 @@ impl Learner for BurnLearner {
 impl BurnLearner {
     /// What a saved state must have in common with this learner, beside the shapes of its weights.
     fn identity(&self) -> [(&'static str, u64); 3] {
-        [
-            ("seed", self.seed),
-            ("rows", self.batches.rows() as u64),
-            ("batches", self.batches.count() as u64),
-        ]
+        [("seed", self.seed), ("rows", self.batches.rows() as u64), ("batches", self.batches.count() as u64)]
     }
 }

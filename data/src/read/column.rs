@@ -137,11 +137,15 @@ pub fn join<T: Send + Copy>(mut columns: Vec<IdColumn>, row: fn(u32) -> T) -> (V
         return join_ints(&columns, row);
     }
     let columns: Vec<&StrColumn> = columns.iter_mut().map(|column| &*column.strings()).collect();
-    let vocab = Vocab::from_strs(columns.iter().flat_map(|column| column.ids()));
-    let rows_of = |column: &StrColumn| -> Vec<u32> {
-        let row = |id: &str| vocab.row(Id::Str(id)).expect("the vocabulary has the ids of all columns");
-        column.ids().into_iter().map(row).collect()
-    };
+    // Pieces of a file share most of their ids: merging them before the sort leaves few to sort.
+    let mut row_of: HashMap<&str, u32, BuildHasherDefault<FastHash>> = HashMap::default();
+    columns.iter().for_each(|column| row_of.extend(column.ids().into_iter().map(|id| (id, 0))));
+    let vocab = Vocab::from_strs(row_of.keys().copied());
+    for (id, row) in &mut row_of {
+        *row = vocab.row(Id::Str(id)).expect("the vocabulary has the ids of all columns");
+    }
+    let rows_of =
+        |column: &StrColumn| -> Vec<u32> { column.ids().into_iter().map(|id| row_of[id]).collect() };
     let rows = columns
         .par_iter()
         .flat_map_iter(|column| {

@@ -28,7 +28,10 @@ impl FoldIn for MfModel {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
         if histories.n_cols() != self.n_items() {
             let found = format!("histories over {} items", histories.n_cols());
-            return Err(Error::FoldIn { found, expected: format!("{} items, as the model has", self.n_items()) });
+            return Err(Error::FoldIn {
+                found,
+                expected: format!("{} items, as the model has", self.n_items()),
+            });
         }
         if let Some(value) = histories.values().iter().find(|value| !value.is_finite()) {
             return Err(Error::FoldIn { found: value.to_string(), expected: "finite values".into() });

@@ -77,7 +77,8 @@ impl Scorer for NeumfModel {
             let gmf = self.module.user_gmf.val().select(0, users.clone()).matmul(self.item_gmf.clone()); // [n, n_items]
             let p = self.module.user_mlp.val().select(0, users).matmul(of_user.clone()); // [n, width]
             let sums = p.unsqueeze_dim::<3>(1) + self.item_sums.clone().unsqueeze_dim::<3>(0); // [n, n_items, width]
-            let tower = self.module.rest_of_tower(sums.reshape([n * n_items, width])).matmul(of_tower.clone());
+            let tower =
+                self.module.rest_of_tower(sums.reshape([n * n_items, width])).matmul(of_tower.clone());
             let scores = gmf + tower.reshape([n, n_items]) + self.module.output_bias.val(); // [n, n_items]
             // Sync: the scores are read back.
             out.copy_from_slice(&on_host(&scores));

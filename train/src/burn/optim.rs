@@ -120,7 +120,10 @@ mod tests {
     use super::*;
 
     fn weight(device: &Device) -> Param<Tensor<2>> {
-        trainable(ParamId::new(), Tensor::from_data([[0.5, -1.5, 2.0], [1.0, 0.0, -0.25]], &device.clone().inner()))
+        trainable(
+            ParamId::new(),
+            Tensor::from_data([[0.5, -1.5, 2.0], [1.0, 0.0, -0.25]], &device.clone().inner()),
+        )
     }
 
     fn loss(weight: &Param<Tensor<2>>) -> Tensor<1> {

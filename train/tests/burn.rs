@@ -1,0 +1,281 @@
+//! The learner on Burn: its gradients are right, the same seed gives the same numbers, it goes on where it stopped,
+//! and it says so when it diverges.
+
+mod planted;
+
+use burn::tensor::activation::log_sigmoid;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_models::config::Loss;
+use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::mf::MfConfig;
+use burnrec_models::network::network;
+use burnrec_models::neumf::NeumfConfig;
+use burnrec_models::params::on_host;
+use burnrec_models::{DeviceChoice, Model, ModelConfig, Shape};
+use burnrec_train::burn::BurnLearner;
+use burnrec_train::config::Optimizer;
+use burnrec_train::{BurnConfig, Error, Learner, Silent};
+use planted::ratings;
+
+fn cpu() -> OpenDevice {
+    device::open(DeviceChoice::Cpu).expect("the CPU")
+}
+
+fn mf(reg: f32) -> ModelConfig {
+    ModelConfig::Mf(MfConfig { dim: 6, reg, ..MfConfig::default() })
+}
+
+fn neumf(dropout: f64) -> ModelConfig {
+    ModelConfig::Neumf(NeumfConfig { dim: 4, init_std: 0.3, dropout, ..NeumfConfig::default() })
+}
+
+fn small() -> BurnConfig {
+    BurnConfig { batch_size: 1000, learning_rate: 0.01, ..BurnConfig::default() }
+}
+
+fn learner(config: &ModelConfig, seed: u64) -> BurnLearner {
+    BurnLearner::new(&ratings(60, 40), config, &small(), seed, &cpu()).expect("a learner")
+}
+
+/// All weights, in the order of the model, read back through a file.
+fn weights(model: &dyn Model) -> Vec<f32> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("weights");
+    burnrec_data::tensors::write(&path, &model.weights()).expect("written");
+    let file = burnrec_data::tensors::TensorFile::open(&path).expect("read");
+    file.names().iter().flat_map(|name| file.get::<f32>(name).expect("an array").1).collect()
+}
+
+/// A loss of a network's scores, in f64 on the host: cross-entropy with a positive in the first column.
+fn loss_of(scores: &[f32], per_row: usize) -> f64 {
+    let softplus = |s: f64| s.max(0.0) + (-s.abs()).exp().ln_1p();
+    let part = |(k, &s): (usize, &f32)| softplus(if k % per_row == 0 { -f64::from(s) } else { f64::from(s) });
+    scores.iter().enumerate().map(part).sum()
+}
+
+#[test]
+fn gradients_are_the_slopes_of_the_loss() {
+    let device = Device::flex().autodiff();
+    let shape = Shape { n_users: 3, n_items: 5 };
+    for config in [mf(0.0), neumf(0.0)] {
+        let mut network = network(&config, shape, 0.2, 1, &device).expect("in range").expect("on Burn");
+        let (rows, per_row) = (4, 3);
+        let batch = || {
+            let users: Tensor<1, Int> = Tensor::from_data(TensorData::new(vec![0, 2, 1, 2], [rows]), &device);
+            let items = vec![0, 1, 2, 3, 3, 4, 1, 0, 4, 2, 2, 1];
+            (users, Tensor::<2, Int>::from_data(TensorData::new(items, [rows, per_row]), &device))
+        };
+        let forward = |network: &dyn burnrec_models::network::Network| {
+            let (users, items) = batch();
+            network.forward(users, items).scores
+        };
+        let scores = forward(&*network);
+        let signs: Vec<f32> =
+            (0..rows * per_row).map(|k| if k % per_row == 0 { 1.0 } else { -1.0 }).collect();
+        let signs: Tensor<2> = Tensor::from_data(TensorData::new(signs, [rows, per_row]), &device);
+        let gradients = log_sigmoid(scores * signs).sum().neg().backward();
+        let slopes: Vec<Vec<f32>> = network
+            .params()
+            .iter()
+            .map(|(name, param)| {
+                on_host(&param.val().grad(&gradients).unwrap_or_else(|| panic!("gradient of {name}")))
+            })
+            .collect();
+        for (at, slopes) in slopes.into_iter().enumerate() {
+            let (name, value, dims) = {
+                let (name, param) = network.params()[at];
+                (name, on_host(&param.val()), param.dims())
+            };
+            for (k, slope) in slopes.into_iter().enumerate() {
+                let mut moved = |step: f32| {
+                    let mut value = value.clone();
+                    value[k] += step;
+                    let value = Tensor::from_data(TensorData::new(value, dims), &device);
+                    let param = std::mem::replace(
+                        network.params_mut()[at].1,
+                        burn::module::Param::from_tensor(value),
+                    );
+                    let loss = loss_of(&on_host(&forward(&*network)), per_row);
+                    *network.params_mut()[at].1 = param;
+                    loss
+                };
+                // Small, so that few ReLUs turn on or off on the way.
+                let step = 1e-3;
+                let numeric = (moved(step) - moved(-step)) / f64::from(2.0 * step);
+                let error = (numeric - f64::from(slope)).abs();
+                assert!(
+                    error < 2e-3 * numeric.abs().max(1.0),
+                    "{name}[{k}]: {slope}, but the slope is {numeric}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn neumf_scores_by_the_equations_of_the_paper() {
+    // In f64 and one pair at a time, with the concatenation spelled out (He et al. 2017, equation 12).
+    let model = learner(&neumf(0.0), 3).model();
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("weights");
+    burnrec_data::tensors::write(&path, &model.weights()).expect("written");
+    let file = burnrec_data::tensors::TensorFile::open(&path).expect("read");
+    let get = |name: &str| file.get::<f32>(name).expect("an array");
+    let row = |name: &str, row: usize| {
+        let (shape, values) = get(name);
+        values[row * shape[1]..(row + 1) * shape[1]].iter().map(|&value| f64::from(value)).collect::<Vec<_>>()
+    };
+    let dense = |x: &[f64], weight: &str, bias: &str| -> Vec<f64> {
+        let out = row(bias, 0);
+        (0..out.len())
+            .map(|col| out[col] + x.iter().enumerate().map(|(k, x)| x * row(weight, k)[col]).sum::<f64>())
+            .collect()
+    };
+    let relu = |x: Vec<f64>| x.into_iter().map(|x| x.max(0.0)).collect::<Vec<f64>>();
+    for (user, item) in [(0, 0), (59, 39), (13, 21), (40, 2)] {
+        let gmf: Vec<f64> =
+            row("user_gmf", user).iter().zip(row("item_gmf", item)).map(|(p, q)| p * q).collect();
+        let joined = [row("user_mlp", user), row("item_mlp", item)].concat();
+        assert_eq!(joined.len(), 16);
+        let tower = relu(dense(&joined, "tower_0_weight", "tower_0_bias"));
+        let tower = relu(dense(&tower, "tower_1_weight", "tower_1_bias"));
+        let expected = dense(&[gmf, tower].concat(), "output_weight", "output_bias")[0];
+        let mut score = [f32::NAN];
+        model.score_pairs(&[UserIx(user as u32)], &[ItemIx(item as u32)], &mut score);
+        assert!((f64::from(score[0]) - expected).abs() < 1e-5, "{} and {expected}", score[0]);
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_numbers() {
+    for config in [mf(0.001), neumf(0.0), neumf(0.3)] {
+        let run = |seed| {
+            let mut learner = learner(&config, seed);
+            let losses: Vec<_> = (0..3).map(|_| learner.epoch(&Silent).expect("an epoch").total).collect();
+            (losses, weights(&*learner.model()))
+        };
+        let first = run(5);
+        assert_eq!(first, run(5), "{config:?}");
+        assert_ne!(first, run(6), "{config:?}");
+    }
+}
+
+#[test]
+fn the_loss_hardly_depends_on_the_number_of_threads() {
+    for config in [mf(0.001), neumf(0.0)] {
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let mut learner = learner(&config, 5);
+                (0..2)
+                    .map(|_| learner.epoch(&Silent).expect("an epoch").total.expect("a loss"))
+                    .collect::<Vec<_>>()
+            })
+        };
+        for (one, two) in run(1).into_iter().zip(run(2)) {
+            assert!((one - two).abs() <= 1e-5 * one, "{one} with one thread, {two} with two");
+        }
+    }
+}
+
+#[test]
+fn a_resumed_learner_goes_on_to_the_same_numbers() {
+    for (config, optimizer) in
+        [(mf(0.001), Optimizer::Adam), (neumf(0.3), Optimizer::Adam), (mf(0.0), Optimizer::Sgd)]
+    {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let train = ratings(60, 40);
+        let new = |seed| {
+            let burn = BurnConfig { optimizer, ..small() };
+            BurnLearner::new(&train, &config, &burn, seed, &cpu()).expect("a learner")
+        };
+        let mut through = new(5);
+        through.epoch(&Silent).expect("an epoch");
+        through.save_state(dir.path()).expect("saved");
+        let mut resumed = new(5);
+        resumed.load_state(dir.path()).expect("loaded");
+        for _ in 0..2 {
+            let losses =
+                [&mut through, &mut resumed].map(|learner| learner.epoch(&Silent).expect("an epoch"));
+            assert_eq!(losses[0], losses[1]);
+        }
+        assert_eq!(weights(&*through.model()), weights(&*resumed.model()));
+
+        let error = new(6).load_state(dir.path()).expect_err("another seed").to_string();
+        assert!(error.contains("found seed 5, expected seed 6"), "{error}");
+        let other = ModelConfig::Mf(MfConfig { dim: 7, ..MfConfig::default() });
+        let mut other = BurnLearner::new(&train, &other, &small(), 5, &cpu()).expect("a learner");
+        assert!(other.load_state(dir.path()).is_err(), "a state of other weights is refused");
+    }
+}
+
+#[test]
+fn the_loss_falls_and_divergence_is_an_error() {
+    for config in
+        [mf(0.001), neumf(0.0), ModelConfig::Mf(MfConfig { dim: 4, loss: Loss::Mse, ..MfConfig::default() })]
+    {
+        let mut descending = learner(&config, 1);
+        let first = descending.epoch(&Silent).expect("an epoch");
+        let last = (0..8).map(|_| descending.epoch(&Silent).expect("an epoch")).next_back().expect("eight");
+        assert!(last.total < first.total, "{config:?}: {first:?} and then {last:?}");
+    }
+    let burn = BurnConfig { learning_rate: 1e20, optimizer: Optimizer::Sgd, ..small() };
+    let config = ModelConfig::Mf(MfConfig { loss: Loss::Mse, ..MfConfig::default() });
+    let mut wild = BurnLearner::new(&ratings(60, 40), &config, &burn, 1, &cpu()).expect("a learner");
+    let failed = (0..5).find_map(|_| wild.epoch(&Silent).err()).expect("no finite loss");
+    assert!(matches!(failed, Error::Diverged { .. }), "{failed}");
+}
+
+#[test]
+fn what_cannot_be_learned_is_refused() {
+    let train = ratings(60, 40);
+    let new = |train: &Csr, config: ModelConfig| BurnLearner::new(train, &config, &small(), 1, &cpu()).err();
+    let error = new(&train, ModelConfig::Popularity(Default::default())).expect("refused").to_string();
+    assert!(error.contains("found \"popularity\", expected a model that learns on Burn"), "{error}");
+    assert!(new(&train, ModelConfig::Mf(MfConfig { dim: 0, ..MfConfig::default() })).is_some());
+    assert!(new(&Csr::empty(3, 4), mf(0.0)).is_some());
+}
+
+#[test]
+fn a_folded_in_user_fits_the_history_as_well_as_the_trained_row() {
+    let train = ratings(60, 40);
+    let negatives = 4;
+    for config in [mf(0.001), mf(0.01)] {
+        let mut learner = learner(&config, 2);
+        (0..40).for_each(|_| assert!(learner.epoch(&Silent).is_ok()));
+        let model = learner.model();
+        let folded = model.as_fold_in().expect("MF folds in").fold_in(&train).expect("folded");
+        // The loss of scores on a history, with every unseen item for the drawn ones.
+        let loss = |scores: &[f32], seen: &[u32]| -> f64 {
+            let softplus = |s: f64| s.max(0.0) + (-s.abs()).exp().ln_1p();
+            let weight = negatives as f64 * seen.len() as f64 / (scores.len() - seen.len()) as f64;
+            let part = |(item, &s): (usize, &f32)| match seen.contains(&(item as u32)) {
+                true => softplus(-f64::from(s)),
+                false => weight * softplus(f64::from(s)),
+            };
+            scores.iter().enumerate().map(part).sum()
+        };
+        let squares = |scorer: &dyn burnrec_models::Scorer, user: usize| -> f64 {
+            let vectors = scorer.user_vectors().expect("MF has vectors");
+            vectors.row(user).iter().map(|&x| f64::from(x).powi(2)).sum()
+        };
+        let ModelConfig::Mf(MfConfig { reg, .. }) = &config else { unreachable!("an MF config") };
+        let (mut trained_loss, mut folded_loss) = (0.0, 0.0);
+        for user in 0..60 {
+            let seen = train.row(user).0;
+            let n_samples = (seen.len() * (1 + negatives)) as f64;
+            let of = |scorer: &dyn burnrec_models::Scorer| {
+                let mut scores = vec![f32::NAN; 40];
+                scorer.score_catalog(&[UserIx(user as u32)], &mut scores);
+                loss(&scores, seen) + f64::from(*reg) * n_samples * squares(scorer, user)
+            };
+            let (trained, folded) = (of(&*model), of(&*folded));
+            // The bias's own square is left out of both, which is worth less than a hundredth.
+            assert!(folded <= 1.01 * trained, "user {user}: {folded} folded in, {trained} trained");
+            trained_loss += trained;
+            folded_loss += folded;
+        }
+        assert!(folded_loss <= trained_loss, "{folded_loss} folded in, {trained_loss} trained");
+    }
+}

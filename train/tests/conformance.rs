@@ -1,0 +1,62 @@
+//! Every model does what every model must. One line per model.
+
+use burnrec_data::Csr;
+use burnrec_models::config::Loss;
+use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::mf::MfConfig;
+use burnrec_models::neumf::NeumfConfig;
+use burnrec_models::popularity::Popularity;
+use burnrec_models::testing::{Expect, conforms};
+use burnrec_models::{DeviceChoice, Model, ModelConfig};
+use burnrec_train::als::AlsLearner;
+use burnrec_train::burn::BurnLearner;
+use burnrec_train::{BurnConfig, Learner, Silent};
+
+fn cpu() -> OpenDevice {
+    device::open(DeviceChoice::Cpu).expect("the CPU")
+}
+
+fn fitted(mut learner: impl Learner, epochs: usize) -> Box<dyn Model> {
+    for _ in 0..epochs {
+        learner.epoch(&Silent).expect("an epoch");
+    }
+    learner.model()
+}
+
+fn on_burn(config: ModelConfig, epochs: usize) -> impl Fn(&Csr) -> Box<dyn Model> {
+    let burn = BurnConfig { batch_size: 512, learning_rate: 0.02, ..BurnConfig::default() };
+    move |train| fitted(BurnLearner::new(train, &config, &burn, 7, &cpu()).expect("a learner"), epochs)
+}
+
+#[test]
+fn popularity() {
+    let fit = |train: &Csr| Box::new(Popularity::new(train)) as Box<dyn Model>;
+    conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+}
+
+#[test]
+fn als() {
+    let fit = |train: &Csr| fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn mf() {
+    let fit = on_burn(ModelConfig::Mf(MfConfig { dim: 8, reg: 1e-4, ..MfConfig::default() }), 25);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn mf_of_ratings() {
+    // The planted values are all 1, so that nothing but the mean is to be learned from them.
+    let fit = on_burn(ModelConfig::Mf(MfConfig { dim: 8, loss: Loss::Mse, ..MfConfig::default() }), 3);
+    conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+}
+
+#[test]
+fn neumf() {
+    // Trained on, it learns the hidden items as the negatives that they are drawn as.
+    let fit =
+        on_burn(ModelConfig::Neumf(NeumfConfig { dim: 8, init_std: 0.1, ..NeumfConfig::default() }), 12);
+    conforms(&fit, Expect { personal: true, folds_in: false }, &cpu());
+}
