@@ -53,7 +53,9 @@ fn main() -> Fallible<()> {
     held &= ratio(&format!("to this loss ({epochs} epochs, 15 of implicit)"), seconds, peer.fit, 0.5);
     held &= ratio("top-10 for all users", lists, peer.recommend, 0.5);
     if !args.iter().any(|arg| arg == "--without-scale") {
-        drop((learner, model, train));
+        drop(model);
+        drop(learner);
+        drop(train);
         held &= scale(&config)?;
     }
     if held { Ok(()) } else { Err("a bound is missed".into()) }

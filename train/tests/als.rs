@@ -32,7 +32,7 @@ fn all_configs() -> Vec<AlsConfig> {
         configs.push(AlsConfig { weighting, ..AlsConfig::implicit(Convention::Implicit) });
     }
     configs.iter_mut().for_each(|config| (config.dim, config.block_size) = (10, 4));
-    let with = |solver| configs.iter().cloned().map(move |config| AlsConfig { solver, ..config });
+    let with = |solver| configs.clone().into_iter().map(move |config| AlsConfig { solver, ..config });
     with(Solver::Cholesky).chain(with(Solver::Cg)).chain(with(Solver::Subspace)).collect()
 }
 
@@ -101,7 +101,8 @@ fn a_planted_low_rank_matrix_is_recovered() {
     let rating = |user: usize, item: usize| {
         (0..rank).map(|d| users[user * rank + d] * items[item * rank + d]).sum::<f32>()
     };
-    let observed = |user: usize, item: usize| (user * 31 + item * 17) % 10 < 4;
+    let observed =
+        |user: usize, item: usize| ((user * 7919 + item * 104_729 + user * item * 31) >> 3) % 10 < 5;
     let rows: Vec<(usize, usize)> = (0..n_users * n_items).map(|k| (k / n_items, k % n_items)).collect();
     let train: Vec<_> = rows.iter().copied().filter(|&(user, item)| observed(user, item)).collect();
     let train = Csr::from_rows(
@@ -114,7 +115,7 @@ fn a_planted_low_rank_matrix_is_recovered() {
     for solver in [Solver::Cholesky, Solver::Cg, Solver::Subspace] {
         let config = AlsConfig { dim: rank, reg: 1e-5, solver, init_std: 1.0, ..AlsConfig::explicit() };
         let mut learner = AlsLearner::new(&train, config, 5).unwrap();
-        (0..100).for_each(|_| drop(learner.epoch(&Silent).unwrap()));
+        (0..300).for_each(|_| drop(learner.epoch(&Silent).unwrap()));
         let model = learner.model();
         let mut scores = vec![0.0; n_users * n_items];
         let everyone: Vec<UserIx> = (0..n_users as u32).map(UserIx).collect();

@@ -3,12 +3,12 @@
 //! All rows share the Gram matrix `G = V diag(l) V^T`. In the basis of its eigenvectors the shared part of a row's
 //! matrix, `w0 G + reg_u I`, is diagonal whatever the row's regulariser: a step then costs two products with the
 //! row's own entries and nothing of order `dim^2`, and dividing by that diagonal leaves a matrix that is close to
-//! the identity, so that few steps come close to the solution.
+//! the identity, so that one or two steps are enough for most rows; a hard one takes more, up to `cg_steps`.
 
 use rayon::prelude::*;
 
 use super::eigen::Decompose;
-use super::kernels::{Panels, combine, observe, product_row_block};
+use super::kernels::{Entries, Panels, combine, observe, product_row_block};
 use super::lines::{Lines, padded};
 use super::row::{RowSolver, Scratch};
 use super::simd::{Isa, Kernel, Simd};
@@ -91,10 +91,10 @@ pub fn solve<S: Simd>(
 ) {
     let (dim, ld, n) = (solver.dim, solver.ld, cols.len());
     let Scratch { add, pull, vectors, .. } = scratch;
-    let rows = &rotated.rows;
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
+    let entries = Entries { from: &rotated.rows, ld, cols, add, pull };
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
     let mut vector = || parts.next().expect("seven vectors of `ld` were made");
@@ -107,20 +107,23 @@ pub fn solve<S: Simd>(
     for k in 0..ld {
         r[k] = -base[k] * y[k];
     }
-    observe::<S, true>(simd, rows, ld, cols, add, pull, y, r);
+    observe::<S, true>(simd, entries, y, r);
     for k in 0..ld {
         z[k] = inverse[k] * r[k];
     }
     p.copy_from_slice(z);
+    // About what the row's part of the objective is above its least: r A^-1 r, with A as expected.
     let mut rz = dot(r, z);
+    let near = (NEAR * rz).max(ROUNDING * energy(&solver.config, pull));
     for step in 0..solver.config.cg_steps {
-        if rz <= 0.0 {
+        // A row that is near as it was is improved once all the same, or the last epochs would stand still.
+        if rz <= 0.0 || (step > 0 && rz <= near) {
             break;
         }
         for k in 0..ld {
             ap[k] = base[k] * p[k];
         }
-        observe::<S, false>(simd, rows, ld, cols, add, pull, p, ap);
+        observe::<S, false>(simd, entries, p, ap);
         let length = rz / dot(p, ap);
         if !length.is_finite() {
             break;
@@ -143,6 +146,22 @@ pub fn solve<S: Simd>(
     r.fill(0.0);
     combine(simd, &rotated.from_eigen, ld, &y[..dim], r);
     x.copy_from_slice(&r[..dim]);
+}
+
+/// A row is near its solution when this part of what there was to gain is left: the next sweep moves the solution by more.
+/// On ml-1m, sweeps that stop here lower the objective as far as exact ones do, or further, in every convention.
+const NEAR: f32 = 0.05;
+
+/// The part of a row's objective at zero that is not worth a step.
+const ROUNDING: f32 = 1e-6;
+
+/// The row's part of the objective where the row is zero: the weighed squares of what scores should be.
+#[inline(always)]
+fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
+    match config.feedback {
+        Feedback::Explicit => dot(pull, pull),
+        Feedback::Implicit => sum(pull),
+    }
 }
 
 /// What is diagonal in the row's matrix, and the inverse of what it is expected to be in all: as if the row's entries were
@@ -181,12 +200,12 @@ fn sum(x: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// In sixteen sums, so that the order of additions allows vectors.
+/// As [`sum`], of products.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; 16];
-    for (a, b) in a.chunks_exact(16).zip(b.chunks_exact(16)) {
-        for k in 0..16 {
+    let mut sums = [0.0; 8];
+    for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        for k in 0..8 {
             sums[k] += a[k] * b[k];
         }
     }

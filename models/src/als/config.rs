@@ -33,7 +33,7 @@ pub struct AlsConfig {
     pub nonnegative: bool,
     /// How each row is solved.
     pub solver: Solver,
-    /// Steps of `solver = "cg"` in each row.
+    /// The most steps of `solver = "cg"` in each row; a row that is near its solution stops before.
     pub cg_steps: usize,
     /// Block length of `solver = "subspace"`.
     pub block_size: usize,
@@ -95,8 +95,8 @@ pub enum Weighting {
 pub enum Solver {
     /// Exactly, by Cholesky factorisation.
     Cholesky,
-    /// By a few steps of conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what
-    /// all rows share.
+    /// By conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what all rows share, until
+    /// most of what there was to gain is gained: the fastest.
     Cg,
     /// By exact solutions of blocks of the row, one after the other (iALS++, Rendle et al. 2021).
     Subspace,
@@ -109,6 +109,8 @@ impl AlsConfig {
             feedback: Feedback::Explicit,
             reg: 0.05,
             reg_scaling: RegScaling::Count,
+            // Vectors of about length 1, as Spark starts from.
+            init_std: 1.0,
             ..Self::implicit(Convention::Rendle)
         }
     }
@@ -132,7 +134,7 @@ impl AlsConfig {
             weighting: Weighting::None,
             nonnegative: false,
             solver: Solver::Cg,
-            cg_steps: 3,
+            cg_steps: 10,
             block_size: 32,
             init_std: 0.1,
         }
@@ -238,5 +240,35 @@ impl From<Given> for AlsConfig {
             block_size: given.block_size.unwrap_or(default.block_size),
             init_std: given.init_std.unwrap_or(default.init_std),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Result<AlsConfig, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    #[test]
+    fn a_convention_brings_its_defaults_and_given_keys_win() {
+        assert_eq!(of("").unwrap(), AlsConfig::default());
+        let implicit = of("convention = \"implicit\"\nreg = 0.5").unwrap();
+        assert_eq!(implicit, AlsConfig { reg: 0.5, ..AlsConfig::implicit(Convention::Implicit) });
+        assert_eq!((implicit.unobserved_weight, implicit.reg_scaling), (1.0, RegScaling::None));
+        assert_eq!(of("feedback = \"explicit\"").unwrap(), AlsConfig::explicit());
+        let written = toml::to_string(&implicit).unwrap();
+        assert_eq!(of(&written).unwrap(), implicit, "the resolved settings say all");
+        assert!(of("reg_scale = 1").unwrap_err().to_string().contains("reg_scale"));
+    }
+
+    #[test]
+    fn regularisers_scale_by_the_book() {
+        let with = |reg_scaling, nu| AlsConfig { reg: 0.5, reg_scaling, nu, ..AlsConfig::default() };
+        assert_eq!(with(RegScaling::None, 1.0).row_reg(8, 100), 0.5);
+        assert_eq!(with(RegScaling::Count, 1.0).row_reg(8, 100), 4.0);
+        let expected = 0.5 * (8.0f32 + 0.3 * 100.0).sqrt();
+        assert!((with(RegScaling::Frequency, 0.5).row_reg(8, 100) - expected).abs() < 1e-6);
     }
 }

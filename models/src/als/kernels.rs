@@ -9,5 +9,5 @@ mod update;
 
 pub use cholesky::{factorise, solve_factorised};
 pub use product::{Panels, product_row_block};
-pub use rows::{combine, gather, observe, scores};
+pub use rows::{Entries, combine, gather, observe, scores};
 pub use update::add_weighted;

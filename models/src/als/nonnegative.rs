@@ -8,7 +8,7 @@ use super::row::{RowSolver, Scratch};
 use super::simd::Simd;
 
 /// Steps below this part of the right side end the descent.
-const TOLERANCE: f32 = 1e-6;
+const TOLERANCE: f32 = 1e-7;
 
 /// Rounds after which even a nearly singular row is left as it is.
 const MAX_ROUNDS: usize = 1000;

@@ -21,12 +21,11 @@ pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32
     for block in (0..ld).step_by(LINE) {
         // SAFETY: rows and columns stay below `ld`; `a` is `[ld, ld]`, as asserted.
         unsafe {
-            for k in block..block + LINE {
+            for (k, inverse) in inverses.iter_mut().enumerate().skip(block).take(LINE) {
                 let pivot = *a.add(k * ld + k);
-                let inverse = if pivot > TINY * inverses[k] { 1.0 / pivot.sqrt() } else { 0.0 };
-                inverses[k] = inverse;
+                *inverse = if pivot > TINY * *inverse { 1.0 / pivot.sqrt() } else { 0.0 };
                 let row = a.add(k * ld);
-                let inverse = simd.splat(inverse);
+                let inverse = simd.splat(*inverse);
                 for at in (block..ld).step_by(S::LANES) {
                     simd.store(row.add(at), simd.mul(simd.load(row.add(at)), inverse));
                 }

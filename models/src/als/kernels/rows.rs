@@ -47,24 +47,30 @@ pub fn scores<S: Simd>(simd: S, rows: &[f32], ld: usize, x: &[f32], out: &mut [f
     }
 }
 
-/// `out += sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with `RESIDUAL` false
-/// `out += sum over k of add[k] (v_k . x) v_k`, for the rows `v_k = from[cols[k]]` of a padded matrix.
+/// The entries of a row: of a padded matrix `from`, `[_, ld]`, the rows `cols`, of which there is one at least.
 ///
 /// `add` and `pull` are whole groups long, with zeros where there is no column.
+#[derive(Clone, Copy)]
+pub struct Entries<'a> {
+    /// The matrix.
+    pub from: &'a [f32],
+    /// The length of its rows with their padding.
+    pub ld: usize,
+    /// Which of its rows.
+    pub cols: &'a [u32],
+    /// What each adds to the row's matrix, as a multiple of its square.
+    pub add: &'a [f32],
+    /// What each adds to the row's right side.
+    pub pull: &'a [f32],
+}
+
+/// `out += sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with `RESIDUAL` false
+/// `out += sum over k of add[k] (v_k . x) v_k`, for the rows `v_k` of the entries.
 #[inline(always)]
-pub fn observe<S: Simd, const RESIDUAL: bool>(
-    simd: S,
-    from: &[f32],
-    ld: usize,
-    cols: &[u32],
-    add: &[f32],
-    pull: &[f32],
-    x: &[f32],
-    out: &mut [f32],
-) {
+pub fn observe<S: Simd, const RESIDUAL: bool>(simd: S, entries: Entries<'_>, x: &[f32], out: &mut [f32]) {
+    let Entries { ld, cols, add, pull, .. } = entries;
     assert!(x.len() >= ld && out.len() >= ld && ld.is_multiple_of(LINE) && !cols.is_empty());
     assert!(add.len() == cols.len().next_multiple_of(GROUP) && pull.len() == add.len());
-    let entries = Entries { from, ld, cols, add, pull };
     // SAFETY: one row of `x` and `out` is there, as asserted.
     unsafe {
         match ld / S::LANES {
@@ -75,16 +81,6 @@ pub fn observe<S: Simd, const RESIDUAL: bool>(
             _ => long_pass::<S, RESIDUAL>(simd, entries, x, out),
         }
     }
-}
-
-/// The entries of a row.
-#[derive(Clone, Copy)]
-struct Entries<'a> {
-    from: &'a [f32],
-    ld: usize,
-    cols: &'a [u32],
-    add: &'a [f32],
-    pull: &'a [f32],
 }
 
 impl Entries<'_> {
