@@ -2,15 +2,12 @@
 //! users, and what a rating costs at 20 M rows. Prints the figures and their ratios, and fails where a bound is missed.
 //!
 //! ```sh
-//! cargo run --release -p burnrec-bench --example als_peers -- RATINGS [--without-scale]
+//! cargo run --release --example als_peers -- RATINGS [--without-scale]
 //! ```
 //!
 //! `PYTHON` names the interpreter that has `benches/peers/requirements.txt`, else `python3`; the machine should be idle.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
-
+use burnrec_bench::{holds, peers, seconds, seconds_to_loss};
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_data::{Csr, Interactions, UserIx};
@@ -39,7 +36,7 @@ fn main() -> Fallible<()> {
 
     let mut fits: Vec<(f64, u32)> = Vec::new();
     for _ in 0..REPEATS {
-        fits.push(until(&train, &config, peer.loss)?);
+        fits.push(seconds_to_loss(&train, &config, peer.loss)?.ok_or("implicit's loss was not reached")?);
     }
     let (seconds, epochs) = fits.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)).ok_or("no fit")?;
     let mut learner = AlsLearner::new(&train, config.clone(), 42)?;
@@ -50,8 +47,8 @@ fn main() -> Fallible<()> {
 
     println!("{} ratings, dim {}, loss {:.0}", train.nnz(), config.dim, peer.loss);
     let mut held = true;
-    held &= ratio(&format!("to this loss ({epochs} epochs, 15 of implicit)"), seconds, peer.fit, 0.5);
-    held &= ratio("top-10 for all users", lists, peer.recommend, 0.5);
+    held &= holds(&format!("to this loss ({epochs} epochs, 15 of implicit)"), seconds, peer.fit, 0.5);
+    held &= holds("top-10 for all users", lists, peer.recommend, 0.5);
     if !args.iter().any(|arg| arg == "--without-scale") {
         drop(model);
         drop(learner);
@@ -61,36 +58,8 @@ fn main() -> Fallible<()> {
     if held { Ok(()) } else { Err("a bound is missed".into()) }
 }
 
-/// Prints ours, theirs and the ratio, and says whether it is within the bound.
-fn ratio(what: &str, ours: f64, theirs: f64, bound: f64) -> bool {
-    let ratio = ours / theirs;
-    let verdict = if ratio <= bound { "holds" } else { "MISSED" };
-    println!("{what}: {ours:.4} against {theirs:.4}, ratio {ratio:.3}, at most {bound} {verdict}");
-    ratio <= bound
-}
-
-/// Seconds and epochs of a fit, from the matrix to the loss; computing the loss is not counted, as it is not in the peer.
-fn until(train: &Csr, config: &AlsConfig, loss: f64) -> Fallible<(f64, u32)> {
-    let start = Instant::now();
-    let mut learner = AlsLearner::new(train, config.clone(), 42)?;
-    let mut seconds = start.elapsed().as_secs_f64();
-    for epoch in 1..=100 {
-        let start = Instant::now();
-        learner.epoch(&Silent)?;
-        seconds += start.elapsed().as_secs_f64();
-        if learner.objective().total() <= loss {
-            return Ok((seconds, epoch));
-        }
-    }
-    Err("the peer's loss was not reached in 100 epochs".into())
-}
-
 fn least_seconds(mut work: impl FnMut()) -> f64 {
-    let times = (0..REPEATS).map(|_| {
-        let start = Instant::now();
-        work();
-        start.elapsed().as_secs_f64()
-    });
+    let times = (0..REPEATS).map(|_| seconds(&mut work));
     times.fold(f64::INFINITY, f64::min)
 }
 
@@ -104,38 +73,22 @@ struct Peer {
 fn implicit(train: &Csr) -> Fallible<Peer> {
     let dir = tempfile::tempdir()?;
     let rows = dir.path().join("train.csv");
-    let mut text = String::from("user,item,value\n");
-    for user in 0..train.n_rows() {
-        let (items, values) = train.row(user);
-        items.iter().zip(values).for_each(|(item, value)| text.push_str(&format!("{user},{item},{value}\n")));
-    }
-    std::fs::write(&rows, text)?;
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/implicit_als.py");
-    let output = Command::new(&python)
-        .arg(&script)
-        .arg("--train")
-        .arg(&rows)
-        .args(["--dim", "64", "--epochs", "15", "--threads", "2", "--recommend-k", "10"])
-        .args(["--repeats", &REPEATS.to_string()])
-        .output()
-        .map_err(|error| format!("cannot run {python}: {error}; PYTHON names the interpreter to take"))?;
-    if !output.status.success() {
-        return Err(format!("{}: {}", script.display(), String::from_utf8_lossy(&output.stderr)).into());
-    }
-    let json: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let number = |value: &serde_json::Value| value.as_f64().ok_or("the peer's record lacks a figure");
-    let fits = json["fit_seconds_all"].as_array().ok_or("the peer's record lacks its fits")?;
+    peers::write_rows(&rows, train)?;
+    let (rows, repeats) = (rows.display().to_string(), REPEATS.to_string());
+    let args = ["--train", &rows, "--dim", "64", "--epochs", "15", "--threads", "2", "--recommend-k", "10"];
+    let record = peers::run("implicit_als.py", &[&args[..], &["--repeats", &repeats]].concat())?;
+    let fits = record["fit_seconds_all"].as_array().ok_or("the peer's record lacks its fits")?;
     let fit = fits.iter().filter_map(|fit| fit.as_f64()).fold(f64::INFINITY, f64::min);
-    Ok(Peer { fit, recommend: number(&json["recommend_seconds"])?, loss: number(&json["loss"]["total"])? })
+    let recommend = peers::figure(&record, "/recommend_seconds")?;
+    Ok(Peer { fit, recommend, loss: peers::figure(&record, "/loss/total")? })
 }
 
 /// What a rating costs at 20 M rows against 1 M, and the memory beside the factors.
 fn scale(config: &AlsConfig) -> Fallible<bool> {
     let small = cost(config, "ml-1m")?;
     let large = cost(config, "ml-20m")?;
-    let mut held = ratio("ns a rating and epoch, 20 M rows against 1 M", large.0, small.0, 3.0);
-    held &= ratio("peak memory at 20 M rows beside the factors, bytes a row", large.1, 1.0, 60.0);
+    let mut held = holds("ns a rating and epoch, 20 M rows against 1 M", large.0, small.0, 3.0);
+    held &= holds("peak memory at 20 M rows beside the factors, bytes a row", large.1, 1.0, 60.0);
     Ok(held)
 }
 
@@ -149,9 +102,9 @@ fn cost(config: &AlsConfig, like: &str) -> Fallible<(f64, f64)> {
     let mut learner = AlsLearner::new(&train, config.clone(), 42)?;
     let mut least = f64::INFINITY;
     for _ in 0..3 {
-        let start = Instant::now();
-        learner.epoch(&Silent)?;
-        least = least.min(start.elapsed().as_secs_f64());
+        let mut epoch = Ok(Default::default());
+        least = least.min(seconds(|| epoch = learner.epoch(&Silent)));
+        epoch?;
     }
     let factors = 4.0 * ((n_users + n_items) * config.dim) as f64;
     Ok((1e9 * least / n, (peak_memory_bytes() as f64 - factors) / n))

@@ -2,7 +2,7 @@
 //! candidates), means over split seeds.
 //!
 //! ```sh
-//! cargo run --release -p burnrec-bench --example quality -- RATINGS [--seeds 3] [--full] CONFIG[:KEY=VALUE,…] …
+//! cargo run --release --example quality -- RATINGS [--seeds 3] [--full] CONFIG[:KEY=VALUE,…] …
 //! ```
 
 use burnrec_data::read::{ReadOptions, read};
