@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Recommenders trained, judged side by side, and served.
 #[derive(Parser)]
-#[command(name = "burnrec", version, about, propagate_version = true)]
+#[command(name = "burnrec", version, long_version = long_version(), about, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -150,12 +150,12 @@ pub struct Cut {
     /// Share of the rows (random), or number of users (user-holdout), for test.
     #[arg(long)]
     pub test: Option<f64>,
-    /// Number of folds (k-fold).
-    #[arg(long, default_value_t = 5)]
-    pub folds: u32,
-    /// The fold to test on, from 0 (k-fold).
-    #[arg(long, default_value_t = 0)]
-    pub fold: u32,
+    /// Number of folds (k-fold); 5 by default.
+    #[arg(long)]
+    pub folds: Option<u32>,
+    /// The fold to test on, from 0 (k-fold); 0 by default.
+    #[arg(long)]
+    pub fold: Option<u32>,
     /// Where train ends (temporal): a share of the rows below 1, a day such as 2001-12-31, or Unix seconds.
     #[arg(long, value_name = "TIME")]
     pub valid_from: Option<TimePoint>,
@@ -168,7 +168,7 @@ pub struct Cut {
 }
 
 /// How to split.
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SplitKind {
     /// The last row of each user is test, the one before valid.
     LeaveOneOut,
@@ -336,4 +336,12 @@ pub struct Demo {
     pub out: PathBuf,
     #[command(flatten)]
     pub device: Device,
+}
+
+/// The version with those of the libraries that numbers and messages depend on.
+fn long_version() -> &'static str {
+    static VERSION: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let kafka = burnrec_serve::kafka_client_version();
+    let burn = burnrec_models::BURN_VERSION;
+    VERSION.get_or_init(|| format!("{}\nburn {burn}, librdkafka {kafka}", env!("CARGO_PKG_VERSION")))
 }

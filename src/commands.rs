@@ -11,10 +11,21 @@ mod similar;
 mod source;
 mod train;
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
+use burnrec_models::checkpoint::{self, Manifest, Run};
+use burnrec_models::{DeviceChoice, device};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
+
+/// Opens a run; a model that does not compute on Burn needs no device but the CPU.
+fn open(dir: &Path, choice: DeviceChoice) -> Result<(Run, Manifest)> {
+    let manifest = checkpoint::manifest(dir)?;
+    let choice = if manifest.model.scores_on_burn() { choice } else { DeviceChoice::Cpu };
+    Ok(checkpoint::open(dir, &device::open(choice)?)?)
+}
 
 /// Runs the subcommand.
 pub fn run(cli: Cli) -> Result<()> {

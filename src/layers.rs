@@ -12,7 +12,8 @@ const PREFIX: &str = "BURNREC__";
 /// `--set` settings (`dim=64`, `early_stopping.patience=3`) laid over it.
 pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let table: Table = toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    let table: Table =
+        toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
     let table = laid_over(table, std::env::vars(), set)?;
     TrainConfig::from_table(table).with_context(|| file.display().to_string())
 }

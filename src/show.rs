@@ -30,7 +30,9 @@ pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Resul
 /// A metric with its interval, for example `0.713 [0.702, 0.724]`; `-` where it was not computed.
 pub fn interval(scores: &Scores, metric: Metric) -> String {
     match scores.metrics.get(&metric) {
-        Some(Score { value, low: Some(low), high: Some(high) }) => format!("{value:.4} [{low:.4}, {high:.4}]"),
+        Some(Score { value, low: Some(low), high: Some(high) }) => {
+            format!("{value:.4} [{low:.4}, {high:.4}]")
+        }
         Some(score) => format!("{:.4}", score.value),
         None => "-".to_owned(),
     }

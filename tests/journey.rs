@@ -26,16 +26,18 @@ fn from_ratings_to_answers() {
     let folder = Folder::new();
     let data = prepared(&folder);
     let (run, als) = (folder.path("run"), config("als.toml"));
-    let record = burnrec(
-        "train {} --data {} --out {} --set dim=16 --set epochs=4 --json",
-        &[&als, &data, &run],
-    )
-    .json();
+    let record =
+        burnrec("train {} --data {} --out {} --set dim=16 --set epochs=4 --json", &[&als, &data, &run])
+            .json();
     assert_eq!(record["model"], "als");
     assert_eq!(record["config"]["dim"], 16);
     let test = &record["metrics"]["test"]["ndcg@10"];
-    assert!(test["low"].as_f64() <= test["value"].as_f64() && test["value"].as_f64() <= test["high"].as_f64());
-    assert!(record["fit_seconds"].as_f64() > Some(0.0) && record["peak_memory_bytes"].as_u64() > Some(1 << 20));
+    assert!(
+        test["low"].as_f64() <= test["value"].as_f64() && test["value"].as_f64() <= test["high"].as_f64()
+    );
+    assert!(
+        record["fit_seconds"].as_f64() > Some(0.0) && record["peak_memory_bytes"].as_u64() > Some(1 << 20)
+    );
 
     let lines = std::fs::read_to_string(run.join("record.jsonl")).expect("record.jsonl");
     assert!(lines.lines().count() >= 4, "{lines}");

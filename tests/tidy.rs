@@ -46,7 +46,8 @@ fn what_a_crate_never_holds() {
         ("serve", &["polars", "burnrec-train", "indicatif", "clap"]),
     ];
     for (folder, never) in never {
-        let manifest: toml::Table = toml::from_str(&text(format!("{folder}/Cargo.toml"))).expect("a manifest");
+        let manifest: toml::Table =
+            toml::from_str(&text(format!("{folder}/Cargo.toml"))).expect("a manifest");
         let dependencies = manifest["dependencies"].as_table().expect("dependencies");
         for name in never {
             assert!(!dependencies.contains_key(*name), "{folder} must not depend on {name}");
@@ -56,6 +57,13 @@ fn what_a_crate_never_holds() {
             assert!(!code.contains("println!"), "{} prints", file.display());
         }
     }
+}
+
+#[test]
+fn the_burn_version_said_is_the_one_pinned() {
+    let table: toml::Table = toml::from_str(&text("Cargo.toml")).expect("a manifest");
+    let pinned = table["workspace"]["dependencies"]["burn"]["version"].as_str().expect("a version");
+    assert_eq!(pinned, format!("={}", burnrec_models::BURN_VERSION));
 }
 
 #[test]
@@ -73,7 +81,8 @@ fn every_config_is_accepted() {
     let configs = fs::read_dir(root().join("configs")).expect("configs");
     let mut n = 0;
     for config in configs.map(|entry| entry.expect("an entry").path()) {
-        let out = Command::new(env!("CARGO_BIN_EXE_burnrec")).arg("check").arg(&config).output().expect("runs");
+        let out =
+            Command::new(env!("CARGO_BIN_EXE_burnrec")).arg("check").arg(&config).output().expect("runs");
         assert!(out.status.success(), "{}: {}", config.display(), String::from_utf8_lossy(&out.stderr));
         n += 1;
     }
@@ -84,7 +93,9 @@ fn every_config_is_accepted() {
 fn the_architecture_page_names_real_places() {
     let page = text("ARCHITECTURE.md");
     let mut n = 0;
-    for name in page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains([' ', '<'])) {
+    for name in
+        page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains([' ', '<']))
+    {
         let place = name.split('#').next().expect("a first piece");
         assert!(root().join(place).exists(), "ARCHITECTURE.md names `{name}`, which is not there");
         n += 1;

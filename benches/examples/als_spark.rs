@@ -44,14 +44,17 @@ fn main() -> Fallible<()> {
 /// The fold that the files bring.
 fn fold(path: &str) -> Fallible<(Csr, Csr)> {
     let outcome = read(path.as_ref(), &ReadOptions::default())?;
-    let Some(GivenSplit::Fold { test }) = outcome.given else { return Err(format!("{path} is no fold").into()) };
+    let Some(GivenSplit::Fold { test }) = outcome.given else {
+        return Err(format!("{path} is no fold").into());
+    };
     let (n_users, n_items) = (outcome.dataset.users.len(), outcome.dataset.items.len());
     Ok((outcome.dataset.interactions.to_csr(n_users, n_items), test.to_csr(n_users, n_items)))
 }
 
 /// A tenth of the rows held out by a seeded draw.
 fn tenth(path: &str) -> Fallible<(Csr, Csr)> {
-    let dataset = filter::apply(read(path.as_ref(), &ReadOptions::default())?.dataset, &Filters::default())?.0;
+    let dataset =
+        filter::apply(read(path.as_ref(), &ReadOptions::default())?.dataset, &Filters::default())?.0;
     let (n_users, n_items) = (dataset.users.len(), dataset.items.len());
     let (parts, _) = split(&dataset, &SplitConfig::Random { valid: 0.1, test: 0.1 }, 0)?;
     let mut train = parts.train;
@@ -82,9 +85,11 @@ fn rmse(name: &str, train: &Csr, test: &Csr) -> Fallible<bool> {
             learner.epoch(&Silent)?;
         }
         ours += error(&*learner.model(), train, test) / SEEDS as f64;
-        let (rank, reg, epochs, seed) = (RANK.to_string(), REG.to_string(), EPOCHS.to_string(), seed.to_string());
+        let (rank, reg, epochs, seed) =
+            (RANK.to_string(), REG.to_string(), EPOCHS.to_string(), seed.to_string());
         let args = ["--train", &train_file, "--test", &test_file, "--rank", &rank, "--reg", &reg];
-        let record = peers::run("spark_als.py", &[&args[..], &["--iterations", &epochs, "--seed", &seed]].concat())?;
+        let record =
+            peers::run("spark_als.py", &[&args[..], &["--iterations", &epochs, "--seed", &seed]].concat())?;
         theirs += peers::figure(&record, "/rmse")? / SEEDS as f64;
     }
     Ok(holds(&format!("{name}: RMSE, mean of {SEEDS} seeds"), ours, theirs, 1.005))

@@ -104,6 +104,12 @@ impl Csr {
         (&self.cols[entries.clone()], &self.values[entries])
     }
 
+    /// The entries (column, value) of one row, columns ascending.
+    fn entries(&self, row: usize) -> impl Iterator<Item = (u32, f32)> {
+        let (cols, values) = self.row(row);
+        cols.iter().copied().zip(values.iter().copied())
+    }
+
     /// Whether there is an entry.
     pub fn contains(&self, row: usize, col: u32) -> bool {
         self.row(row).0.binary_search(&col).is_ok()
@@ -136,6 +142,28 @@ impl Csr {
             for k in self.offsets[row]..self.offsets[row + 1] {
                 out.values[k] = f(row, self.cols[k], self.values[k]);
             }
+        }
+        out
+    }
+
+    /// Some rows of two matrices of one width, in the order given: the entries of both, and where both have one, this matrix's.
+    pub fn union(&self, other: &Self, rows: impl IntoIterator<Item = usize>) -> Self {
+        let mut out = Self::empty(0, self.n_cols);
+        for row in rows {
+            let (mut ours, mut theirs) = (self.entries(row).peekable(), other.entries(row).peekable());
+            while let Some((col, value)) = match (ours.peek(), theirs.peek()) {
+                (Some(left), Some(right)) if left.0 == right.0 => {
+                    theirs.next();
+                    ours.next()
+                }
+                (Some(left), Some(right)) if left.0 > right.0 => theirs.next(),
+                (Some(_), _) => ours.next(),
+                (None, _) => theirs.next(),
+            } {
+                out.cols.push(col);
+                out.values.push(value);
+            }
+            out.offsets.push(out.cols.len());
         }
         out
     }
@@ -203,6 +231,16 @@ mod tests {
         let transposed = matrix.transpose();
         assert_eq!(transposed.row(3), (&[0][..], &[4.0][..]));
         assert_eq!(transposed.transpose(), matrix);
+    }
+
+    #[test]
+    fn a_union_has_the_entries_of_both_and_ours_where_both_have_one() {
+        let (a, b) = (example(), example().map_values(|_, _, _| 9.0));
+        let other = Csr::new(4, vec![0, 2, 3, 3], vec![0, 3, 1], vec![7.0, 8.0, 6.0]);
+        assert_eq!(a.union(&b, 0..3), a);
+        let both = a.union(&other, [1, 0]);
+        assert_eq!(both.row(0), (&[1][..], &[6.0][..]));
+        assert_eq!(both.row(1), (&[0, 3][..], &[7.0, 4.0][..]));
     }
 
     #[test]

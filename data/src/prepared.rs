@@ -50,7 +50,7 @@ impl Prepared {
     ) -> Result<Self> {
         let (dataset, filtered, (split, summary)) = match (given, config) {
             (Some(given), SplitConfig::Given {}) => {
-                if *filters != Filters::default() {
+                if filters.threshold.is_some() || filters.min_user > 1 || filters.min_item > 1 {
                     let expected = "no filter, as the test that the files bring is taken as it stands";
                     return Err(Error::setting("filters", format!("{filters:?}"), expected));
                 }

@@ -11,7 +11,10 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    skipped("data", &format!("{} is not there; set BURNREC_DATA to the folder that holds {name}", folder.display()));
+    skipped(
+        "data",
+        &format!("{} is not there; set BURNREC_DATA to the folder that holds {name}", folder.display()),
+    );
     None
 }
 

@@ -105,7 +105,8 @@ pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -
         data,
         record,
     };
-    let text = serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
+    let text =
+        serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
     Ok(write_file(&manifest_path, &text)?)
 }
 
@@ -115,7 +116,8 @@ pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -
 /// When there is none, it cannot be read, or it is of another format.
 pub fn manifest(dir: &Path) -> Result<Manifest> {
     let path = dir.join(MANIFEST);
-    let bad = |found: String, expected: &str| Error::Run { path: path.clone(), found, expected: expected.into() };
+    let bad =
+        |found: String, expected: &str| Error::Run { path: path.clone(), found, expected: expected.into() };
     let text = std::fs::read(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Error::Run {
             path: dir.to_owned(),

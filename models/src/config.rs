@@ -80,6 +80,11 @@ impl ModelConfig {
         }
     }
 
+    /// Whether scoring runs on a Burn device; the others score on the host whatever trained them.
+    pub fn scores_on_burn(&self) -> bool {
+        matches!(self, Self::Neumf(_))
+    }
+
     /// The value of the `model` key.
     pub fn name(&self) -> &'static str {
         match self {

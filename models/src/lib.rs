@@ -28,3 +28,6 @@ pub use device::DeviceChoice;
 pub use error::{Error, Result};
 pub use load::load;
 pub use scorer::{FoldIn, Model, Scorer, Shape, Vectors};
+
+/// The version of Burn that is linked, as the manifest pins it.
+pub const BURN_VERSION: &str = "0.22.1";

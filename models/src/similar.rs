@@ -15,7 +15,8 @@ pub fn similar(vectors: Vectors<'_>, item: ItemIx, k: usize) -> Vec<(ItemIx, f32
         .filter(|&other| other != item.0)
         .map(|other| (ItemIx(other), cosine(target, vectors.row(other as usize))))
         .collect();
-    let better = |a: &(ItemIx, f32), b: &(ItemIx, f32)| -> Ordering { b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)) };
+    let better =
+        |a: &(ItemIx, f32), b: &(ItemIx, f32)| -> Ordering { b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)) };
     if k < all.len() {
         all.select_nth_unstable_by(k, better);
         all.truncate(k);

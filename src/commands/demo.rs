@@ -10,10 +10,10 @@ use burnrec_data::filter::Filters;
 use burnrec_data::read::ReadOptions;
 use burnrec_data::split::SplitConfig;
 use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_models::DeviceChoice;
 use burnrec_models::checkpoint::{self, Run};
 use burnrec_models::device;
 use burnrec_models::topk::top_k;
-use burnrec_models::DeviceChoice;
 use burnrec_train::TrainConfig;
 use burnrec_train::metrics::Metric;
 use burnrec_train::record::RunRecord;
@@ -38,10 +38,7 @@ const MODELS: [(&str, &[(&str, i64)]); 4] = [
 pub fn run(args: Demo) -> Result<()> {
     let start = Instant::now();
     let data = match &args.ratings {
-        Some(ratings) => {
-            let split = SplitConfig::LeaveOneOut { candidates: None };
-            prepare(ratings, &ReadOptions::default(), &Filters::default(), &split, SEED)?.0
-        }
+        Some(ratings) => prepare(ratings, &ReadOptions::default(), &Filters::default(), None, SEED)?.0,
         None => synthetic()?,
     };
     let data_dir = args.out.join("data");
@@ -56,10 +53,14 @@ pub fn run(args: Demo) -> Result<()> {
         records.push((train(&data, &data_dir, &config, &device, &out)?, out));
     }
     compare(&data, &records.iter().map(|(record, _)| record).collect::<Vec<_>>())?;
-    let best = records.iter().max_by(|a, b| ndcg(&a.0).total_cmp(&ndcg(&b.0))).context("the demo has models")?;
+    let best =
+        records.iter().max_by(|a, b| ndcg(&a.0).total_cmp(&ndcg(&b.0))).context("the demo has models")?;
     recommend(&best.1)?;
     println!("\nruns in {}; the whole demo took {:.0} s", args.out.display(), start.elapsed().as_secs_f64());
-    println!("next: burnrec recommend {} --user ID, or your own data: burnrec demo --ratings PATH", best.1.display());
+    println!(
+        "next: burnrec recommend {} --user ID, or your own data: burnrec demo --ratings PATH",
+        best.1.display()
+    );
     Ok(())
 }
 

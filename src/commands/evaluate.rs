@@ -4,18 +4,25 @@ use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use burnrec_data::Prepared;
-use burnrec_models::checkpoint;
-use burnrec_models::{Output, device};
+use burnrec_models::Output;
 use burnrec_train::Progress;
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 
+use super::open;
 use crate::cli::{Evaluate, On};
 use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: Evaluate) -> Result<()> {
-    let device = device::open(args.device.choice)?;
-    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let (run, manifest) = open(&args.run, args.device.choice)?;
+    if matches!(args.on, On::Valid) && manifest.record["config"]["refit"] == true {
+        bail!(
+            "{}: found a model fitted again on train and valid, expected one trained with refit = false; its scores \
+             on valid from before are in {}",
+            args.run.display(),
+            args.run.join("manifest.json").display()
+        );
+    }
     let dir = args.data.or(manifest.data.path).context("no prepared data named; expected --data DIR")?;
     let data = Prepared::open(&dir)?;
     if data.manifest.hash != manifest.data.hash {

@@ -3,13 +3,13 @@
 use anyhow::{Context, Result};
 use burnrec_data::Vocab;
 use burnrec_data::table::{TableColumn, write_table};
-use burnrec_models::{Vectors, checkpoint, device};
+use burnrec_models::Vectors;
 
+use super::open;
 use crate::cli::Export;
 
 pub fn run(args: Export) -> Result<()> {
-    let device = device::open(args.device.choice)?;
-    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let (run, manifest) = open(&args.run, args.device.choice)?;
     let missing = || format!("{}: {} has no factors to export", args.run.display(), manifest.model.name());
     let sides: [(&str, &str, &Vocab, Option<Vectors<'_>>); 2] = [
         ("users.parquet", "user", &run.users, run.model.user_vectors()),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use burnrec_data::filter::Filters;
 use burnrec_data::Prepared;
+use burnrec_data::filter::Filters;
 use burnrec_data::prepared::InputFile;
 use burnrec_data::read::{Columns, ReadOptions, ReadOutcome, ReadSummary, read};
 use burnrec_data::split::{SplitConfig, TimePoint};
@@ -36,10 +36,10 @@ pub fn prepare(
         (None, Some(_)) => SplitConfig::Given {},
         (None, None) => SplitConfig::LeaveOneOut { candidates: None },
     };
-    let inputs = summary.files.iter().map(|file| InputFile {
-        file: file.path.display().to_string(),
-        sha256: file.sha256.clone(),
-    });
+    let inputs = summary
+        .files
+        .iter()
+        .map(|file| InputFile { file: file.path.display().to_string(), sha256: file.sha256.clone() });
     let prepared = Prepared::build(dataset, given, inputs.collect(), filters, &config, seed)?;
     Ok((prepared, summary))
 }
@@ -65,13 +65,16 @@ fn filters(cut: &Cut) -> Filters {
 }
 
 fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {
+    refuse_idle_options(cut)?;
     let Some(kind) = cut.split else {
         return Ok(cut.candidates.map(|n| SplitConfig::LeaveOneOut { candidates: Some(n) }));
     };
     Ok(Some(match kind {
         SplitKind::LeaveOneOut => SplitConfig::LeaveOneOut { candidates: cut.candidates },
-        SplitKind::Random => SplitConfig::Random { valid: cut.valid.unwrap_or(0.1), test: cut.test.unwrap_or(0.1) },
-        SplitKind::KFold => SplitConfig::KFold { folds: cut.folds, fold: cut.fold },
+        SplitKind::Random => {
+            SplitConfig::Random { valid: cut.valid.unwrap_or(0.1), test: cut.test.unwrap_or(0.1) }
+        }
+        SplitKind::KFold => SplitConfig::KFold { folds: cut.folds.unwrap_or(5), fold: cut.fold.unwrap_or(0) },
         SplitKind::Temporal => SplitConfig::Temporal {
             valid_from: cut.valid_from.unwrap_or(TimePoint::Quantile(0.8)),
             test_from: cut.test_from.unwrap_or(TimePoint::Quantile(0.9)),
@@ -80,7 +83,36 @@ fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {
             let (Some(valid), Some(test)) = (cut.valid, cut.test) else {
                 bail!("--split user-holdout: found no --valid and --test, expected numbers of users");
             };
+            if valid.fract() != 0.0 || test.fract() != 0.0 || valid < 1.0 || test < 1.0 {
+                bail!(
+                    "--split user-holdout: found --valid {valid} and --test {test}, expected numbers of users"
+                );
+            }
             SplitConfig::UserHoldout { valid_users: valid as u32, test_users: test as u32, fold_in: 0.8 }
         }
     }))
+}
+
+/// An option that the split asked for has no use for is a mistake, not a wish to ignore.
+fn refuse_idle_options(cut: &Cut) -> Result<()> {
+    use SplitKind::{KFold, LeaveOneOut, Random, Temporal, UserHoldout};
+    let takes = |kinds: &[SplitKind]| cut.split.is_some_and(|kind| kinds.contains(&kind));
+    let options = [
+        (
+            "--candidates",
+            cut.candidates.is_some(),
+            cut.split.is_none() || takes(&[LeaveOneOut]),
+            "leave-one-out",
+        ),
+        ("--valid", cut.valid.is_some(), takes(&[Random, UserHoldout]), "random or user-holdout"),
+        ("--test", cut.test.is_some(), takes(&[Random, UserHoldout]), "random or user-holdout"),
+        ("--folds", cut.folds.is_some(), takes(&[KFold]), "k-fold"),
+        ("--fold", cut.fold.is_some(), takes(&[KFold]), "k-fold"),
+        ("--valid-from", cut.valid_from.is_some(), takes(&[Temporal]), "temporal"),
+        ("--test-from", cut.test_from.is_some(), takes(&[Temporal]), "temporal"),
+    ];
+    match options.iter().find(|(_, given, taken, _)| *given && !taken) {
+        Some((option, _, _, kinds)) => bail!("{option}: found another --split, expected --split {kinds}"),
+        None => Ok(()),
+    }
 }

@@ -5,18 +5,16 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::{ItemIx, UserIx};
-use burnrec_models::checkpoint::{self, Manifest, Run};
+use burnrec_models::checkpoint::{Manifest, Run};
 use burnrec_models::topk::{Allowed, top_k};
-use burnrec_models::device;
 use serde_json::json;
 
-use super::ids;
+use super::{ids, open};
 use crate::cli::Recommend;
 use crate::show;
 
 pub fn run(args: Recommend) -> Result<()> {
-    let device = device::open(args.device.choice)?;
-    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let (run, manifest) = open(&args.run, args.device.choice)?;
     let mut allowed = Allowed::all(run.items.len());
     if let Some(only) = &args.only {
         allowed = allowed.only(&ids::items(&run, only)?);
@@ -39,7 +37,8 @@ pub fn run(args: Recommend) -> Result<()> {
     let out = args.out.context("--all needs --out FILE")?;
     let users: Vec<UserIx> = (0..run.users.len() as u32).map(UserIx).collect();
     let best = best(&users);
-    let rows = users.iter().zip(&best).flat_map(|(user, list)| list.iter().enumerate().map(move |at| (user, at)));
+    let rows =
+        users.iter().zip(&best).flat_map(|(user, list)| list.iter().enumerate().map(move |at| (user, at)));
     let (mut of_user, mut rank, mut item, mut score) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (user, (at, &(best, logit))) in rows {
         of_user.push(user.0);
@@ -78,7 +77,12 @@ fn print(run: &Run, manifest: &Manifest, user: &str, best: &[(ItemIx, f32)], as_
         .enumerate()
         .map(|(at, &(item, logit))| {
             let score = format!("{:.4}", show::score(manifest.output, logit));
-            vec![format!("{}", at + 1), run.items.id(item.0).to_string(), score, ids::title(&run.titles, item)]
+            vec![
+                format!("{}", at + 1),
+                run.items.id(item.0).to_string(),
+                score,
+                ids::title(&run.titles, item),
+            ]
         })
         .collect();
     Ok(show::table(&mut stdout, &["rank", "item", show::score_name(manifest.output), "title"], &rows)?)

@@ -4,14 +4,13 @@ use anyhow::Result;
 use burnrec_data::read::read_pairs;
 use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::{ItemIx, UserIx};
-use burnrec_models::{checkpoint, device};
 
+use super::open;
 use crate::cli::Score;
 use crate::show;
 
 pub fn run(args: Score) -> Result<()> {
-    let device = device::open(args.device.choice)?;
-    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let (run, manifest) = open(&args.run, args.device.choice)?;
     let pairs = read_pairs(&args.pairs)?;
     let known: Vec<Option<(UserIx, ItemIx)>> = pairs
         .users
@@ -26,7 +25,9 @@ pub fn run(args: Score) -> Result<()> {
     // A pair with an unknown id keeps its line, with no score, so that the files match line by line.
     let column: Vec<f32> = known
         .iter()
-        .map(|pair| pair.and_then(|_| next.next()).map_or(f32::NAN, |logit| show::score(manifest.output, logit)))
+        .map(|pair| {
+            pair.and_then(|_| next.next()).map_or(f32::NAN, |logit| show::score(manifest.output, logit))
+        })
         .collect();
     let n_unknown = known.iter().filter(|pair| pair.is_none()).count();
     let columns = [
@@ -35,6 +36,10 @@ pub fn run(args: Score) -> Result<()> {
         (show::score_name(manifest.output), TableColumn::F32(column)),
     ];
     write_table(&args.out, &columns)?;
-    println!("{}: {} pairs, {n_unknown} of them with an unknown user or item and no score", args.out.display(), known.len());
+    println!(
+        "{}: {} pairs, {n_unknown} of them with an unknown user or item and no score",
+        args.out.display(),
+        known.len()
+    );
     Ok(())
 }

@@ -3,18 +3,15 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use burnrec_models::checkpoint;
-use burnrec_models::device;
 use burnrec_models::similar::similar;
 use serde_json::json;
 
-use super::ids;
+use super::{ids, open};
 use crate::cli::Similar;
 use crate::show;
 
 pub fn run(args: Similar) -> Result<()> {
-    let device = device::open(args.device.choice)?;
-    let (run, manifest) = checkpoint::open(&args.run, &device)?;
+    let (run, manifest) = open(&args.run, args.device.choice)?;
     let item = ids::item(&run, &args.item)?;
     let vectors = run.model.item_vectors().with_context(|| {
         format!("{}: {} has no item vectors to compare", args.run.display(), manifest.model.name())

@@ -16,8 +16,9 @@ pub fn fetch(args: Fetch) -> Result<()> {
         None => cache_dir().context("no HOME and no XDG_CACHE_HOME; name a folder with --cache")?,
     };
     let bars = Bars::default();
-    let place =
-        download(&args.name, args.mirror.as_deref(), &cache, &|done, total| bars.bytes(&args.name, done, total));
+    let place = download(&args.name, args.mirror.as_deref(), &cache, &|done, total| {
+        bars.bytes(&args.name, done, total)
+    });
     bars.end();
     let Fetched { path, checked } = place?;
     match checked {

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burnrec_data::Prepared;
+use burnrec_models::DeviceChoice;
 use burnrec_models::checkpoint::{self, Run};
 use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::DeviceChoice;
 use burnrec_train::TrainConfig;
 use burnrec_train::record::{EpochRecord, Phase, RunRecord};
 use burnrec_train::run::{Trained, run as run_config};
@@ -28,7 +28,10 @@ pub fn run(args: Train) -> Result<()> {
     let config = train_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
     if checkpoint::exists(&args.out) && !args.force {
-        bail!("{}: found a finished run, expected a new directory (or --force to replace it)", args.out.display());
+        bail!(
+            "{}: found a finished run, expected a new directory (or --force to replace it)",
+            args.out.display()
+        );
     }
     let device = device_for(&config, args.device.choice)?;
     let record = train(&data, &args.data, &config, &device, &args.out)?;
@@ -76,8 +79,13 @@ pub fn train(
     let trained = run_config(data, config, device, &mut on_epoch, &bars)?;
     let Trained { model, seen, mut record } = trained;
     record.data.path = std::path::absolute(data_dir).ok();
-    let run =
-        Run { model, users: data.users.clone(), items: data.items.clone(), titles: data.titles.clone(), seen };
+    let run = Run {
+        model,
+        users: data.users.clone(),
+        items: data.items.clone(),
+        titles: data.titles.clone(),
+        seen,
+    };
     checkpoint::save(out, &run, record.data.clone(), serde_json::to_value(&record)?)?;
     Ok(record)
 }
@@ -97,7 +105,8 @@ fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
 
 fn print_record(record: &RunRecord, config: &TrainConfig, out: &Path) -> Result<()> {
     let (valid, test) = (&record.metrics.valid, &record.metrics.test);
-    let row = |&metric| vec![format!("{metric}"), show::interval(valid, metric), show::interval(test, metric)];
+    let row =
+        |&metric| vec![format!("{metric}"), show::interval(valid, metric), show::interval(test, metric)];
     let rows: Vec<Vec<String>> = test.metrics.keys().map(row).collect();
     let mut stdout = std::io::stdout().lock();
     let synthetic = if record.data.synthetic { " (synthetic)" } else { "" };

@@ -33,7 +33,9 @@ impl TrainConfig {
     pub fn from_table(mut table: Table) -> Result<Self> {
         let name = match table.remove("model") {
             Some(Value::String(name)) => name,
-            Some(other) => return Err(ModelError::config("model", other, "the name of a model, in quotes").into()),
+            Some(other) => {
+                return Err(ModelError::config("model", other, "the name of a model, in quotes").into());
+            }
             None => {
                 let expected = format!("one of {}", ModelConfig::NAMES.join(", "));
                 return Err(ModelError::config("model", "no such key", expected).into());
@@ -75,7 +77,12 @@ impl TrainConfig {
     fn validate(&self) -> Result<()> {
         self.model.validate()?;
         self.burn.as_ref().map_or(Ok(()), BurnConfig::validate)?;
-        self.run.validate()
+        self.run.validate()?;
+        if self.select_by().is_rating() && self.model.output() != Output::Rating {
+            let expected = "a metric of ranking, as this model predicts no ratings";
+            return Err(ModelError::config("select_by", self.select_by(), expected).into());
+        }
+        Ok(())
     }
 
     /// The metric on valid that chooses the epoch and is shown first.
@@ -174,22 +181,28 @@ impl Default for RunConfig {
 
 impl BurnConfig {
     fn validate(&self) -> Result<()> {
-        let positive = |key: &str, ok: bool, found: &dyn ToString| {
-            if ok { Ok(()) } else { Err(ModelError::config(key, found.to_string(), "a number above 0").into()) }
-        };
-        positive("batch_size", self.batch_size > 0, &self.batch_size)?;
-        positive("learning_rate", self.learning_rate > 0.0, &self.learning_rate)
+        if self.batch_size == 0 {
+            return Err(ModelError::config("batch_size", 0, "at least 1").into());
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return Err(ModelError::config("learning_rate", self.learning_rate, "a number above 0").into());
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return Err(ModelError::config("weight_decay", self.weight_decay, "0 or a number above").into());
+        }
+        Ok(())
     }
 }
 
 impl RunConfig {
     fn validate(&self) -> Result<()> {
-        for (key, value) in [("epochs", self.epochs), ("eval_every", self.eval_every)] {
-            if value == 0 {
-                return Err(ModelError::config(key, value, "at least 1").into());
-            }
+        let patience = self.early_stopping.map_or(1, |stop| stop.patience);
+        let counts =
+            [("epochs", self.epochs), ("eval_every", self.eval_every), ("early_stopping.patience", patience)];
+        match counts.into_iter().find(|&(_, value)| value == 0) {
+            Some((key, _)) => Err(ModelError::config(key, 0, "at least 1").into()),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -223,6 +236,8 @@ mod tests {
         let wrong = error("model = 'als'\ndim = 'many'\nreg = 0.1");
         assert!(wrong.starts_with("dim: found \"many\""), "{wrong}");
         assert!(error("model = 'als'\nepochs = 0").starts_with("epochs: found 0"));
+        assert!(error("model = 'als'\nselect_by = 'rmse'").starts_with("select_by: found rmse"));
+        assert!(error("model = 'mf'\nlearning_rate = inf").starts_with("learning_rate: found inf"));
         assert!(error("model = 'als'\nselect_by = 'hrr@10'").contains("hrr@10"));
         assert!(error("model = 'als'\n[early_stopping]\npatiance = 1").contains("patiance"));
     }

@@ -23,8 +23,6 @@ pub struct Fitted {
     pub model: Box<dyn Model>,
     /// The chosen epoch, counted from 1.
     pub epoch: u32,
-    /// Scores on valid after that epoch.
-    pub valid: Option<Scores>,
     /// Training time of all epochs, in seconds, without evaluation.
     pub seconds: f64,
 }
@@ -56,22 +54,22 @@ pub fn fit(
             let model = learner.model();
             let scores = (judge.evaluate)(&*model)?;
             let value = goodness(&scores, judge.metric)?;
-            record.valid = Some(scores.clone());
+            record.valid = Some(scores);
             if best.as_ref().is_none_or(|(so_far, _)| value > *so_far) {
-                best = Some((value, Fitted { model, epoch, valid: Some(scores), seconds: 0.0 }));
+                best = Some((value, Fitted { model, epoch, seconds: 0.0 }));
                 worse = 0;
             } else {
                 worse += 1;
             }
         }
         on_epoch(&record)?;
-        if run.early_stopping.is_some_and(|stop| worse >= stop.patience) {
+        if judge.is_some() && run.early_stopping.is_some_and(|stop| worse >= stop.patience) {
             break;
         }
     }
     let fitted = match best {
         Some((_, fitted)) => fitted,
-        None => Fitted { model: learner.model(), epoch: epochs, valid: None, seconds: 0.0 },
+        None => Fitted { model: learner.model(), epoch: epochs, seconds: 0.0 },
     };
     Ok(Fitted { seconds, ..fitted })
 }

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use burnrec_data::{Csr, Interactions, Prepared};
+use burnrec_data::{Csr, Prepared};
 use burnrec_models::checkpoint::DataFacts;
 use burnrec_models::device::OpenDevice;
 use burnrec_models::{Model, ModelConfig, Output, Scorer};
 
 use crate::als::AlsLearner;
 use crate::burn::BurnLearner;
-use crate::evaluate::{EvaluateOptions, Scores, evaluate};
+use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::fit::{Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::popularity::PopularityLearner;
@@ -43,21 +43,24 @@ pub fn run(
     let train = split.train.to_csr(n_users, n_items);
     let metric = config.select_by();
     let options = options(config);
-    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &options, progress);
+    let quick = EvaluateOptions { resamples: 0, ..options.clone() };
+    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
     let mut learner = learner(config, &train, device)?;
     let judge = Judge { evaluate: &on_valid, metric };
     let chosen = fit(&mut *learner, &config.run, config.run.epochs, Some(judge), on_epoch, progress)?;
     drop(learner);
-    let valid = chosen.valid.clone().expect("the last epoch is judged");
-    let (fitted, seen) = match config.run.refit {
-        false => (chosen, train),
-        true => {
-            let both = joined(&split.train, &split.valid_rows).to_csr(n_users, n_items);
-            let mut learner = self::learner(config, &both, device)?;
-            let fitted = fit(&mut *learner, &config.run, chosen.epoch, None, on_epoch, progress)?;
-            drop(learner);
-            (fitted, both)
-        }
+    let valid = evaluate(&*chosen.model, &split.valid, &train, &options, progress)?;
+    let (fitted, seen) = if config.run.refit {
+        let epochs = chosen.epoch;
+        let both = train.union(&split.valid_rows.to_csr(n_users, n_items), 0..n_users);
+        // At 20 M rows each of these is worth hundreds of megabytes.
+        drop((chosen, train));
+        let mut learner = self::learner(config, &both, device)?;
+        let fitted = fit(&mut *learner, &config.run, epochs, None, on_epoch, progress)?;
+        drop(learner);
+        (fitted, both)
+    } else {
+        (chosen, train)
     };
     let test = evaluate(&*fitted.model, &split.test, &seen, &options, progress)?;
     let record = record(data, config, device, &fitted, Metrics { valid, test }, start);
@@ -92,15 +95,6 @@ pub fn options(config: &TrainConfig) -> EvaluateOptions {
     EvaluateOptions { ks, rating: config.model.output() == Output::Rating, seed: config.run.seed, ..default }
 }
 
-fn joined(a: &Interactions, b: &Interactions) -> Interactions {
-    let mut both = a.clone();
-    both.users.extend_from_slice(&b.users);
-    both.items.extend_from_slice(&b.items);
-    both.values.extend_from_slice(&b.values);
-    both.times.extend_from_slice(&b.times);
-    both
-}
-
 fn record(
     data: &Prepared,
     config: &TrainConfig,
@@ -112,7 +106,12 @@ fn record(
     RunRecord {
         model: config.model.name(),
         config: serde_json::to_value(config.to_table()).unwrap_or_default(),
-        data: DataFacts { name: data.name.clone(), synthetic: data.synthetic, hash: data.manifest.hash.clone(), path: None },
+        data: DataFacts {
+            name: data.name.clone(),
+            synthetic: data.synthetic,
+            hash: data.manifest.hash.clone(),
+            path: None,
+        },
         metrics,
         fit_seconds: fitted.seconds,
         total_seconds: start.elapsed().as_secs_f64(),

@@ -1,5 +1,7 @@
 //! Numbers out of the bytes of a field, fast for what ratings files hold and exact for the rest.
 
+use crate::summary::days_of;
+
 /// An integer written the one way Rust writes it: no plus sign, no leading zeros, within `i64`. Any other text is
 /// a string id, so that `0120735` stays what it is.
 pub fn canonical(field: &[u8]) -> Option<i64> {
@@ -73,11 +75,10 @@ pub fn seconds(field: &[u8]) -> Option<i64> {
 fn iso(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| integer(text.get(from..to)?.as_bytes()).filter(|&n| n >= 0);
     let mark = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|byte| marks.contains(byte));
-    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
-    if !mark(4, b"-") || !mark(7, b"-") || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    if !mark(4, b"-") || !mark(7, b"-") {
         return None;
     }
-    let midnight = days_since_1970(year, month, day) * 86_400;
+    let midnight = days_of(text.get(..10)?)? * 86_400;
     if text.len() == 10 {
         return Some(midnight);
     }
@@ -87,16 +88,6 @@ fn iso(text: &str) -> Option<i64> {
     let marked = mark(10, b" T") && mark(13, b":") && mark(16, b":") && (rest.is_empty() || fraction);
     (marked && hour < 24 && minute < 60 && second < 61)
         .then_some(midnight + hour * 3600 + minute * 60 + second)
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar (H. Hinnant, "chrono-compatible low-level date algorithms").
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year - era * 400;
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
 }
 
 #[cfg(test)]
@@ -134,7 +125,9 @@ mod tests {
         assert_eq!(seconds(b"2000-12-31"), Some(978_220_800));
         assert_eq!(seconds(b"2000-12-31 22:12:40"), Some(978_300_760));
         assert_eq!(seconds(b"2000-12-31T22:12:40.25Z"), Some(978_300_760));
-        for text in ["", "NaN", "inf", "2000-13-01", "2000-12-31 25:00:00", "31/12/2000", "2000-12-31x"] {
+        for text in
+            ["", "NaN", "inf", "2000-13-01", "2001-02-31", "2000-12-31 25:00:00", "31/12/2000", "2000-12-31x"]
+        {
             assert_eq!(seconds(text.as_bytes()), None, "{text:?}");
         }
     }

@@ -50,7 +50,8 @@ pub(crate) fn histories(
     n_items: usize,
 ) -> (Csr, Csr) {
     let train = train.to_csr(n_users, n_items);
-    let test = merge(&train, &valid_rows.to_csr(n_users, n_items), test_users);
+    let test_rows = test_users.iter().map(|user| user.at());
+    let test = train.union(&valid_rows.to_csr(n_users, n_items), test_rows);
     // Most often all users are held out, and a copy of millions of rows can be spared.
     let all = valid_users.len() == n_users;
     (if all { train } else { select(&train, valid_users) }, test)
@@ -58,32 +59,6 @@ pub(crate) fn histories(
 
 fn select(matrix: &Csr, users: &[UserIx]) -> Csr {
     matrix.select_rows(users.iter().map(|user| user.at()))
-}
-
-/// The entries of both matrices of some users; where both have one, that of `b` counts.
-fn merge(a: &Csr, b: &Csr, users: &[UserIx]) -> Csr {
-    let nnz = users.iter().map(|user| a.row(user.at()).0.len() + b.row(user.at()).0.len()).sum();
-    let (mut cols, mut values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
-    let mut offsets = vec![0];
-    for user in users {
-        let (mut a, mut b) = (entries(a, user), entries(b, user));
-        while let Some((col, value)) = match (a.peek(), b.peek()) {
-            (Some(left), Some(right)) if left.0 == right.0 => a.next().and(b.next()),
-            (Some(left), Some(right)) if left.0 > right.0 => b.next(),
-            (Some(_), _) => a.next(),
-            (None, _) => b.next(),
-        } {
-            cols.push(col);
-            values.push(value);
-        }
-        offsets.push(cols.len());
-    }
-    Csr::new(a.n_cols(), offsets, cols, values)
-}
-
-fn entries(matrix: &Csr, user: &UserIx) -> std::iter::Peekable<impl Iterator<Item = (u32, f32)>> {
-    let (cols, values) = matrix.row(user.at());
-    cols.iter().copied().zip(values.iter().copied()).peekable()
 }
 
 /// The users that have a row, ascending.

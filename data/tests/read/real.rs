@@ -2,6 +2,7 @@
 
 use burnrec_data::read::Format;
 use burnrec_data::split::GivenSplit;
+use burnrec_data::testing::real_data;
 use burnrec_data::{Id, ItemIx, Vocab};
 
 use crate::take;
