@@ -255,7 +255,7 @@ pub struct Recommend {
     #[arg(long, conflicts_with = "user", requires = "out")]
     pub all: bool,
     /// The file to write: Parquet or CSV, by its ending.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "all")]
     pub out: Option<PathBuf>,
     /// How many items.
     #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -272,7 +272,7 @@ pub struct Recommend {
     #[command(flatten)]
     pub device: Device,
     /// Print as one JSON object.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub json: bool,
 }
 

@@ -11,6 +11,7 @@ mod similar;
 mod source;
 mod train;
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -46,8 +47,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "burnrec", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "burnrec", &mut script);
+            Ok(std::io::stdout().write_all(&script)?)
         }
     }
 }

@@ -14,8 +14,13 @@ pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let table: Table =
         toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
-    let table = laid_over(table, std::env::vars(), set)?;
+    let table = laid_over(table, environment(), set)?;
     TrainConfig::from_table(table).with_context(|| file.display().to_string())
+}
+
+/// The variables that are UTF-8; others are none of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
 }
 
 fn laid_over(

@@ -6,6 +6,11 @@ use burnrec_models::Output;
 use burnrec_train::evaluate::{Score, Scores};
 use burnrec_train::metrics::Metric;
 
+/// Writes a line to stdout; unlike `println!`, a closed pipe is an error and no panic.
+pub fn say(line: impl std::fmt::Display) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}")
+}
+
 /// Writes rows in columns as wide as their widest cell, numbers flush right, under a head.
 pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let width = |column: usize| {

@@ -19,7 +19,7 @@ fn refused(name: &str, text: impl AsRef<[u8]>, words: &[&str]) {
     let folder = Folder::new();
     let (file, out) = (folder.file(name, text), folder.path("out"));
     burnrec("prepare {} --out {}", &[&file, &out]).fails(words);
-    assert!(!out.join("manifest.json").exists(), "a manifest was written");
+    assert!(!out.exists(), "something was written");
 }
 
 #[test]
@@ -30,6 +30,7 @@ fn ratings_files() {
     refused("nan.csv", GOOD.replace("2,11,3.0", "2,11,NaN"), &["nan.csv", "7", "NaN"]);
     refused("columns.csv", GOOD.replace("movieId", "colour"), &["columns.csv", "colour"]);
     refused("one.csv", "userId,movieId,rating\n1,10,4\n1,11,4\n1,12,4\n1,13,4\n", &["user"]);
+    refused("separator.csv", GOOD.replace(',', ";"), &["separator.csv"]);
     refused("broken.parquet", "PAR1 and then nothing", &["broken.parquet"]);
     let missing = Folder::new();
     let (file, out) = (missing.path("missing.csv"), missing.path("out"));
@@ -40,9 +41,35 @@ fn ratings_files() {
 fn filters_that_leave_nothing() {
     let folder = Folder::new();
     let (file, out) = (folder.file("ratings.csv", GOOD), folder.path("out"));
-    burnrec("prepare {} --out {} --min-user 100", &[&file, &out]).fails(&["min_user"]);
+    burnrec("prepare {} --out {} --min-user 100", &[&file, &out]).fails(&["filters", "min_user"]);
     burnrec("prepare {} --out {} --threshold 9", &[&file, &out]).fails(&["threshold"]);
     burnrec("prepare {} --out {} --candidates 99", &[&file, &out]).fails(&["candidates"]);
+}
+
+#[test]
+fn options_that_the_split_has_no_use_for() {
+    let folder = Folder::new();
+    let (file, out) = (folder.file("ratings.csv", GOOD), folder.path("out"));
+    burnrec("prepare {} --out {} --split random --candidates 2", &[&file, &out]).fails(&["--candidates"]);
+    burnrec("prepare {} --out {} --fold 2", &[&file, &out]).fails(&["--fold", "k-fold"]);
+    burnrec("prepare {} --out {} --split user-holdout --valid 0.1 --test 1", &[&file, &out]).fails(&["0.1"]);
+    assert!(!out.exists());
+}
+
+/// A Parquet file that lost its end.
+#[test]
+fn a_truncated_parquet_file() {
+    let folder = Folder::new();
+    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
+    burnrec("synth --users 30 --items 40 --rows 600 --out {}", &[&raw]).ok();
+    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
+    burnrec("train {} --data {} --out {}", &[&configs().join("popularity.toml"), &data, &run]).ok();
+    let (whole, cut) = (folder.path("whole.parquet"), folder.path("cut.parquet"));
+    burnrec("recommend {} --all --out {}", &[&run, &whole]).ok();
+    let bytes = std::fs::read(&whole).expect("a file");
+    std::fs::write(&cut, &bytes[..bytes.len() / 2]).expect("a file");
+    burnrec("prepare {} --out {}", &[&whole, &folder.path("good")]).ok();
+    burnrec("prepare {} --out {}", &[&cut, &folder.path("bad")]).fails(&["cut.parquet"]);
 }
 
 #[test]
@@ -90,6 +117,9 @@ fn run_directories() {
     burnrec("recommend {} --user 1", &[&run]).fails(&["manifest.json"]);
     burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
     burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).fails(&["--force"]);
+    burnrec("train {} --data {} --out {} --force", &[&popularity, &data, &run]).ok();
+    burnrec("train {} --data {} --out {} --force", &[&popularity, &data, &data]).fails(&["no run"]);
+    burnrec("evaluate {} --on valid", &[&run]).fails(&["refit = false"]);
     burnrec("recommend {} --user 99", &[&run]).fails(&["99", "3 users"]);
     burnrec("similar {} --item 10", &[&run]).fails(&["popularity"]);
 

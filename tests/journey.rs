@@ -105,3 +105,64 @@ fn settings_and_completions() {
     assert!(burnrec("completions bash", &[]).ok().contains("recommend"));
     assert_eq!(burnrec("train", &[]).code, Some(2));
 }
+
+#[test]
+fn every_split_trains_and_is_judged() {
+    let folder = Folder::new();
+    let (raw, als) = (folder.path("raw"), config("als.toml"));
+    burnrec("synth --users 120 --items 150 --rows 5000 --out {}", &[&raw]).ok();
+    let splits = [
+        ("leave-one-out --candidates 20", "20 drawn candidates"),
+        ("random --valid 0.1 --test 0.2", "full ranking"),
+        ("k-fold --folds 4 --fold 3", "full ranking"),
+        ("temporal --valid-from 0.7 --test-from 0.9", "full ranking"),
+        ("user-holdout --valid 10 --test 20", "full ranking"),
+    ];
+    for (k, (split, protocol)) in splits.into_iter().enumerate() {
+        let (data, run) = (folder.path(&format!("data{k}")), folder.path(&format!("run{k}")));
+        burnrec(&format!("prepare {{}} --out {{}} --split {split}"), &[&raw, &data]).ok();
+        let line = "train {} --data {} --out {} --set dim=8 --set epochs=2 --json";
+        let record = burnrec(line, &[&als, &data, &run]).json();
+        assert_eq!(record["metrics"]["test"]["protocol"], protocol, "{split}");
+        assert!(record["metrics"]["test"]["ndcg@10"]["value"].as_f64() > Some(0.0), "{split}");
+    }
+    let (data, run) = (folder.path("data4"), folder.path("neumf"));
+    let refused = burnrec("train {} --data {} --out {}", &[&config("neumf.toml"), &data, &run]);
+    refused.fails(&["fold users in", "als"]);
+}
+
+#[test]
+fn files_that_bring_their_own_test() {
+    let folder = Folder::new();
+    let (mut train, mut test, mut negatives) = (String::new(), String::new(), String::new());
+    for user in 0..20 {
+        for k in 0..4 {
+            train += &format!("{user}\t{}\t5\t{k}\n", (user * 7 + k * 31) % 150);
+        }
+        let held = (user * 7 + 4 * 31) % 150;
+        test += &format!("{user}\t{held}\t5\t9\n");
+        negatives +=
+            &format!("({user},{held})\t{}\t{}\t{held}\n", (user * 7 + 1) % 150, (user * 7 + 2) % 150);
+    }
+    for item in 0..150 {
+        train += &format!("20\t{item}\t5\t{item}\n");
+    }
+    folder.file("toy.train.rating", train);
+    folder.file("toy.test.rating", test);
+    folder.file("toy.test.negative", negatives);
+    let (data, run) = (folder.path("data"), folder.path("run"));
+    let said = burnrec("prepare {} --format ncf --out {}", &[&folder.path("toy"), &data]);
+    assert!(said.ok().contains("20"), "the dropped candidates are counted");
+    let popularity = config("popularity.toml");
+    let record = burnrec("train {} --data {} --out {} --json", &[&popularity, &data, &run]).json();
+    assert_eq!(record["metrics"]["test"]["users"], 20);
+    assert_eq!(record["metrics"]["test"]["protocol"], "2 drawn candidates");
+
+    folder.file("u1.base", "1\t1\t5\t1\n1\t2\t4\t2\n2\t1\t3\t3\n2\t2\t3\t4\n2\t3\t3\t5\n1\t4\t2\t6\n");
+    folder.file("u1.test", "1\t3\t5\t1\n2\t4\t4\t2\n");
+    let (data, run) = (folder.path("fold"), folder.path("fold-run"));
+    burnrec("prepare {} --out {}", &[&folder.path("u1.base"), &data]).ok();
+    let line = "train {} --data {} --out {} --set dim=2 --set feedback=explicit --json";
+    let record = burnrec(line, &[&config("als.toml"), &data, &run]).json();
+    assert!(record["metrics"]["test"]["rmse"]["value"].as_f64() > Some(0.0), "{record}");
+}

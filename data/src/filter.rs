@@ -65,7 +65,11 @@ pub fn apply(dataset: Dataset, filters: &Filters) -> Result<(Dataset, FilterSumm
     if users.len() < 2 {
         let left = if users.is_empty() { "no user" } else { "one user only" };
         let found = format!("{left} in {} rows left of {} ({summary})", rows.len(), summary.rows);
-        return Err(Error::setting("filters", found, "at least 2 users; loosen the filters"));
+        return Err(Error::setting(
+            "filters",
+            found,
+            "at least 2 users; loosen the filters (threshold, min_user, min_item)",
+        ));
     }
     let dataset = compact(Dataset { interactions: rows, ..dataset }, &users, &items);
     Ok((dataset, summary))

@@ -60,7 +60,7 @@ impl Prepared {
             }
             (Some(_), _) => {
                 let found = "another protocol for files that bring their own test";
-                return Err(Error::setting("split", found, "`given`"));
+                return Err(Error::setting("split", found, "no --split and no --candidates"));
             }
             (None, _) => {
                 let (dataset, filtered) = filter::apply(dataset, filters)?;

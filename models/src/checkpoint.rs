@@ -81,10 +81,7 @@ pub struct Run {
 /// # Errors
 /// When a file cannot be written; the directory then has no manifest and is no model.
 pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -> Result<()> {
-    let manifest_path = dir.join(MANIFEST);
-    if manifest_path.exists() {
-        std::fs::remove_file(&manifest_path).map_err(DataError::io("replace", &manifest_path))?;
-    }
+    make_room(dir, true)?;
     let mut files = BTreeMap::new();
     put(dir, WEIGHTS, &run.model.weights(), &mut files)?;
     let ids = stored::vocab_tensors("users", &run.users).into_iter();
@@ -107,7 +104,7 @@ pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -
     };
     let text =
         serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
-    Ok(write_file(&manifest_path, &text)?)
+    Ok(write_file(&dir.join(MANIFEST), &text)?)
 }
 
 /// The manifest of a run directory, its format checked.
@@ -180,9 +177,25 @@ pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
     Ok((run, manifest))
 }
 
-/// Whether `dir` holds a finished run.
-pub fn exists(dir: &Path) -> bool {
-    dir.join(MANIFEST).exists()
+/// Makes room for a run in `dir`: creates it, and with `replace` takes away the manifest of the run that is there, so
+/// that a run which fails later is not taken for it.
+///
+/// # Errors
+/// When there is a run and `replace` is not set, when there is anything else with a manifest, such as prepared data,
+/// or when the system refuses.
+pub fn make_room(dir: &Path, replace: bool) -> Result<()> {
+    let path = dir.join(MANIFEST);
+    if path.exists() {
+        let is_run = manifest(dir).is_ok();
+        if !is_run || !replace {
+            let found = if is_run { "a finished run" } else { "something that is no run of this format" };
+            let expected =
+                if is_run { "a new directory, or --force to replace it" } else { "a new directory" };
+            return Err(Error::Run { path: dir.to_owned(), found: found.into(), expected: expected.into() });
+        }
+        std::fs::remove_file(&path).map_err(DataError::io("replace", &path))?;
+    }
+    Ok(std::fs::create_dir_all(dir).map_err(DataError::io("create", dir))?)
 }
 
 fn put<N: AsRef<str>>(

@@ -15,9 +15,9 @@ pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
 pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|name| (strsim::jaro_winkler(typed, name), name))
-        .filter(|(likeness, _)| *likeness > 0.8)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
+        .filter(|(edits, name)| *edits <= (name.len() / 3).max(1))
+        .min_by_key(|(edits, _)| *edits)
         .map(|(_, name)| name)
 }
 

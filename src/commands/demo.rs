@@ -43,24 +43,28 @@ pub fn run(args: Demo) -> Result<()> {
     };
     let data_dir = args.out.join("data");
     data.save(&data_dir)?;
-    print!("{}", data.manifest);
+    write!(std::io::stdout(), "{}", data.manifest)?;
     let mut records = Vec::new();
     for (text, quick) in MODELS {
         let config = config(text, quick)?;
         let choice = if config.burn.is_some() { args.device.choice } else { DeviceChoice::Cpu };
         let device = device_for(&config, choice)?;
         let out = args.out.join(config.model.name());
-        records.push((train(&data, &data_dir, &config, &device, &out)?, out));
+        records.push((train(&data, &data_dir, &config, &device, &out, true)?, out));
     }
     compare(&data, &records.iter().map(|(record, _)| record).collect::<Vec<_>>())?;
     let best =
         records.iter().max_by(|a, b| ndcg(&a.0).total_cmp(&ndcg(&b.0))).context("the demo has models")?;
     recommend(&best.1)?;
-    println!("\nruns in {}; the whole demo took {:.0} s", args.out.display(), start.elapsed().as_secs_f64());
-    println!(
+    show::say(format_args!(
+        "\nruns in {}; the whole demo took {:.0} s",
+        args.out.display(),
+        start.elapsed().as_secs_f64()
+    ))?;
+    show::say(format_args!(
         "next: burnrec recommend {} --user ID, or your own data: burnrec demo --ratings PATH",
         best.1.display()
-    );
+    ))?;
     Ok(())
 }
 
@@ -110,10 +114,10 @@ fn recommend(dir: &Path) -> Result<()> {
     let users: Vec<_> = users.filter(|user| !run.seen.row(user.at()).0.is_empty()).take(3).collect();
     let seen = |at: usize| run.seen.row(users[at].at()).0;
     for (user, best) in users.iter().zip(top_k(&*run.model, &users, 5, seen, None)) {
-        println!("\nfor user {}, who had {} …", run.users.id(user.0), liked(&run, user.at()));
+        show::say(format_args!("\nfor user {}, who had {} …", run.users.id(user.0), liked(&run, user.at())))?;
         for (item, logit) in best {
             let score = show::score(manifest.output, logit);
-            println!("  {score:.3}  {}", name(&run, item));
+            show::say(format_args!("  {score:.3}  {}", name(&run, item)))?;
         }
     }
     Ok(())

@@ -37,13 +37,15 @@ pub fn run(args: Evaluate) -> Result<()> {
         On::Valid => &data.split.valid,
         On::Test => &data.split.test,
     };
-    let seed = manifest.record["config"]["seed"].as_u64().unwrap_or_default();
-    let options = EvaluateOptions { rating: manifest.output == Output::Rating, seed, ..Default::default() };
+    let config = &manifest.record["config"];
+    let seed = config["seed"].as_u64().unwrap_or_default();
+    let select_by = config["select_by"].as_str().and_then(|name| name.parse().ok());
+    let options = EvaluateOptions::with(manifest.output == Output::Rating, seed, select_by);
     let bars = Bars::default();
     let scores = evaluate(&*run.model, holdout, &run.seen, &options, &bars)?;
     bars.end();
     if args.json {
-        println!("{}", serde_json::to_string(&scores)?);
+        show::say(format_args!("{}", serde_json::to_string(&scores)?))?;
         return Ok(());
     }
     let row = |&metric| vec![format!("{metric}"), show::interval(&scores, metric)];

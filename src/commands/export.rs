@@ -7,6 +7,7 @@ use burnrec_models::Vectors;
 
 use super::open;
 use crate::cli::Export;
+use crate::show;
 
 pub fn run(args: Export) -> Result<()> {
     let (run, manifest) = open(&args.run, args.device.choice)?;
@@ -21,7 +22,7 @@ pub fn run(args: Export) -> Result<()> {
         let rows = (0..vocab.len() as u32).collect();
         let factors = TableColumn::F32List { dim: vectors.dim, values: vectors.values.to_vec() };
         write_table(&path, &[(name, TableColumn::Ids(vocab, rows)), ("factors", factors)])?;
-        println!("{}: {} rows of {} factors", path.display(), vocab.len(), vectors.dim);
+        show::say(format_args!("{}: {} rows of {} factors", path.display(), vocab.len(), vectors.dim))?;
     }
     Ok(())
 }

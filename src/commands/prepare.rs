@@ -1,5 +1,6 @@
 //! `prepare`: from a ratings file to a saved split.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Result, bail};
@@ -10,15 +11,19 @@ use burnrec_data::read::{Columns, ReadOptions, ReadOutcome, ReadSummary, read};
 use burnrec_data::split::{SplitConfig, TimePoint};
 
 use crate::cli::{Cut, Input, Prepare, SplitKind};
+use crate::show;
 
 pub fn run(args: Prepare) -> Result<()> {
     let (config, filters) = (split_config(&args.cut)?, filters(&args.cut));
     let options = read_options(args.input);
     let (prepared, read) = prepare(&args.ratings, &options, &filters, config.as_ref(), args.cut.seed)?;
     prepared.save(&args.out)?;
-    print!("{read}{}", prepared.manifest);
-    println!("saved to {}", args.out.display());
-    println!("next: burnrec train configs/als.toml --data {} --out runs/als", args.out.display());
+    write!(std::io::stdout(), "{read}{}", prepared.manifest)?;
+    show::say(format_args!("saved to {}", args.out.display()))?;
+    show::say(format_args!(
+        "next: burnrec train configs/als.toml --data {} --out runs/als",
+        args.out.display()
+    ))?;
     Ok(())
 }
 

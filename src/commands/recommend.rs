@@ -54,7 +54,7 @@ pub fn run(args: Recommend) -> Result<()> {
         (show::score_name(manifest.output), TableColumn::F32(score)),
     ];
     write_table(&out, &columns)?;
-    println!("{}: {n} recommendations for {} users", out.display(), users.len());
+    show::say(format_args!("{}: {n} recommendations for {} users", out.display(), users.len()))?;
     Ok(())
 }
 

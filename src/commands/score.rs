@@ -36,10 +36,10 @@ pub fn run(args: Score) -> Result<()> {
         (show::score_name(manifest.output), TableColumn::F32(column)),
     ];
     write_table(&args.out, &columns)?;
-    println!(
-        "{}: {} pairs, {n_unknown} of them with an unknown user or item and no score",
+    show::say(format_args!(
+        "{}: {} pairs, {n_unknown} of them with an unknown user or item and NaN for a score",
         args.out.display(),
         known.len()
-    );
+    ))?;
     Ok(())
 }

@@ -9,6 +9,7 @@ use burnrec_train::Progress;
 
 use crate::cli::{Fetch, Synth};
 use crate::progress::Bars;
+use crate::show;
 
 pub fn fetch(args: Fetch) -> Result<()> {
     let cache = match args.cache {
@@ -26,7 +27,7 @@ pub fn fetch(args: Fetch) -> Result<()> {
         Checked::Md5(sum) => eprintln!("MD5 {sum}, as published"),
         Checked::NoChecksum(sum) => eprintln!("MD5 {sum}; no checksum is published to compare it with"),
     }
-    println!("{}", path.display());
+    show::say(format_args!("{}", path.display()))?;
     Ok(())
 }
 
@@ -47,6 +48,9 @@ pub fn synth(args: Synth) -> Result<()> {
     let dataset = draw(&config)?;
     write_movielens(&dataset, &args.out)?;
     let (rows, users, items) = (dataset.interactions.len(), dataset.users.len(), dataset.items.len());
-    println!("{}: {rows} synthetic rows of {users} users and {items} items", args.out.display());
+    show::say(format_args!(
+        "{}: {rows} synthetic rows of {users} users and {items} items",
+        args.out.display()
+    ))?;
     Ok(())
 }

@@ -20,23 +20,17 @@ use crate::show;
 
 pub fn check(args: Check) -> Result<()> {
     let config = train_config(&args.config, &args.settings.set)?;
-    print!("{}", toml::to_string(&config.to_table())?);
+    write!(std::io::stdout(), "{}", toml::to_string(&config.to_table())?)?;
     Ok(())
 }
 
 pub fn run(args: Train) -> Result<()> {
     let config = train_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
-    if checkpoint::exists(&args.out) && !args.force {
-        bail!(
-            "{}: found a finished run, expected a new directory (or --force to replace it)",
-            args.out.display()
-        );
-    }
     let device = device_for(&config, args.device.choice)?;
-    let record = train(&data, &args.data, &config, &device, &args.out)?;
+    let record = train(&data, &args.data, &config, &device, &args.out, args.force)?;
     if args.json {
-        println!("{}", serde_json::to_string(&record)?);
+        show::say(format_args!("{}", serde_json::to_string(&record)?))?;
     } else {
         print_record(&record, &config, &args.out)?;
     }
@@ -65,8 +59,9 @@ pub fn train(
     config: &TrainConfig,
     device: &OpenDevice,
     out: &Path,
+    replace: bool,
 ) -> Result<RunRecord> {
-    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    checkpoint::make_room(out, replace)?;
     let lines = out.join("record.jsonl");
     let mut file = File::create(&lines).with_context(|| format!("cannot write {}", lines.display()))?;
     let bars = Bars::default();

@@ -1,5 +1,7 @@
 //! The program, run as a user runs it.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

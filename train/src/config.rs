@@ -71,6 +71,7 @@ impl TrainConfig {
         for part in parts.into_iter().flatten() {
             table.extend(part);
         }
+        table.iter_mut().for_each(|(_, value)| shorten(value));
         table
     }
 
@@ -95,6 +96,15 @@ impl TrainConfig {
     }
 }
 
+/// An `f32` on its way through `f64` becomes the short number that was written: 0.007, not 0.007000000216066837.
+fn shorten(value: &mut Value) {
+    if let Value::Float(number) = value
+        && f64::from(*number as f32) == *number
+    {
+        *number = (*number as f32).to_string().parse().unwrap_or(*number);
+    }
+}
+
 fn learns_on_burn(model: &str) -> bool {
     !matches!(model, "popularity" | "als")
 }
@@ -113,7 +123,9 @@ fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
         let blamed = table.keys().find(|key| alone(key).try_into::<T>().is_err());
         let key = blamed.cloned().unwrap_or_default();
         let found = table.get(&key).map(Value::to_string).unwrap_or_default();
-        ModelError::config(key, found, error.message().trim()).into()
+        let message = error.message().trim();
+        let expected = message.rsplit_once(", expected ").map_or(message, |(_, expected)| expected);
+        ModelError::config(key, found, expected).into()
     })
 }
 
@@ -240,5 +252,7 @@ mod tests {
         assert!(error("model = 'mf'\nlearning_rate = inf").starts_with("learning_rate: found inf"));
         assert!(error("model = 'als'\nselect_by = 'hrr@10'").contains("hrr@10"));
         assert!(error("model = 'als'\n[early_stopping]\npatiance = 1").contains("patiance"));
+        let table = parse("model = 'als'\nreg = 0.007").expect("a config").to_table();
+        assert_eq!(table["reg"].to_string(), "0.007");
     }
 }

@@ -13,12 +13,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
-use burnrec_models::Scorer;
+use burnrec_models::{FoldIn, Scorer};
 use rayon::prelude::*;
 
 pub use scores::{Score, Scores};
 use user::{Asked, Judge, Judged};
 
+use crate::metrics::Metric;
 use crate::{Error, Progress, Result};
 
 /// What to compute, and how sure to be of it.
@@ -32,6 +33,15 @@ pub struct EvaluateOptions {
     pub seed: u64,
     /// Bootstrap resamples; none gives no intervals.
     pub resamples: usize,
+}
+
+impl EvaluateOptions {
+    /// The defaults, with the cut of the metric that chooses among the cuts.
+    pub fn with(rating: bool, seed: u64, select_by: Option<Metric>) -> Self {
+        let mut options = Self { rating, seed, ..Self::default() };
+        options.ks.extend(select_by.and_then(Metric::k).filter(|k| !Self::default().ks.contains(k)));
+        options
+    }
 }
 
 impl Default for EvaluateOptions {
@@ -71,15 +81,22 @@ pub fn evaluate(
     if !holdout.fold_in {
         return judge(scorer, &holdout.users, holdout, train, options, progress);
     }
-    let able = scorer.as_fold_in().ok_or_else(|| {
+    let folded = able(scorer)?.fold_in(&holdout.history)?;
+    let users: Vec<UserIx> = (0..holdout.len() as u32).map(UserIx).collect();
+    judge(&*folded, &users, holdout, train, options, progress)
+}
+
+/// The model as one that folds users in.
+///
+/// # Errors
+/// When it cannot.
+pub fn able(scorer: &dyn Scorer) -> Result<&dyn FoldIn> {
+    scorer.as_fold_in().ok_or_else(|| {
         Error::evaluate(
             "a model that cannot fold users in",
             "one that can, such as als: the users of this holdout have no row in training",
         )
-    })?;
-    let folded = able.fold_in(&holdout.history)?;
-    let users: Vec<UserIx> = (0..holdout.len() as u32).map(UserIx).collect();
-    judge(&*folded, &users, holdout, train, options, progress)
+    })
 }
 
 /// Judges a scorer in which `users[row]` is the user of each holdout row.

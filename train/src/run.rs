@@ -9,7 +9,7 @@ use burnrec_models::{Model, ModelConfig, Output, Scorer};
 
 use crate::als::AlsLearner;
 use crate::burn::BurnLearner;
-use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::evaluate::{EvaluateOptions, able, evaluate};
 use crate::fit::{Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::popularity::PopularityLearner;
@@ -46,6 +46,9 @@ pub fn run(
     let quick = EvaluateOptions { resamples: 0, ..options.clone() };
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
     let mut learner = learner(config, &train, device)?;
+    if split.valid.fold_in || split.test.fold_in {
+        able(&*learner.model())?;
+    }
     let judge = Judge { evaluate: &on_valid, metric };
     let chosen = fit(&mut *learner, &config.run, config.run.epochs, Some(judge), on_epoch, progress)?;
     drop(learner);
@@ -89,10 +92,8 @@ pub fn learner<'a>(
 
 /// How the models of a config are judged.
 pub fn options(config: &TrainConfig) -> EvaluateOptions {
-    let default = EvaluateOptions::default();
-    let mut ks = default.ks.clone();
-    ks.extend(config.select_by().k().filter(|k| !default.ks.contains(k)));
-    EvaluateOptions { ks, rating: config.model.output() == Output::Rating, seed: config.run.seed, ..default }
+    let rating = config.model.output() == Output::Rating;
+    EvaluateOptions::with(rating, config.run.seed, Some(config.select_by()))
 }
 
 fn record(
