@@ -136,16 +136,13 @@ fn files_that_bring_their_own_test() {
     let folder = Folder::new();
     let (mut train, mut test, mut negatives) = (String::new(), String::new(), String::new());
     for user in 0..20 {
-        for k in 0..4 {
-            train += &format!("{user}\t{}\t5\t{k}\n", (user * 7 + k * 31) % 150);
+        for k in 0..15 {
+            train += &format!("{user}\t{}\t5\t{k}\n", (user * 7 + k * 10) % 150);
         }
-        let held = (user * 7 + 4 * 31) % 150;
+        let held = (user * 7 + 5) % 150;
         test += &format!("{user}\t{held}\t5\t9\n");
         negatives +=
             &format!("({user},{held})\t{}\t{}\t{held}\n", (user * 7 + 1) % 150, (user * 7 + 2) % 150);
-    }
-    for item in 0..150 {
-        train += &format!("20\t{item}\t5\t{item}\n");
     }
     folder.file("toy.train.rating", train);
     folder.file("toy.test.rating", test);

@@ -45,8 +45,8 @@ fn first_step(config: &ModelConfig, device: &Device) -> Vec<(&'static str, Vec<f
     let device = device.clone().autodiff();
     let network = network(config, SHAPE, -1.0, 9, &device).expect("in range").expect("on Burn");
     let (rows, per_row) = (64, 5);
-    let users: Vec<i32> = (0..rows as i32).map(|k| k * 37 % 300).collect();
-    let items: Vec<i32> = (0..(rows * per_row) as i32).map(|k| k * 53 % 200).collect();
+    let users: Vec<i32> = (0..rows).map(|k| k * 37 % 300).collect();
+    let items: Vec<i32> = (0..rows * per_row).map(|k| k * 53 % 200).collect();
     let users: Tensor<1, Int> = Tensor::from_data(TensorData::new(users, [rows]), &device);
     let items: Tensor<2, Int> = Tensor::from_data(TensorData::new(items, [rows, per_row]), &device);
     let scores = network.forward(users, items).scores;

@@ -214,7 +214,7 @@ fn files_with_a_test_need_the_given_protocol_and_no_filter() {
     let error = |result: Result<Prepared>| result.unwrap_err().to_string();
     let filters = Filters { min_user: 2, ..Filters::default() };
     assert!(error(build(&filters, &given)).contains("as it stands"));
-    assert!(error(build(&Filters::default(), &LEAVE_ONE_OUT)).contains("`given`"));
+    assert!(error(build(&Filters::default(), &LEAVE_ONE_OUT)).contains("no --split"));
     let without = Prepared::build(dataset.clone(), None, vec![], &Filters::default(), &given, 1);
     assert!(error(without).contains("bring no test"));
 }

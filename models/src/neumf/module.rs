@@ -72,7 +72,7 @@ impl NeumfModule {
     pub(super) fn first_layer(&self) -> (Tensor<2>, Tensor<2>) {
         let weight = self.tower[0].weight.val();
         let [width, _] = weight.dims();
-        (weight.clone().slice([0..width / 2]), weight.slice([width / 2..width]))
+        (weight.clone().slice(0..width / 2), weight.slice(width / 2..width))
     }
 
     /// From the first dense layer's sums to the tower's output: `[samples, widths[1]]` to `[samples, widths.last]`.
@@ -88,7 +88,7 @@ impl NeumfModule {
         let weight = self.output_weight.val();
         let [width, _] = weight.dims();
         let dim = self.config.dim;
-        (weight.clone().slice([0..dim]), weight.slice([dim..width]))
+        (weight.clone().slice(0..dim), weight.slice(dim..width))
     }
 }
 
