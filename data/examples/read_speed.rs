@@ -1,6 +1,6 @@
 //! Times this crate's reader against polars's own read of the same columns, and prints peak memory.
 //!
-//! `cargo run --release -p burnrec-data --example read_speed -- ours|polars ratings.csv`; one reader per process, so
+//! `cargo run --release --example read_speed -- ours|polars ratings.csv`; one reader per process, so
 //! that the peak is its own.
 
 use std::path::PathBuf;

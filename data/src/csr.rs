@@ -35,6 +35,11 @@ impl Csr {
         Self { n_cols, offsets: vec![0; n_rows + 1], cols: Vec::new(), values: Vec::new() }
     }
 
+    /// Without rows yet; growing to its size by doubling would cost as much again at 20 M entries.
+    fn with_capacity(n_cols: usize, nnz: usize) -> Self {
+        Self { n_cols, offsets: vec![0], cols: Vec::with_capacity(nnz), values: Vec::with_capacity(nnz) }
+    }
+
     /// Of rows in any order; of a pair that stands there more than once, the last one counts.
     pub fn from_rows(
         n_users: usize,
@@ -147,8 +152,9 @@ impl Csr {
     }
 
     /// Some rows of two matrices of one width, in the order given: the entries of both, and where both have one, this matrix's.
-    pub fn union(&self, other: &Self, rows: impl IntoIterator<Item = usize>) -> Self {
-        let mut out = Self::empty(0, self.n_cols);
+    pub fn union(&self, other: &Self, rows: impl Iterator<Item = usize> + Clone) -> Self {
+        let nnz = rows.clone().map(|row| self.row(row).0.len() + other.row(row).0.len()).sum();
+        let mut out = Self::with_capacity(self.n_cols, nnz);
         for row in rows {
             let (mut ours, mut theirs) = (self.entries(row).peekable(), other.entries(row).peekable());
             while let Some((col, value)) = match (ours.peek(), theirs.peek()) {
@@ -169,8 +175,9 @@ impl Csr {
     }
 
     /// Some rows, in the order given, as a matrix of their own.
-    pub fn select_rows(&self, rows: impl IntoIterator<Item = usize>) -> Self {
-        let mut out = Self::empty(0, self.n_cols);
+    pub fn select_rows(&self, rows: impl Iterator<Item = usize> + Clone) -> Self {
+        let nnz = rows.clone().map(|row| self.row(row).0.len()).sum();
+        let mut out = Self::with_capacity(self.n_cols, nnz);
         for row in rows {
             let (cols, values) = self.row(row);
             out.cols.extend_from_slice(cols);
@@ -238,7 +245,7 @@ mod tests {
         let (a, b) = (example(), example().map_values(|_, _, _| 9.0));
         let other = Csr::new(4, vec![0, 2, 3, 3], vec![0, 3, 1], vec![7.0, 8.0, 6.0]);
         assert_eq!(a.union(&b, 0..3), a);
-        let both = a.union(&other, [1, 0]);
+        let both = a.union(&other, [1, 0].into_iter());
         assert_eq!(both.row(0), (&[1][..], &[6.0][..]));
         assert_eq!(both.row(1), (&[0, 3][..], &[7.0, 4.0][..]));
     }

@@ -212,7 +212,7 @@ fn lists_worked_by_hand() {
     let holdout = Holdout {
         users: [0, 3].map(UserIx).to_vec(),
         relevant: matrix(4, &[vec![1], vec![0]]),
-        history: train.select_rows([0, 3]),
+        history: train.select_rows([0, 3].into_iter()),
         candidates: Candidates::Unseen,
         fold_in: false,
     };

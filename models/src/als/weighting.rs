@@ -98,7 +98,7 @@ mod tests {
             for (found, expected) in found.values().iter().zip(expected) {
                 assert!((found - expected).abs() < 1e-5, "{weighting:?}: {found}, expected {expected}");
             }
-            let one = train.select_rows([1]);
+            let one = train.select_rows([1].into_iter());
             assert_eq!(
                 weights.apply(&one).unwrap().row(0),
                 found.row(1),
