@@ -65,6 +65,36 @@ fn from_ratings_to_answers() {
 }
 
 #[test]
+fn als_says_its_loss_and_starts_from_an_earlier_run() {
+    let folder = Folder::new();
+    let data = prepared(&folder);
+    let (als, first, second) = (config("als.toml"), folder.path("first"), folder.path("second"));
+    let train = "train {} --data {} --out {} --set dim=8 --set refit=false --set track_loss=true";
+    burnrec(&format!("{train} --set epochs=8"), &[&als, &data, &first]).ok();
+    let line = format!("{train} --set epochs=1 --set warm_start={}", first.display());
+    burnrec(&line, &[&als, &data, &second]).ok();
+    let losses = |run: &Path| -> Vec<f64> {
+        let text = std::fs::read_to_string(run.join("record.jsonl")).expect("record.jsonl");
+        let epochs = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+        epochs
+            .map(|epoch| {
+                let parts = epoch["loss_parts"].as_object().expect("parts").values();
+                let sum: f64 = parts.map(|part| part.as_f64().expect("a number")).sum();
+                let loss = epoch["loss"].as_f64().expect("a loss");
+                assert!((sum - loss).abs() <= 1e-6 * loss, "the parts make the whole");
+                loss
+            })
+            .collect()
+    };
+    let (cold, warm) = (losses(&first), losses(&second));
+    assert!(cold.is_sorted_by(|a, b| a >= b), "{cold:?}");
+    assert!(warm[0] < cold[1], "{} after one warm epoch, {cold:?} cold", warm[0]);
+    let wrong = format!("{train} --set dim=9 --set warm_start={}", first.display());
+    burnrec(&wrong, &[&als, &data, &folder.path("third")]).fails(&["warm_start", "dim = 9"]);
+    burnrec("check {} --set warm_start=x", &[&config("mf.toml")]).fails(&["warm_start", "als"]);
+}
+
+#[test]
 fn tables_in_and_out() {
     let folder = Folder::new();
     let data = prepared(&folder);

@@ -91,7 +91,7 @@ fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
         Phase::Choose => format!("epoch {}/{}", epoch.epoch, config.run.epochs),
         Phase::Refit => format!("refit epoch {}", epoch.epoch),
     };
-    let loss = epoch.loss.total.map(|loss| format!("  loss {loss:.5}")).unwrap_or_default();
+    let loss = epoch.loss.map(|loss| format!("  loss {loss:.5}")).unwrap_or_default();
     let valid = epoch.valid.as_ref().and_then(|scores| scores.value(metric));
     let valid = valid.map(|value| format!("  valid {metric} {value:.4}")).unwrap_or_default();
     let rate = epoch.samples_per_second / 1e6;

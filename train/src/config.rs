@@ -4,6 +4,8 @@
 //! a Burn model learns, or the run. The table is cut by owner first and each part decoded strictly, so that an
 //! unknown key is refused whatever its place.
 
+use std::path::PathBuf;
+
 use burnrec_models::fields::{did_you_mean, fields_of};
 use burnrec_models::{Error as ModelError, ModelConfig, Output};
 use serde::de::DeserializeOwned;
@@ -79,6 +81,10 @@ impl TrainConfig {
         self.model.validate()?;
         self.burn.as_ref().map_or(Ok(()), BurnConfig::validate)?;
         self.run.validate()?;
+        if let (Some(run), false) = (&self.run.warm_start, matches!(self.model, ModelConfig::Als(_))) {
+            let expected = "no such key, as only als starts from an earlier run";
+            return Err(ModelError::config("warm_start", run.display(), expected).into());
+        }
         if self.select_by().is_rating() && self.model.output() != Output::Rating {
             let expected = "a metric of ranking, as this model predicts no ratings";
             return Err(ModelError::config("select_by", self.select_by(), expected).into());
@@ -173,6 +179,10 @@ pub struct RunConfig {
     pub select_by: Option<Metric>,
     /// Epochs from one evaluation on valid to the next.
     pub eval_every: u32,
+    /// Whether an ALS epoch computes its loss and the parts of it, for about a tenth of the epoch's time.
+    pub track_loss: bool,
+    /// An earlier run of ALS whose factors to start from.
+    pub warm_start: Option<PathBuf>,
     /// When to stop before `epochs`.
     pub early_stopping: Option<EarlyStopping>,
 }
@@ -187,7 +197,16 @@ pub struct EarlyStopping {
 
 impl Default for RunConfig {
     fn default() -> Self {
-        Self { seed: 42, epochs: 20, refit: true, select_by: None, eval_every: 1, early_stopping: None }
+        Self {
+            seed: 42,
+            epochs: 20,
+            refit: true,
+            select_by: None,
+            eval_every: 1,
+            track_loss: false,
+            warm_start: None,
+            early_stopping: None,
+        }
     }
 }
 

@@ -48,8 +48,15 @@ pub fn fit(
         let loss = learner.epoch(progress)?;
         let spent = start.elapsed().as_secs_f64();
         seconds += spent;
-        let samples_per_second = loss.samples as f64 / spent.max(1e-9);
-        let mut record = EpochRecord { phase, epoch, loss, valid: None, seconds: spent, samples_per_second };
+        let mut record = EpochRecord {
+            phase,
+            epoch,
+            loss: loss.total,
+            loss_parts: loss.parts,
+            valid: None,
+            seconds: spent,
+            samples_per_second: loss.samples as f64 / spent.max(1e-9),
+        };
         if let Some(judge) = judge.as_ref().filter(|_| epoch % run.eval_every == 0 || epoch == epochs) {
             let model = learner.model();
             let scores = (judge.evaluate)(&*model)?;

@@ -18,6 +18,7 @@ pub mod popularity;
 pub mod rank;
 pub mod record;
 pub mod run;
+pub mod warm_start;
 
 pub use config::{BurnConfig, RunConfig, TrainConfig};
 pub use error::{Error, Result};

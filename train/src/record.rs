@@ -1,9 +1,10 @@
 //! What a run leaves behind: one line per epoch, and one record of the whole.
 
+use std::collections::BTreeMap;
+
 use burnrec_models::checkpoint::DataFacts;
 use serde::{Deserialize, Serialize};
 
-use crate::EpochLoss;
 use crate::evaluate::Scores;
 use crate::machine::Machine;
 
@@ -14,8 +15,12 @@ pub struct EpochRecord {
     pub phase: Phase,
     /// Counted from 1.
     pub epoch: u32,
-    /// What was minimised.
-    pub loss: EpochLoss,
+    /// What was minimised, where the epoch computed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    /// What it is made of, by name, where it is more than one thing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub loss_parts: BTreeMap<String, f64>,
     /// Scores on valid after the epoch, where it was judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub valid: Option<Scores>,

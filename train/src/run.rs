@@ -14,6 +14,7 @@ use crate::fit::{Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::popularity::PopularityLearner;
 use crate::record::{EpochRecord, Metrics, RunRecord};
+use crate::warm_start::{self, Start};
 use crate::{Learner, Progress, Result, TrainConfig};
 
 /// A trained model with its record.
@@ -45,7 +46,7 @@ pub fn run(
     let options = options(config);
     let quick = EvaluateOptions { resamples: 0, ..options.clone() };
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
-    let mut learner = learner(config, &train, device)?;
+    let mut learner = learner(config, &train, data, device)?;
     if split.valid.fold_in || split.test.fold_in {
         able(&*learner.model())?;
     }
@@ -58,7 +59,7 @@ pub fn run(
         let both = train.union(&split.valid_rows.to_csr(n_users, n_items), 0..n_users);
         // At 20 M rows each of these is worth hundreds of megabytes.
         drop((chosen, train));
-        let mut learner = self::learner(config, &both, device)?;
+        let mut learner = self::learner(config, &both, data, device)?;
         let fitted = fit(&mut *learner, &config.run, epochs, None, on_epoch, progress)?;
         drop(learner);
         (fitted, both)
@@ -70,19 +71,30 @@ pub fn run(
     Ok(Trained { model: fitted.model, seen, record })
 }
 
-/// The learner of a config over a training matrix.
+/// The learner of a config over a training matrix `[n_users, n_items]` of the data.
 ///
 /// # Errors
 /// When the settings cannot be met by the data or the device.
 pub fn learner<'a>(
     config: &TrainConfig,
     train: &'a Csr,
+    data: &Prepared,
     device: &OpenDevice,
 ) -> Result<Box<dyn Learner + 'a>> {
     let seed = config.run.seed;
     Ok(match (&config.model, &config.burn) {
         (ModelConfig::Popularity(_), _) => Box::new(PopularityLearner::new(train)),
-        (ModelConfig::Als(als), _) => Box::new(AlsLearner::new(train, als.clone(), seed)?),
+        (ModelConfig::Als(als), _) => {
+            let mut learner = match &config.run.warm_start {
+                None => AlsLearner::new(train, als.clone(), seed)?,
+                Some(dir) => {
+                    let Start { users, items } = warm_start::read(dir, data, als, seed)?;
+                    AlsLearner::with_factors(train, als.clone(), users, items)?
+                }
+            };
+            learner.set_loss(config.run.track_loss);
+            Box::new(learner)
+        }
         (model, burn) => {
             let burn = burn.clone().unwrap_or_default();
             Box::new(BurnLearner::new(train, model, &burn, seed, device)?)
