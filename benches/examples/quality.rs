@@ -34,7 +34,7 @@ fn main() -> Fallible<()> {
     let dataset = read(ratings.as_ref(), &ReadOptions::default())?.dataset;
     let split = SplitConfig::LeaveOneOut { candidates };
     let data = (0..seeds)
-        .map(|seed| Prepared::build(dataset.clone(), None, Vec::new(), &Filters::default(), &split, seed))
+        .map(|seed| Prepared::build(dataset.clone(), None, None, &Filters::default(), &split, seed))
         .collect::<Result<Vec<_>, _>>()?;
     println!("| config | HR@10 | NDCG@10 | valid NDCG@10 | epochs | fit s |");
     println!("|---|---|---|---|---|---|");

@@ -7,9 +7,10 @@
 mod files;
 mod manifest;
 
-pub use manifest::{FORMAT, InputFile, PreparedManifest};
+pub use manifest::{FORMAT, PreparedManifest};
 
 use crate::filter::{self, FilterSummary, Filters};
+use crate::read::ReadSummary;
 use crate::split::{GivenSplit, Split, SplitConfig, split, split_given};
 use crate::summary::Counts;
 use crate::{Dataset, Error, Result, Titles, Vocab};
@@ -43,7 +44,7 @@ impl Prepared {
     pub fn build(
         dataset: Dataset,
         given: Option<GivenSplit>,
-        inputs: Vec<InputFile>,
+        read: Option<ReadSummary>,
         filters: &Filters,
         config: &SplitConfig,
         seed: u64,
@@ -75,7 +76,7 @@ impl Prepared {
                 burnrec: env!("CARGO_PKG_VERSION").to_owned(),
                 name: dataset.name.clone(),
                 synthetic: dataset.synthetic,
-                inputs,
+                read,
                 filters: filters.clone(),
                 split: *config,
                 seed,

@@ -22,7 +22,7 @@ mod titles;
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use columns::Columns;
 pub use format::Format;
@@ -65,7 +65,7 @@ pub struct ReadOutcome {
 }
 
 /// What a reader took and dropped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadSummary {
     /// The format that was taken, never `auto`.
     pub format: Format,
@@ -88,7 +88,7 @@ impl std::fmt::Display for ReadSummary {
             writeln!(f, "  {} ({} bytes)", file.path.display(), file.bytes)?;
         }
         for Dropped { reason, rows, example } in &self.dropped {
-            writeln!(f, "dropped {rows} rows: {reason}; the first: {example}")?;
+            writeln!(f, "dropped {rows}: {reason}; the first: {example}")?;
         }
         Ok(())
     }

@@ -38,7 +38,7 @@ const MODELS: [(&str, &[(&str, i64)]); 4] = [
 pub fn run(args: Demo) -> Result<()> {
     let start = Instant::now();
     let data = match &args.ratings {
-        Some(ratings) => prepare(ratings, &ReadOptions::default(), &Filters::default(), None, SEED)?.0,
+        Some(ratings) => prepare(ratings, &ReadOptions::default(), &Filters::default(), None, SEED)?,
         None => synthetic()?,
     };
     let data_dir = args.out.join("data");
@@ -71,7 +71,7 @@ pub fn run(args: Demo) -> Result<()> {
 fn synthetic() -> Result<Prepared> {
     let dataset = synth(&SynthConfig::new(2000, 1200, 120_000, SEED))?;
     let split = SplitConfig::LeaveOneOut { candidates: None };
-    Ok(Prepared::build(dataset, None, Vec::new(), &Filters::default(), &split, SEED)?)
+    Ok(Prepared::build(dataset, None, None, &Filters::default(), &split, SEED)?)
 }
 
 fn config(text: &str, quick: &[(&str, i64)]) -> Result<TrainConfig> {

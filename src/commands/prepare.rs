@@ -6,8 +6,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use burnrec_data::Prepared;
 use burnrec_data::filter::Filters;
-use burnrec_data::prepared::InputFile;
-use burnrec_data::read::{Columns, ReadOptions, ReadOutcome, ReadSummary, read};
+use burnrec_data::read::{Columns, ReadOptions, ReadOutcome, read};
 use burnrec_data::split::{SplitConfig, TimePoint};
 
 use crate::cli::{Cut, Input, Prepare, SplitKind};
@@ -16,9 +15,9 @@ use crate::show;
 pub fn run(args: Prepare) -> Result<()> {
     let (config, filters) = (split_config(&args.cut)?, filters(&args.cut));
     let options = read_options(args.input);
-    let (prepared, read) = prepare(&args.ratings, &options, &filters, config.as_ref(), args.cut.seed)?;
+    let prepared = prepare(&args.ratings, &options, &filters, config.as_ref(), args.cut.seed)?;
     prepared.save(&args.out)?;
-    write!(std::io::stdout(), "{read}{}", prepared.manifest)?;
+    write!(std::io::stdout(), "{}", prepared.manifest)?;
     show::say(format_args!("saved to {}", args.out.display()))?;
     show::say(format_args!(
         "next: burnrec train configs/als.toml --data {} --out runs/als",
@@ -34,19 +33,15 @@ pub fn prepare(
     filters: &Filters,
     config: Option<&SplitConfig>,
     seed: u64,
-) -> Result<(Prepared, ReadSummary)> {
+) -> Result<Prepared> {
     let ReadOutcome { dataset, summary, given } = read(ratings, options)?;
     let config = match (config, &given) {
         (Some(config), _) => *config,
         (None, Some(_)) => SplitConfig::Given {},
         (None, None) => SplitConfig::LeaveOneOut { candidates: None },
     };
-    let inputs = summary
-        .files
-        .iter()
-        .map(|file| InputFile { file: file.path.display().to_string(), sha256: file.sha256.clone() });
-    let prepared = Prepared::build(dataset, given, inputs.collect(), filters, &config, seed)?;
-    Ok((prepared, summary))
+    let prepared = Prepared::build(dataset, given, Some(summary), filters, &config, seed)?;
+    Ok(prepared)
 }
 
 fn read_options(input: Input) -> ReadOptions {

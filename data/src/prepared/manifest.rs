@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::filter::{FilterSummary, Filters};
+use crate::read::ReadSummary;
 use crate::split::{SplitConfig, SplitSummary};
 use crate::summary::Counts;
 
@@ -26,8 +27,8 @@ pub struct PreparedManifest {
     pub name: String,
     /// Whether nobody gave these ratings.
     pub synthetic: bool,
-    /// The files that were read.
-    pub inputs: Vec<InputFile>,
+    /// The files that were read, with their hashes, and the rows dropped while reading; none for rows that were drawn.
+    pub read: Option<ReadSummary>,
     /// The filters that were applied.
     pub filters: Filters,
     /// The split that was drawn.
@@ -44,19 +45,12 @@ pub struct PreparedManifest {
     pub hash: String,
 }
 
-/// A file that was read, and what was in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InputFile {
-    /// The file's name.
-    pub file: String,
-    /// SHA-256 of its bytes.
-    pub sha256: String,
-}
-
 impl std::fmt::Display for PreparedManifest {
     /// The summary that `prepare` prints: sizes, dates, dropped rows and why, and the parts of the split.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if let Some(read) = &self.read {
+            write!(f, "{read}")?;
+        }
         let synthetic = if self.synthetic { " (synthetic: nobody gave these ratings)" } else { "" };
         writeln!(f, "{}{synthetic}", self.name)?;
         write!(f, "{}", self.counts)?;

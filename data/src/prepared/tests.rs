@@ -3,6 +3,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::*;
+use crate::read::{Dropped, FileRead, Format, Reason};
 use crate::split::TimePoint;
 use crate::synth::{SynthConfig, synth};
 use crate::tensors::{Tensor, TensorFile, write};
@@ -10,9 +11,15 @@ use crate::{Interactions, ItemIx, UserIx};
 
 fn build(config: SplitConfig, seed: u64) -> Prepared {
     let dataset = synth(&SynthConfig::new(50, 160, 1_200, 2)).unwrap();
-    let inputs = vec![InputFile { file: "ratings.csv".into(), sha256: "00ff".into() }];
+    let read = ReadSummary {
+        format: Format::Csv,
+        columns: vec!["user".into(), "item".into()],
+        files: vec![FileRead { path: "ratings.csv".into(), bytes: 7, sha256: "00ff".into() }],
+        rows: 1,
+        dropped: vec![Dropped { reason: Reason::Number, rows: 1, example: "ratings.csv:2: found x".into() }],
+    };
     let filters = Filters { min_item: 3, ..Filters::default() };
-    Prepared::build(dataset, None, inputs, &filters, &config, seed).unwrap()
+    Prepared::build(dataset, None, Some(read), &filters, &config, seed).unwrap()
 }
 
 const LEAVE_ONE_OUT: SplitConfig = SplitConfig::LeaveOneOut { candidates: Some(9) };
@@ -49,7 +56,7 @@ fn string_ids_come_back() {
     let names: Vec<String> = (0..30).map(|row| format!("{row:02} né")).collect();
     dataset.users = Vocab::from_strs(names.iter().map(String::as_str));
     let config = SplitConfig::LeaveOneOut { candidates: None };
-    let prepared = Prepared::build(dataset, None, vec![], &Filters::default(), &config, 1).unwrap();
+    let prepared = Prepared::build(dataset, None, None, &Filters::default(), &config, 1).unwrap();
     prepared.save(dir.path()).unwrap();
     assert_eq!(Prepared::open(dir.path()).unwrap(), prepared);
 }
@@ -207,7 +214,7 @@ fn files_with_a_test_need_the_given_protocol_and_no_filter() {
     test.push(UserIx(0), ItemIx(0), 3.0, 1);
     let build = |filters: &Filters, config: &SplitConfig| {
         let given = GivenSplit::Fold { test: test.clone() };
-        Prepared::build(dataset.clone(), Some(given), vec![], filters, config, 1)
+        Prepared::build(dataset.clone(), Some(given), None, filters, config, 1)
     };
     let given = SplitConfig::Given {};
     build(&Filters::default(), &given).unwrap();
@@ -215,6 +222,6 @@ fn files_with_a_test_need_the_given_protocol_and_no_filter() {
     let filters = Filters { min_user: 2, ..Filters::default() };
     assert!(error(build(&filters, &given)).contains("as it stands"));
     assert!(error(build(&Filters::default(), &LEAVE_ONE_OUT)).contains("no --split"));
-    let without = Prepared::build(dataset.clone(), None, vec![], &Filters::default(), &given, 1);
+    let without = Prepared::build(dataset.clone(), None, None, &Filters::default(), &given, 1);
     assert!(error(without).contains("bring no test"));
 }
