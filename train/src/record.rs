@@ -69,6 +69,8 @@ pub struct RunRecord {
     pub machine: Machine,
     /// The version of the program.
     pub version: &'static str,
+    /// The version of Burn.
+    pub burn: &'static str,
 }
 
 /// The scores of a run on both holdouts.

@@ -135,5 +135,6 @@ fn record(
         threads: rayon::current_num_threads(),
         machine: Machine::read(),
         version: env!("CARGO_PKG_VERSION"),
+        burn: burnrec_models::BURN_VERSION,
     }
 }

@@ -6,7 +6,9 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use polars::prelude::{ArrowDataType, DataFrame, DataType, ParquetReader, PolarsResult, SerReader};
+use polars::prelude::{
+    ArrowDataType, Column, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit,
+};
 
 use super::ReadOptions;
 use super::columns::{Picked, pick};
@@ -80,19 +82,23 @@ fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> 
 }
 
 fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked) -> Result<()> {
-    use ArrowDataType::{Float32, Float64, Int32, Int64, LargeUtf8, UInt32, UInt64, Utf8, Utf8View};
+    use ArrowDataType::{
+        Date32, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, UInt8, UInt16, UInt32,
+        UInt64, Utf8, Utf8View,
+    };
     let columns = [
         (Some(picked.user), "integers or strings as user ids"),
         (Some(picked.item), "integers or strings as item ids"),
         (picked.value, "numbers as ratings"),
-        (picked.time, "numbers as Unix seconds"),
+        (picked.time, "Unix seconds, timestamps or dates as times"),
     ];
     for (place, (at, expected)) in columns.into_iter().enumerate() {
         let Some((name, dtype)) = at.map(|at| &fields[at]) else { continue };
         let known = match dtype {
-            Int32 | Int64 | UInt32 | UInt64 => true,
+            Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => true,
             Float32 | Float64 => place >= 2,
             Utf8 | LargeUtf8 | Utf8View => place < 2,
+            Date32 | Timestamp(..) => place == 3,
             _ => false,
         };
         if !known {
@@ -130,7 +136,15 @@ fn rows(
         (cast(picked.user, &id_type(picked.user)?)?, cast(picked.item, &id_type(picked.item)?)?);
     let values = picked.value.map(|at| cast(at, &DataType::Float32)).transpose()?;
     let times = picked.time.map(|at| cast(at, &DataType::Int64)).transpose()?;
-    fn ids(column: &polars::prelude::Column) -> PolarsResult<Ids<'_>> {
+    let (factor, divisor) =
+        match picked.time.map(|at| table.column(&names[at]).map(Column::dtype)).transpose() {
+            Ok(Some(DataType::Date)) => (86_400, 1),
+            Ok(Some(DataType::Datetime(TimeUnit::Milliseconds, _))) => (1, 1_000),
+            Ok(Some(DataType::Datetime(TimeUnit::Microseconds, _))) => (1, 1_000_000),
+            Ok(Some(DataType::Datetime(TimeUnit::Nanoseconds, _))) => (1, 1_000_000_000),
+            _ => (1, 1),
+        };
+    fn ids(column: &Column) -> PolarsResult<Ids<'_>> {
         Ok(match column.dtype() {
             DataType::String => Ids::Str(Box::new(column.str()?.iter())),
             _ => Ids::Int(Box::new(column.i64()?.iter())),
@@ -155,7 +169,7 @@ fn rows(
                 user.push(&mut out.users);
                 item.push(&mut out.items);
                 out.values.push(value);
-                out.times.push(time);
+                out.times.push((time * factor).div_euclid(divisor));
                 continue;
             }
             (None, ..) => (Reason::Number, "no rating".to_owned(), "a number as rating"),
