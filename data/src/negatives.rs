@@ -57,6 +57,11 @@ impl NegativeSampler {
         }
     }
 
+    /// The training rows.
+    pub fn train(&self) -> &Csr {
+        &self.train
+    }
+
     /// Whether there is an item that the user has no training row with.
     pub fn has_negatives(&self, user: UserIx) -> bool {
         self.train.row(user.at()).0.len() < self.train.n_cols()

@@ -42,7 +42,6 @@ mod model;
 mod nonnegative;
 mod objective;
 mod row;
-pub mod simd;
 mod subspace;
 mod weighting;
 

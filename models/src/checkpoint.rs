@@ -1,7 +1,8 @@
 //! The run directory: all that recommending and serving need, in files that appear whole.
 //!
 //! `weights.safetensors`, `vocab.safetensors` (outside ids), `seen.safetensors` (each user's history),
-//! `titles.safetensors` where there are titles, and `manifest.json`. The manifest is written last, by rename, and
+//! `titles.safetensors` where there are titles, `chosen.safetensors` where the model was chosen before it was trained on
+//! valid as well and others may start from it, and `manifest.json`. The manifest is written last, by rename, and
 //! holds the hash of every other file: no manifest, no model.
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ pub const FORMAT: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
 const WEIGHTS: &str = "weights.safetensors";
+const CHOSEN: &str = "chosen.safetensors";
 const VOCAB: &str = "vocab.safetensors";
 const SEEN: &str = "seen.safetensors";
 const TITLES: &str = "titles.safetensors";
@@ -66,6 +68,8 @@ pub struct DataFacts {
 pub struct Run {
     /// The model.
     pub model: Box<dyn Model>,
+    /// The model as it was chosen on valid, before it was trained on valid as well, if it is kept. It is not read back.
+    pub chosen: Option<Box<dyn Model>>,
     /// The users' ids.
     pub users: Vocab,
     /// The items' ids.
@@ -84,6 +88,9 @@ pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -
     make_room(dir, true)?;
     let mut files = BTreeMap::new();
     put(dir, WEIGHTS, &run.model.weights(), &mut files)?;
+    if let Some(chosen) = &run.chosen {
+        put(dir, CHOSEN, &chosen.weights(), &mut files)?;
+    }
     let ids = stored::vocab_tensors("users", &run.users).into_iter();
     put(dir, VOCAB, &ids.chain(stored::vocab_tensors("items", &run.items)).collect::<Vec<_>>(), &mut files)?;
     put(dir, SEEN, &stored::csr_tensors("seen", &run.seen), &mut files)?;
@@ -138,16 +145,7 @@ pub fn manifest(dir: &Path) -> Result<Manifest> {
 /// As [`manifest`], and when a file is missing, changed, or does not fit the manifest.
 pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
     let manifest = manifest(dir)?;
-    let file = |name: &str| -> Result<TensorFile> {
-        let path = dir.join(name);
-        let expected = manifest.files.get(name).cloned().unwrap_or_default();
-        let found = hash::file(&path)?;
-        if found != expected {
-            let (found, expected) = (format!("SHA-256 {found}"), format!("{expected}, as the manifest says"));
-            return Err(Error::Run { path, found, expected });
-        }
-        Ok(TensorFile::open(&path)?)
-    };
+    let file = |name: &str| checked(dir, &manifest, name);
     let fits = |name: &str, what: &str, found: usize, expected: usize| {
         if found == expected {
             return Ok(());
@@ -159,6 +157,7 @@ pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
     let ids = file(VOCAB)?;
     let run = Run {
         model: load(&manifest.model, &file(WEIGHTS)?, shape, device)?,
+        chosen: None,
         users: stored::read_vocab(&ids, "users")?,
         items: stored::read_vocab(&ids, "items")?,
         titles: match manifest.files.contains_key(TITLES) {
@@ -175,6 +174,35 @@ pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
         fits(TITLES, "titles", titles.0.len(), shape.n_items)?;
     }
     Ok((run, manifest))
+}
+
+/// Which weights of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// As they were chosen on valid; the final ones where nothing was trained after that.
+    Chosen,
+    /// As they are served.
+    Final,
+}
+
+/// The weights of a run, checked against their hash.
+///
+/// # Errors
+/// When the file is missing or changed.
+pub fn weights(dir: &Path, manifest: &Manifest, stage: Stage) -> Result<TensorFile> {
+    let chosen = stage == Stage::Chosen && manifest.files.contains_key(CHOSEN);
+    checked(dir, manifest, if chosen { CHOSEN } else { WEIGHTS })
+}
+
+fn checked(dir: &Path, manifest: &Manifest, name: &str) -> Result<TensorFile> {
+    let path = dir.join(name);
+    let expected = manifest.files.get(name).cloned().unwrap_or_default();
+    let found = hash::file(&path)?;
+    if found != expected {
+        let (found, expected) = (format!("SHA-256 {found}"), format!("{expected}, as the manifest says"));
+        return Err(Error::Run { path, found, expected });
+    }
+    Ok(TensorFile::open(&path)?)
 }
 
 /// Makes room for a run in `dir`: creates it, and with `replace` takes away the manifest of the run that is there, so

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::als::AlsConfig;
+use crate::als::{AlsConfig, Feedback};
 use crate::fields::{did_you_mean, fields_of};
+use crate::loss::Loss;
 use crate::mf::MfConfig;
-use crate::neumf::NeumfConfig;
+use crate::ncf::{GmfConfig, MlpConfig, NeumfConfig, Parts};
 use crate::popularity::PopularityConfig;
 use crate::{Error, Result};
 
@@ -19,7 +20,11 @@ pub enum ModelConfig {
     Als(AlsConfig),
     /// Matrix factorisation with biases.
     Mf(MfConfig),
-    /// Neural matrix factorisation.
+    /// Generalised matrix factorisation.
+    Gmf(GmfConfig),
+    /// An MLP tower over both embeddings.
+    Mlp(MlpConfig),
+    /// Neural matrix factorisation: GMF and a tower.
     Neumf(NeumfConfig),
 }
 
@@ -35,19 +40,9 @@ pub enum Output {
     Raw,
 }
 
-/// What a neural model minimises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Loss {
-    /// Binary cross-entropy on positives and drawn negatives.
-    Bce,
-    /// Squared error on ratings.
-    Mse,
-}
-
 impl ModelConfig {
     /// The values that the `model` key may have.
-    pub const NAMES: [&'static str; 4] = ["popularity", "als", "mf", "neumf"];
+    pub const NAMES: [&'static str; 6] = ["popularity", "als", "mf", "gmf", "mlp", "neumf"];
 
     /// The keys that the settings of a model may have.
     ///
@@ -58,6 +53,8 @@ impl ModelConfig {
             "popularity" => Ok(fields_of::<PopularityConfig>()),
             "als" => Ok(fields_of::<AlsConfig>()),
             "mf" => Ok(fields_of::<MfConfig>()),
+            "gmf" => Ok(fields_of::<GmfConfig>()),
+            "mlp" => Ok(fields_of::<MlpConfig>()),
             "neumf" => Ok(fields_of::<NeumfConfig>()),
             other => {
                 let near = did_you_mean(other, Self::NAMES).map(|name| format!("; did you mean {name:?}?"));
@@ -76,13 +73,35 @@ impl ModelConfig {
             Self::Popularity(_) => Ok(()),
             Self::Als(als) => als.validate(),
             Self::Mf(mf) => mf.validate(),
-            Self::Neumf(neumf) => neumf.validate(),
+            Self::Gmf(_) | Self::Mlp(_) | Self::Neumf(_) => {
+                self.ncf().map_or(Ok(()), |parts| parts.validate())
+            }
         }
+    }
+
+    /// The parts of a network of neural collaborative filtering; `None` for other models.
+    pub fn ncf(&self) -> Option<Parts> {
+        match self {
+            Self::Gmf(gmf) => Some(gmf.into()),
+            Self::Mlp(mlp) => Some(mlp.into()),
+            Self::Neumf(neumf) => Some(neumf.into()),
+            Self::Popularity(_) | Self::Als(_) | Self::Mf(_) => None,
+        }
+    }
+
+    /// The loss, and the drawn negatives of each row, of a model that learns on Burn.
+    pub fn loss(&self) -> Option<(Loss, usize)> {
+        let (loss, negatives) = match (self, self.ncf()) {
+            (Self::Mf(mf), _) => (mf.loss, mf.negatives),
+            (_, Some(parts)) => (parts.loss, parts.negatives),
+            (_, None) => return None,
+        };
+        Some((loss, loss.negatives(negatives)))
     }
 
     /// Whether scoring runs on a Burn device; the others score on the host whatever trained them.
     pub fn scores_on_burn(&self) -> bool {
-        matches!(self, Self::Neumf(_))
+        self.ncf().is_some()
     }
 
     /// The value of the `model` key.
@@ -91,24 +110,19 @@ impl ModelConfig {
             Self::Popularity(_) => "popularity",
             Self::Als(_) => "als",
             Self::Mf(_) => "mf",
+            Self::Gmf(_) => "gmf",
+            Self::Mlp(_) => "mlp",
             Self::Neumf(_) => "neumf",
         }
     }
 
     /// What the model's scores say.
     pub fn output(&self) -> Output {
-        let of_loss = |loss| match loss {
-            Loss::Bce => Output::Probability,
-            Loss::Mse => Output::Rating,
-        };
-        match self {
-            Self::Popularity(_) => Output::Raw,
-            Self::Als(als) => match als.feedback {
-                crate::als::Feedback::Explicit => Output::Rating,
-                crate::als::Feedback::Implicit => Output::Raw,
-            },
-            Self::Mf(mf) => of_loss(mf.loss),
-            Self::Neumf(_) => Output::Probability,
+        match (self, self.loss()) {
+            (_, Some((Loss::Bce, _))) => Output::Probability,
+            (_, Some((Loss::Mse, _))) => Output::Rating,
+            (Self::Als(als), _) if als.feedback == Feedback::Explicit => Output::Rating,
+            _ => Output::Raw,
         }
     }
 }

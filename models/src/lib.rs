@@ -6,18 +6,22 @@
 //! model learns is not here.
 
 pub mod als;
+pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
 pub mod error;
 pub mod fields;
+pub mod kernels;
 pub mod load;
+pub mod loss;
 pub mod mf;
+pub mod ncf;
 pub mod network;
-pub mod neumf;
 pub mod params;
 pub mod popularity;
 pub mod scorer;
+pub mod simd;
 pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;

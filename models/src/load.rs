@@ -5,7 +5,7 @@ use burnrec_data::tensors::TensorFile;
 use crate::als::AlsModel;
 use crate::device::OpenDevice;
 use crate::mf::MfModel;
-use crate::neumf::NeumfModel;
+use crate::ncf::NcfModel;
 use crate::popularity::Popularity;
 use crate::{Model, ModelConfig, Result, Shape};
 
@@ -23,6 +23,8 @@ pub fn load(
         ModelConfig::Popularity(_) => Box::new(Popularity::load(weights, shape)?),
         ModelConfig::Als(als) => Box::new(AlsModel::load(weights, als.clone(), shape)?),
         ModelConfig::Mf(config) => Box::new(MfModel::load(weights, config.clone(), shape)?),
-        ModelConfig::Neumf(config) => Box::new(NeumfModel::load(weights, config, shape, &device.device)?),
+        ModelConfig::Gmf(_) | ModelConfig::Mlp(_) | ModelConfig::Neumf(_) => {
+            Box::new(NcfModel::load(weights, config, shape, &device.device)?)
+        }
     })
 }

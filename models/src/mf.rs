@@ -1,8 +1,8 @@
-//! Matrix factorisation with biases: trained as a Burn module ([`MfModule`]), served as plain host arrays
+//! Matrix factorisation with biases: trained on Burn ([`MfNetwork`]), served as plain host arrays
 //! ([`MfModel`]), because its score is no more than a dot product.
 
 mod fold_in;
-mod module;
+mod network;
 
 use std::sync::Arc;
 
@@ -11,11 +11,11 @@ use burnrec_data::{ItemIx, UserIx};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::config::Loss;
+use crate::loss::Loss;
 use crate::params::{Init, Values, saved};
 use crate::{Error, FoldIn, Model, ModelConfig, Result, Scorer, Shape, Vectors};
 
-pub use module::MfModule;
+pub use network::MfNetwork;
 
 /// Settings of matrix factorisation: score = mean + user bias + item bias + dot(user, item).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct MfConfig {
     pub dim: usize,
     /// What is minimised, and so what a score says.
     pub loss: Loss,
-    /// Drawn negatives for each positive, with `loss = "bce"`; also the weight of unseen items when a user is folded in.
+    /// Drawn negatives for each positive (none with `loss = "mse"`); also the weight of unseen items when a user is folded in.
     pub negatives: usize,
     /// Each sample adds `reg` times the squared norm of its two vectors and biases to the loss; also used to fold
     /// users in.
@@ -49,9 +49,7 @@ impl MfConfig {
         if self.dim == 0 {
             return Err(Error::config("dim", self.dim, "at least 1"));
         }
-        if self.loss == Loss::Bce && self.negatives == 0 {
-            return Err(Error::config("negatives", 0, "at least 1, as loss = \"bce\" needs"));
-        }
+        self.loss.validate(self.negatives)?;
         if !(self.reg.is_finite() && self.reg >= 0.0) {
             return Err(Error::config("reg", self.reg, "a number of at least 0"));
         }

@@ -1,54 +1,82 @@
-//! What a Burn module must be able to do to be trained: the seam between the modules here and the learner that
+//! What a network on Burn must be able to do to be trained: the seam between the networks here and the learner that
 //! updates their weights.
+//!
+//! Networks are differentiated by hand and not by autodiff: the shared parts of a batch (a user's for all of the
+//! user's samples, an item's for all samples it is in) are then computed once forward and once backward, and the
+//! element-wise steps between the matrix products are one pass each ([`crate::kernels`]). The tests hold every
+//! gradient against autodiff over the plain formula.
 
-use burn::module::Param;
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use crate::mf::MfModule;
-use crate::neumf::NeumfModule;
-use crate::params::{Values, drawn};
+use crate::batch::Batch;
+use crate::mf::MfNetwork;
+use crate::ncf::NcfNetwork;
+use crate::params::Values;
 use crate::{Model, ModelConfig, Result, Shape};
 
-/// A Burn module with named weights that scores rows of users against several items each.
+/// Named weights that score rows of users against several items each.
 pub trait Network: Send {
-    /// Scores each of `users` (`[rows]`) against its own row of `items` (`[rows, per_row]`). Dropout is at work
-    /// where the weights carry autodiff.
-    fn forward(&self, users: Tensor<1, Int>, items: Tensor<2, Int>) -> Forward;
+    /// The score of each sample of a batch, `[samples, 1]`: logits or ratings.
+    fn scores(&self, batch: &Batch) -> Tensor<2>;
+
+    /// The slopes of an objective over a batch, one for each weight, in the order of [`Network::weights`].
+    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step;
 
     /// The weights by name, always in the same order.
-    fn params(&self) -> Vec<(&'static str, &Param<Tensor<2>>)>;
+    fn weights(&self) -> Vec<(&'static str, &Tensor<2>)>;
 
-    /// The weights by name, in the order of [`Network::params`].
-    fn params_mut(&mut self) -> Vec<(&'static str, &mut Param<Tensor<2>>)>;
+    /// The weights by name, in the order of [`Network::weights`].
+    fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)>;
 
     /// The model with the weights as they are. Syncs with the device.
     fn model(&self) -> Box<dyn Model>;
 }
 
-/// What comes out of a network.
-pub struct Forward {
-    /// `[rows, per_row]`: logits or ratings.
-    pub scores: Tensor<2>,
-    /// `[1]`: the regulariser, summed over all `rows * per_row` samples, where the network has one.
+/// What is minimised over a batch.
+pub struct Objective<'a> {
+    /// From the scores `[samples, 1]` to the slope of the mean loss by each of them.
+    pub slopes: &'a dyn Fn(Tensor<2>) -> Tensor<2>,
+    /// How many terms the mean is over.
+    pub terms: f32,
+    /// Says which units are dropped in this step.
+    pub dropout_seed: u64,
+}
+
+/// What a step is made of.
+pub struct Step {
+    /// One for each weight.
+    pub gradients: Vec<Gradient>,
+    /// `[1]`: the regulariser summed over the batch's samples, where the network has one.
     pub penalty: Option<Tensor<1>>,
 }
 
-/// The network of a config, with weights drawn from `seed`; `None` for models that do not learn on Burn. `mean` is
-/// the constant part of MF's scores.
+/// The slopes by a weight.
+pub enum Gradient {
+    /// Of the whole weight, in its shape.
+    Whole(Tensor<2>),
+    /// `[distinct users, width]`: of the rows of a table of users that the batch meets; the others have none.
+    Users(Tensor<2>),
+    /// `[distinct items, width]`: the same of a table of items.
+    Items(Tensor<2>),
+}
+
+/// The network of a config with weights from `values`; `None` for models that do not learn on Burn. `mean` is the
+/// constant part of MF's scores.
 ///
 /// # Errors
-/// When a setting is out of its range.
+/// When a setting is out of its range, or as `values` has them.
 pub fn network(
     config: &ModelConfig,
     shape: Shape,
     mean: f32,
-    seed: u64,
+    values: &mut Values<'_>,
     device: &Device,
 ) -> Result<Option<Box<dyn Network>>> {
-    let values: &mut Values<'_> = &mut drawn(seed);
-    Ok(match config {
-        ModelConfig::Mf(config) => Some(Box::new(MfModule::new(config, shape, mean, values, device)?)),
-        ModelConfig::Neumf(config) => Some(Box::new(NeumfModule::new(config, shape, values, device)?)),
-        ModelConfig::Popularity(_) | ModelConfig::Als(_) => None,
+    if let ModelConfig::Mf(config) = config {
+        return Ok(Some(Box::new(MfNetwork::new(config, shape, mean, values, device)?)));
+    }
+    Ok(match config.ncf() {
+        Some(_) => Some(Box::new(NcfNetwork::new(config, shape, values, device)?)),
+        None => None,
     })
 }

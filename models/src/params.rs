@@ -1,13 +1,12 @@
-//! Weights on the host: where the first values of a Burn module come from, and reading saved ones with their shape
+//! Weights on the host: where the first values of a network come from, and reading saved ones with their shape
 //! checked.
 //!
-//! A module has one constructor. It asks for the values of each weight by name, and gets them either drawn or read,
+//! A network has one constructor. It asks for the values of each weight by name, and gets them either drawn or read,
 //! so that a new model and a loaded one are built by the same lines. Values are drawn on the host, from a stream of
 //! random numbers of their own for each name, so that every device starts from the same numbers.
 
 use std::f64::consts::TAU;
 
-use burn::module::Param;
 use burn::tensor::{Device, Tensor, TensorData};
 use burnrec_data::Error as DataError;
 use burnrec_data::rng::stream;
@@ -72,18 +71,18 @@ pub fn matrix(weights: &TensorFile, name: &str, shape: &[usize]) -> Result<Vec<f
     Ok(values)
 }
 
-/// A trainable weight of these values on a device.
+/// A weight of these values on a device.
 ///
 /// # Errors
 /// As `values` has them.
-pub fn param(
+pub fn weight(
     values: &mut Values<'_>,
     name: &'static str,
     shape: [usize; 2],
     init: Init,
     device: &Device,
-) -> Result<Param<Tensor<2>>> {
-    Ok(Param::from_data(TensorData::new(values(name, shape, init)?, shape), device))
+) -> Result<Tensor<2>> {
+    Ok(Tensor::from_data(TensorData::new(values(name, shape, init)?, shape), device))
 }
 
 /// A tensor's values, row-major, on the host. Syncs with the device.

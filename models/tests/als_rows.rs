@@ -1,8 +1,8 @@
 //! One row's solution by every solver and instruction set, against the normal equations in f64.
 
 use burnrec_data::Csr;
-use burnrec_models::als::simd::Isa;
 use burnrec_models::als::{AlsConfig, Convention, RegScaling, RowSolver, Scratch, Solver, first_factors};
+use burnrec_models::simd::Isa;
 
 /// A row's problem, drawn.
 struct Problem {

@@ -2,9 +2,8 @@
 //! final factors of the `implicit` package and of Spark, from `fixtures/als_conventions.json` (which says how it was made).
 
 use burnrec_data::{Csr, ItemIx, UserIx};
-use burnrec_models::als::{
-    AlsConfig, Convention, Feedback, Objective, RegScaling, RowSolver, Solver, simd::Isa,
-};
+use burnrec_models::als::{AlsConfig, Convention, Feedback, Objective, RegScaling, RowSolver, Solver};
+use burnrec_models::simd::Isa;
 use serde_json::Value;
 
 struct Fixture {

@@ -28,10 +28,12 @@ use crate::show;
 const SEED: u64 = 42;
 
 /// The configs of the demo, with what is set otherwise to keep it at about a minute.
-const MODELS: [(&str, &[(&str, i64)]); 4] = [
+const MODELS: [(&str, &[(&str, i64)]); 6] = [
     (include_str!("../../configs/popularity.toml"), &[]),
     (include_str!("../../configs/als.toml"), &[]),
     (include_str!("../../configs/mf.toml"), &[("dim", 32), ("epochs", 12), ("batch_size", 4096)]),
+    (include_str!("../../configs/gmf.toml"), &[("dim", 16), ("epochs", 10), ("batch_size", 4096)]),
+    (include_str!("../../configs/mlp.toml"), &[("dim", 8), ("epochs", 10), ("batch_size", 4096)]),
     (include_str!("../../configs/neumf.toml"), &[("dim", 8), ("epochs", 10), ("batch_size", 4096)]),
 ];
 

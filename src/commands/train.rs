@@ -72,10 +72,11 @@ pub fn train(
         Ok(())
     };
     let trained = run_config(data, config, device, &mut on_epoch, &bars)?;
-    let Trained { model, seen, mut record } = trained;
+    let Trained { model, chosen, seen, mut record } = trained;
     record.data.path = std::path::absolute(data_dir).ok();
     let run = Run {
         model,
+        chosen,
         users: data.users.clone(),
         items: data.items.clone(),
         titles: data.titles.clone(),

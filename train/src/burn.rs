@@ -4,36 +4,38 @@ mod batches;
 mod loss;
 mod optim;
 
+use std::cell::Cell;
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor as HostTensor, TensorFile};
 use burnrec_data::{Csr, Error as DataError};
-use burnrec_models::config::Loss;
 use burnrec_models::device::OpenDevice;
-use burnrec_models::network::{Network, network};
-use burnrec_models::params::{matrix, on_host};
+use burnrec_models::kernels::is_host;
+use burnrec_models::loss::Loss;
+use burnrec_models::network::{Network, Objective, Step, network};
+use burnrec_models::params::{Values, drawn, matrix, on_host};
 use burnrec_models::{Error as ModelError, Model, ModelConfig, Shape};
 use rand::Rng;
 
+use crate::pretrained::Weights;
 use crate::{BurnConfig, EpochLoss, Error, Learner, Progress, Result};
-use batches::{Batch, Batches};
-use optim::{Optim, trainable};
+use batches::{Batches, Drawn};
+use optim::Optim;
 
 /// How many times in an epoch the loss is read back from the device.
 const READS_PER_EPOCH: usize = 20;
 
 const STATE: &str = "learner.safetensors";
 
-/// Trains MF or NeuMF on a device.
+/// Trains MF, GMF, MLP or NeuMF on a device.
 pub struct BurnLearner {
     network: Box<dyn Network>,
     batches: Batches,
     loss: Loss,
     optim: Optim,
     device: Device,
-    dropout: bool,
     seed: u64,
     epoch: u32,
 }
@@ -50,53 +52,90 @@ impl BurnLearner {
         seed: u64,
         device: &OpenDevice,
     ) -> Result<Self> {
-        let (loss, negatives, dropout) = match config {
-            ModelConfig::Mf(mf) => match mf.loss {
-                Loss::Bce => (Loss::Bce, mf.negatives, 0.0),
-                Loss::Mse => (Loss::Mse, 0, 0.0),
-            },
-            ModelConfig::Neumf(neumf) => (Loss::Bce, neumf.negatives, neumf.dropout),
-            ModelConfig::Popularity(_) | ModelConfig::Als(_) => return Err(not_on_burn(config)),
+        Self::with_values(train, config, burn, seed, &mut drawn(seed), device)
+    }
+
+    /// The same with these first weights, by name and row-major, and the others drawn.
+    ///
+    /// # Errors
+    /// As [`BurnLearner::new`], and when a weight is of another size.
+    pub fn with_weights(
+        train: &Csr,
+        config: &ModelConfig,
+        burn: &BurnConfig,
+        seed: u64,
+        mut weights: Weights,
+        device: &OpenDevice,
+    ) -> Result<Self> {
+        let mut draw = drawn(seed);
+        let mut values = |name, [rows, cols]: [usize; 2], init| match weights.remove(name) {
+            None => draw(name, [rows, cols], init),
+            Some(values) if values.len() == rows * cols => Ok(values),
+            Some(values) => {
+                let found = format!("{} numbers for {name:?}", values.len());
+                Err(DataError::setting("first weights", found, format!("{rows} x {cols}")).into())
+            }
         };
-        let batches = Batches::new(train, loss, negatives, burn.batch_size, seed)?;
+        Self::with_values(train, config, burn, seed, &mut values, device)
+    }
+
+    fn with_values(
+        train: &Csr,
+        config: &ModelConfig,
+        burn: &BurnConfig,
+        seed: u64,
+        values: &mut Values<'_>,
+        device: &OpenDevice,
+    ) -> Result<Self> {
+        let (loss, negatives) = config.loss().ok_or_else(|| not_on_burn(config))?;
+        let device = device.device.clone();
+        let batches = Batches::new(train, negatives, burn.batch_size, !is_host(&device), seed)?;
         let mean = match loss {
             // The log-odds of a positive among the samples.
             Loss::Bce => -(negatives as f32).ln(),
+            Loss::Bpr | Loss::Softmax => 0.0,
             Loss::Mse => {
-                (train.values().iter().map(|&value| f64::from(value)).sum::<f64>() / train.nnz() as f64)
-                    as f32
+                let sum = train.values().iter().map(|&value| f64::from(value)).sum::<f64>();
+                (sum / train.nnz() as f64) as f32
             }
         };
         let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
-        let device = device.device.clone().autodiff();
-        let network = network(config, shape, mean, seed, &device)?.ok_or_else(|| not_on_burn(config))?;
-        let optim = Optim::new(burn);
-        Ok(Self { network, batches, loss, optim, device, dropout: dropout > 0.0, seed, epoch: 0 })
+        let network = network(config, shape, mean, values, &device)?.ok_or_else(|| not_on_burn(config))?;
+        let [users, items] = batches.entries();
+        let lazy = [(shape.n_users, users), (shape.n_items, items)];
+        let lazy = lazy.map(|(table, entries)| burn.embedding_update.is_lazy(table, entries));
+        Ok(Self { network, batches, loss, optim: Optim::new(burn, lazy), device, seed, epoch: 0 })
     }
 
-    /// One step of the optimiser; gives the loss `[1]`, summed over the batch's samples, still on the device.
-    fn step(&mut self, batch: Batch) -> Tensor<1> {
-        let (rows, per_row) = (batch.users.len(), batch.per_row);
-        let n_samples = (rows * per_row) as f32;
-        let users: Tensor<1, Int> = Tensor::from_data(TensorData::new(batch.users, [rows]), &self.device);
-        let items: Tensor<2, Int> =
-            Tensor::from_data(TensorData::new(batch.items, [rows, per_row]), &self.device);
-        let targets: Tensor<2> =
-            Tensor::from_data(TensorData::new(batch.targets, [rows, per_row]), &self.device);
-        let forward = self.network.forward(users, items);
-        let mut total = loss::summed(self.loss, forward.scores, targets); // [1]
-        if let Some(penalty) = forward.penalty {
-            total = total + penalty;
+    /// One step of the optimiser; gives the loss `[1]`, summed over the batch's terms and still on the device, and how
+    /// many these are.
+    fn step(&mut self, drawn: Drawn, epoch: u32, number: usize) -> (Tensor<1>, usize) {
+        let Drawn { batch, ratings } = drawn;
+        let batch = batch.to_device(&self.device);
+        let terms = self.loss.terms(batch.rows(), batch.per_row);
+        // A seed for every step, so that a resumed run drops the same units.
+        let dropout_seed = stream(self.seed, "dropout", u64::from(epoch) << 32 | number as u64).next_u64();
+        if !is_host(&self.device) {
+            self.device.seed(dropout_seed);
         }
-        let mut gradients = total.clone().div_scalar(n_samples).backward();
-        self.optim.step(self.network.params_mut(), &mut gradients);
-        total.inner()
+        let loss = Cell::new(None);
+        let slopes = |scores: Tensor<2>| {
+            let (sum, slopes) = loss::with_slopes(self.loss, scores, batch.per_row, &ratings);
+            loss.set(Some(sum));
+            slopes
+        };
+        let objective = Objective { slopes: &slopes, terms: terms as f32, dropout_seed };
+        let Step { gradients, penalty } = self.network.step(&batch, &objective);
+        let epochs = f64::from(epoch - 1) + number as f64 / self.batches.count() as f64;
+        self.optim.step(self.network.weights_mut(), gradients, &batch, epochs);
+        let loss = loss.take().expect("a network asks for the slopes by its scores");
+        (penalty.into_iter().fold(loss, |loss, penalty| loss + penalty), terms)
     }
 }
 
 fn not_on_burn(config: &ModelConfig) -> Error {
-    ModelError::config("model", format!("{:?}", config.name()), "a model that learns on Burn: mf or neumf")
-        .into()
+    let expected = "a model that learns on Burn: mf, gmf, mlp or neumf";
+    ModelError::config("model", format!("{:?}", config.name()), expected).into()
 }
 
 impl Learner for BurnLearner {
@@ -105,34 +144,27 @@ impl Learner for BurnLearner {
         let order = self.batches.order(epoch);
         let n_batches = self.batches.count();
         let read_every = n_batches.div_ceil(READS_PER_EPOCH);
-        let (mut total, mut samples) = (0.0, 0u64);
-        let (mut unread, mut unread_samples) = (None::<Tensor<1>>, 0);
+        let (mut total, mut terms, mut samples) = (0.0, 0, 0u64);
+        let (mut unread, mut unread_terms) = (None::<Tensor<1>>, 0);
         progress.begin(&format!("epoch {epoch}"), n_batches as u64);
         // The batches are drawn on a thread of their own; dropping `drawn` after an error ends it.
         let batches = self.batches.clone();
         std::thread::scope(|scope| {
             let drawn = batches.draw_on(scope, &order, epoch);
-            for (number, batch) in drawn.into_iter().enumerate() {
-                if self.dropout {
-                    // A seed for every step, so that a resumed run drops the same units.
-                    let place = (u64::from(epoch) << 32) | number as u64;
-                    self.device.seed(stream(self.seed, "dropout", place).next_u64());
-                }
-                unread_samples += batch.items.len() as u64;
-                let loss = self.step(batch);
-                unread = Some(match unread.take() {
-                    Some(sum) => sum + loss,
-                    None => loss,
-                });
+            for (number, drawn) in drawn.into_iter().enumerate() {
+                samples += drawn.batch.samples() as u64;
+                let (loss, n) = self.step(drawn, epoch, number);
+                unread_terms += n;
+                unread = Some(unread.into_iter().fold(loss, |sum, loss| sum + loss));
                 if (number + 1).is_multiple_of(read_every) || number + 1 == n_batches {
                     // Sync: the loss since the last reading is read back.
                     let loss = unread.take().map_or(0.0, |sum| f64::from(on_host(&sum)[0]));
                     if !loss.is_finite() {
                         return Err(Error::Diverged { epoch, loss });
                     }
-                    progress.note(&format!("loss {:.4}", loss / unread_samples as f64));
+                    progress.note(&format!("loss {:.4}", loss / unread_terms as f64));
                     total += loss;
-                    samples += std::mem::take(&mut unread_samples);
+                    terms += std::mem::take(&mut unread_terms);
                 }
                 progress.advance(1);
             }
@@ -140,7 +172,7 @@ impl Learner for BurnLearner {
         })?;
         progress.end();
         self.epoch = epoch;
-        Ok(EpochLoss { total: Some(total / samples as f64), samples, ..EpochLoss::default() })
+        Ok(EpochLoss { total: Some(total / terms as f64), samples, ..EpochLoss::default() })
     }
 
     fn model(&self) -> Box<dyn Model> {
@@ -153,12 +185,12 @@ impl Learner for BurnLearner {
             self.identity().map(|(name, value)| (name.to_owned(), number(value))).into();
         arrays.push(("epoch".into(), number(u64::from(self.epoch))));
         arrays.push(("steps".into(), number(self.optim.steps())));
-        // Sync: weights and moments are read back.
-        for (name, param) in self.network.params() {
-            arrays.push((name.to_owned(), HostTensor::new(&param.dims(), on_host(&param.val()))));
+        // Sync: weights and the optimiser's state are read back.
+        for (name, weight) in self.network.weights() {
+            arrays.push((name.to_owned(), HostTensor::new(&weight.dims(), on_host(weight))));
         }
-        for (name, moment) in self.optim.moments() {
-            arrays.push((name, HostTensor::new(&moment.dims(), on_host(moment))));
+        for (name, state) in self.optim.state() {
+            arrays.push((name, HostTensor::new(&state.dims(), on_host(state))));
         }
         Ok(tensors::write(&dir.join(STATE), &arrays)?)
     }
@@ -178,20 +210,15 @@ impl Learner for BurnLearner {
             }
         }
         let (epoch, steps) = (number("epoch")?, number("steps")?);
-        let device = self.device.clone().inner();
         let read = |name: &str, shape: [usize; 2]| -> Result<Tensor<2>> {
-            Ok(Tensor::from_data(TensorData::new(matrix(&file, name, &shape)?, shape), &device))
+            Ok(Tensor::from_data(TensorData::new(matrix(&file, name, &shape)?, shape), &self.device))
         };
         // All is read before anything changes, so that a bad file leaves the learner as it was.
-        let optim = self.optim.resumed(steps, self.network.params(), &read)?;
-        let weights = self
-            .network
-            .params()
-            .into_iter()
-            .map(|(name, param)| read(name, param.dims()))
-            .collect::<Result<Vec<_>>>()?;
-        for ((_, param), weight) in self.network.params_mut().into_iter().zip(weights) {
-            *param = trainable(param.id, weight);
+        let optim = self.optim.resumed(steps, self.network.weights(), &read)?;
+        let read = |(name, weight): (&'static str, &Tensor<2>)| read(name, weight.dims());
+        let weights = self.network.weights().into_iter().map(read).collect::<Result<Vec<_>>>()?;
+        for ((_, weight), read) in self.network.weights_mut().into_iter().zip(weights) {
+            *weight = read;
         }
         self.optim = optim;
         self.epoch = epoch as u32;

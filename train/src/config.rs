@@ -4,6 +4,8 @@
 //! a Burn model learns, or the run. The table is cut by owner first and each part decoded strictly, so that an
 //! unknown key is refused whatever its place.
 
+mod burn;
+
 use std::path::PathBuf;
 
 use burnrec_models::fields::{did_you_mean, fields_of};
@@ -14,6 +16,8 @@ use toml::{Table, Value};
 
 use crate::Result;
 use crate::metrics::Metric;
+
+pub use burn::{BurnConfig, EmbeddingUpdate, Optimizer, Schedule, ScheduleKind};
 
 /// All settings of one training run.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +89,15 @@ impl TrainConfig {
             let expected = "no such key, as only als starts from an earlier run";
             return Err(ModelError::config("warm_start", run.display(), expected).into());
         }
+        if let Some(Pretrained { gmf, alpha, .. }) = &self.run.pretrained {
+            if !matches!(self.model, ModelConfig::Neumf(_)) {
+                let expected = "no such key, as only neumf starts from runs of gmf and mlp";
+                return Err(ModelError::config("pretrained", gmf.display(), expected).into());
+            }
+            if !(0.0..=1.0).contains(alpha) {
+                return Err(ModelError::config("pretrained.alpha", alpha, "a share from 0 to 1").into());
+            }
+        }
         if self.select_by().is_rating() && self.model.output() != Output::Rating {
             let expected = "a metric of ranking, as this model predicts no ratings";
             return Err(ModelError::config("select_by", self.select_by(), expected).into());
@@ -135,36 +148,6 @@ fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
     })
 }
 
-/// How a Burn model learns.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BurnConfig {
-    /// Rows of one step: positives and their negatives together, or ratings.
-    pub batch_size: usize,
-    /// Step length of the optimiser.
-    pub learning_rate: f64,
-    /// The optimiser.
-    pub optimizer: Optimizer,
-    /// Decoupled weight decay (Loshchilov and Hutter 2019): each step takes `learning_rate * weight_decay` off every weight.
-    pub weight_decay: f32,
-}
-
-/// The optimiser of a Burn model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Optimizer {
-    /// Adam (Kingma and Ba 2015).
-    Adam,
-    /// Plain stochastic gradient descent.
-    Sgd,
-}
-
-impl Default for BurnConfig {
-    fn default() -> Self {
-        Self { batch_size: 16384, learning_rate: 0.001, optimizer: Optimizer::Adam, weight_decay: 0.0 }
-    }
-}
-
 /// The settings of a run that do not depend on the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -183,8 +166,27 @@ pub struct RunConfig {
     pub track_loss: bool,
     /// An earlier run of ALS whose factors to start from.
     pub warm_start: Option<PathBuf>,
+    /// Trained runs that NeuMF starts from.
+    pub pretrained: Option<Pretrained>,
     /// When to stop before `epochs`.
     pub early_stopping: Option<EarlyStopping>,
+}
+
+/// Trained runs that NeuMF starts from, on the same prepared data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pretrained {
+    /// A run of GMF.
+    pub gmf: PathBuf,
+    /// A run of MLP.
+    pub mlp: PathBuf,
+    /// The share of GMF in the first output layer; that of MLP is the rest (He et al. 2017, equation 13).
+    #[serde(default = "half")]
+    pub alpha: f32,
+}
+
+fn half() -> f32 {
+    0.5
 }
 
 /// When to stop before the last epoch.
@@ -205,23 +207,9 @@ impl Default for RunConfig {
             eval_every: 1,
             track_loss: false,
             warm_start: None,
+            pretrained: None,
             early_stopping: None,
         }
-    }
-}
-
-impl BurnConfig {
-    fn validate(&self) -> Result<()> {
-        if self.batch_size == 0 {
-            return Err(ModelError::config("batch_size", 0, "at least 1").into());
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return Err(ModelError::config("learning_rate", self.learning_rate, "a number above 0").into());
-        }
-        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
-            return Err(ModelError::config("weight_decay", self.weight_decay, "0 or a number above").into());
-        }
-        Ok(())
     }
 }
 

@@ -34,7 +34,7 @@ pub trait Learner {
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct EpochLoss {
     /// What the learner minimises, if it was computed this epoch: for ALS the whole objective, for Burn models
-    /// the mean over the epoch's samples.
+    /// the mean over the epoch's terms.
     pub total: Option<f64>,
     /// What it is made of, by name (`observed`, `unobserved`, `regulariser`); empty where it is one thing.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]

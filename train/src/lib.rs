@@ -15,6 +15,7 @@ pub mod learner;
 pub mod machine;
 pub mod metrics;
 pub mod popularity;
+pub mod pretrained;
 pub mod rank;
 pub mod record;
 pub mod run;

@@ -13,7 +13,8 @@ use crate::evaluate::{EvaluateOptions, able, evaluate};
 use crate::fit::{Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::popularity::PopularityLearner;
-use crate::record::{EpochRecord, Metrics, RunRecord};
+use crate::pretrained;
+use crate::record::{EpochRecord, Metrics, Phase, RunRecord};
 use crate::warm_start::{self, Start};
 use crate::{Learner, Progress, Result, TrainConfig};
 
@@ -21,6 +22,8 @@ use crate::{Learner, Progress, Result, TrainConfig};
 pub struct Trained {
     /// The model that was judged on test.
     pub model: Box<dyn Model>,
+    /// The one that was chosen on valid, where another model may start from it.
+    pub chosen: Option<Box<dyn Model>>,
     /// `[n_users, n_items]`: what it was trained on.
     pub seen: Csr,
     /// How, and what it scored.
@@ -46,7 +49,7 @@ pub fn run(
     let options = options(config);
     let quick = EvaluateOptions { resamples: 0, ..options.clone() };
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
-    let mut learner = learner(config, &train, data, device)?;
+    let mut learner = learner(config, &train, data, Phase::Choose, device)?;
     if split.valid.fold_in || split.test.fold_in {
         able(&*learner.model())?;
     }
@@ -54,24 +57,26 @@ pub fn run(
     let chosen = fit(&mut *learner, &config.run, config.run.epochs, Some(judge), on_epoch, progress)?;
     drop(learner);
     let valid = evaluate(&*chosen.model, &split.valid, &train, &options, progress)?;
-    let (fitted, seen) = if config.run.refit {
+    let (fitted, chosen, seen) = if config.run.refit {
         let epochs = chosen.epoch;
         let both = train.union(&split.valid_rows.to_csr(n_users, n_items), 0..n_users);
         // At 20 M rows each of these is worth hundreds of megabytes.
-        drop((chosen, train));
-        let mut learner = self::learner(config, &both, data, device)?;
+        drop(train);
+        let is_part = matches!(config.model, ModelConfig::Gmf(_) | ModelConfig::Mlp(_));
+        let chosen = Some(chosen.model).filter(|_| is_part);
+        let mut learner = self::learner(config, &both, data, Phase::Refit, device)?;
         let fitted = fit(&mut *learner, &config.run, epochs, None, on_epoch, progress)?;
         drop(learner);
-        (fitted, both)
+        (fitted, chosen, both)
     } else {
-        (chosen, train)
+        (chosen, None, train)
     };
     let test = evaluate(&*fitted.model, &split.test, &seen, &options, progress)?;
     let record = record(data, config, device, &fitted, Metrics { valid, test }, start);
-    Ok(Trained { model: fitted.model, seen, record })
+    Ok(Trained { model: fitted.model, chosen, seen, record })
 }
 
-/// The learner of a config over a training matrix `[n_users, n_items]` of the data.
+/// The learner of a config over a training matrix `[n_users, n_items]` of the data, for one fit of the run.
 ///
 /// # Errors
 /// When the settings cannot be met by the data or the device.
@@ -79,6 +84,7 @@ pub fn learner<'a>(
     config: &TrainConfig,
     train: &'a Csr,
     data: &Prepared,
+    phase: Phase,
     device: &OpenDevice,
 ) -> Result<Box<dyn Learner + 'a>> {
     let seed = config.run.seed;
@@ -97,7 +103,13 @@ pub fn learner<'a>(
         }
         (model, burn) => {
             let burn = burn.clone().unwrap_or_default();
-            Box::new(BurnLearner::new(train, model, &burn, seed, device)?)
+            match &config.run.pretrained {
+                None => Box::new(BurnLearner::new(train, model, &burn, seed, device)?),
+                Some(pretrained) => {
+                    let weights = pretrained::weights(pretrained, model, data, phase)?;
+                    Box::new(BurnLearner::with_weights(train, model, &burn, seed, weights, device)?)
+                }
+            }
         }
     })
 }

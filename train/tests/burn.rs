@@ -1,18 +1,14 @@
-//! The learner on Burn: its gradients are right, the same seed gives the same numbers, it goes on where it stopped,
+//! The learner on Burn: the same seed gives the same numbers, it goes on where it stopped,
 //! and it says so when it diverges.
 
 mod planted;
 
-use burn::tensor::activation::log_sigmoid;
-use burn::tensor::{Device, Int, Tensor, TensorData};
 use burnrec_data::{Csr, ItemIx, UserIx};
-use burnrec_models::config::Loss;
 use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::loss::Loss;
 use burnrec_models::mf::MfConfig;
-use burnrec_models::network::network;
-use burnrec_models::neumf::NeumfConfig;
-use burnrec_models::params::on_host;
-use burnrec_models::{DeviceChoice, Model, ModelConfig, Shape};
+use burnrec_models::ncf::NeumfConfig;
+use burnrec_models::{DeviceChoice, Model, ModelConfig};
 use burnrec_train::burn::BurnLearner;
 use burnrec_train::config::Optimizer;
 use burnrec_train::{BurnConfig, Error, Learner, Silent};
@@ -45,72 +41,6 @@ fn weights(model: &dyn Model) -> Vec<f32> {
     burnrec_data::tensors::write(&path, &model.weights()).expect("written");
     let file = burnrec_data::tensors::TensorFile::open(&path).expect("read");
     file.names().iter().flat_map(|name| file.get::<f32>(name).expect("an array").1).collect()
-}
-
-/// A loss of a network's scores, in f64 on the host: cross-entropy with a positive in the first column.
-fn loss_of(scores: &[f32], per_row: usize) -> f64 {
-    let softplus = |s: f64| s.max(0.0) + (-s.abs()).exp().ln_1p();
-    let part = |(k, &s): (usize, &f32)| softplus(if k % per_row == 0 { -f64::from(s) } else { f64::from(s) });
-    scores.iter().enumerate().map(part).sum()
-}
-
-#[test]
-fn gradients_are_the_slopes_of_the_loss() {
-    let device = Device::flex().autodiff();
-    let shape = Shape { n_users: 3, n_items: 5 };
-    for config in [mf(0.0), neumf(0.0)] {
-        let mut network = network(&config, shape, 0.2, 1, &device).expect("in range").expect("on Burn");
-        let (rows, per_row) = (4, 3);
-        let batch = || {
-            let users: Tensor<1, Int> = Tensor::from_data(TensorData::new(vec![0, 2, 1, 2], [rows]), &device);
-            let items = vec![0, 1, 2, 3, 3, 4, 1, 0, 4, 2, 2, 1];
-            (users, Tensor::<2, Int>::from_data(TensorData::new(items, [rows, per_row]), &device))
-        };
-        let forward = |network: &dyn burnrec_models::network::Network| {
-            let (users, items) = batch();
-            network.forward(users, items).scores
-        };
-        let scores = forward(&*network);
-        let signs: Vec<f32> =
-            (0..rows * per_row).map(|k| if k % per_row == 0 { 1.0 } else { -1.0 }).collect();
-        let signs: Tensor<2> = Tensor::from_data(TensorData::new(signs, [rows, per_row]), &device);
-        let gradients = log_sigmoid(scores * signs).sum().neg().backward();
-        let slopes: Vec<Vec<f32>> = network
-            .params()
-            .iter()
-            .map(|(name, param)| {
-                on_host(&param.val().grad(&gradients).unwrap_or_else(|| panic!("gradient of {name}")))
-            })
-            .collect();
-        for (at, slopes) in slopes.into_iter().enumerate() {
-            let (name, value, dims) = {
-                let (name, param) = network.params()[at];
-                (name, on_host(&param.val()), param.dims())
-            };
-            for (k, slope) in slopes.into_iter().enumerate() {
-                let mut moved = |step: f32| {
-                    let mut value = value.clone();
-                    value[k] += step;
-                    let value = Tensor::from_data(TensorData::new(value, dims), &device);
-                    let param = std::mem::replace(
-                        network.params_mut()[at].1,
-                        burn::module::Param::from_tensor(value),
-                    );
-                    let loss = loss_of(&on_host(&forward(&*network)), per_row);
-                    *network.params_mut()[at].1 = param;
-                    loss
-                };
-                // Small, so that few ReLUs turn on or off on the way.
-                let step = 1e-3;
-                let numeric = (moved(step) - moved(-step)) / f64::from(2.0 * step);
-                let error = (numeric - f64::from(slope)).abs();
-                assert!(
-                    error < 2e-3 * numeric.abs().max(1.0),
-                    "{name}[{k}]: {slope}, but the slope is {numeric}"
-                );
-            }
-        }
-    }
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Every model does what every model must. One line per model.
 
 use burnrec_data::Csr;
-use burnrec_models::config::Loss;
 use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::loss::Loss;
 use burnrec_models::mf::MfConfig;
-use burnrec_models::neumf::NeumfConfig;
+use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::testing::{Expect, conforms};
 use burnrec_models::{DeviceChoice, Model, ModelConfig};
@@ -51,6 +51,28 @@ fn mf_of_ratings() {
     // The planted values are all 1, so that nothing but the mean is to be learned from them.
     let fit = on_burn(ModelConfig::Mf(MfConfig { dim: 8, loss: Loss::Mse, ..MfConfig::default() }), 3);
     conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+}
+
+#[test]
+fn mf_of_pairs_and_of_softmax() {
+    for loss in [Loss::Bpr, Loss::Softmax] {
+        let fit = on_burn(ModelConfig::Mf(MfConfig { dim: 8, loss, reg: 1e-4, ..MfConfig::default() }), 25);
+        conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    }
+}
+
+#[test]
+fn gmf() {
+    let fit = on_burn(ModelConfig::Gmf(GmfConfig { dim: 8, init_std: 0.1, ..GmfConfig::default() }), 15);
+    conforms(&fit, Expect { personal: true, folds_in: false }, &cpu());
+}
+
+#[test]
+fn mlp() {
+    for classes in [1, 2] {
+        let config = MlpConfig { dim: 8, classes, init_std: 0.1, ..MlpConfig::default() };
+        conforms(&on_burn(ModelConfig::Mlp(config), 12), Expect { personal: true, folds_in: false }, &cpu());
+    }
 }
 
 #[test]

@@ -2,14 +2,16 @@
 
 mod planted;
 
-use burn::tensor::activation::log_sigmoid;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::{Device, Tensor};
 use burnrec_data::testing::skipped;
+use burnrec_models::batch::Batch;
 use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::loss::Loss;
 use burnrec_models::mf::MfConfig;
-use burnrec_models::network::network;
-use burnrec_models::neumf::NeumfConfig;
-use burnrec_models::params::on_host;
+use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig};
+use burnrec_models::network::{Gradient, Objective, network};
+use burnrec_models::params::{drawn, on_host};
 use burnrec_models::{DeviceChoice, ModelConfig, Shape};
 use burnrec_train::burn::BurnLearner;
 use burnrec_train::config::Optimizer;
@@ -33,29 +35,35 @@ fn cpu() -> OpenDevice {
     device::open(DeviceChoice::Cpu).expect("the CPU")
 }
 
-fn configs() -> [ModelConfig; 2] {
-    [
-        ModelConfig::Mf(MfConfig { dim: 16, reg: 0.001, ..MfConfig::default() }),
-        ModelConfig::Neumf(NeumfConfig { dim: 8, init_std: 0.1, ..NeumfConfig::default() }),
-    ]
+/// Every model with every loss.
+fn configs() -> Vec<ModelConfig> {
+    let of_loss = |loss| {
+        let init_std = 0.1;
+        [
+            ModelConfig::Mf(MfConfig { dim: 16, reg: 0.001, loss, ..MfConfig::default() }),
+            ModelConfig::Gmf(GmfConfig { dim: 8, init_std, loss, ..GmfConfig::default() }),
+            ModelConfig::Mlp(MlpConfig { dim: 8, init_std, loss, classes: 2, ..MlpConfig::default() }),
+            ModelConfig::Neumf(NeumfConfig { dim: 8, init_std, loss, ..NeumfConfig::default() }),
+        ]
+    };
+    [Loss::Bce, Loss::Bpr, Loss::Softmax, Loss::Mse].into_iter().flat_map(of_loss).collect()
 }
 
 /// Logits of a batch, and the gradient of each weight.
 fn first_step(config: &ModelConfig, device: &Device) -> Vec<(&'static str, Vec<f32>)> {
-    let device = device.clone().autodiff();
-    let network = network(config, SHAPE, -1.0, 9, &device).expect("in range").expect("on Burn");
-    let (rows, per_row) = (64, 5);
-    let users: Vec<i32> = (0..rows).map(|k| k * 37 % 300).collect();
-    let items: Vec<i32> = (0..rows * per_row).map(|k| k * 53 % 200).collect();
-    let users: Tensor<1, Int> = Tensor::from_data(TensorData::new(users, [rows]), &device);
-    let items: Tensor<2, Int> = Tensor::from_data(TensorData::new(items, [rows, per_row]), &device);
-    let scores = network.forward(users, items).scores;
-    let signs: Vec<f32> = (0..rows * per_row).map(|k| if k % per_row == 0 { 1.0 } else { -1.0 }).collect();
-    let signs: Tensor<2> = Tensor::from_data(TensorData::new(signs, [rows, per_row]), &device);
-    let gradients = log_sigmoid(scores.clone() * signs).sum().neg().backward();
-    let mut values = vec![("logits", on_host(&scores))];
-    for (name, param) in network.params() {
-        values.push((name, on_host(&param.val().grad(&gradients).expect("a gradient"))));
+    let network = network(config, SHAPE, -1.0, &mut drawn(9), device).expect("in range").expect("on Burn");
+    let (rows, per_row) = (64, config.loss().expect("on Burn").1 + 1);
+    let users: Vec<u32> = (0..rows).map(|k| k * 37 % 300).collect();
+    let items: Vec<u32> = (0..rows * per_row as u32).map(|k| k * 53 % 200).collect();
+    let batch = Batch::new(&users, SHAPE.n_users, &items, SHAPE.n_items).folded().to_device(device);
+    let mut values = vec![("logits", on_host(&network.scores(&batch)))];
+    // Slopes like those of cross-entropy, whatever the loss: the learner's epoch below has the loss's own.
+    let slopes = |scores: Tensor<2>| sigmoid(scores) - 0.3;
+    let objective = Objective { slopes: &slopes, terms: 100.0, dropout_seed: 0 };
+    let gradients = network.step(&batch, &objective).gradients;
+    for ((name, _), gradient) in network.weights().into_iter().zip(gradients) {
+        let (Gradient::Whole(slopes) | Gradient::Users(slopes) | Gradient::Items(slopes)) = gradient;
+        values.push((name, on_host(&slopes)));
     }
     values
 }

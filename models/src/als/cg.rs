@@ -11,8 +11,8 @@ use super::eigen::Decompose;
 use super::kernels::{Entries, Panels, combine, observe, product_row_block};
 use super::lines::{Lines, padded};
 use super::row::{RowSolver, Scratch};
-use super::simd::{Isa, Kernel, Simd};
 use super::{AlsConfig, Feedback};
+use crate::simd::{Isa, Kernel, Simd};
 
 /// The factors that stand still, in the basis of their Gram matrix's eigenvectors.
 pub struct Rotated {

@@ -3,7 +3,7 @@
 //! Householder's reduction to three diagonals, then QL with implicit shifts (Wilkinson and Reinsch 1971, tred2 and
 //! tql2), with eigenvectors kept as rows so that every loop runs along memory.
 
-use super::simd::{Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// `a = sum over k of values[k] vectors[k] vectors[k]^T`, the vectors orthonormal rows.
 pub struct Eigen {
@@ -148,7 +148,7 @@ fn add(to: &mut [f64], factor: f64, from: &[f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::als::simd::Isa;
+    use crate::simd::Isa;
 
     #[test]
     fn the_parts_are_orthonormal_and_make_the_whole() {

@@ -2,7 +2,7 @@
 
 use super::kernels::{add_weighted, combine, factorise, gather, solve_factorised};
 use super::row::{RowSolver, Scratch};
-use super::simd::Simd;
+use crate::simd::Simd;
 
 /// Gathered rows that go into the normal equations together: with `dim` 64 they fill half of a first-level cache.
 const PANEL: usize = 96;

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::kernels::add_weighted;
 use super::lines::{Lines, padded};
-use super::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Simd};
 
 /// Rows that are summed in f32 before they are added to a sum in f64.
 const BLOCK: usize = 512;

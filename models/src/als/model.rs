@@ -6,8 +6,8 @@ use burnrec_data::tensors::{Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 
 use super::kernels::{Panels, product_row_block};
-use super::simd::{Isa, Kernel, Simd};
 use super::{AlsConfig, RowSolver, Weighting, Weights};
+use crate::simd::{Isa, Kernel, Simd};
 use crate::{Error, FoldIn, Model, ModelConfig, Result, Scorer, Shape, Vectors};
 
 /// Factors of users and items; the score of a pair is their dot product.

@@ -5,7 +5,7 @@
 
 use super::exact::equations;
 use super::row::{RowSolver, Scratch};
-use super::simd::Simd;
+use crate::simd::Simd;
 
 /// Steps below this part of the right side end the descent.
 const TOLERANCE: f32 = 1e-7;

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use super::kernels::{gather, scores};
 use super::lines::{LINE, Lines, padded};
-use super::simd::{Isa, Kernel, Simd};
 use super::{AlsConfig, Feedback, Scratch, gram, row};
+use crate::simd::{Isa, Kernel, Simd};
 
 /// The parts of the objective; its value is their sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::cg::Rotated;
 use super::lines::{Lines, padded};
-use super::simd::{Isa, Kernel, Simd};
 use super::{AlsConfig, Convention, Feedback, Solver, cg, exact, gram, nonnegative, subspace};
+use crate::simd::{Isa, Kernel, Simd};
 
 /// Solves rows of one side (users, say) for the factors of the other, which stand still. Solving is a pure function of
 /// the row, in training as for new users.

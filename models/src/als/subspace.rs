@@ -7,7 +7,7 @@
 use super::kernels::{add_weighted, combine, factorise, gather, scores, solve_factorised};
 use super::lines::padded;
 use super::row::{RowSolver, Scratch};
-use super::simd::Simd;
+use crate::simd::Simd;
 
 /// Improves `x`, the row as it was, for the entries that `scratch` has weighed.
 #[inline(always)]

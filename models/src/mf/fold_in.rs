@@ -1,25 +1,31 @@
 //! Folding users into matrix factorisation: the row that minimises the training loss over their histories, with the
 //! items as they stand.
 //!
-//! For `loss = "bce"` the drawn negatives are replaced by what they are on average: every unseen item counts with the
-//! weight `negatives * n_seen / n_unseen`. With z = (item vector, 1), s = mean + item bias + x · z and x = (user
-//! vector, user bias), a user who has seen the items H minimises
+//! The drawn negatives of training are replaced by what they are on average: every unseen item counts with the weight
+//! `w = negatives / n_unseen` for each item seen. With z = (item vector, 1), s = mean + item bias + x · z and
+//! x = (user vector, user bias), a user who has seen the items H minimises `reg * n_samples * |x|^2` plus
 //!
 //! ```text
-//! sum over H of ln(1 + e^-s) + weight * sum over unseen of ln(1 + e^s) + reg * n_samples * |x|^2
+//! bce:      sum over h in H of [ ln(1 + e^-s_h) + w * sum over unseen j of ln(1 + e^s_j) ]
+//! bpr:      sum over h in H of   w * sum over unseen j of ln(1 + e^(s_j - s_h))
+//! softmax:  sum over h in H of   ln(e^s_h + w * sum over unseen j of e^s_j) - s_h
+//! mse:      sum over h in H of   (rating_h - s_h)^2
 //! ```
 //!
-//! and for `loss = "mse"` the sum over H of `(rating - s)^2`, with the same regulariser. Both are convex in x, so the
-//! answer does not depend on where the search starts.
+//! All are convex in x, so the answer does not depend on where the search starts. For `bpr` each seen item meets at
+//! most [`CONTRASTS`] unseen ones, spread over the catalogue and others for each, weighted up to all of them.
 
 use std::sync::Arc;
 
 use burnrec_data::Csr;
 use rayon::prelude::*;
 
-use super::{MfModel, Side};
-use crate::config::Loss;
+use super::{MfConfig, MfModel, Side};
+use crate::loss::Loss;
 use crate::{Error, FoldIn, Result, Scorer};
+
+/// How many unseen items each seen one is compared with for `bpr`.
+const CONTRASTS: usize = 100;
 
 /// Keeps the answer finite where `reg` is 0 and a history can be met exactly.
 const LEAST_REG: f64 = 1e-6;
@@ -58,55 +64,105 @@ struct UserLoss<'a> {
     model: &'a MfModel,
     seen: &'a [u32],
     ratings: &'a [f32],
-    unseen_weight: f64,
+    /// The unseen items, where the loss contrasts with them.
+    unseen: Vec<u32>,
+    /// Of an unseen item, for each item seen.
+    weight: f64,
     reg: f64,
 }
 
 impl<'a> UserLoss<'a> {
     fn new(model: &'a MfModel, (seen, ratings): (&'a [u32], &'a [f32])) -> Self {
-        let n_seen = seen.len() as f64;
-        let n_negatives = match model.config.loss {
-            Loss::Bce => n_seen * model.config.negatives as f64,
-            Loss::Mse => 0.0,
+        let MfConfig { loss, negatives, reg, .. } = model.config;
+        let n_negatives = loss.negatives(negatives) as f64;
+        let mut left = seen.iter().peekable();
+        let unseen: Vec<u32> = match n_negatives > 0.0 && !seen.is_empty() {
+            true => (0..model.n_items() as u32).filter(|item| left.next_if_eq(&item).is_none()).collect(),
+            false => Vec::new(),
         };
-        let n_unseen = (model.n_items() - seen.len()).max(1) as f64;
-        let reg = f64::from(model.config.reg).max(LEAST_REG) * (n_seen + n_negatives);
-        Self { model, seen, ratings, unseen_weight: n_negatives / n_unseen, reg }
+        let weight = n_negatives / unseen.len().max(1) as f64;
+        let reg = f64::from(reg).max(LEAST_REG) * seen.len() as f64 * (1.0 + n_negatives);
+        Self { model, seen, ratings, unseen, weight, reg }
     }
 
     /// The loss at `x`, and its gradient.
     fn at(&self, x: &[f64], gradient: &mut [f64]) -> f64 {
+        let score = |&item: &u32| self.score(x, item as usize);
+        let seen: Vec<f64> = self.seen.iter().map(score).collect();
+        let unseen: Vec<f64> = self.unseen.iter().map(score).collect();
+        let (mut of_seen, mut of_unseen) = (vec![0.0; seen.len()], vec![0.0; unseen.len()]);
+        let loss = match self.model.config.loss {
+            Loss::Mse => self.squares(&seen, &mut of_seen),
+            Loss::Bce => self.cross_entropy(&seen, &unseen, &mut of_seen, &mut of_unseen),
+            Loss::Bpr => self.pairs(&seen, &unseen, &mut of_seen, &mut of_unseen),
+            Loss::Softmax => self.softmax(&seen, &unseen, &mut of_seen, &mut of_unseen),
+        };
         let dim = self.model.config.dim;
         for (slope, x) in gradient.iter_mut().zip(x) {
             *slope = 2.0 * self.reg * x;
         }
-        let mut loss = self.reg * x.iter().map(|x| x * x).sum::<f64>();
-        let mut add = |item: usize, sample: &dyn Fn(f64) -> (f64, f64)| {
-            let vector = self.model.items.vector(item, dim);
-            let dot: f64 = x.iter().zip(vector).map(|(&x, &z)| x * f64::from(z)).sum();
-            let (part, slope) =
-                sample(f64::from(self.model.mean) + f64::from(self.model.items.biases[item]) + x[dim] + dot);
-            loss += part;
-            gradient[dim] += slope;
+        let items = self.seen.iter().chain(&self.unseen).zip(of_seen.iter().chain(&of_unseen));
+        for (&item, &slope) in items.filter(|(_, slope)| **slope != 0.0) {
+            let vector = self.model.items.vector(item as usize, dim);
             gradient.iter_mut().zip(vector).for_each(|(gradient, &z)| *gradient += slope * f64::from(z));
-        };
-        match self.model.config.loss {
-            Loss::Mse => {
-                for (&item, &rating) in self.seen.iter().zip(self.ratings) {
-                    add(item as usize, &|s| ((s - f64::from(rating)).powi(2), 2.0 * (s - f64::from(rating))));
-                }
-            }
-            Loss::Bce => {
-                let mut seen = self.seen.iter().peekable();
-                for item in 0..self.model.n_items() {
-                    if seen.next_if_eq(&&(item as u32)).is_some() {
-                        add(item, &|s| (softplus(-s), -sigmoid(-s)));
-                    } else if self.unseen_weight > 0.0 {
-                        add(item, &|s| (self.unseen_weight * softplus(s), self.unseen_weight * sigmoid(s)));
-                    }
-                }
+            gradient[dim] += slope;
+        }
+        loss + self.reg * dot(x, x)
+    }
+
+    fn score(&self, x: &[f64], item: usize) -> f64 {
+        let dim = self.model.config.dim;
+        let vector = self.model.items.vector(item, dim);
+        let dot: f64 = x.iter().zip(vector).map(|(&x, &z)| x * f64::from(z)).sum();
+        f64::from(self.model.mean) + f64::from(self.model.items.biases[item]) + x[dim] + dot
+    }
+
+    fn squares(&self, seen: &[f64], of_seen: &mut [f64]) -> f64 {
+        let mut loss = 0.0;
+        for ((slope, s), &rating) in of_seen.iter_mut().zip(seen).zip(self.ratings) {
+            let error = s - f64::from(rating);
+            loss += error * error;
+            *slope = 2.0 * error;
+        }
+        loss
+    }
+
+    fn cross_entropy(&self, seen: &[f64], unseen: &[f64], of_seen: &mut [f64], of_unseen: &mut [f64]) -> f64 {
+        let weight = self.weight * seen.len() as f64;
+        of_seen.iter_mut().zip(seen).for_each(|(slope, s)| *slope = -sigmoid(-s));
+        of_unseen.iter_mut().zip(unseen).for_each(|(slope, s)| *slope = weight * sigmoid(*s));
+        seen.iter().map(|s| softplus(-s)).sum::<f64>()
+            + weight * unseen.iter().map(|s| softplus(*s)).sum::<f64>()
+    }
+
+    fn pairs(&self, seen: &[f64], unseen: &[f64], of_seen: &mut [f64], of_unseen: &mut [f64]) -> f64 {
+        let n = unseen.len().min(CONTRASTS);
+        let weight = self.weight * unseen.len() as f64 / n.max(1) as f64;
+        let mut loss = 0.0;
+        for (number, (s, of_s)) in seen.iter().zip(of_seen).enumerate() {
+            for contrast in 0..n {
+                let at = (contrast * unseen.len() / n + number) % unseen.len();
+                loss += weight * softplus(unseen[at] - s);
+                let slope = weight * sigmoid(unseen[at] - s);
+                of_unseen[at] += slope;
+                *of_s -= slope;
             }
         }
+        loss
+    }
+
+    fn softmax(&self, seen: &[f64], unseen: &[f64], of_seen: &mut [f64], of_unseen: &mut [f64]) -> f64 {
+        let most = seen.iter().chain(unseen).copied().fold(f64::NEG_INFINITY, f64::max);
+        let all = self.weight * unseen.iter().map(|s| (s - most).exp()).sum::<f64>();
+        let (mut loss, mut shares) = (0.0, 0.0);
+        for (slope, s) in of_seen.iter_mut().zip(seen) {
+            let own = (s - most).exp();
+            let both = (own + all).max(f64::MIN_POSITIVE);
+            loss += both.ln() + most - s;
+            *slope = own / both - 1.0;
+            shares += self.weight / both;
+        }
+        of_unseen.iter_mut().zip(unseen).for_each(|(slope, s)| *slope = shares * (s - most).exp());
         loss
     }
 }
@@ -190,7 +246,6 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mf::MfConfig;
     use crate::params::{Init, drawn};
 
     fn model(config: MfConfig, n_users: usize, n_items: usize) -> MfModel {
@@ -204,9 +259,10 @@ mod tests {
         MfModel { mean: -0.3, users, items, config }
     }
 
-    fn configs() -> [MfConfig; 3] {
+    fn configs() -> [MfConfig; 5] {
         let bce = MfConfig { dim: 5, reg: 0.02, negatives: 3, ..MfConfig::default() };
-        [bce.clone(), MfConfig { reg: 0.0, ..bce.clone() }, MfConfig { loss: Loss::Mse, ..bce }]
+        let of = |loss| MfConfig { loss, ..bce.clone() };
+        [of(Loss::Bce), MfConfig { reg: 0.0, ..bce.clone() }, of(Loss::Bpr), of(Loss::Softmax), of(Loss::Mse)]
     }
 
     fn histories(n_items: usize) -> Csr {

@@ -8,7 +8,7 @@ use std::thread::Scope;
 use burnrec_data::negatives::{NegativeSampler, rng};
 use burnrec_data::rng::stream;
 use burnrec_data::{Csr, Error as DataError, UserIx};
-use burnrec_models::config::Loss;
+use burnrec_models::batch::Batch;
 use rand::seq::SliceRandom;
 
 use crate::Result;
@@ -17,25 +17,21 @@ use crate::Result;
 const AHEAD: usize = 4;
 
 /// The rows of one step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Batch {
-    /// `[rows]`.
-    pub users: Vec<i32>,
-    /// `[rows, per_row]`: the item of the training row, then the user's negatives.
-    pub items: Vec<i32>,
-    /// `[rows, per_row]`: 1 and then zeros for cross-entropy, the rating for squared error.
-    pub targets: Vec<f32>,
-    /// Samples in each row.
-    pub per_row: usize,
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// A row for each training row: its item, then the user's negatives.
+    pub batch: Batch,
+    /// `[rows]`: the values of the training rows.
+    pub ratings: Vec<f32>,
 }
 
 /// Cuts the training matrix into batches; cheap to clone.
 #[derive(Clone)]
 pub struct Batches {
     data: Arc<Data>,
-    loss: Loss,
     negatives: usize,
     rows_per_batch: usize,
+    folded: bool,
     seed: u64,
 }
 
@@ -47,17 +43,17 @@ struct Data {
 }
 
 impl Batches {
-    /// Of at most `batch_size` samples each, but at least one row.
+    /// Of at most `batch_size` samples each, but at least one row; `folded` for devices other than the host.
     ///
-    /// Users who have had every item have no negatives: with cross-entropy their rows are left out.
+    /// Users who have had every item have no negatives: unless none are drawn, their rows are left out.
     ///
     /// # Errors
     /// When no row is left.
-    pub fn new(train: &Csr, loss: Loss, negatives: usize, batch_size: usize, seed: u64) -> Result<Self> {
+    pub fn new(train: &Csr, negatives: usize, batch_size: usize, folded: bool, seed: u64) -> Result<Self> {
         let sampler = NegativeSampler::new(train.clone(), 0.0);
         let mut data = Data { users: Vec::new(), items: Vec::new(), values: Vec::new(), sampler };
         for user in 0..train.n_rows() {
-            if loss == Loss::Bce && !data.sampler.has_negatives(UserIx(user as u32)) {
+            if negatives > 0 && !data.sampler.has_negatives(UserIx(user as u32)) {
                 continue;
             }
             let (items, values) = train.row(user);
@@ -70,12 +66,18 @@ impl Batches {
             return Err(DataError::setting("training data", found, "at least one row to learn from").into());
         }
         let rows_per_batch = (batch_size / (1 + negatives)).max(1);
-        Ok(Self { data: Arc::new(data), loss, negatives, rows_per_batch, seed })
+        Ok(Self { data: Arc::new(data), negatives, rows_per_batch, folded, seed })
     }
 
     /// How many training rows there are.
     pub fn rows(&self) -> usize {
         self.data.users.len()
+    }
+
+    /// Entries of a whole batch: `[users, items]`.
+    pub fn entries(&self) -> [usize; 2] {
+        let rows = self.rows_per_batch.min(self.rows());
+        [rows, rows * (1 + self.negatives)]
     }
 
     /// How many batches an epoch has.
@@ -96,7 +98,7 @@ impl Batches {
         scope: &'scope Scope<'scope, '_>,
         order: &'scope [u32],
         epoch: u32,
-    ) -> Receiver<Batch> {
+    ) -> Receiver<Drawn> {
         let (sender, receiver) = sync_channel(AHEAD);
         scope.spawn(move || {
             for (number, rows) in order.chunks(self.rows_per_batch).enumerate() {
@@ -110,27 +112,24 @@ impl Batches {
     }
 
     /// The batch of these training rows.
-    fn batch(&self, rows: &[u32], epoch: u32, number: usize) -> Batch {
+    fn batch(&self, rows: &[u32], epoch: u32, number: usize) -> Drawn {
         let per_row = 1 + self.negatives;
-        let mut users = Vec::with_capacity(rows.len());
+        let (mut users, mut ratings) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
         let mut items = Vec::with_capacity(rows.len() * per_row);
-        let mut targets = Vec::with_capacity(rows.len() * per_row);
         let mut rng = rng(self.seed, u64::from(epoch), number as u64);
         let mut drawn = Vec::with_capacity(self.negatives);
         for row in rows.iter().map(|&row| row as usize) {
             let user = self.data.users[row];
-            users.push(user as i32);
-            items.push(self.data.items[row] as i32);
-            targets.push(match self.loss {
-                Loss::Bce => 1.0,
-                Loss::Mse => self.data.values[row],
-            });
+            users.push(user);
+            items.push(self.data.items[row]);
+            ratings.push(self.data.values[row]);
             drawn.clear();
             self.data.sampler.sample(UserIx(user), self.negatives, &mut rng, &mut drawn);
-            items.extend(drawn.iter().map(|item| item.0 as i32));
-            targets.extend(drawn.iter().map(|_| 0.0));
+            items.extend(drawn.iter().map(|item| item.0));
         }
-        Batch { users, items, targets, per_row }
+        let train = self.data.sampler.train();
+        let batch = Batch::new(&users, train.n_rows(), &items, train.n_cols());
+        Drawn { batch: if self.folded { batch.folded() } else { batch }, ratings }
     }
 }
 
@@ -143,27 +142,33 @@ mod tests {
         Csr::new(4, vec![0, 2, 6, 7], vec![0, 3, 0, 1, 2, 3, 2], vec![5.0, 4.0, 1.0, 2.0, 3.0, 4.0, 5.0])
     }
 
-    fn drawn(batches: &Batches, epoch: u32) -> Vec<Batch> {
+    /// The user and the items of each row, and its value.
+    fn drawn(batches: &Batches, epoch: u32) -> Vec<Vec<(u32, Vec<u32>, f32)>> {
         let order = batches.order(epoch);
-        std::thread::scope(|scope| batches.draw_on(scope, &order, epoch).into_iter().collect())
+        let drawn: Vec<Drawn> =
+            std::thread::scope(|scope| batches.draw_on(scope, &order, epoch).into_iter().collect());
+        let rows = |Drawn { batch, ratings }: &Drawn| {
+            let items = batch.items.places.chunks(batch.per_row);
+            let items = items.map(|row| row.iter().map(|&place| batch.items.rows[place as usize]).collect());
+            let users = batch.users.places.iter().map(|&place| batch.users.rows[place as usize]);
+            users.zip(items).zip(ratings).map(|((user, items), &rating)| (user, items, rating)).collect()
+        };
+        drawn.iter().map(rows).collect()
     }
 
     #[test]
     fn an_epoch_has_every_row_once_with_negatives_of_its_user() {
         let train = train();
-        let batches = Batches::new(&train, Loss::Bce, 2, 7, 1).expect("batches");
+        let batches = Batches::new(&train, 2, 7, false, 1).expect("batches");
         let epoch = drawn(&batches, 1);
         assert_eq!((batches.rows(), batches.count(), epoch.len()), (3, 2, 2));
         assert_eq!(epoch, drawn(&batches, 1));
         assert_ne!(epoch, drawn(&batches, 2));
         let mut positives = Vec::new();
-        for batch in &epoch {
-            for (row, &user) in batch.users.iter().enumerate() {
-                let items = &batch.items[3 * row..3 * row + 3];
-                assert_eq!(batch.targets[3 * row..3 * row + 3], [1.0, 0.0, 0.0]);
-                assert!(items[1..].iter().all(|&item| !train.contains(user as usize, item as u32)));
-                positives.push((user, items[0]));
-            }
+        for (user, items, _) in epoch.iter().flatten() {
+            assert_eq!(items.len(), 3);
+            assert!(items[1..].iter().all(|&item| !train.contains(*user as usize, item)));
+            positives.push((*user, items[0]));
         }
         positives.sort();
         assert_eq!(positives, [(0, 0), (0, 3), (2, 2)]);
@@ -171,12 +176,13 @@ mod tests {
 
     #[test]
     fn ratings_come_as_they_are_and_nothing_to_learn_is_an_error() {
-        let batches = Batches::new(&train(), Loss::Mse, 0, 3, 1).expect("batches");
-        let mut ratings: Vec<f32> = drawn(&batches, 1).into_iter().flat_map(|batch| batch.targets).collect();
+        let batches = Batches::new(&train(), 0, 3, false, 1).expect("batches");
+        let mut ratings: Vec<f32> =
+            drawn(&batches, 1).into_iter().flatten().map(|(_, _, rating)| rating).collect();
         ratings.sort_by(f32::total_cmp);
         assert_eq!(ratings, [1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 5.0]);
         let full = Csr::new(1, vec![0, 1], vec![0], vec![1.0]);
-        let error = Batches::new(&full, Loss::Bce, 2, 7, 1).err().expect("nothing to contrast").to_string();
+        let error = Batches::new(&full, 2, 7, false, 1).err().expect("nothing to contrast").to_string();
         assert!(error.starts_with("training data: found 1 rows"), "{error}");
     }
 }

@@ -1,9 +1,18 @@
 //! Optimisers over named weights, with a state that can be saved and resumed.
+//!
+//! Tables of embeddings get slopes for the rows that a batch meets alone. A dense update moves every row of a table, as
+//! the papers have it; a lazy one the rows met alone, so that its cost does not grow with the table: Adam's means of
+//! the other rows stand still until they are met again (as in TensorFlow's LazyAdam and PyTorch's SparseAdam).
+
+mod device;
+mod host;
 
 use std::collections::BTreeMap;
 
-use burn::module::{Param, ParamId};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::Tensor;
+use burnrec_models::batch::{Batch, Side};
+use burnrec_models::kernels::is_host;
+use burnrec_models::network::Gradient;
 
 use crate::config::Optimizer;
 use crate::{BurnConfig, Result};
@@ -12,63 +21,104 @@ const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
-/// Adam (Kingma and Ba 2015, algorithm 1) or plain SGD, both with decoupled weight decay.
+/// Adam (Kingma and Ba 2015, algorithm 1), AdaGrad (Duchi et al. 2011, diagonal) or plain SGD, all with decoupled
+/// weight decay.
 pub struct Optim {
-    optimizer: Optimizer,
-    learning_rate: f64,
-    weight_decay: f32,
+    config: BurnConfig,
+    lazy: [bool; 2],
     steps: u64,
-    moments: BTreeMap<&'static str, Moments>,
+    state: BTreeMap<&'static str, Vec<Tensor<2>>>,
 }
 
-/// Adam's running means of a weight's gradient and of its square.
-struct Moments {
-    first: Tensor<2>,
-    second: Tensor<2>,
+/// The numbers of one step.
+#[derive(Clone, Copy)]
+pub struct Rates {
+    optimizer: Optimizer,
+    /// What is left of a weight after its decay.
+    keep: f32,
+    /// The length of the step, with both of Adam's corrections for its means' start at 0.
+    length: f32,
+    /// Keeps the divisor above 0, corrected like the length.
+    epsilon: f32,
+}
+
+/// Where a weight has slopes.
+#[derive(Clone, Copy)]
+pub enum Met<'a> {
+    /// Everywhere.
+    Whole,
+    /// In the rows that a batch meets; `lazy`: the others stay as they are.
+    Rows {
+        /// The rows.
+        side: &'a Side,
+        /// Whether the others stay as they are.
+        lazy: bool,
+    },
 }
 
 impl Optim {
-    /// Before the first step.
-    pub fn new(config: &BurnConfig) -> Self {
-        let BurnConfig { optimizer, learning_rate, weight_decay, .. } = *config;
-        Self { optimizer, learning_rate, weight_decay, steps: 0, moments: BTreeMap::new() }
-    }
-
-    /// Moves every weight that has a gradient by one step, and takes the gradients.
-    pub fn step(&mut self, params: Vec<(&'static str, &mut Param<Tensor<2>>)>, gradients: &mut Gradients) {
-        self.steps += 1;
-        for (name, param) in params {
-            let value = param.val();
-            let Some(gradient) = value.grad_remove(gradients) else { continue };
-            let value = value.inner();
-            let delta = match self.optimizer {
-                Optimizer::Sgd => gradient.mul_scalar(self.learning_rate),
-                Optimizer::Adam => self.adam(name, gradient),
-            };
-            let kept = match self.weight_decay {
-                0.0 => value,
-                decay => value.mul_scalar(1.0 - self.learning_rate * f64::from(decay)),
-            };
-            *param = trainable(param.id, kept - delta);
+    /// Before the first step. `lazy` says for the tables of users and those of items whether they are updated lazily.
+    pub fn new(config: &BurnConfig, lazy: [bool; 2]) -> Self {
+        // Without means of slopes and without decay a row that is not met does not move anyway.
+        let still = config.optimizer != Optimizer::Adam && config.weight_decay == 0.0;
+        Self {
+            config: config.clone(),
+            lazy: lazy.map(|lazy| lazy || still),
+            steps: 0,
+            state: BTreeMap::new(),
         }
     }
 
-    /// The step that Adam takes against a gradient.
-    fn adam(&mut self, name: &'static str, gradient: Tensor<2>) -> Tensor<2> {
-        let (first, second) = match self.moments.remove(name) {
-            Some(Moments { first, second }) => (first, second),
-            None => (gradient.zeros_like(), gradient.zeros_like()),
+    /// Moves every weight by one step against its gradient, after `epochs` (whole and parts) of training.
+    pub fn step(
+        &mut self,
+        weights: Vec<(&'static str, &mut Tensor<2>)>,
+        mut gradients: Vec<Gradient>,
+        batch: &Batch,
+        epochs: f64,
+    ) {
+        self.steps += 1;
+        let rates = self.rates(epochs);
+        if let Some(most) = self.config.clip_norm {
+            gradients = clipped(gradients, most);
+        }
+        for ((name, weight), gradient) in weights.into_iter().zip(gradients) {
+            let (slopes, met) = match gradient {
+                Gradient::Whole(slopes) => (slopes, Met::Whole),
+                Gradient::Users(slopes) => (slopes, Met::Rows { side: &batch.users, lazy: self.lazy[0] }),
+                Gradient::Items(slopes) => (slopes, Met::Rows { side: &batch.items, lazy: self.lazy[1] }),
+            };
+            let device = weight.device();
+            let n_states = self.config.optimizer.n_states();
+            let state = self
+                .state
+                .remove(name)
+                .unwrap_or_else(|| vec![Tensor::zeros(weight.dims(), &device); n_states]);
+            // Taken out, so that nobody else holds it and it can be written over.
+            let value = std::mem::replace(weight, Tensor::zeros([1, 1], &device));
+            let (value, state) = match is_host(&device) {
+                true => host::moved(value, state, &slopes, met, rates),
+                false => device::moved(value, state, slopes, met, rates),
+            };
+            *weight = value;
+            self.state.insert(name, state);
+        }
+    }
+
+    fn rates(&self, epochs: f64) -> Rates {
+        let BurnConfig { optimizer, weight_decay, .. } = self.config;
+        let rate =
+            self.config.learning_rate * self.config.schedule.map_or(1.0, |schedule| schedule.factor(epochs));
+        let [correction_1, correction_2] = match optimizer {
+            Optimizer::Adam => [BETA_1, BETA_2].map(|beta| 1.0 - f64::from(beta).powf(self.steps as f64)),
+            Optimizer::Adagrad | Optimizer::Sgd => [1.0; 2],
         };
-        let first = first.mul_scalar(BETA_1) + gradient.clone().mul_scalar(1.0 - BETA_1);
-        let second = second.mul_scalar(BETA_2) + gradient.square().mul_scalar(1.0 - BETA_2);
-        // Both corrections for the start at 0 go into the scalars: the passes over the weights stay few.
-        let steps = self.steps as f64;
-        let correction_1 = 1.0 - f64::from(BETA_1).powf(steps);
-        let correction_2 = (1.0 - f64::from(BETA_2).powf(steps)).sqrt();
-        let scale = second.clone().sqrt().add_scalar(f64::from(EPSILON) * correction_2);
-        let delta = first.clone().div(scale).mul_scalar(self.learning_rate * correction_2 / correction_1);
-        self.moments.insert(name, Moments { first, second });
-        delta
+        Rates {
+            optimizer,
+            keep: (1.0 - rate * f64::from(weight_decay)) as f32,
+            length: (rate * correction_2.sqrt() / correction_1) as f32,
+            epsilon: (f64::from(EPSILON) * correction_2.sqrt()) as f32,
+        }
     }
 
     /// How many steps were taken.
@@ -77,10 +127,9 @@ impl Optim {
     }
 
     /// The state of each weight, by names for a file.
-    pub fn moments(&self) -> impl Iterator<Item = (String, &Tensor<2>)> {
-        self.moments.iter().flat_map(|(name, Moments { first, second })| {
-            [(format!("adam_first.{name}"), first), (format!("adam_second.{name}"), second)]
-        })
+    pub fn state(&self) -> impl Iterator<Item = (String, &Tensor<2>)> {
+        let named = |name| move |(number, state)| (format!("optimizer_{number}.{name}"), state);
+        self.state.iter().flat_map(move |(name, states)| states.iter().enumerate().map(named(name)))
     }
 
     /// The same optimiser after `steps` steps, with the state that `read` has for each weight.
@@ -90,78 +139,38 @@ impl Optim {
     pub fn resumed(
         &self,
         steps: u64,
-        params: Vec<(&'static str, &Param<Tensor<2>>)>,
+        weights: Vec<(&'static str, &Tensor<2>)>,
         read: &dyn Fn(&str, [usize; 2]) -> Result<Tensor<2>>,
     ) -> Result<Self> {
-        let mut moments = BTreeMap::new();
-        if self.optimizer == Optimizer::Adam && steps > 0 {
-            for (name, param) in params {
-                let first = read(&format!("adam_first.{name}"), param.dims())?;
-                let second = read(&format!("adam_second.{name}"), param.dims())?;
-                moments.insert(name, Moments { first, second });
-            }
+        let mut state = BTreeMap::new();
+        for (name, weight) in weights.into_iter().filter(|_| steps > 0) {
+            let states = 0..self.config.optimizer.n_states();
+            let states = states.map(|number| read(&format!("optimizer_{number}.{name}"), weight.dims()));
+            state.insert(name, states.collect::<Result<Vec<_>>>()?);
         }
-        Ok(Self { steps, moments, ..*self })
+        Ok(Self { config: self.config.clone(), lazy: self.lazy, steps, state })
     }
 }
 
-/// A parameter of this value that collects gradients.
-pub fn trainable(id: ParamId, value: Tensor<2>) -> Param<Tensor<2>> {
-    Param::initialized(id, value.autodiff().require_grad())
+/// Scales all gradients down together where their norm is above `most` (Pascanu et al. 2013, algorithm 1).
+fn clipped(gradients: Vec<Gradient>, most: f32) -> Vec<Gradient> {
+    let squares = gradients.iter().map(|gradient| {
+        let (Gradient::Whole(slopes) | Gradient::Users(slopes) | Gradient::Items(slopes)) = gradient;
+        slopes.clone().square().sum() // [1]
+    });
+    let norm = squares.reduce(|sum, square| sum + square).map(Tensor::sqrt);
+    let Some(norm) = norm else { return gradients };
+    let scale = (norm.add_scalar(f32::MIN_POSITIVE).recip().mul_scalar(most)).clamp_max(1.0).reshape([1, 1]);
+    let scaled = |slopes: Tensor<2>| slopes * scale.clone();
+    gradients
+        .into_iter()
+        .map(|gradient| match gradient {
+            Gradient::Whole(slopes) => Gradient::Whole(scaled(slopes)),
+            Gradient::Users(slopes) => Gradient::Users(scaled(slopes)),
+            Gradient::Items(slopes) => Gradient::Items(scaled(slopes)),
+        })
+        .collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use burn::module::Module;
-    use burn::optim::{AdamConfig, GradientsParams};
-    use burn::tensor::Device;
-    use burnrec_models::params::on_host;
-
-    use super::*;
-
-    fn weight(device: &Device) -> Param<Tensor<2>> {
-        trainable(
-            ParamId::new(),
-            Tensor::from_data([[0.5, -1.5, 2.0], [1.0, 0.0, -0.25]], &device.clone().inner()),
-        )
-    }
-
-    fn loss(weight: &Param<Tensor<2>>) -> Tensor<1> {
-        (weight.val().square() * weight.val().add_scalar(0.3)).sum()
-    }
-
-    #[test]
-    fn adam_takes_the_steps_of_burns_own() {
-        let device = Device::flex().autodiff();
-        let config = BurnConfig { learning_rate: 0.01, ..BurnConfig::default() };
-        let (mut ours, mut optim) = (weight(&device), Optim::new(&config));
-        let (mut theirs, mut burns) = (weight(&device), AdamConfig::new().with_epsilon(EPSILON).init());
-        for _ in 0..20 {
-            let mut gradients = loss(&ours).backward();
-            optim.step(vec![("weight", &mut ours)], &mut gradients);
-            let gradients = GradientsParams::from_grads(loss(&theirs).backward(), &theirs);
-            theirs = burns.step(0.01, theirs, gradients);
-        }
-        assert_eq!(theirs.num_params(), 6);
-        for (ours, theirs) in on_host(&ours.val()).into_iter().zip(on_host(&theirs.val())) {
-            assert!((ours - theirs).abs() < 1e-6, "{ours} and {theirs}");
-        }
-    }
-
-    #[test]
-    fn sgd_goes_down_the_gradient_and_decay_shrinks() {
-        let device = Device::flex().autodiff();
-        let config = BurnConfig {
-            learning_rate: 0.1,
-            weight_decay: 0.5,
-            optimizer: Optimizer::Sgd,
-            ..BurnConfig::default()
-        };
-        let mut param = weight(&device);
-        let mut gradients = param.val().square().sum().backward();
-        Optim::new(&config).step(vec![("weight", &mut param)], &mut gradients);
-        for (moved, start) in on_host(&param.val()).into_iter().zip([0.5, -1.5, 2.0, 1.0, 0.0, -0.25]) {
-            assert!((moved - start * (1.0 - 0.05 - 0.2)).abs() < 1e-6);
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use super::rows::GROUP;
 use super::update::update_from;
 use crate::als::lines::LINE;
-use crate::als::simd::Simd;
+use crate::simd::Simd;
 
 /// Pivots below this part of the diagonal are rounding errors of zero.
 const TINY: f32 = 1e-7;

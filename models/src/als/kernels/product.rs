@@ -1,7 +1,7 @@
 //! Many dot products at once: every row of one matrix with every row of another.
 
 use crate::als::lines::{LINE, Lines};
-use crate::als::simd::Simd;
+use crate::simd::Simd;
 
 /// Columns of a panel.
 const WIDTH: usize = 2 * LINE;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::als::lines::LINE;
-use crate::als::simd::Simd;
+use crate::simd::Simd;
 
 /// How many rows go together: their partial dot products fill eight registers, and are summed in one tree.
 pub const GROUP: usize = 8;

@@ -50,6 +50,20 @@ pub trait Kernel {
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
+/// Runs a plain loop compiled for the best instruction set of this processor, for the compiler to vectorise.
+#[inline]
+pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    struct Plain<F>(F);
+    impl<R, F: FnOnce() -> R> Kernel for Plain<F> {
+        type Output = R;
+        #[inline(always)]
+        fn run<S: Simd>(self, _: S) -> R {
+            (self.0)()
+        }
+    }
+    Isa::best().run(Plain(work))
+}
+
 /// An instruction set that this processor has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Isa(Set);

@@ -1,0 +1,131 @@
+//! Matrix factorisation on Burn, for training.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+
+use super::{MfConfig, MfModel, Side};
+use crate::batch::Batch;
+use crate::kernels::{biased, decayed, dots, dots_back, gather, sums_by_side};
+use crate::network::{Gradient, Network, Objective, Step};
+use crate::params::{Init, Values, on_host, weight};
+use crate::{Model, Result, Shape};
+
+/// The weights of matrix factorisation on a device.
+pub struct MfNetwork {
+    user_embedding: Tensor<2>, // [n_users, dim]
+    user_bias: Tensor<2>,      // [n_users, 1]
+    item_embedding: Tensor<2>, // [n_items, dim]
+    item_bias: Tensor<2>,      // [n_items, 1]
+    mean: f32,
+    config: MfConfig,
+}
+
+/// The rows that a batch meets.
+struct Rows {
+    users: Tensor<2>,       // [distinct users, dim]
+    user_biases: Tensor<2>, // [distinct users, 1]
+    items: Tensor<2>,       // [distinct items, dim]
+    item_biases: Tensor<2>, // [distinct items, 1]
+}
+
+impl MfNetwork {
+    /// With weights from `values`; `mean` is what a pair scores before its vectors and biases say anything.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or as `values` has them.
+    pub fn new(
+        config: &MfConfig,
+        shape: Shape,
+        mean: f32,
+        values: &mut Values<'_>,
+        device: &Device,
+    ) -> Result<Self> {
+        config.validate()?;
+        let Shape { n_users, n_items } = shape;
+        let (normal, zero) = (Init::Normal { std: config.init_std }, Init::Constant(0.0));
+        Ok(Self {
+            user_embedding: weight(values, "user_embedding", [n_users, config.dim], normal, device)?,
+            user_bias: weight(values, "user_bias", [n_users, 1], zero, device)?,
+            item_embedding: weight(values, "item_embedding", [n_items, config.dim], normal, device)?,
+            item_bias: weight(values, "item_bias", [n_items, 1], zero, device)?,
+            mean,
+            config: config.clone(),
+        })
+    }
+
+    fn forward(&self, batch: &Batch) -> (Rows, Tensor<2>) {
+        let rows = Rows {
+            users: gather(&self.user_embedding, &batch.users),
+            user_biases: gather(&self.user_bias, &batch.users),
+            items: gather(&self.item_embedding, &batch.items),
+            item_biases: gather(&self.item_bias, &batch.items),
+        };
+        let dots = dots(&rows.users, &rows.items, None, batch);
+        let scores = biased(dots, &rows.user_biases, &rows.item_biases, self.mean, batch);
+        (rows, scores)
+    }
+}
+
+impl Network for MfNetwork {
+    fn scores(&self, batch: &Batch) -> Tensor<2> {
+        self.forward(batch).1
+    }
+
+    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
+        let (rows, scores) = self.forward(batch);
+        let slopes = (objective.slopes)(scores); // [samples, 1]
+        let [users, items, _] = dots_back(&slopes, &rows.users, &rows.items, None, batch);
+        let [user_biases, item_biases] = sums_by_side(slopes, batch);
+        let reg = self.config.reg;
+        if reg == 0.0 {
+            let gradients = gradients([users, user_biases], [items, item_biases]);
+            return Step { gradients, penalty: None };
+        }
+        // A user's vector counts once for each of the row's samples.
+        let factor = 2.0 * reg / objective.terms;
+        let of_user = |slopes, rows| decayed(slopes, rows, factor, batch.per_row, &batch.users);
+        let of_item = |slopes, rows| decayed(slopes, rows, factor, 1, &batch.items);
+        let (users, a) = of_user(users, &rows.users);
+        let (user_biases, b) = of_user(user_biases, &rows.user_biases);
+        let (items, c) = of_item(items, &rows.items);
+        let (item_biases, d) = of_item(item_biases, &rows.item_biases);
+        let gradients = gradients([users, user_biases], [items, item_biases]);
+        Step { gradients, penalty: Some((a + b + c + d).mul_scalar(reg)) }
+    }
+
+    fn weights(&self) -> Vec<(&'static str, &Tensor<2>)> {
+        vec![
+            ("user_embedding", &self.user_embedding),
+            ("user_bias", &self.user_bias),
+            ("item_embedding", &self.item_embedding),
+            ("item_bias", &self.item_bias),
+        ]
+    }
+
+    fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)> {
+        vec![
+            ("user_embedding", &mut self.user_embedding),
+            ("user_bias", &mut self.user_bias),
+            ("item_embedding", &mut self.item_embedding),
+            ("item_bias", &mut self.item_bias),
+        ]
+    }
+
+    fn model(&self) -> Box<dyn Model> {
+        Box::new(MfModel {
+            config: self.config.clone(),
+            mean: self.mean,
+            users: Side { vectors: on_host(&self.user_embedding), biases: on_host(&self.user_bias) },
+            items: Arc::new(Side {
+                vectors: on_host(&self.item_embedding),
+                biases: on_host(&self.item_bias),
+            }),
+        })
+    }
+}
+
+/// Of the vectors and the biases, in the order of the weights.
+fn gradients(users: [Tensor<2>; 2], items: [Tensor<2>; 2]) -> Vec<Gradient> {
+    users.map(Gradient::Users).into_iter().chain(items.map(Gradient::Items)).collect()
+}

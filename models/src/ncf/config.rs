@@ -1,0 +1,222 @@
+//! Settings of the networks of He et al. 2017.
+
+use serde::{Deserialize, Serialize};
+
+use crate::loss::Loss;
+use crate::{Error, Result};
+
+/// Settings of generalised matrix factorisation: score = bias + sum over k of `w[k] * p[k] * q[k]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GmfConfig {
+    /// Number of predictive factors: the length of the embeddings.
+    pub dim: usize,
+    /// What is minimised, and so what a score says.
+    pub loss: Loss,
+    /// Drawn negatives for each positive.
+    pub negatives: usize,
+    /// Standard deviation of the first embeddings.
+    pub init_std: f32,
+}
+
+/// Settings of an MLP tower over a user's and an item's embedding, side by side.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MlpConfig {
+    /// Number of predictive factors: the length of the tower's last layer where `layers` are not given.
+    pub dim: usize,
+    /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
+    pub layers: Vec<usize>,
+    /// How much of the first width is the user's embedding; the rest is the item's. Half of it by default.
+    pub user_dim: Option<usize>,
+    /// Outputs of the tower: 1, a logit, or 2, whose difference is one.
+    pub classes: usize,
+    /// What is minimised, and so what a score says.
+    pub loss: Loss,
+    /// Drawn negatives for each positive.
+    pub negatives: usize,
+    /// Probability to drop a unit of the tower's hidden layers in training.
+    pub dropout: f64,
+    /// Standard deviation of the first embeddings.
+    pub init_std: f32,
+}
+
+/// Settings of NeuMF: a GMF part and an MLP tower, joined by one output layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NeumfConfig {
+    /// Number of predictive factors: the length of the GMF embeddings and of the tower's last layer.
+    pub dim: usize,
+    /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
+    pub layers: Vec<usize>,
+    /// What is minimised, and so what a score says.
+    pub loss: Loss,
+    /// Drawn negatives for each positive.
+    pub negatives: usize,
+    /// Probability to drop a unit of the tower's hidden layers in training.
+    pub dropout: f64,
+    /// Standard deviation of the first embeddings.
+    pub init_std: f32,
+}
+
+/// What the three have in common: NeuMF with one part or the other left out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parts {
+    /// Length of the GMF part's embeddings.
+    pub gmf: Option<usize>,
+    /// The MLP part.
+    pub tower: Option<Widths>,
+    /// Outputs: 1, or 2 whose difference is the score.
+    pub classes: usize,
+    /// What is minimised.
+    pub loss: Loss,
+    /// Drawn negatives for each positive.
+    pub negatives: usize,
+    /// Probability to drop a unit of the tower's hidden layers in training.
+    pub dropout: f64,
+    /// Standard deviation of the first embeddings.
+    pub init_std: f32,
+}
+
+/// The widths of a tower.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Widths {
+    /// Of the user's embedding.
+    pub user: usize,
+    /// Of the concatenated embeddings, and then of the output of each dense layer.
+    pub layers: Vec<usize>,
+}
+
+impl Default for GmfConfig {
+    fn default() -> Self {
+        Self { dim: 64, loss: Loss::Bce, negatives: 4, init_std: 0.01 }
+    }
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        Self {
+            dim: 64,
+            layers: Vec::new(),
+            user_dim: None,
+            classes: 1,
+            loss: Loss::Bce,
+            negatives: 4,
+            dropout: 0.0,
+            init_std: 0.01,
+        }
+    }
+}
+
+impl Default for NeumfConfig {
+    fn default() -> Self {
+        Self { dim: 64, layers: Vec::new(), loss: Loss::Bce, negatives: 4, dropout: 0.0, init_std: 0.01 }
+    }
+}
+
+impl From<&GmfConfig> for Parts {
+    fn from(config: &GmfConfig) -> Self {
+        let GmfConfig { dim, loss, negatives, init_std } = *config;
+        Self { gmf: Some(dim), tower: None, classes: 1, loss, negatives, dropout: 0.0, init_std }
+    }
+}
+
+impl From<&MlpConfig> for Parts {
+    fn from(config: &MlpConfig) -> Self {
+        let MlpConfig { dim, ref layers, user_dim, classes, loss, negatives, dropout, init_std } = *config;
+        let layers = halving(layers, dim);
+        let user = user_dim.unwrap_or(layers[0] / 2);
+        Self { gmf: None, tower: Some(Widths { user, layers }), classes, loss, negatives, dropout, init_std }
+    }
+}
+
+impl From<&NeumfConfig> for Parts {
+    fn from(config: &NeumfConfig) -> Self {
+        let NeumfConfig { dim, ref layers, loss, negatives, dropout, init_std } = *config;
+        let layers = halving(layers, dim);
+        let tower = Some(Widths { user: layers[0] / 2, layers });
+        Self { gmf: Some(dim), tower, classes: 1, loss, negatives, dropout, init_std }
+    }
+}
+
+/// The widths as given, or He et al.'s.
+fn halving(layers: &[usize], dim: usize) -> Vec<usize> {
+    match layers.is_empty() {
+        true => vec![4 * dim, 2 * dim, dim],
+        false => layers.to_vec(),
+    }
+}
+
+impl Parts {
+    /// The most widths of a tower.
+    pub const MOST_LAYERS: usize = super::TOWER.len() + 1;
+
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// When one is out of it.
+    pub fn validate(&self) -> Result<()> {
+        if self.gmf == Some(0) {
+            return Err(Error::config("dim", 0, "at least 1"));
+        }
+        self.loss.validate(self.negatives)?;
+        if let Some(Widths { user, layers }) = &self.tower {
+            if !(2..=Self::MOST_LAYERS).contains(&layers.len()) || layers.contains(&0) {
+                let expected = format!("2 to {} widths above 0", Self::MOST_LAYERS);
+                return Err(Error::config("layers", format!("{layers:?}"), expected));
+            }
+            if *user == 0 || *user >= layers[0] || (self.gmf.is_some() && layers[0] % 2 == 1) {
+                let found = format!("{layers:?} with {user} for the user");
+                let expected = "a first width with a part for the user and one for the item: by default a half each, so an even one";
+                return Err(Error::config("layers", found, expected));
+            }
+        }
+        if !(1..=2).contains(&self.classes) {
+            return Err(Error::config("classes", self.classes, "1 or 2"));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::config("dropout", self.dropout, "a probability below 1"));
+        }
+        if !(self.init_std.is_finite() && self.init_std > 0.0) {
+            return Err(Error::config("init_std", self.init_std, "a number above 0"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn widths_halve_by_default_and_bad_ones_are_refused() {
+        let config = NeumfConfig { dim: 8, ..NeumfConfig::default() };
+        let parts = Parts::from(&config);
+        assert_eq!(parts.tower, Some(Widths { user: 16, layers: vec![32, 16, 8] }));
+        parts.validate().expect("the default");
+        for layers in [vec![32], vec![31, 8], vec![32, 0], vec![2; 10]] {
+            let config = NeumfConfig { layers, ..config.clone() };
+            let error = Parts::from(&config).validate().expect_err("refused").to_string();
+            assert!(error.starts_with("layers: found ["), "{error}");
+        }
+        assert!(Parts::from(&NeumfConfig { dropout: 1.0, ..config }).validate().is_err());
+    }
+
+    #[test]
+    fn an_embedding_may_be_longer_on_one_side() {
+        let config = MlpConfig {
+            layers: vec![300, 256, 128],
+            user_dim: Some(200),
+            classes: 2,
+            ..MlpConfig::default()
+        };
+        Parts::from(&config).validate().expect("a user of 200 and an item of 100");
+        for bad in [
+            MlpConfig { user_dim: Some(300), ..config.clone() },
+            MlpConfig { user_dim: Some(0), ..config.clone() },
+            MlpConfig { classes: 3, ..config },
+        ] {
+            assert!(Parts::from(&bad).validate().is_err(), "{bad:?}");
+        }
+    }
+}

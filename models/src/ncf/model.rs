@@ -1,0 +1,111 @@
+//! GMF, MLP and NeuMF as they are served: the network on its device, with the item side of the first layer computed
+//! once.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burnrec_data::tensors::{Tensor as HostTensor, TensorFile};
+use burnrec_data::{ItemIx, UserIx};
+
+use super::NcfNetwork;
+use crate::batch::Batch;
+use crate::kernels::{Hidden, catalog_sums};
+use crate::network::Network;
+use crate::params::{on_host, saved};
+use crate::{Model, ModelConfig, Result, Scorer, Shape};
+
+/// The most pairs that go through the network at once.
+const BLOCK: usize = 16384;
+
+/// A network of neural collaborative filtering, ready to score on its device.
+pub struct NcfModel {
+    network: NcfNetwork,
+    item_sums: Option<Tensor<2>>, // [n_items, widths[1]]: each item's share of the first dense layer, with its bias
+    item_gmf: Option<Tensor<2>>,  // [dim, n_items]: GMF vectors, each times the output layer's weights
+}
+
+impl NcfModel {
+    pub(super) fn new(network: NcfNetwork) -> Self {
+        let item_sums = network.tower.as_ref().map(|tower| {
+            let [_, of_item] = tower.first_layer();
+            tower.embeddings.item.clone().matmul(of_item) + tower.layers[0].bias.clone()
+        });
+        let weight = network.output_layer().gmf;
+        let item_gmf = network.gmf.as_ref().zip(weight);
+        let item_gmf =
+            item_gmf.map(|(tables, weight)| (tables.item.clone() * weight.transpose()).transpose());
+        Self { network, item_sums, item_gmf }
+    }
+
+    /// Of saved weights.
+    ///
+    /// # Errors
+    /// When the weights are not those of a model of this config and shape.
+    ///
+    /// # Panics
+    /// When the config is not one of the three.
+    pub fn load(weights: &TensorFile, config: &ModelConfig, shape: Shape, device: &Device) -> Result<Self> {
+        Ok(Self::new(NcfNetwork::new(config, shape, &mut saved(weights), device)?))
+    }
+
+    fn device(&self) -> Device {
+        self.network.weights()[0].1.device()
+    }
+}
+
+impl Scorer for NcfModel {
+    fn n_users(&self) -> usize {
+        self.network.shape.n_users
+    }
+
+    fn n_items(&self) -> usize {
+        self.network.shape.n_items
+    }
+
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        let device = self.device();
+        for ((out, users), items) in out.chunks_mut(BLOCK).zip(users.chunks(BLOCK)).zip(items.chunks(BLOCK)) {
+            let users: Vec<u32> = users.iter().map(|user| user.0).collect();
+            let items: Vec<u32> = items.iter().map(|item| item.0).collect();
+            let batch = Batch::new(&users, self.n_users(), &items, self.n_items()).to_device(&device);
+            // Sync: the scores are read back.
+            out.copy_from_slice(&on_host(&self.network.scores(&batch)));
+        }
+    }
+
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        let n_items = self.n_items();
+        let per_block = (BLOCK / n_items.max(1)).max(1);
+        let output = self.network.output_layer();
+        for (users, out) in users.chunks(per_block).zip(out.chunks_mut(per_block * n_items)) {
+            let n = users.len();
+            let rows: Vec<i32> = users.iter().map(|user| user.0 as i32).collect();
+            let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows, [n]), &self.device());
+            let mut scores = output.bias.clone().expand([n, n_items]); // [n, n_items]
+            if let (Some(tables), Some(items)) = (&self.network.gmf, &self.item_gmf) {
+                scores = scores + tables.user.clone().select(0, rows.clone()).matmul(items.clone());
+            }
+            if let (Some(tower), Some(items), Some(weight)) =
+                (&self.network.tower, &self.item_sums, &output.tower)
+            {
+                let [of_user, _] = tower.first_layer();
+                let p = tower.embeddings.user.clone().select(0, rows).matmul(of_user); // [n, width]
+                let last = tower.rest(catalog_sums(&p, items), Hidden::WHOLE).pop();
+                let last = last.expect("a tower has a layer").matmul(weight.clone());
+                scores = scores + last.reshape([n, n_items]);
+            }
+            // Sync: the scores are read back.
+            out.copy_from_slice(&on_host(&scores));
+        }
+    }
+}
+
+impl Model for NcfModel {
+    fn config(&self) -> ModelConfig {
+        self.network.config.clone()
+    }
+
+    fn weights(&self) -> Vec<(&'static str, HostTensor)> {
+        // Sync: the weights are read back.
+        let host = |weight: &Tensor<2>| HostTensor::new(&weight.dims(), on_host(weight));
+        self.network.weights().into_iter().map(|(name, weight)| (name, host(weight))).collect()
+    }
+}
