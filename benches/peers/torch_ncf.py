@@ -29,7 +29,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 BLOCKS = 10  # of timed steps; the median is reported
 TABLE_CELLS = 256_000_000
-SCORED_AT_ONCE = [1 << 14, 1 << 16, 1 << 18, 1 << 20]  # pairs; the best of them scores the catalogue
+SCORED_AT_ONCE = [1 << power for power in range(12, 21, 2)]  # pairs; the best of them scores the catalogue
 
 
 class Batches(IterableDataset):
@@ -221,7 +221,7 @@ def score_catalog(model, n_users, n_items, device):
             score(first, min(first + n, n_scored))
         return n_scored * n_items / (time.perf_counter() - start)
 
-    few = min(n_users, max(1, 2 * SCORED_AT_ONCE[-1] // n_items))
+    few = min(n_users, max(1, SCORED_AT_ONCE[-1] // n_items))
     best = max(SCORED_AT_ONCE, key=lambda pairs: pairs_per_second(pairs, few))
     return {"pairs_at_once": best, "pairs_per_second": pairs_per_second(best, n_users)}
 
