@@ -85,7 +85,8 @@ fn scoring(task: &Task, train: &Csr, device: &OpenDevice, torch: &Torch) -> Fall
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         ours.push(pairs_per_second(&*model));
-        let record = torch.run(task, torch.ways()[0], &["--warmup", "0", "--steps", "1", "--score-catalog"])?;
+        let record =
+            torch.run(task, torch.ways()[0], &["--warmup", "0", "--steps", "1", "--score-catalog"])?;
         theirs.push(peers::figure(&record, "/catalog/pairs_per_second")?);
     }
     Ok(compare(&format!("{task}: s for a million scores"), ours, theirs, "inference_mode"))
@@ -110,7 +111,9 @@ fn compare(what: &str, ours: Vec<f64>, theirs: Vec<f64>, way: &str) -> bool {
         paces.iter().copied().fold(0.0, f64::max) / paces.iter().copied().fold(f64::INFINITY, f64::min)
     };
     if spread(&ours).max(spread(&theirs)) > MOST_SPREAD {
-        println!("{what}: NOT MEASURED, the turns of one side differ by more than {MOST_SPREAD}: the machine is busy");
+        println!(
+            "{what}: NOT MEASURED, the turns of one side differ by more than {MOST_SPREAD}: the machine is busy"
+        );
         return false;
     }
     let (ours, theirs) = (1e6 / median(ours), 1e6 / median(theirs));
