@@ -5,6 +5,8 @@
 //! cargo run --release --example quality -- RATINGS [--seeds 3] [--full] CONFIG[:KEY=VALUE,…] …
 //! ```
 
+mod allocator;
+
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::split::SplitConfig;
 use burnrec_data::{Prepared, filter::Filters};
@@ -13,14 +15,11 @@ use burnrec_models::device;
 use burnrec_train::metrics::Metric;
 use burnrec_train::run::run;
 use burnrec_train::{Silent, TrainConfig};
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Fallible<()> {
+    allocator::keep_freed_memory();
     let mut args = std::env::args().skip(1);
     let ratings = args.next().ok_or("usage: quality RATINGS [--seeds N] [--full] CONFIG[:KEY=VALUE,…] …")?;
     let (mut seeds, mut candidates, mut configs) = (3, Some(99), Vec::new());

@@ -1,5 +1,6 @@
 //! Measurement: what the programs under `benches/` share.
 
+pub mod neural;
 pub mod peers;
 
 use std::time::Instant;
@@ -14,6 +15,12 @@ pub fn seconds(work: impl FnOnce()) -> f64 {
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
+}
+
+/// The middle one, or the upper of the two in the middle; NaN of none.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Prints ours, theirs and the ratio, and says whether the ratio is within the bound.

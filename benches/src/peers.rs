@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use burnrec_data::Csr;
@@ -24,13 +24,15 @@ pub fn write_rows(path: &Path, matrix: &Csr) -> io::Result<()> {
 }
 
 /// Runs a script and reads the record it prints. `PYTHON` names the interpreter that has
-/// `benches/peers/requirements.txt`, else `python3`.
+/// `benches/peers/requirements.txt`, else `python3`; `BURNREC_PEERS` the folder of the scripts where the program runs
+/// on another machine than built it.
 ///
 /// # Errors
 /// When it cannot be started, fails (with what it said), or prints no record.
 pub fn run(script: &str, args: &[&str]) -> io::Result<Value> {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script);
+    let folder = std::env::var_os("BURNREC_PEERS").map(PathBuf::from);
+    let script = folder.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("peers")).join(script);
     let output = Command::new(&python).arg(&script).args(args).output().map_err(|error| {
         io::Error::other(format!("cannot run {python}: {error}; PYTHON names the interpreter to take"))
     })?;
