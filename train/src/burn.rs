@@ -107,7 +107,7 @@ impl Learner for BurnLearner {
         let read_every = n_batches.div_ceil(READS_PER_EPOCH);
         let (mut total, mut samples) = (0.0, 0u64);
         let (mut unread, mut unread_samples) = (None::<Tensor<1>>, 0);
-        progress.begin(&format!("epoch {epoch}"), n_batches as u64);
+        progress.begin(&format!("samples of epoch {epoch}"), self.batches.samples());
         // The batches are drawn on a thread of their own; dropping `drawn` after an error ends it.
         let batches = self.batches.clone();
         std::thread::scope(|scope| {
@@ -118,7 +118,9 @@ impl Learner for BurnLearner {
                     let place = (u64::from(epoch) << 32) | number as u64;
                     self.device.seed(stream(self.seed, "dropout", place).next_u64());
                 }
-                unread_samples += batch.items.len() as u64;
+                progress.check()?;
+                let batch_samples = batch.items.len() as u64;
+                unread_samples += batch_samples;
                 let loss = self.step(batch);
                 unread = Some(match unread.take() {
                     Some(sum) => sum + loss,
@@ -134,7 +136,7 @@ impl Learner for BurnLearner {
                     total += loss;
                     samples += std::mem::take(&mut unread_samples);
                 }
-                progress.advance(1);
+                progress.advance(batch_samples);
             }
             Ok(())
         })?;

@@ -183,6 +183,8 @@ pub struct RunConfig {
     pub track_loss: bool,
     /// An earlier run of ALS whose factors to start from.
     pub warm_start: Option<PathBuf>,
+    /// Epochs from one checkpoint to the next, for `--resume`; 0 writes none.
+    pub checkpoint_every: u32,
     /// When to stop before `epochs`.
     pub early_stopping: Option<EarlyStopping>,
 }
@@ -205,6 +207,7 @@ impl Default for RunConfig {
             eval_every: 1,
             track_loss: false,
             warm_start: None,
+            checkpoint_every: 1,
             early_stopping: None,
         }
     }

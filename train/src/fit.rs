@@ -27,27 +27,55 @@ pub struct Fitted {
     pub seconds: f64,
 }
 
-/// Trains for at most `epochs`, judging every `run.eval_every` of them and after the last. Of equal values the earlier epoch is kept.
+/// Where a fit stands after an epoch: with the learner's own state, all that its next epochs depend on.
+#[derive(Default)]
+pub struct FitState {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Training time of them, in seconds, without evaluation.
+    pub seconds: f64,
+    /// Evaluations since the best one.
+    pub worse: u32,
+    /// The best on valid so far; none where nothing judges.
+    pub best: Option<Best>,
+}
+
+/// The best model on valid so far.
+pub struct Best {
+    /// The epoch it is of, counted from 1.
+    pub epoch: u32,
+    /// Its value of the metric that chooses, turned so that higher is better.
+    pub value: f64,
+    /// The model.
+    pub model: Box<dyn Model>,
+}
+
+/// Hears of every epoch as it ends, with all that the next ones depend on.
+pub type AfterEpoch<'a> = dyn FnMut(&EpochRecord, &dyn Learner, &FitState) -> Result<()> + 'a;
+
+/// Trains from where `state` stands to at most `epochs`, judging every `run.eval_every` of them and after the last. Of
+/// equal values the earlier epoch is kept.
 ///
 /// # Errors
-/// When an epoch or an evaluation fails, or `on_epoch` does.
+/// When an epoch or an evaluation fails or is interrupted, or `after_epoch` fails.
 pub fn fit(
     learner: &mut dyn Learner,
     run: &RunConfig,
     epochs: u32,
     judge: Option<Judge<'_>>,
-    on_epoch: &mut dyn FnMut(&EpochRecord) -> Result<()>,
+    mut state: FitState,
+    after_epoch: &mut AfterEpoch<'_>,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
     let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
-    let mut best: Option<(f64, Fitted)> = None;
-    let mut seconds = 0.0;
-    let mut worse = 0;
-    for epoch in 1..=epochs {
+    let patience = run.early_stopping.map_or(u32::MAX, |stop| stop.patience);
+    while state.epoch < epochs && state.worse < patience {
         let start = Instant::now();
         let loss = learner.epoch(progress)?;
         let spent = start.elapsed().as_secs_f64();
-        seconds += spent;
+        state.epoch += 1;
+        state.seconds += spent;
+        let epoch = state.epoch;
         let mut record = EpochRecord {
             phase,
             epoch,
@@ -62,23 +90,20 @@ pub fn fit(
             let scores = (judge.evaluate)(&*model)?;
             let value = goodness(&scores, judge.metric)?;
             record.valid = Some(scores);
-            if best.as_ref().is_none_or(|(so_far, _)| value > *so_far) {
-                best = Some((value, Fitted { model, epoch, seconds: 0.0 }));
-                worse = 0;
+            if state.best.as_ref().is_none_or(|best| value > best.value) {
+                state.best = Some(Best { epoch, value, model });
+                state.worse = 0;
             } else {
-                worse += 1;
+                state.worse += 1;
             }
         }
-        on_epoch(&record)?;
-        if judge.is_some() && run.early_stopping.is_some_and(|stop| worse >= stop.patience) {
-            break;
-        }
+        after_epoch(&record, learner, &state)?;
     }
-    let fitted = match best {
-        Some((_, fitted)) => fitted,
-        None => Fitted { model: learner.model(), epoch: epochs, seconds: 0.0 },
+    let (model, epoch) = match state.best {
+        Some(best) => (best.model, best.epoch),
+        None => (learner.model(), state.epoch),
     };
-    Ok(Fitted { seconds, ..fitted })
+    Ok(Fitted { model, epoch, seconds: state.seconds })
 }
 
 /// The value of a metric, turned so that higher is better.
