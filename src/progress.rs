@@ -46,7 +46,7 @@ impl Bars {
         let most = u64::from(config.run.epochs) * if config.run.refit { 2 } else { 1 };
         let chosen = resumed.and_then(|resumed| resumed.chosen.as_ref());
         let total = chosen.map_or(most, |chosen| chosen.epochs.into());
-        let template = "{msg:26} {wide_bar} {pos}/{len} epochs  {elapsed}, {eta} left  {prefix}";
+        let template = "{msg:24} {wide_bar} {pos}/{len} epochs  {prefix}  {eta} left";
         let bar = self.all.add(styled(config.model.name(), Some(total), template));
         bar.set_position(resumed.map_or(0, |resumed| resumed.epoch.into()));
         bar.reset_eta();
@@ -89,7 +89,7 @@ impl Drop for Bars {
 
 impl Progress for Bars {
     fn begin(&self, what: &str, total: u64) {
-        let template = "{msg:26} {wide_bar} {human_pos}/{human_len}  {rate}  {prefix}  {eta} left";
+        let template = "{msg:24} {wide_bar} {human_pos}/{human_len}  {rate}  {prefix}  {eta} left";
         self.set(Some(styled(what, Some(total), template)));
     }
 
@@ -135,13 +135,13 @@ impl RunBar {
                 self.best = Some((epoch.epoch, value));
             }
         }
-        self.show_best();
         self.bar.inc(1);
+        self.show_best();
     }
 
     fn show_best(&self) {
         if let Some((epoch, value)) = self.best {
-            self.bar.set_prefix(format!("best valid {} {value:.4} in epoch {epoch}", self.metric));
+            self.bar.set_prefix(format!("best {} {value:.4} (epoch {epoch})", self.metric));
         }
     }
 }

@@ -9,12 +9,13 @@ use std::process::{Command, Stdio};
 
 use common::{Folder, Ran, burnrec};
 
-const MF: &str = "model = 'mf'\ndim = 32\nepochs = 8\nbatch_size = 500\nlearning_rate = 0.005\nreg = 0.005\n";
+const MF: &str =
+    "model = 'mf'\ndim = 32\nepochs = 12\nbatch_size = 500\nlearning_rate = 0.005\nreg = 0.005\n";
 
 /// A config and prepared data whose epochs take long enough to be stopped in.
 fn ready(folder: &Folder) -> (PathBuf, PathBuf) {
     let (raw, data) = (folder.path("raw"), folder.path("data"));
-    burnrec("synth --users 500 --items 300 --rows 25000 --out {}", &[&raw]).ok();
+    burnrec("synth --users 500 --items 300 --rows 40000 --out {}", &[&raw]).ok();
     burnrec("prepare {} --out {}", &[&raw, &data]).ok();
     (folder.file("mf config.toml", MF), data)
 }
@@ -57,7 +58,7 @@ fn a_stopped_training_goes_on_to_the_same_bytes() {
     let record = burnrec(&format!("{train} --json"), &[&config, &data, &whole]).json();
     assert!(!whole.join("checkpoints").exists());
 
-    let ran = stopped(&config, &data, &run, "epoch 1/8", "INT");
+    let ran = stopped(&config, &data, &run, "epoch 1/12", "INT");
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     assert!(ran.stderr.contains("interrupted; choose epoch "), "{}", ran.stderr);
     assert!(run.join("checkpoints").exists() && !run.join("manifest.json").exists());
@@ -89,7 +90,7 @@ fn terminating_is_stopping_and_force_starts_anew() {
     let folder = Folder::new();
     let (config, data) = ready(&folder);
     let run = folder.path("run");
-    let ran = stopped(&config, &data, &run, "epoch 2/8", "TERM");
+    let ran = stopped(&config, &data, &run, "epoch 2/12", "TERM");
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     let anew = "train {} --data {} --out {} --set epochs=1 --device cpu";
     burnrec(&format!("{anew} --force"), &[&config, &data, &run]).ok();

@@ -264,11 +264,13 @@ impl Checkpoints {
             }
         };
         let told = |table: &Table, key| table.get(key).map_or_else(|| "none".to_owned(), Value::to_string);
-        let keys: BTreeSet<&String> = self.config.keys().chain(manifest.config.keys()).collect();
-        for key in keys.into_iter().filter(|key| !FREE.contains(&key.as_str())) {
+        let keys: BTreeSet<&str> =
+            self.config.keys().chain(manifest.config.keys()).map(String::as_str).collect();
+        // Another model has other keys as well, which would say less.
+        for key in ["model"].into_iter().chain(keys).filter(|key| !FREE.contains(key)) {
             same(key, told(&self.config, key), told(&manifest.config, key))?;
         }
-        Ok(same("data", format!("a split with hash {}", self.data), format!("hash {}", manifest.data))?)
+        Ok(same("data", self.data.clone(), manifest.data.clone())?)
     }
 
     /// The weights of the best model; those that the newest checkpoint has are not written again.

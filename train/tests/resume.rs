@@ -169,7 +169,7 @@ fn stopped_anywhere(text: &str) {
 #[test]
 fn als_goes_on_to_the_same_numbers() {
     stopped_anywhere(ALS);
-    stopped_anywhere(&format!("{ALS}\nrefit = false\nweighting = 'bm25'"));
+    stopped_anywhere(&format!("{ALS}\nrefit = false\nconvention = 'implicit'\nweighting = 'bm25'"));
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn another_config_or_other_data_are_refused() {
     refused(go(&data, &format!("{ALS}\nseed = 1")), &["seed: found 1, expected 42"]);
     let stopping = format!("{ALS}\n[early_stopping]\npatience = 2");
     refused(go(&data, &stopping), &["early_stopping: found { patience = 2 }, expected none"]);
-    refused(go(&data, MF), &["found none"]);
+    refused(go(&data, MF), &["model: found \"mf\", expected \"als\""]);
     let other = self::data(8);
     refused(go(&other, ALS), &["data: found", &other.manifest.hash, &data.manifest.hash]);
     assert!(go(&data, ALS).is_ok());
