@@ -85,7 +85,9 @@ pub fn fit(
             seconds: spent,
             samples_per_second: loss.samples as f64 / spent.max(1e-9),
         };
-        if let Some(judge) = judge.as_ref().filter(|_| epoch % run.eval_every == 0 || epoch == epochs) {
+        if let Some(judge) =
+            judge.as_ref().filter(|_| epoch.is_multiple_of(run.eval_every) || epoch == epochs)
+        {
             let model = learner.model();
             let scores = (judge.evaluate)(&*model)?;
             let value = goodness(&scores, judge.metric)?;
