@@ -206,6 +206,9 @@ pub struct Train {
     /// Replace a run that is already there.
     #[arg(long)]
     pub force: bool,
+    /// Go on after the newest checkpoint of a run that was stopped; without one, start from the first epoch.
+    #[arg(long, conflicts_with = "force")]
+    pub resume: bool,
     /// Print the record as one JSON object.
     #[arg(long)]
     pub json: bool,

@@ -18,6 +18,11 @@ pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
     TrainConfig::from_table(table).with_context(|| file.display().to_string())
 }
 
+/// The variables of the environment that set a key of the config.
+pub fn overrides() -> impl Iterator<Item = (String, String)> {
+    environment().filter(|(name, _)| name.starts_with(PREFIX))
+}
+
 /// The variables that are UTF-8; others are none of ours.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))

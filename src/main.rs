@@ -1,9 +1,11 @@
 //! The `burnrec` program: reads the command line, calls the crates, prints.
 //!
-//! Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage.
+//! Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
+//! interrupted: training was stopped by Ctrl-C or SIGTERM, and stderr says how to go on.
 
 mod cli;
 mod commands;
+mod interrupt;
 mod layers;
 mod progress;
 mod show;
@@ -30,6 +32,10 @@ fn main() -> ExitCode {
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if interrupt::is_cause_of(&error) => {
+            eprintln!("{error}");
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
             eprintln!("error: {}", told(&error));
             ExitCode::FAILURE

@@ -1,42 +1,37 @@
-//! Progress on stderr: bars on a terminal, nothing elsewhere.
+//! Progress on stderr. On a terminal: a bar for the piece of work under way, and under it one for the whole run.
+//! Elsewhere: nothing but whole lines.
 
-use std::sync::Mutex;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use burnrec_train::Progress;
-use indicatif::{ProgressBar, ProgressStyle};
+use burnrec_train::checkpoints::Manifest;
+use burnrec_train::metrics::Metric;
+use burnrec_train::record::{EpochRecord, Phase};
+use burnrec_train::{Progress, TrainConfig};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
-/// A bar for the piece of work under way.
+use crate::interrupt;
+
+/// The bars of the program.
 #[derive(Default)]
 pub struct Bars {
-    bar: Mutex<Option<ProgressBar>>,
+    all: MultiProgress,
+    /// Of the piece of work under way.
+    work: Mutex<Option<ProgressBar>>,
 }
 
 impl Bars {
-    fn with(&self, use_bar: impl FnOnce(&ProgressBar)) {
-        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        bar.as_ref().map(use_bar);
-    }
-
-    fn set(&self, next: Option<ProgressBar>) {
-        let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(last) = std::mem::replace(&mut *bar, next) {
-            last.finish_and_clear();
-        }
-    }
-
-    /// A line on stderr, above the bar.
+    /// A line on stderr, above the bars.
     pub fn line(&self, text: &str) {
-        let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match bar.as_ref().filter(|bar| !bar.is_hidden()) {
-            Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+        if self.all.is_hidden() || self.all.println(text).is_err() {
+            eprintln!("{text}");
         }
     }
 
     /// A bar over bytes whose number may not be known.
     pub fn bytes(&self, what: &str, done: u64, total: Option<u64>) {
-        let fresh = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_none();
-        if fresh {
+        if self.work().is_none() {
             let template = match total {
                 Some(_) => "{msg:24} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
                 None => "{msg:24} {spinner} {bytes} {bytes_per_sec}",
@@ -45,17 +40,56 @@ impl Bars {
         }
         self.with(|bar| bar.set_position(done));
     }
+
+    /// The bar of a whole run, which may go on after a checkpoint.
+    pub fn run(&self, config: &TrainConfig, resumed: Option<&Manifest>) -> RunBar {
+        let most = u64::from(config.run.epochs) * if config.run.refit { 2 } else { 1 };
+        let chosen = resumed.and_then(|resumed| resumed.chosen.as_ref());
+        let total = chosen.map_or(most, |chosen| chosen.epochs.into());
+        let template = "{msg:24} {wide_bar} {pos}/{len} epochs  {prefix}  {eta} left";
+        let bar = self.all.add(styled(config.model.name(), Some(total), template));
+        bar.set_position(resumed.map_or(0, |resumed| resumed.epoch.into()));
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(500));
+        let metric = config.select_by();
+        let best = match (resumed, chosen) {
+            (_, Some(chosen)) => chosen.valid.value(metric).map(|value| (chosen.epochs, value)),
+            (Some(Manifest { best: Some(best), .. }), None) => {
+                Some((best.epoch, if metric.higher_is_better() { best.value } else { -best.value }))
+            }
+            _ => None,
+        };
+        let run = RunBar { bar, metric, best, refit: chosen.is_some() };
+        run.show_best();
+        run
+    }
+
+    fn work(&self) -> MutexGuard<'_, Option<ProgressBar>> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with(&self, use_bar: impl FnOnce(&ProgressBar)) {
+        self.work().as_ref().map(use_bar);
+    }
+
+    fn set(&self, next: Option<ProgressBar>) {
+        let next = next.map(|bar| self.all.insert(0, bar));
+        if let Some(last) = std::mem::replace(&mut *self.work(), next) {
+            last.finish_and_clear();
+            self.all.remove(&last);
+        }
+    }
 }
 
-fn styled(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(template).expect("the template is fixed and valid");
-    let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
-    bar.with_style(style).with_message(what.to_owned())
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.set(None);
+    }
 }
 
 impl Progress for Bars {
     fn begin(&self, what: &str, total: u64) {
-        let template = "{msg:24} {wide_bar} {human_pos}/{human_len} {per_sec} {eta} {prefix}";
+        let template = "{msg:24} {wide_bar} {human_pos}/{human_len}  {rate}  {prefix}  {eta} left";
         self.set(Some(styled(what, Some(total), template)));
     }
 
@@ -70,4 +104,67 @@ impl Progress for Bars {
     fn end(&self) {
         self.set(None);
     }
+
+    fn interrupted(&self) -> bool {
+        interrupt::asked()
+    }
+}
+
+/// The bar of a whole run: the epochs of both fits, and the best value on valid so far.
+pub struct RunBar {
+    bar: ProgressBar,
+    metric: Metric,
+    /// The epoch and its value.
+    best: Option<(u32, f64)>,
+    refit: bool,
+}
+
+impl RunBar {
+    /// An epoch is done.
+    pub fn epoch(&mut self, epoch: &EpochRecord) {
+        if epoch.phase == Phase::Refit && !self.refit {
+            self.refit = true;
+            let chosen = self.best.map_or(0, |(epoch, _)| epoch.into());
+            self.bar.set_length(self.bar.position() + chosen);
+        }
+        if let Some(value) = epoch.valid.as_ref().and_then(|scores| scores.value(self.metric)) {
+            let better = |(_, so_far): (u32, f64)| {
+                if self.metric.higher_is_better() { value > so_far } else { value < so_far }
+            };
+            if self.best.is_none_or(better) {
+                self.best = Some((epoch.epoch, value));
+            }
+        }
+        self.bar.inc(1);
+        self.show_best();
+    }
+
+    fn show_best(&self) {
+        if let Some((epoch, value)) = self.best {
+            self.bar.set_prefix(format!("best {} {value:.4} (epoch {epoch})", self.metric));
+        }
+    }
+}
+
+impl Drop for RunBar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn styled(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is fixed and valid");
+    let bar = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    bar.with_style(style.with_key("rate", rate)).with_message(what.to_owned())
+}
+
+/// Steps a second, in three digits or so.
+fn rate(state: &ProgressState, out: &mut dyn Write) {
+    let rate = state.per_sec();
+    // A bar that cannot be written has no reader.
+    let _ = match rate {
+        1e6.. => write!(out, "{:.2} M/s", rate / 1e6),
+        1e3.. => write!(out, "{:.1} k/s", rate / 1e3),
+        _ => write!(out, "{rate:.0}/s"),
+    };
 }

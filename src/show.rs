@@ -1,4 +1,4 @@
-//! Tables for people.
+//! What people read and paste: tables, numbers, commands.
 
 use std::io::{Result, Write};
 
@@ -57,5 +57,29 @@ pub fn score_name(output: Output) -> &'static str {
         Output::Probability => "probability",
         Output::Rating => "rating",
         Output::Raw => "score",
+    }
+}
+
+/// A word as a POSIX shell takes it back.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quoted;
+
+    #[test]
+    fn a_shell_takes_words_back_as_they_were() {
+        for word in ["runs/als", "dim=16", "", "two words", "it's", "$HOME", "a\"b", "*", "é/ü"] {
+            let line = format!("printf %s {}", quoted(word));
+            let out = std::process::Command::new("sh").args(["-c", &line]).output().expect("a shell");
+            assert_eq!(String::from_utf8_lossy(&out.stdout), word, "{line}");
+        }
+        assert_eq!(quoted("--data=prepared/ml-1m"), "--data=prepared/ml-1m");
     }
 }

@@ -43,7 +43,7 @@ fn main() -> Fallible<()> {
         let (mut hr, mut ndcg, mut valid, mut seconds) = (0.0, 0.0, 0.0, 0.0);
         let mut epochs = Vec::new();
         for data in &data {
-            let record = run(data, &config, &device, &mut |_| Ok(()), &Silent)?.record;
+            let record = run(data, &config, &device, None, &mut |_| Ok(()), &Silent)?.record;
             hr += record.metrics.test.value(Metric::Hr(10)).unwrap_or_default();
             ndcg += record.metrics.test.value(Metric::Ndcg(10)).unwrap_or_default();
             valid += record.metrics.valid.value(Metric::Ndcg(10)).unwrap_or_default();

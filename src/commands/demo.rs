@@ -21,7 +21,7 @@ use toml::{Table, Value};
 
 use super::ids;
 use super::prepare::prepare;
-use super::train::{device_for, train};
+use super::train::{Begin, device_for, train};
 use crate::cli::Demo;
 use crate::show;
 
@@ -52,7 +52,7 @@ pub fn run(args: Demo) -> Result<()> {
         let choice = if config.burn.is_some() { args.device.choice } else { DeviceChoice::Cpu };
         let device = device_for(&config, choice)?;
         let out = args.out.join(config.model.name());
-        records.push((train(&data, &data_dir, &config, &device, &out, true)?, out));
+        records.push((train(&data, &data_dir, &config, &device, &out, Begin::Replace)?, out));
     }
     compare(&data, &records.iter().map(|(record, _)| record).collect::<Vec<_>>())?;
     let best =

@@ -1,6 +1,5 @@
 //! `train` and `check`: a config, and what comes of it.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
@@ -10,11 +9,13 @@ use burnrec_models::DeviceChoice;
 use burnrec_models::checkpoint::{self, Run};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_train::TrainConfig;
-use burnrec_train::record::{EpochRecord, Phase, RunRecord};
+use burnrec_train::checkpoints::{self, Checkpoints};
+use burnrec_train::record::{EpochLog, EpochRecord, Phase, RunRecord};
 use burnrec_train::run::{Trained, run as run_config};
 
 use crate::cli::{Check, Train};
-use crate::layers::train_config;
+use crate::interrupt;
+use crate::layers::{overrides, train_config};
 use crate::progress::Bars;
 use crate::show;
 
@@ -28,13 +29,39 @@ pub fn run(args: Train) -> Result<()> {
     let config = train_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
     let device = device_for(&config, args.device.choice)?;
-    let record = train(&data, &args.data, &config, &device, &args.out, args.force)?;
+    let begin = match (args.resume, args.force) {
+        (true, _) => Begin::Resume,
+        (false, true) => Begin::Replace,
+        (false, false) => Begin::New,
+    };
+    interrupt::install()?;
+    let record = match train(&data, &args.data, &config, &device, &args.out, begin) {
+        Err(error) if interrupt::is_cause_of(&error) => {
+            let how = how_to_go_on(&args.out)?;
+            return Err(error.context(how));
+        }
+        other => other?,
+    };
     if args.json {
         show::say(format_args!("{}", serde_json::to_string(&record)?))?;
     } else {
         print_record(&record, &config, &args.out)?;
     }
     Ok(())
+}
+
+/// What an interrupted run says last.
+fn how_to_go_on(out: &Path) -> Result<String> {
+    let settings = overrides().map(|(name, value)| format!("{name}={}", show::quoted(&value)));
+    let words = std::env::args_os().filter(|word| word != "--force" && word != "--resume");
+    let words = settings.chain(words.map(|word| show::quoted(&word.to_string_lossy())));
+    let command = words.collect::<Vec<_>>().join(" ");
+    Ok(match checkpoints::newest(out)? {
+        Some((phase, epoch, _)) => {
+            format!("interrupted; {phase} epoch {epoch} is saved; go on with:\n{command} --resume")
+        }
+        None => format!("interrupted before there was a checkpoint; start again with:\n{command}"),
+    })
 }
 
 /// The device for a config: the host for models that do not learn on Burn.
@@ -52,6 +79,17 @@ pub fn device_for(config: &TrainConfig, choice: DeviceChoice) -> Result<OpenDevi
     }
 }
 
+/// What to do about a run that is already there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// Refuse to touch it.
+    New,
+    /// Start anew in its place.
+    Replace,
+    /// Go on after its newest checkpoint; start anew without one.
+    Resume,
+}
+
 /// Trains and judges a config and saves the run, with a line on stderr and in `record.jsonl` for each epoch.
 pub fn train(
     data: &Prepared,
@@ -59,19 +97,17 @@ pub fn train(
     config: &TrainConfig,
     device: &OpenDevice,
     out: &Path,
-    replace: bool,
+    begin: Begin,
 ) -> Result<RunRecord> {
-    checkpoint::make_room(out, replace)?;
-    let lines = out.join("record.jsonl");
-    let mut file = File::create(&lines).with_context(|| format!("cannot write {}", lines.display()))?;
+    let (mut checkpoints, mut log) = open(data, config, device, out, begin)?;
     let bars = Bars::default();
+    let mut run_bar = bars.run(config, checkpoints.newest());
     let mut on_epoch = |epoch: &EpochRecord| {
         bars.line(&epoch_line(config, epoch));
-        let line = serde_json::to_string(epoch).expect("a record has only string keys");
-        writeln!(file, "{line}").map_err(burnrec_data::Error::io("write", &lines))?;
-        Ok(())
+        run_bar.epoch(epoch);
+        log.add(epoch)
     };
-    let trained = run_config(data, config, device, &mut on_epoch, &bars)?;
+    let trained = run_config(data, config, device, Some(&mut checkpoints), &mut on_epoch, &bars)?;
     let Trained { model, chosen, seen, mut record } = trained;
     record.data.path = std::path::absolute(data_dir).ok();
     let run = Run {
@@ -83,7 +119,45 @@ pub fn train(
         seen,
     };
     checkpoint::save(out, &run, record.data.clone(), serde_json::to_value(&record)?)?;
+    checkpoints.clear()?;
     Ok(record)
+}
+
+/// The run directory, ready for the next epoch: its checkpoints, and its log up to the newest of them.
+fn open(
+    data: &Prepared,
+    config: &TrainConfig,
+    device: &OpenDevice,
+    out: &Path,
+    begin: Begin,
+) -> Result<(Checkpoints, EpochLog)> {
+    let lines = out.join("record.jsonl");
+    if begin == Begin::Resume {
+        if checkpoint::manifest(out).is_ok() {
+            bail!(
+                "{}: found a finished run, expected one that was stopped; --force trains it anew",
+                out.display()
+            );
+        }
+        if let Some(checkpoints) = Checkpoints::resume(out, config, data, device)? {
+            let newest = checkpoints.newest().context("a run that goes on has a checkpoint")?;
+            eprintln!("{}: goes on after {} epoch {}", out.display(), newest.phase, newest.epoch);
+            if newest.device != checkpoints.device() {
+                eprintln!(
+                    "the checkpoint was made on {}; on {} the numbers may be others",
+                    newest.device,
+                    checkpoints.device()
+                );
+            }
+            let log = EpochLog::up_to(&lines, newest.phase, newest.epoch)?;
+            return Ok((checkpoints, log));
+        }
+        eprintln!("{}: no checkpoint to go on after; starts from the first epoch", out.display());
+    }
+    let replace = begin == Begin::Replace;
+    checkpoint::make_room(out, replace)?;
+    let checkpoints = Checkpoints::start(out, config, data, device, replace)?;
+    Ok((checkpoints, EpochLog::create(&lines)?))
 }
 
 fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {

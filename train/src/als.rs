@@ -91,12 +91,14 @@ impl<'a> AlsLearner<'a> {
 impl Learner for AlsLearner<'_> {
     fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss> {
         let entries = self.train.nnz() as u64;
-        progress.begin("items, then users", 2 * entries);
+        progress.begin(&format!("entries of epoch {} x 2", self.epochs + 1), 2 * entries);
         let done = |entries| progress.advance(entries);
         let solver = RowSolver::new(&self.config, &self.users);
         solver.solve_all(&self.users, &self.transposed, Arc::make_mut(&mut self.items).as_mut_slice(), &done);
+        progress.check()?;
         let solver = RowSolver::new(&self.config, &self.items);
         solver.solve_all(&self.items, &self.train, Arc::make_mut(&mut self.users).as_mut_slice(), &done);
+        progress.check()?;
         progress.end();
         self.epochs += 1;
 

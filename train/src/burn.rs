@@ -146,13 +146,15 @@ impl Learner for BurnLearner {
         let read_every = n_batches.div_ceil(READS_PER_EPOCH);
         let (mut total, mut terms, mut samples) = (0.0, 0, 0u64);
         let (mut unread, mut unread_terms) = (None::<Tensor<1>>, 0);
-        progress.begin(&format!("epoch {epoch}"), n_batches as u64);
+        progress.begin(&format!("samples of epoch {epoch}"), self.batches.samples());
         // The batches are drawn on a thread of their own; dropping `drawn` after an error ends it.
         let batches = self.batches.clone();
         std::thread::scope(|scope| {
             let drawn = batches.draw_on(scope, &order, epoch);
             for (number, drawn) in drawn.into_iter().enumerate() {
-                samples += drawn.batch.samples() as u64;
+                progress.check()?;
+                let batch_samples = drawn.batch.samples() as u64;
+                samples += batch_samples;
                 let (loss, n) = self.step(drawn, epoch, number);
                 unread_terms += n;
                 unread = Some(unread.into_iter().fold(loss, |sum, loss| sum + loss));
@@ -166,7 +168,7 @@ impl Learner for BurnLearner {
                     total += loss;
                     terms += std::mem::take(&mut unread_terms);
                 }
-                progress.advance(1);
+                progress.advance(batch_samples);
             }
             Ok(())
         })?;

@@ -168,6 +168,8 @@ pub struct RunConfig {
     pub warm_start: Option<PathBuf>,
     /// Trained runs that NeuMF starts from.
     pub pretrained: Option<Pretrained>,
+    /// Epochs from one checkpoint to the next, for `--resume`; 0 writes none.
+    pub checkpoint_every: u32,
     /// When to stop before `epochs`.
     pub early_stopping: Option<EarlyStopping>,
 }
@@ -208,6 +210,7 @@ impl Default for RunConfig {
             track_loss: false,
             warm_start: None,
             pretrained: None,
+            checkpoint_every: 1,
             early_stopping: None,
         }
     }

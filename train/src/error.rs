@@ -20,6 +20,9 @@ pub enum Error {
         /// The loss.
         loss: f64,
     },
+    /// The work was asked to stop before its end.
+    #[error("interrupted")]
+    Interrupted,
     /// A metric name nobody knows.
     #[error("metric {found:?}: expected {expected}")]
     Metric {

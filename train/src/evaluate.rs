@@ -69,7 +69,7 @@ const PAIRS: usize = 1 << 16;
 ///
 /// # Errors
 /// When the parts do not fit each other, the users have to be folded in and the model cannot, nothing is left to
-/// judge, or a rating is predicted that is not finite.
+/// judge, a rating is predicted that is not finite, or `progress` says to stop.
 pub fn evaluate(
     scorer: &dyn Scorer,
     holdout: &Holdout,
@@ -115,10 +115,11 @@ fn judge(
     }
     let judge = Judge::new(holdout, train, options);
     let first_at: Vec<AtomicUsize> = (0..scorer.n_items()).map(|_| AtomicUsize::new(usize::MAX)).collect();
-    progress.begin("evaluate", rows.len() as u64);
-    let blocks: Vec<Judged> = cut(&rows, holdout, scorer.n_items())
+    progress.begin("users judged", rows.len() as u64);
+    let blocks = cut(&rows, holdout, scorer.n_items())
         .into_par_iter()
         .map_init(Scratch::default, |scratch, block| {
+            progress.check()?;
             let mut judged = Judged::default();
             let rows = &rows[block];
             scratch.ask(scorer, users, holdout, rows, |asked| {
@@ -127,9 +128,9 @@ fn judge(
                 });
             });
             progress.advance(rows.len() as u64);
-            judged
+            Ok(judged)
         })
-        .collect();
+        .collect::<Result<Vec<Judged>>>()?;
     progress.end();
     let judged = Judged::concat(blocks);
     let first_at: Vec<usize> = first_at.into_iter().map(AtomicUsize::into_inner).collect();

@@ -23,31 +23,70 @@ pub struct Fitted {
     pub model: Box<dyn Model>,
     /// The chosen epoch, counted from 1.
     pub epoch: u32,
+    /// Its value of the metric that chooses, turned so that higher is better; none where nothing judged.
+    pub value: Option<f64>,
     /// Training time of all epochs, in seconds, without evaluation.
     pub seconds: f64,
+    /// The best model that the fit began with, where nothing judged.
+    pub chosen: Option<Best>,
 }
 
-/// Trains for at most `epochs`, judging every `run.eval_every` of them and after the last. Of equal values the earlier epoch is kept.
+impl Fitted {
+    /// The model as the best so far, for a fit that follows.
+    pub fn into_best(self) -> Option<Best> {
+        self.value.map(|value| Best { epoch: self.epoch, value, model: self.model })
+    }
+}
+
+/// Where a fit stands after an epoch: with the learner's own state, all that its next epochs depend on.
+#[derive(Default)]
+pub struct FitState {
+    /// Epochs done.
+    pub epoch: u32,
+    /// Training time of them, in seconds, without evaluation.
+    pub seconds: f64,
+    /// Evaluations since the best one.
+    pub worse: u32,
+    /// The best on valid so far; where nothing judges, that of the fit before, if it is kept.
+    pub best: Option<Best>,
+}
+
+/// The best model on valid so far.
+pub struct Best {
+    /// The epoch it is of, counted from 1.
+    pub epoch: u32,
+    /// Its value of the metric that chooses, turned so that higher is better.
+    pub value: f64,
+    /// The model.
+    pub model: Box<dyn Model>,
+}
+
+/// Hears of every epoch as it ends, with all that the next ones depend on.
+pub type AfterEpoch<'a> = dyn FnMut(&EpochRecord, &dyn Learner, &FitState) -> Result<()> + 'a;
+
+/// Trains from where `state` stands to at most `epochs`, judging every `run.eval_every` of them and after the last. Of
+/// equal values the earlier epoch is kept.
 ///
 /// # Errors
-/// When an epoch or an evaluation fails, or `on_epoch` does.
+/// When an epoch or an evaluation fails or is interrupted, or `after_epoch` fails.
 pub fn fit(
     learner: &mut dyn Learner,
     run: &RunConfig,
     epochs: u32,
     judge: Option<Judge<'_>>,
-    on_epoch: &mut dyn FnMut(&EpochRecord) -> Result<()>,
+    mut state: FitState,
+    after_epoch: &mut AfterEpoch<'_>,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
     let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
-    let mut best: Option<(f64, Fitted)> = None;
-    let mut seconds = 0.0;
-    let mut worse = 0;
-    for epoch in 1..=epochs {
+    let patience = run.early_stopping.map_or(u32::MAX, |stop| stop.patience);
+    while state.epoch < epochs && state.worse < patience {
         let start = Instant::now();
         let loss = learner.epoch(progress)?;
         let spent = start.elapsed().as_secs_f64();
-        seconds += spent;
+        state.epoch += 1;
+        state.seconds += spent;
+        let epoch = state.epoch;
         let mut record = EpochRecord {
             phase,
             epoch,
@@ -57,28 +96,29 @@ pub fn fit(
             seconds: spent,
             samples_per_second: loss.samples as f64 / spent.max(1e-9),
         };
-        if let Some(judge) = judge.as_ref().filter(|_| epoch % run.eval_every == 0 || epoch == epochs) {
+        if let Some(judge) =
+            judge.as_ref().filter(|_| epoch.is_multiple_of(run.eval_every) || epoch == epochs)
+        {
             let model = learner.model();
             let scores = (judge.evaluate)(&*model)?;
             let value = goodness(&scores, judge.metric)?;
             record.valid = Some(scores);
-            if best.as_ref().is_none_or(|(so_far, _)| value > *so_far) {
-                best = Some((value, Fitted { model, epoch, seconds: 0.0 }));
-                worse = 0;
+            if state.best.as_ref().is_none_or(|best| value > best.value) {
+                state.best = Some(Best { epoch, value, model });
+                state.worse = 0;
             } else {
-                worse += 1;
+                state.worse += 1;
             }
         }
-        on_epoch(&record)?;
-        if judge.is_some() && run.early_stopping.is_some_and(|stop| worse >= stop.patience) {
-            break;
-        }
+        after_epoch(&record, learner, &state)?;
     }
-    let fitted = match best {
-        Some((_, fitted)) => fitted,
-        None => Fitted { model: learner.model(), epoch: epochs, seconds: 0.0 },
-    };
-    Ok(Fitted { seconds, ..fitted })
+    let seconds = state.seconds;
+    Ok(match (judge, state.best) {
+        (Some(_), Some(Best { epoch, value, model })) => {
+            Fitted { model, epoch, value: Some(value), seconds, chosen: None }
+        }
+        (_, chosen) => Fitted { model: learner.model(), epoch: state.epoch, value: None, seconds, chosen },
+    })
 }
 
 /// The value of a metric, turned so that higher is better.

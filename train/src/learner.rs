@@ -4,14 +4,15 @@ use std::path::Path;
 
 use burnrec_models::Model;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Something that turns training interactions into a model, an epoch at a time.
 pub trait Learner {
     /// Goes through the training data once and gives the loss of that epoch.
     ///
     /// # Errors
-    /// When the model diverged (a loss that is not finite) or the device failed.
+    /// When the model diverged (a loss that is not finite), the device failed, or `progress` says to stop: within a
+    /// batch or half a sweep, and the learner is then of no more use.
     fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss>;
 
     /// The model as learned so far.
@@ -43,9 +44,9 @@ pub struct EpochLoss {
     pub samples: u64,
 }
 
-/// Where long work says how far it is.
+/// Where long work says how far it is, and hears that it should stop.
 pub trait Progress: Sync {
-    /// A piece of work of `total` steps begins.
+    /// A piece of work of `total` steps begins; `what` names them, such as `samples of epoch 3`.
     fn begin(&self, what: &str, total: u64);
 
     /// `steps` more of them are done.
@@ -56,6 +57,19 @@ pub trait Progress: Sync {
 
     /// The piece of work is done.
     fn end(&self);
+
+    /// Whether the work should stop where it stands.
+    fn interrupted(&self) -> bool {
+        false
+    }
+
+    /// For work to ask between its steps.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when it should stop.
+    fn check(&self) -> Result<()> {
+        if self.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    }
 }
 
 /// Says nothing.

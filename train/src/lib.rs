@@ -7,6 +7,7 @@
 pub mod als;
 pub mod bootstrap;
 pub mod burn;
+pub mod checkpoints;
 pub mod config;
 pub mod error;
 pub mod evaluate;

@@ -1,10 +1,16 @@
 //! What a run leaves behind: one line per epoch, and one record of the whole.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use burnrec_data::Error as DataError;
 use burnrec_models::checkpoint::DataFacts;
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::evaluate::Scores;
 use crate::machine::Machine;
 
@@ -31,13 +37,85 @@ pub struct EpochRecord {
 }
 
 /// Which fit an epoch belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
     /// On train, judged on valid to choose the epoch.
     Choose,
     /// On train and valid together, for the chosen number of epochs.
     Refit,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Choose => "choose",
+            Self::Refit => "refit",
+        })
+    }
+}
+
+/// `record.jsonl`: a line for each epoch, in their order.
+pub struct EpochLog {
+    path: PathBuf,
+    file: File,
+}
+
+/// What tells the lines apart.
+#[derive(Deserialize)]
+struct Place {
+    phase: Phase,
+    epoch: u32,
+}
+
+impl EpochLog {
+    /// An empty one at `path`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create(path).map_err(DataError::io("write", path))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// One that ends with this epoch: the lines of later ones are dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or the epoch has no line in it.
+    pub fn up_to(path: &Path, phase: Phase, epoch: u32) -> Result<Self> {
+        let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
+        let (mut end, mut last) = (0, None);
+        for line in text.split_inclusive('\n') {
+            // A line that a crash cut short is one of those to drop, or else the epoch is missed below.
+            let Ok(Place { phase: its_phase, epoch: its_epoch }) = serde_json::from_str(line) else { break };
+            if (its_phase, its_epoch) > (phase, epoch) {
+                break;
+            }
+            end += line.len();
+            last = Some((its_phase, its_epoch));
+        }
+        if last != Some((phase, epoch)) {
+            let found = match last {
+                Some((phase, epoch)) => format!("lines up to {phase} epoch {epoch}"),
+                None => "no line of an epoch".to_owned(),
+            };
+            let expected = format!("lines up to {phase} epoch {epoch}, where the checkpoint is");
+            return Err(DataError::malformed(path, found, expected).into());
+        }
+        let file = OpenOptions::new().append(true).open(path).map_err(DataError::io("write", path))?;
+        file.set_len(end as u64).map_err(DataError::io("write", path))?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Adds the line of an epoch, on disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn add(&mut self, epoch: &EpochRecord) -> Result<()> {
+        let line = serde_json::to_string(epoch).expect("a record has only string keys");
+        let written = writeln!(self.file, "{line}").and_then(|()| self.file.sync_data());
+        Ok(written.map_err(DataError::io("write", &self.path))?)
+    }
 }
 
 /// The record of a finished run: all that could change a number, and the numbers.

@@ -9,8 +9,9 @@ use burnrec_models::{Model, ModelConfig, Output, Scorer};
 
 use crate::als::AlsLearner;
 use crate::burn::BurnLearner;
-use crate::evaluate::{EvaluateOptions, able, evaluate};
-use crate::fit::{Fitted, Judge, fit};
+use crate::checkpoints::{Checkpoints, Chosen};
+use crate::evaluate::{EvaluateOptions, Scores, able, evaluate};
+use crate::fit::{Best, FitState, Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::popularity::PopularityLearner;
 use crate::pretrained;
@@ -30,50 +31,115 @@ pub struct Trained {
     pub record: RunRecord,
 }
 
-/// Runs a config on prepared data; `on_epoch` sees every epoch as it ends.
+/// Runs a config on prepared data, from the newest of `checkpoints` on if there is one; `on_epoch` sees every epoch as
+/// it ends.
 ///
 /// # Errors
-/// When the model cannot be made, diverges, or cannot be judged as the data's protocol asks.
+/// When the model cannot be made, diverges, or cannot be judged as the data's protocol asks; when a checkpoint cannot be
+/// read or written; and [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says to stop.
 pub fn run(
     data: &Prepared,
     config: &TrainConfig,
     device: &OpenDevice,
+    checkpoints: Option<&mut Checkpoints>,
     on_epoch: &mut dyn FnMut(&EpochRecord) -> Result<()>,
     progress: &dyn Progress,
 ) -> Result<Trained> {
-    let start = Instant::now();
-    let (n_users, n_items) = (data.users.len(), data.items.len());
+    let newest = checkpoints.as_ref().and_then(|checkpoints| checkpoints.newest());
+    let clock = Clock { start: Instant::now(), before: newest.map_or(0.0, |newest| newest.total_seconds) };
+    let chosen = newest.and_then(|newest| newest.chosen.clone());
+    let mut work = Work { data, config, device, checkpoints, on_epoch, progress, clock };
+
     let split = &data.split;
-    let train = split.train.to_csr(n_users, n_items);
-    let metric = config.select_by();
+    let train = split.train.to_csr(data.users.len(), data.items.len());
     let options = options(config);
-    let quick = EvaluateOptions { resamples: 0, ..options.clone() };
-    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
-    let mut learner = learner(config, &train, data, Phase::Choose, device)?;
-    if split.valid.fold_in || split.test.fold_in {
-        able(&*learner.model())?;
-    }
-    let judge = Judge { evaluate: &on_valid, metric };
-    let chosen = fit(&mut *learner, &config.run, config.run.epochs, Some(judge), on_epoch, progress)?;
-    drop(learner);
-    let valid = evaluate(&*chosen.model, &split.valid, &train, &options, progress)?;
-    let (fitted, chosen, seen) = if config.run.refit {
-        let epochs = chosen.epoch;
-        let both = train.union(&split.valid_rows.to_csr(n_users, n_items), 0..n_users);
-        // At 20 M rows each of these is worth hundreds of megabytes.
-        drop(train);
-        let is_part = matches!(config.model, ModelConfig::Gmf(_) | ModelConfig::Mlp(_));
-        let chosen = Some(chosen.model).filter(|_| is_part);
-        let mut learner = self::learner(config, &both, data, Phase::Refit, device)?;
-        let fitted = fit(&mut *learner, &config.run, epochs, None, on_epoch, progress)?;
-        drop(learner);
-        (fitted, chosen, both)
-    } else {
-        (chosen, None, train)
+    let (fitted, seen, valid) = match chosen {
+        Some(chosen) => work.refit(train, chosen, None)?,
+        None => {
+            let quick = EvaluateOptions { resamples: 0, ..options.clone() };
+            let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
+            let judge = Judge { evaluate: &on_valid, metric: config.select_by() };
+            let best = work.fit(&train, config.run.epochs, Some(judge), None)?;
+            let valid = evaluate(&*best.model, &split.valid, &train, &options, progress)?;
+            if config.run.refit {
+                let chosen = Chosen { epochs: best.epoch, valid };
+                // At 20 M rows the model is worth hundreds of megabytes: it is kept only where others start from it.
+                let is_part = matches!(config.model, ModelConfig::Gmf(_) | ModelConfig::Mlp(_));
+                work.refit(train, chosen, best.into_best().filter(|_| is_part))?
+            } else {
+                (best, train, valid)
+            }
+        }
     };
     let test = evaluate(&*fitted.model, &split.test, &seen, &options, progress)?;
-    let record = record(data, config, device, &fitted, Metrics { valid, test }, start);
-    Ok(Trained { model: fitted.model, chosen, seen, record })
+    let record = record(data, config, device, &fitted, Metrics { valid, test }, clock.seconds());
+    Ok(Trained { model: fitted.model, chosen: fitted.chosen.map(|best| best.model), seen, record })
+}
+
+/// A run under way.
+struct Work<'a> {
+    data: &'a Prepared,
+    config: &'a TrainConfig,
+    device: &'a OpenDevice,
+    checkpoints: Option<&'a mut Checkpoints>,
+    on_epoch: &'a mut dyn FnMut(&EpochRecord) -> Result<()>,
+    progress: &'a dyn Progress,
+    clock: Clock,
+}
+
+/// Seconds of a run, those before it was resumed included.
+#[derive(Clone, Copy)]
+struct Clock {
+    start: Instant,
+    before: f64,
+}
+
+impl Clock {
+    fn seconds(self) -> f64 {
+        self.before + self.start.elapsed().as_secs_f64()
+    }
+}
+
+impl Work<'_> {
+    /// The final fit, on train and valid together; gives these too, and the scores on valid from before.
+    fn refit(&mut self, train: Csr, chosen: Chosen, best: Option<Best>) -> Result<(Fitted, Csr, Scores)> {
+        let (n_users, n_items) = (train.n_rows(), train.n_cols());
+        let both = train.union(&self.data.split.valid_rows.to_csr(n_users, n_items), 0..n_users);
+        // At 20 M rows it is worth hundreds of megabytes.
+        drop(train);
+        let fitted = self.fit(&both, chosen.epochs, None, Some((&chosen, best)))?;
+        Ok((fitted, both, chosen.valid))
+    }
+
+    /// One of the two fits, from the checkpoint on if there is one of it.
+    fn fit(
+        &mut self,
+        train: &Csr,
+        epochs: u32,
+        judge: Option<Judge<'_>>,
+        chosen: Option<(&Chosen, Option<Best>)>,
+    ) -> Result<Fitted> {
+        let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
+        let mut learner = learner(self.config, train, self.data, phase, self.device)?;
+        if self.data.split.valid.fold_in || self.data.split.test.fold_in {
+            able(&*learner.model())?;
+        }
+        let (chosen, best) = chosen.unzip();
+        let mut state = match &self.checkpoints {
+            Some(checkpoints) => checkpoints.load(phase, &mut *learner, train, self.config, self.device)?,
+            None => FitState::default(),
+        };
+        state.best = state.best.or(best.flatten());
+        let (progress, clock) = (self.progress, self.clock);
+        let mut after_epoch = |record: &EpochRecord, learner: &dyn Learner, state: &FitState| {
+            (self.on_epoch)(record)?;
+            match &mut self.checkpoints {
+                Some(checkpoints) => checkpoints.save(learner, state, chosen, clock.seconds()),
+                None => Ok(()),
+            }
+        };
+        fit(&mut *learner, &self.config.run, epochs, judge, state, &mut after_epoch, progress)
+    }
 }
 
 /// The learner of a config over a training matrix `[n_users, n_items]` of the data, for one fit of the run.
@@ -120,13 +186,18 @@ pub fn options(config: &TrainConfig) -> EvaluateOptions {
     EvaluateOptions::with(rating, config.run.seed, Some(config.select_by()))
 }
 
+/// Where a config computes: on Burn's device, or the host.
+pub(crate) fn device_name(config: &TrainConfig, device: &OpenDevice) -> String {
+    if config.burn.is_some() { device.name.clone() } else { "cpu".to_owned() }
+}
+
 fn record(
     data: &Prepared,
     config: &TrainConfig,
     device: &OpenDevice,
     fitted: &Fitted,
     metrics: Metrics,
-    start: Instant,
+    total_seconds: f64,
 ) -> RunRecord {
     RunRecord {
         model: config.model.name(),
@@ -139,11 +210,11 @@ fn record(
         },
         metrics,
         fit_seconds: fitted.seconds,
-        total_seconds: start.elapsed().as_secs_f64(),
+        total_seconds,
         epochs: fitted.epoch,
         peak_memory_bytes: peak_memory_bytes(),
         parameters: fitted.model.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum(),
-        device: if config.burn.is_some() { device.name.clone() } else { "cpu".to_owned() },
+        device: device_name(config, device),
         threads: rayon::current_num_threads(),
         machine: Machine::read(),
         version: env!("CARGO_PKG_VERSION"),

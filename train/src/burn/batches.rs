@@ -85,6 +85,11 @@ impl Batches {
         self.rows().div_ceil(self.rows_per_batch)
     }
 
+    /// How many samples an epoch has.
+    pub fn samples(&self) -> u64 {
+        (self.rows() * (1 + self.negatives)) as u64
+    }
+
     /// The order of the rows in an epoch.
     pub fn order(&self, epoch: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.rows() as u32).collect();
