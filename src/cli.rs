@@ -28,6 +28,8 @@ pub enum Command {
     Prepare(Prepare),
     /// Train the model of a config and judge it.
     Train(Train),
+    /// Search for the best settings of a model, judging each trial on valid.
+    Tune(Tune),
     /// Judge a trained model again.
     Evaluate(Evaluate),
     /// Recommend items to one user, or to all.
@@ -38,7 +40,7 @@ pub enum Command {
     Similar(Similar),
     /// Write a model's factors with their ids as Parquet.
     Export(Export),
-    /// Check a config file and print it with every default.
+    /// Check a config file, of a training or a search, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.
     Demo(Demo),
@@ -210,6 +212,28 @@ pub struct Train {
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
     /// Print the record as one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Tune {
+    /// A config file with a table `[search]`.
+    pub config: PathBuf,
+    /// A directory that `prepare` wrote.
+    #[arg(long, value_name = "DIR")]
+    pub data: PathBuf,
+    /// Directory for the trials and `best.toml`; a search that is there goes on where it was.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(flatten)]
+    pub device: Device,
+    /// Throw away the trials that are already there.
+    #[arg(long)]
+    pub force: bool,
+    /// Print all trials, the best first, as one JSON object.
     #[arg(long)]
     pub json: bool,
 }

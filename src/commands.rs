@@ -10,6 +10,7 @@ mod score;
 mod similar;
 mod source;
 mod train;
+mod tune;
 
 use std::io::Write;
 use std::path::Path;
@@ -39,6 +40,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Synth(args) => source::synth(args),
         Command::Prepare(args) => prepare::run(args),
         Command::Train(args) => train::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Recommend(args) => recommend::run(args),
         Command::Score(args) => score::run(args),

@@ -4,18 +4,28 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burnrec_train::TrainConfig;
+use burnrec_train::tune::TuneConfig;
 use toml::{Table, Value};
 
 const PREFIX: &str = "BURNREC__";
 
-/// The config of a file with the environment (`BURNREC__DIM=64`, `BURNREC__EARLY_STOPPING__PATIENCE=3`) and the
+/// The table of a file with the environment (`BURNREC__DIM=64`, `BURNREC__EARLY_STOPPING__PATIENCE=3`) and the
 /// `--set` settings (`dim=64`, `early_stopping.patience=3`) laid over it.
-pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
+pub fn table(file: &Path, set: &[String]) -> Result<Table> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let table: Table =
         toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
-    let table = laid_over(table, environment(), set)?;
-    TrainConfig::from_table(table).with_context(|| file.display().to_string())
+    laid_over(table, environment(), set)
+}
+
+/// The training config of [`table`].
+pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
+    TrainConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
+}
+
+/// The search of [`table`].
+pub fn tune_config(file: &Path, set: &[String]) -> Result<TuneConfig> {
+    TuneConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
 }
 
 /// The variables of the environment that set a key of the config.
@@ -79,15 +89,23 @@ mod tests {
     #[test]
     fn the_command_line_beats_the_environment_beats_the_file() {
         let file: Table = toml::from_str("model = 'mf'\ndim = 1\nreg = 0.5\nseed = 3").expect("TOML");
-        let environment = [("BURNREC__DIM", "2"), ("BURNREC__SEED", "9"), ("OTHER__DIM", "7")];
+        let environment = [
+            ("BURNREC__DIM", "2"),
+            ("BURNREC__SEED", "9"),
+            ("BURNREC__SEARCH__TRIALS", "5"),
+            ("OTHER__DIM", "7"),
+        ];
         let environment = environment.map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter();
-        let set = ["dim=4", "early_stopping.patience = 2", "loss=bce"].map(str::to_owned);
+        let set = ["dim=4", "early_stopping.patience = 2", "loss=bce", "search.space.reg=[1, 2]"]
+            .map(str::to_owned);
         let table = laid_over(file, environment, &set).expect("laid over");
         assert_eq!(table["dim"].as_integer(), Some(4));
         assert_eq!(table["seed"].as_integer(), Some(9));
         assert_eq!(table["reg"].as_float(), Some(0.5));
         assert_eq!(table["early_stopping"]["patience"].as_integer(), Some(2));
         assert_eq!(table["loss"].as_str(), Some("bce"));
+        assert_eq!(table["search"]["trials"].as_integer(), Some(5));
+        assert_eq!(table["search"]["space"]["reg"].as_array().map(Vec::len), Some(2));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use burnrec_data::{Csr, Interactions};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::mf::MfConfig;
-use burnrec_models::neumf::NeumfConfig;
+use burnrec_models::ncf::NeumfConfig;
 use burnrec_models::{DeviceChoice, ModelConfig, Shape};
 use burnrec_train::burn::BurnLearner;
 use burnrec_train::{BurnConfig, Learner, Result, Silent};

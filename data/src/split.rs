@@ -6,6 +6,7 @@
 mod assemble;
 mod candidates;
 mod config;
+mod folds;
 mod given;
 mod leave_one_out;
 mod random;
@@ -15,6 +16,7 @@ mod user_holdout;
 
 pub(crate) use assemble::histories;
 pub use config::{SplitConfig, TimePoint};
+pub use folds::{Fold, folds};
 pub use given::{GivenSplit, split_given};
 pub use summary::{HoldoutSummary, SplitSummary};
 

@@ -15,13 +15,17 @@ use burnrec_train::run::{Trained, run as run_config};
 
 use crate::cli::{Check, Train};
 use crate::interrupt;
-use crate::layers::{overrides, train_config};
+use crate::layers::{overrides, table, train_config, tune_config};
 use crate::progress::Bars;
 use crate::show;
 
 pub fn check(args: Check) -> Result<()> {
-    let config = train_config(&args.config, &args.settings.set)?;
-    write!(std::io::stdout(), "{}", toml::to_string(&config.to_table())?)?;
+    let (file, set) = (&args.config, &args.settings.set);
+    let table = match table(file, set)?.contains_key("search") {
+        true => tune_config(file, set)?.to_table(),
+        false => train_config(file, set)?.to_table(),
+    };
+    write!(std::io::stdout(), "{}", toml::to_string(&table)?)?;
     Ok(())
 }
 

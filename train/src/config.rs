@@ -37,30 +37,17 @@ impl TrainConfig {
     /// When `model` is missing or unknown, a key is unknown (the error names the nearest known one), or a value has
     /// the wrong type or is out of its range.
     pub fn from_table(mut table: Table) -> Result<Self> {
-        let name = match table.remove("model") {
-            Some(Value::String(name)) => name,
-            Some(other) => {
-                return Err(ModelError::config("model", other, "the name of a model, in quotes").into());
-            }
-            None => {
-                let expected = format!("one of {}", ModelConfig::NAMES.join(", "));
-                return Err(ModelError::config("model", "no such key", expected).into());
-            }
-        };
-        let model_keys = ModelConfig::keys(&name)?;
-        let burn_keys = if learns_on_burn(&name) { fields_of::<BurnConfig>() } else { &[] };
-        let run_keys = fields_of::<RunConfig>();
-        let known = || model_keys.iter().chain(burn_keys).chain(run_keys).copied();
-        if let Some(key) = table.keys().find(|key| !known().any(|name| name == key.as_str())) {
-            let expected = match did_you_mean(key, known()) {
-                Some(near) => format!("a setting of {name}; did you mean {near:?}?"),
-                None => format!("a setting of {name}: {}", known().collect::<Vec<_>>().join(", ")),
-            };
-            return Err(ModelError::config(key, "an unknown key", expected).into());
+        let name = model_name(&table)?;
+        table.remove("model");
+        if table.contains_key("search") {
+            let expected = "no such table; a search is run by `burnrec tune`, which writes the best settings as a \
+                            config to train";
+            return Err(ModelError::config("search", "a table", expected).into());
         }
-        let mut model = cut(&mut table, model_keys);
+        refuse_unknown(&table, "", &format!("a setting of {name}"), &Self::keys(&name)?)?;
+        let mut model = cut(&mut table, ModelConfig::keys(&name)?);
         model.insert("model".into(), Value::String(name.clone()));
-        let burn = cut(&mut table, burn_keys);
+        let burn = cut(&mut table, burn_keys(&name));
         let config = Self {
             model: decode(model)?,
             burn: learns_on_burn(&name).then(|| decode(burn)).transpose()?,
@@ -68,6 +55,14 @@ impl TrainConfig {
         };
         config.validate()?;
         Ok(config)
+    }
+
+    /// The keys that a config of a model may have beside `model`.
+    ///
+    /// # Errors
+    /// When there is no model of this name.
+    pub fn keys(model: &str) -> Result<Vec<&'static str>> {
+        Ok([ModelConfig::keys(model)?, burn_keys(model), fields_of::<RunConfig>()].concat())
     }
 
     /// As one flat table again, with every default written out.
@@ -124,6 +119,32 @@ fn shorten(value: &mut Value) {
     }
 }
 
+/// The value of the `model` key.
+pub(crate) fn model_name(table: &Table) -> Result<String> {
+    match table.get("model") {
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(other) => Err(ModelError::config("model", other, "the name of a model, in quotes").into()),
+        None => {
+            let expected = format!("one of {}", ModelConfig::NAMES.join(", "));
+            Err(ModelError::config("model", "no such key", expected).into())
+        }
+    }
+}
+
+/// Refuses a table with a key that is none of `known`; the error names the key behind `prefix`, and the nearest known one.
+pub(crate) fn refuse_unknown(table: &Table, prefix: &str, what: &str, known: &[&str]) -> Result<()> {
+    let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let expected = match did_you_mean(key, known.iter().copied()) {
+        Some(near) => format!("{what}; did you mean {near:?}?"),
+        None => format!("{what}: {}", known.join(", ")),
+    };
+    Err(ModelError::config(format!("{prefix}{key}"), "an unknown key", expected).into())
+}
+
+fn burn_keys(model: &str) -> &'static [&'static str] {
+    if learns_on_burn(model) { fields_of::<BurnConfig>() } else { &[] }
+}
+
 fn learns_on_burn(model: &str) -> bool {
     !matches!(model, "popularity" | "als")
 }
@@ -132,7 +153,8 @@ fn cut(table: &mut Table, keys: &[&str]) -> Table {
     keys.iter().filter_map(|key| table.remove_entry(*key)).collect()
 }
 
-fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
+/// Decodes a table strictly; the error names the key to blame.
+pub(crate) fn decode<T: DeserializeOwned>(table: Table) -> Result<T> {
     let tag = table.get_key_value("model").map(|(key, value)| (key.clone(), value.clone()));
     let alone = |key: &str| -> Table {
         tag.clone().into_iter().chain(table.get(key).map(|value| (key.to_owned(), value.clone()))).collect()
@@ -260,6 +282,7 @@ mod tests {
         assert!(error("model = 'als'\nepochs = 0").starts_with("epochs: found 0"));
         assert!(error("model = 'als'\nselect_by = 'rmse'").starts_with("select_by: found rmse"));
         assert!(error("model = 'mf'\nlearning_rate = inf").starts_with("learning_rate: found inf"));
+        assert!(error("model = 'als'\n[search]\ntrials = 3").contains("`burnrec tune`"));
         assert!(error("model = 'als'\nselect_by = 'hrr@10'").contains("hrr@10"));
         assert!(error("model = 'als'\n[early_stopping]\npatiance = 1").contains("patiance"));
         let table = parse("model = 'als'\nreg = 0.007").expect("a config").to_table();

@@ -45,6 +45,17 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// The error of a key in a table, told as one of the whole file: `dim` in `search.space` is `search.space.dim`.
+    pub(crate) fn under(self, table: &str) -> Self {
+        match self {
+            Self::Model(burnrec_models::Error::Config { key, found, expected }) => {
+                let key = format!("{table}.{key}");
+                Self::Model(burnrec_models::Error::Config { key, found, expected })
+            }
+            other => other,
+        }
+    }
+
     /// A model cannot be judged on a holdout.
     pub(crate) fn evaluate(found: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::Evaluate { found: found.into(), expected: expected.into() }

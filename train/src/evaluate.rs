@@ -16,6 +16,7 @@ use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
 use burnrec_models::{FoldIn, Scorer};
 use rayon::prelude::*;
 
+pub use check::protocol;
 pub use scores::{Score, Scores};
 use user::{Asked, Judge, Judged};
 

@@ -12,17 +12,11 @@ pub(super) fn assemble(
     marks: &[Part],
     fold_in: bool,
 ) -> Result<Split> {
-    let part = |parts: &[Part]| {
-        let of_part = (0..rows.len() as u32).filter(|&row| parts.contains(&marks[row as usize]));
-        rows.select(&of_part.collect::<Vec<u32>>())
-    };
+    let part = |parts: &[Part]| part(rows, marks, parts);
     let held_out = |name: &str, mark| {
         let rows = part(&[mark]);
         check_part(name, rows.len())?;
-        let users = distinct(&rows, n_users);
-        let relevant = select(&rows.to_csr(n_users, n_items), &users);
-        let candidates = Candidates::Unseen;
-        Ok(Holdout { history: Csr::empty(0, n_items), users, relevant, candidates, fold_in })
+        Ok(held_out(&rows, n_users, n_items, fold_in))
     };
     let train = part(&[Part::Train]);
     check_part("train", train.len())?;
@@ -38,6 +32,19 @@ pub(super) fn assemble(
         (valid.history, test.history) = histories(&train, &valid_rows, users, n_users, n_items);
     }
     Ok(Split { train, valid_rows, valid, test })
+}
+
+/// The rows with one of the marks `parts`.
+pub(super) fn part(rows: &Interactions, marks: &[Part], parts: &[Part]) -> Interactions {
+    let of_part = (0..rows.len() as u32).filter(|&row| parts.contains(&marks[row as usize]));
+    rows.select(&of_part.collect::<Vec<u32>>())
+}
+
+/// The users of `rows` with these as relevant, every unseen item a candidate, and no history yet.
+pub(super) fn held_out(rows: &Interactions, n_users: usize, n_items: usize, fold_in: bool) -> Holdout {
+    let users = distinct(rows, n_users);
+    let relevant = select(&rows.to_csr(n_users, n_items), &users);
+    Holdout { history: Csr::empty(0, n_items), users, relevant, candidates: Candidates::Unseen, fold_in }
 }
 
 /// What is known of the users of valid and of test, where they have rows in training: those rows, and for test
@@ -57,7 +64,8 @@ pub(crate) fn histories(
     (if all { train } else { select(&train, valid_users) }, test)
 }
 
-fn select(matrix: &Csr, users: &[UserIx]) -> Csr {
+/// The rows of these users.
+pub(super) fn select(matrix: &Csr, users: &[UserIx]) -> Csr {
     matrix.select_rows(users.iter().map(|user| user.at()))
 }
 

@@ -1,5 +1,7 @@
 //! Rows held out at random: by shares, or in folds.
 
+use std::ops::Range;
+
 use rand::seq::SliceRandom;
 
 use super::Part;
@@ -21,8 +23,7 @@ pub(super) fn ratio(n: usize, valid: f64, test: f64, seed: u64) -> Vec<Part> {
 /// Marks fold `fold` of `folds` as test and a tenth of the other rows as valid.
 pub(super) fn k_fold(n: usize, folds: u32, fold: u32, seed: u64) -> Vec<Part> {
     let order = order(n, seed);
-    let start = |fold: u32| (n as u64 * u64::from(fold) / u64::from(folds)) as usize;
-    let (start, end) = (start(fold), start(fold + 1));
+    let Range { start, end } = fold_places(n, folds, fold);
     let mut marks = vec![Part::Train; n];
     mark(&mut marks, order[start..end].iter(), Part::Test);
     // Valid starts where the fold ends, so that it too is another one for each fold.
@@ -38,16 +39,23 @@ pub(super) fn valid_of_base(n: usize, seed: u64) -> Vec<Part> {
     marks
 }
 
+/// Where fold `fold` of `folds` lies among `n` things in a drawn order; sizes differ by one at most.
+pub(super) fn fold_places(n: usize, folds: u32, fold: u32) -> Range<usize> {
+    let start = |fold: u32| (n as u64 * u64::from(fold) / u64::from(folds)) as usize;
+    start(fold)..start(fold + 1)
+}
+
 fn share(n: usize, share: f64) -> usize {
     (n as f64 * share).round() as usize
 }
 
-fn order(n: usize, seed: u64) -> Vec<u32> {
+/// The numbers below `n` in a drawn order.
+pub(super) fn order(n: usize, seed: u64) -> Vec<u32> {
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.shuffle(&mut stream(seed, "split.random", 0));
     order
 }
 
-fn mark<'a>(marks: &mut [Part], rows: impl Iterator<Item = &'a u32>, part: Part) {
+pub(super) fn mark<'a>(marks: &mut [Part], rows: impl Iterator<Item = &'a u32>, part: Part) {
     rows.for_each(|&row| marks[row as usize] = part);
 }

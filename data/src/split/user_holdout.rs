@@ -8,6 +8,59 @@ use crate::csr::counting_sort;
 use crate::rng::stream;
 use crate::{Error, Interactions, Result};
 
+/// The rows of each user, to draw from.
+pub(super) struct ByUser<'a> {
+    rows: &'a Interactions,
+    starts: Vec<usize>,
+    order: Vec<u32>,
+}
+
+impl<'a> ByUser<'a> {
+    pub(super) fn new(rows: &'a Interactions, n_users: usize) -> Self {
+        let (starts, order) = counting_sort(n_users, rows.len(), |k| rows.users[k].at(), |k| k as u32);
+        Self { rows, starts, order }
+    }
+
+    fn of_user(&self, user: u32) -> &[u32] {
+        &self.order[self.starts[user as usize]..self.starts[user as usize + 1]]
+    }
+
+    /// The users with at least 2 rows, one to know and one to find, in a drawn order.
+    pub(super) fn drawn_users(&self, seed: u64) -> Vec<u32> {
+        let all = 0..self.starts.len() as u32 - 1;
+        let mut users: Vec<u32> = all.filter(|&user| self.of_user(user).len() >= 2).collect();
+        users.shuffle(&mut stream(seed, "split.users", 0));
+        users
+    }
+
+    /// Marks a drawn share of the rows of each of `users`, who have at least 2, as `known`, at least one, and the
+    /// others, at least one, as `held_out`.
+    pub(super) fn mark(
+        &self,
+        marks: &mut [Part],
+        users: &[u32],
+        (known, held_out): (Part, Part),
+        share: f64,
+        seed: u64,
+    ) {
+        let drawn: Vec<Vec<u32>> = users
+            .par_iter()
+            .map(|&user| {
+                let mut of_user = self.of_user(user).to_vec();
+                of_user.sort_unstable_by_key(|&k| self.rows.items[k as usize]);
+                of_user.shuffle(&mut stream(seed, "split.fold_in", u64::from(user)));
+                of_user
+            })
+            .collect();
+        for of_user in drawn {
+            let n_known = ((of_user.len() as f64 * share).round() as usize).clamp(1, of_user.len() - 1);
+            for (place, &row) in of_user.iter().enumerate() {
+                marks[row as usize] = if place < n_known { known } else { held_out };
+            }
+        }
+    }
+}
+
 /// Marks the rows of the users drawn for valid and test: `fold_in` of each user's rows as known, at least one,
 /// the others, at least one, as held out. Users with one row stay in training.
 pub(super) fn marks(
@@ -19,38 +72,18 @@ pub(super) fn marks(
     seed: u64,
     summary: &mut SplitSummary,
 ) -> Result<Vec<Part>> {
-    let (starts, order) = counting_sort(n_users, rows.len(), |k| rows.users[k].at(), |k| k as u32);
-    let of_user = |user: u32| &order[starts[user as usize]..starts[user as usize + 1]];
-    let mut users: Vec<u32> = (0..n_users as u32).filter(|&user| of_user(user).len() >= 2).collect();
+    let by_user = ByUser::new(rows, n_users);
+    let users = by_user.drawn_users(seed);
     summary.short_users = (n_users - users.len()) as u64;
     if u64::from(valid_users) + u64::from(test_users) >= users.len() as u64 {
         let found = format!("{valid_users} + {test_users}");
         let expected = format!("fewer than {}, the users with at least 2 rows", users.len());
         return Err(Error::setting("valid_users + test_users", found, expected));
     }
-    users.shuffle(&mut stream(seed, "split.users", 0));
     let (test, others) = users.split_at(test_users as usize);
-    let parts = [
-        (test, Part::TestHistory, Part::Test),
-        (&others[..valid_users as usize], Part::ValidHistory, Part::Valid),
-    ];
     let mut marks = vec![Part::Train; rows.len()];
-    for (users, known, held_out) in parts {
-        let drawn: Vec<Vec<u32>> = users
-            .par_iter()
-            .map(|&user| {
-                let mut of_user = of_user(user).to_vec();
-                of_user.sort_unstable_by_key(|&k| rows.items[k as usize]);
-                of_user.shuffle(&mut stream(seed, "split.fold_in", u64::from(user)));
-                of_user
-            })
-            .collect();
-        for of_user in drawn {
-            let n_known = ((of_user.len() as f64 * fold_in).round() as usize).clamp(1, of_user.len() - 1);
-            for (place, &row) in of_user.iter().enumerate() {
-                marks[row as usize] = if place < n_known { known } else { held_out };
-            }
-        }
-    }
+    by_user.mark(&mut marks, test, (Part::TestHistory, Part::Test), fold_in, seed);
+    let valid = &others[..valid_users as usize];
+    by_user.mark(&mut marks, valid, (Part::ValidHistory, Part::Valid), fold_in, seed);
     Ok(marks)
 }

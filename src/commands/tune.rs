@@ -1,0 +1,96 @@
+//! `tune`: search for the best settings of a model.
+
+use std::io::Write;
+
+use anyhow::Result;
+use burnrec_data::Prepared;
+use burnrec_train::tune::{BEST, Found, Outcome, TrialRecord, TuneConfig, search};
+use serde_json::{Value, json};
+
+use super::train::device_for;
+use crate::cli::Tune;
+use crate::layers::tune_config;
+use crate::progress::Bars;
+use crate::show;
+
+/// How many trials the table has.
+const SHOWN: usize = 10;
+
+pub fn run(args: Tune) -> Result<()> {
+    let config = tune_config(&args.config, &args.settings.set)?;
+    let data = Prepared::open(&args.data)?;
+    let device = device_for(&config.trials()[0].config, args.device.choice)?;
+    let bars = Bars::default();
+    let mut on_trial = |trial: &TrialRecord| {
+        bars.line(&trial_line(&config, trial));
+        Ok(())
+    };
+    let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)?;
+    if found.taken_up > 0 {
+        eprintln!("{} finished trials were taken up from {}", found.taken_up, args.out.display());
+    }
+    if args.json {
+        let object = json!({
+            "model": config.trials()[0].config.model.name(),
+            "data": { "name": data.name, "synthetic": data.synthetic, "hash": data.manifest.hash },
+            "protocol": found.protocol,
+            "metric": config.metric(),
+            "folds": config.search().folds,
+            "taken_up": found.taken_up,
+            "trials": found.trials,
+            "best_config": args.out.join(BEST),
+        });
+        show::say(object)?;
+        return Ok(());
+    }
+    print(&args, &config, &data, &found)
+}
+
+fn trial_line(config: &TuneConfig, trial: &TrialRecord) -> String {
+    let settings = trial.settings.as_object().into_iter().flatten();
+    let settings: Vec<String> = settings.map(|(key, value)| format!("{key}={}", cell(value))).collect();
+    let came = match &trial.outcome {
+        Outcome::Scored { value, epoch, .. } => {
+            format!("valid {} {value:.4}  epoch {epoch}", config.metric())
+        }
+        Outcome::Failed { failed } => format!("failed: {failed}"),
+    };
+    let (number, n) = (trial.number, config.trials().len());
+    format!("trial {number}/{n}  {came}  {:.2} s  {}", trial.seconds, settings.join(" "))
+}
+
+fn print(args: &Tune, config: &TuneConfig, data: &Prepared, found: &Found) -> Result<()> {
+    let (n, metric) = (found.trials.len(), config.metric().to_string());
+    let keys: Vec<&str> = config.search().space.keys().map(String::as_str).collect();
+    let head: Vec<&str> = [&["trial"][..], &keys, &[metric.as_str(), "epoch", "seconds"]].concat();
+    let row = |trial: &TrialRecord| match &trial.outcome {
+        Outcome::Scored { value, epoch, .. } => {
+            let mut row = vec![trial.number.to_string()];
+            row.extend(keys.iter().map(|key| cell(&trial.settings[*key])));
+            row.extend([format!("{value:.4}"), epoch.to_string(), format!("{:.2}", trial.seconds)]);
+            Some(row)
+        }
+        Outcome::Failed { .. } => None,
+    };
+    let rows: Vec<Vec<String>> = found.trials.iter().filter_map(row).collect();
+    let failed = n - rows.len();
+    let on = config.search().folds.map_or("valid".to_owned(), |folds| format!("{folds} folds, their mean"));
+    let synthetic = if data.synthetic { " (synthetic)" } else { "" };
+    let model = config.trials()[0].config.model.name();
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{model} on {}{synthetic}: {n} trials judged on {on}, {}", data.name, found.protocol)?;
+    show::table(&mut stdout, &head, &rows[..rows.len().min(SHOWN)])?;
+    if rows.len() > SHOWN || failed > 0 {
+        let more = rows.len().saturating_sub(SHOWN);
+        writeln!(stdout, "{more} more, {failed} failed: {}", args.out.join("trials.jsonl").display())?;
+    }
+    let best = args.out.join(BEST);
+    let (best, data) = (best.display(), args.data.display());
+    writeln!(stdout, "saved to {best}; next: burnrec train {best} --data {data} --out DIR")?;
+    Ok(())
+}
+
+/// A setting without the quotes of a string.
+fn cell(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

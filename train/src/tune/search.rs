@@ -1,0 +1,193 @@
+//! The search itself: one trial after the other, each judged on valid, the best written as a config to train.
+
+use std::path::Path;
+use std::time::Instant;
+
+use burnrec_data::split::{Fold, folds};
+use burnrec_data::write::write_file;
+use burnrec_data::{Csr, Holdout, Prepared};
+use burnrec_models::device::OpenDevice;
+use burnrec_models::{Error as ModelError, Scorer};
+use serde_json::json;
+
+use super::log::{BEST, Log, VERSION, settings};
+use super::{FoldScore, Outcome, Trial, TrialRecord, TuneConfig};
+use crate::evaluate::{EvaluateOptions, able, evaluate, protocol};
+use crate::fit::{FitState, Judge, fit};
+use crate::metrics::Metric;
+use crate::record::Phase;
+use crate::run::{learner, options};
+use crate::{Error, Progress, Result, Silent};
+
+/// The number of the format of a search's directory; another one is refused.
+const FORMAT: u32 = 1;
+
+/// What a search found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What was asked: `full ranking`, or `99 drawn candidates`.
+    pub protocol: String,
+    /// How many trials had been finished by an earlier command.
+    pub taken_up: usize,
+    /// All trials, the best first, of equal ones the earlier; failed ones last.
+    pub trials: Vec<TrialRecord>,
+}
+
+/// Runs the trials of a search that `dir` does not have yet, and writes the best settings there as a config, `best.toml`.
+///
+/// Each trial is trained on train and keeps its best epoch on valid. With `folds` it is trained once for each fold of a
+/// cross-validation over train and valid ([`folds`]), the epoch being chosen in each fold, and its value is the mean over
+/// the folds. Test is not touched. A trial that diverges or cannot be judged is recorded as failed, and the search goes
+/// on. `on_trial` sees every trial as it ends. With `replace` an earlier search in `dir` is thrown away.
+///
+/// # Errors
+/// When `dir` holds another search or something else, the data cannot be cut into the folds, the model cannot fold in the
+/// users of the data, all trials failed, or a file cannot be written.
+pub fn search(
+    data: &Prepared,
+    config: &TuneConfig,
+    device: &OpenDevice,
+    dir: &Path,
+    replace: bool,
+    on_trial: &mut dyn FnMut(&TrialRecord) -> Result<()>,
+    progress: &dyn Progress,
+) -> Result<Found> {
+    let (split, trials) = (&data.split, config.trials());
+    let (mut log, mut done) = Log::open(dir, &about(data, config), trials, replace)?;
+    let taken_up = done.len();
+    let train;
+    let cut;
+    let parts: Vec<(&Csr, &Holdout)> = match config.search().folds {
+        None => {
+            train = split.train.to_csr(data.users.len(), data.items.len());
+            vec![(&train, &split.valid)]
+        }
+        Some(_) if trials.iter().any(|trial| trial.config.run.pretrained.is_some()) => {
+            let expected = "no folds: the runs that neumf starts from have seen what a fold holds out";
+            return Err(ModelError::config("pretrained", "with search.folds", expected).into());
+        }
+        Some(n) => {
+            cut = folds(split, data.users.len(), n, config.search().seed())?;
+            cut.iter().map(|Fold { train, valid }| (train, valid)).collect()
+        }
+    };
+    let protocol = protocol(parts[0].1);
+    if let (true, Some(trial)) = (split.valid.fold_in, trials.first()) {
+        able(&*learner(&trial.config, parts[0].0, data, Phase::Choose, device)?.model())?;
+    }
+    progress.begin("tune", trials.len() as u64);
+    progress.advance(taken_up as u64);
+    for trial in trials {
+        if done.iter().any(|record| record.number == trial.number) {
+            continue;
+        }
+        let start = Instant::now();
+        let outcome = outcome(trial, &parts, config.search().folds.is_some(), data, device)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let record = TrialRecord { number: trial.number, settings: settings(trial), outcome, seconds };
+        log.append(&record)?;
+        on_trial(&record)?;
+        done.push(record);
+        progress.advance(1);
+    }
+    progress.end();
+    sort(&mut done, config.metric());
+    let best = best(data, config, &protocol, &done)?;
+    write_file(&dir.join(BEST), best.as_bytes())?;
+    Ok(Found { protocol, taken_up, trials: done })
+}
+
+/// All that the trials depend on.
+fn about(data: &Prepared, config: &TuneConfig) -> serde_json::Value {
+    let mut about = json!({
+        "format": FORMAT,
+        VERSION: env!("CARGO_PKG_VERSION"),
+        "metric": config.metric(),
+        "data": { "name": data.name, "synthetic": data.synthetic, "hash": data.manifest.hash },
+    });
+    for (key, value) in config.identity() {
+        about[key] = json!(value);
+    }
+    about
+}
+
+/// Trains and judges a trial; what its settings alone can be blamed for is an outcome, all else an error.
+fn outcome(
+    trial: &Trial,
+    parts: &[(&Csr, &Holdout)],
+    folded: bool,
+    data: &Prepared,
+    device: &OpenDevice,
+) -> Result<Outcome> {
+    let mut scores = Vec::new();
+    for (fold, part) in parts.iter().enumerate() {
+        match choose(trial, *part, data, device) {
+            Ok(score) => scores.push(score),
+            Err(error @ (Error::Diverged { .. } | Error::Evaluate { .. })) => {
+                let of = if folded { format!("fold {}: ", fold + 1) } else { String::new() };
+                return Ok(Outcome::Failed { failed: format!("{of}{error}") });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let mean = |of: fn(&FoldScore) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
+    let (value, epoch) = (mean(|score| score.value), mean(|score| f64::from(score.epoch)).round() as u32);
+    Ok(Outcome::Scored { value, epoch, folds: if folded { scores } else { Vec::new() } })
+}
+
+/// Trains on `train` and gives the best epoch on `valid`.
+fn choose(
+    trial: &Trial,
+    (train, valid): (&Csr, &Holdout),
+    data: &Prepared,
+    device: &OpenDevice,
+) -> Result<FoldScore> {
+    let (config, metric) = (&trial.config, trial.config.select_by());
+    let options = EvaluateOptions { resamples: 0, ..options(config) };
+    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, valid, train, &options, &Silent);
+    let judge = Judge { evaluate: &on_valid, metric };
+    let mut learner = learner(config, train, data, Phase::Choose, device)?;
+    let epochs = config.run.epochs;
+    let fitted =
+        fit(&mut *learner, &config.run, epochs, Some(judge), FitState::default(), &mut |_, _, _| Ok(()), &Silent)?;
+    let epoch = fitted.epoch;
+    let value = fitted.value.map_or(f64::NAN, |value| if metric.higher_is_better() { value } else { -value });
+    if !value.is_finite() {
+        return Err(Error::evaluate(format!("{metric} = {value} after epoch {epoch}"), "a finite value"));
+    }
+    Ok(FoldScore { value, epoch })
+}
+
+/// The best first; the order is stable, so sorted by number before.
+fn sort(trials: &mut [TrialRecord], metric: Metric) {
+    let badness = |record: &TrialRecord| match record.value() {
+        Some(value) if metric.higher_is_better() => -value,
+        Some(value) => value,
+        None => f64::INFINITY,
+    };
+    trials.sort_by(|a, b| badness(a).total_cmp(&badness(b)).then(a.number.cmp(&b.number)));
+}
+
+/// The whole config of the best trial, with what it scored in a comment.
+fn best(data: &Prepared, config: &TuneConfig, protocol: &str, trials: &[TrialRecord]) -> Result<String> {
+    let (n, metric) = (trials.len(), config.metric());
+    let TrialRecord { number, outcome, .. } = &trials[0];
+    let value = match outcome {
+        Outcome::Scored { value, .. } => value,
+        Outcome::Failed { failed } => {
+            let found = format!("{n} trials of which all failed, trial {number} with: {failed}");
+            return Err(Error::evaluate(found, "at least one that can be trained and judged"));
+        }
+    };
+    let on = match config.search().folds {
+        None => "valid".to_owned(),
+        Some(folds) => format!("the mean of {folds} folds of train and valid"),
+    };
+    let synthetic = if data.synthetic { " (synthetic)" } else { "" };
+    let name = data.name.replace(char::is_control, " ");
+    let table = config.trials()[number - 1].config.to_table();
+    let settings = toml::to_string(&table).expect("settings are plain TOML values");
+    Ok(format!(
+        "# {metric} {value:.4} ({protocol}) on {on} of {name}{synthetic}: trial {number}, the best of {n}.\n{settings}"
+    ))
+}
