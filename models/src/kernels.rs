@@ -55,6 +55,35 @@ pub fn gather(table: &Tensor<2>, side: &Side) -> Tensor<2> {
     }
 }
 
+/// `a b`.
+pub fn product(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    multiplied(a, false, b, false)
+}
+
+/// `a^T b`, with `a` and `b` as long as each other.
+pub fn product_of_columns(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    multiplied(a, true, b, false)
+}
+
+/// `a b^T`, with `a` and `b` as wide as each other.
+pub fn product_of_rows(a: &Tensor<2>, b: &Tensor<2>) -> Tensor<2> {
+    multiplied(a, false, b, true)
+}
+
+/// On the host not by way of Burn, whose product there fills its output with zeros and copies it before it begins.
+fn multiplied(a: &Tensor<2>, a_turned: bool, b: &Tensor<2>, b_turned: bool) -> Tensor<2> {
+    let turned =
+        |tensor: &Tensor<2>, turned| if turned { tensor.clone().transpose() } else { tensor.clone() };
+    match (host(a), host(b)) {
+        (Some(left), Some(right)) => {
+            let left = host::Matrix::new(numbers(&left), a.dims(), a_turned);
+            let right = host::Matrix::new(numbers(&right), b.dims(), b_turned);
+            made(host::product(&left, &right), right.cols)
+        }
+        _ => turned(a, a_turned).matmul(turned(b, b_turned)),
+    }
+}
+
 /// The first hidden layer of each sample, `[samples, width]`: its user's row of `of_user` `[distinct users, width]`
 /// plus its item's row of `of_item` `[distinct items, width]`, rectified.
 pub fn pair_sums(of_user: Tensor<2>, of_item: Tensor<2>, batch: &Batch, hidden: Hidden) -> Tensor<2> {

@@ -148,30 +148,38 @@ impl Learner for BurnLearner {
         let (mut unread, mut unread_terms) = (None::<Tensor<1>>, 0);
         progress.begin(&format!("samples of epoch {epoch}"), self.batches.samples());
         // The batches are drawn on a thread of their own; dropping `drawn` after an error ends it.
-        let batches = self.batches.clone();
-        std::thread::scope(|scope| {
-            let drawn = batches.draw_on(scope, &order, epoch);
-            for (number, drawn) in drawn.into_iter().enumerate() {
-                progress.check()?;
-                let batch_samples = drawn.batch.samples() as u64;
-                samples += batch_samples;
-                let (loss, n) = self.step(drawn, epoch, number);
-                unread_terms += n;
-                unread = Some(unread.into_iter().fold(loss, |sum, loss| sum + loss));
-                if (number + 1).is_multiple_of(read_every) || number + 1 == n_batches {
-                    // Sync: the loss since the last reading is read back.
-                    let loss = unread.take().map_or(0.0, |sum| f64::from(on_host(&sum)[0]));
-                    if !loss.is_finite() {
-                        return Err(Error::Diverged { epoch, loss });
+        let (batches, device) = (self.batches.clone(), self.device.clone());
+        let learn = || {
+            std::thread::scope(|scope| {
+                let drawn = batches.draw_on(scope, &order, epoch);
+                for (number, drawn) in drawn.into_iter().enumerate() {
+                    progress.check()?;
+                    let batch_samples = drawn.batch.samples() as u64;
+                    samples += batch_samples;
+                    let (loss, n) = self.step(drawn, epoch, number);
+                    unread_terms += n;
+                    unread = Some(unread.into_iter().fold(loss, |sum, loss| sum + loss));
+                    if (number + 1).is_multiple_of(read_every) || number + 1 == n_batches {
+                        // Sync: the loss since the last reading is read back.
+                        let loss = unread.take().map_or(0.0, |sum| f64::from(on_host(&sum)[0]));
+                        if !loss.is_finite() {
+                            return Err(Error::Diverged { epoch, loss });
+                        }
+                        progress.note(&format!("loss {:.4}", loss / unread_terms as f64));
+                        total += loss;
+                        terms += std::mem::take(&mut unread_terms);
                     }
-                    progress.note(&format!("loss {:.4}", loss / unread_terms as f64));
-                    total += loss;
-                    terms += std::mem::take(&mut unread_terms);
+                    progress.advance(batch_samples);
                 }
-                progress.advance(batch_samples);
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })
+        };
+        // On a thread of the pool, so that no pass over the host's memory has to wake one up to begin.
+        if is_host(&device) {
+            rayon::scope(|_| learn())?
+        } else {
+            learn()?
+        };
         progress.end();
         self.epoch = epoch;
         Ok(EpochLoss { total: Some(total / terms as f64), samples, ..EpochLoss::default() })

@@ -1,5 +1,8 @@
 //! The kernels as passes over the numbers of tensors in the memory of the host.
 
+use std::mem::MaybeUninit;
+
+use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
 use super::Hidden;
@@ -14,11 +17,71 @@ fn rows_per_piece(width: usize) -> usize {
     (PIECE / width.max(1)).max(1)
 }
 
+/// `n` numbers that `fill` writes.
+///
+/// # Safety
+/// It writes all of them.
+unsafe fn filled(n: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut out = Vec::with_capacity(n);
+    fill(&mut out.spare_capacity_mut()[..n]);
+    // SAFETY: there is room for `n` numbers, and the caller says that all are written.
+    unsafe { out.set_len(n) };
+    out
+}
+
+/// A matrix of rows one behind the other, or of columns.
+pub struct Matrix<'a> {
+    values: &'a [f32],
+    rows: usize,
+    /// How many columns it has.
+    pub cols: usize,
+    strides: [isize; 2],
+}
+
+impl<'a> Matrix<'a> {
+    /// Of `values` `[rows, cols]` row-major, `turned` over its diagonal or not.
+    pub fn new(values: &'a [f32], [rows, cols]: [usize; 2], turned: bool) -> Self {
+        assert_eq!(values.len(), rows * cols, "as many numbers as cells");
+        match turned {
+            false => Self { values, rows, cols, strides: [cols as isize, 1] },
+            true => Self { values, rows: cols, cols: rows, strides: [1, cols as isize] },
+        }
+    }
+}
+
+/// The numbers of a product below which it is not worth to share it out among threads.
+const SHARED: usize = 1 << 20;
+
+/// `a b`, row-major.
+pub fn product(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f32> {
+    assert_eq!(a.cols, b.rows, "the matrices fit each other");
+    let (m, n, k) = (a.rows, b.cols, a.cols);
+    let threads = match m * n * k < SHARED {
+        true => Parallelism::None,
+        false => Parallelism::Rayon(0),
+    };
+    let ([a_row, a_col], [b_row, b_col]) = (a.strides, b.strides);
+    let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
+    let multiply = |out: &mut [MaybeUninit<f32>]| {
+        let out: *mut f32 = out.as_mut_ptr().cast();
+        // SAFETY: `Matrix::new` saw that the strides stay within the values, `out` has `m * n` numbers, and they are
+        // written without being read.
+        unsafe {
+            gemm(
+                m, n, k, out, 1, n as isize, false, a, a_col, a_row, b, b_col, b_row, 0.0, 1.0, false, false,
+                false, threads,
+            );
+        }
+    };
+    // SAFETY: a product writes all of its output.
+    unsafe { filled(m * n, multiply) }
+}
+
 /// Calls `work` with the number of the first row and the rows of each piece.
-fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
+fn by_rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let rows = rows_per_piece(width);
     // One closure for both ways, so that `work` has one caller and is compiled into it.
-    let piece = |(piece, out): (usize, &mut [f32])| vectorised(|| work(piece * rows, out));
+    let piece = |(piece, out): (usize, &mut [T])| vectorised(|| work(piece * rows, out));
     match out.len() <= rows * width {
         true => piece((0, out)),
         false => out.par_chunks_mut(rows * width).enumerate().for_each(piece),
@@ -26,14 +89,14 @@ fn by_rows(out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Syn
 }
 
 /// As [`by_rows`], and sums up what the pieces give, in their order.
-fn sums_by_rows(
-    out: &mut [f32],
+fn sums_by_rows<T: Send>(
+    out: &mut [T],
     width: usize,
     n_sums: usize,
-    work: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+    work: impl Fn(usize, &mut [T], &mut [f32]) + Sync,
 ) -> Vec<f32> {
     let rows = rows_per_piece(width);
-    let piece = |(piece, out): (usize, &mut [f32])| {
+    let piece = |(piece, out): (usize, &mut [T])| {
         let mut sums = vec![0.0; n_sums];
         vectorised(|| work(piece * rows, out, &mut sums));
         sums
@@ -63,55 +126,85 @@ fn row(values: &[f32], row: usize, width: usize) -> &[f32] {
 }
 
 pub fn gather(table: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
-    let mut out = vec![0.0; rows.len() * width];
-    by_rows(&mut out, width, |first, out| {
-        for (out, &at) in out.chunks_exact_mut(width).zip(&rows[first..]) {
-            out.copy_from_slice(row(table, at as usize, width));
-        }
-    });
-    out
+    let mut out = Vec::with_capacity(rows.len() * width);
+    if rows.len() <= rows_per_piece(width) {
+        rows.iter().for_each(|&at| out.extend_from_slice(row(table, at as usize, width)));
+        return out;
+    }
+    let gather = |out: &mut [MaybeUninit<f32>]| {
+        by_rows(out, width, |first, out| {
+            for (out, &at) in out.chunks_exact_mut(width).zip(&rows[first..]) {
+                out.write_copy_of_slice(row(table, at as usize, width));
+            }
+        });
+    };
+    // SAFETY: every row is written.
+    unsafe { filled(rows.len() * width, gather) }
 }
 
 pub fn pair_sums(p: &[f32], q: &[f32], width: usize, batch: &Batch, hidden: Hidden) -> Vec<f32> {
-    let mut out = vec![0.0; batch.samples() * width];
-    by_rows(&mut out, width, |first, out| {
-        for (sample, out) in (first..).zip(out.chunks_exact_mut(width)) {
-            let p = row(p, batch.users.places[sample / batch.per_row] as usize, width);
-            let q = row(q, batch.items.places[sample] as usize, width);
-            for ((out, p), q) in out.iter_mut().zip(p).zip(q) {
-                *out = (p + q).max(0.0);
+    let drop = Dropper::new(hidden);
+    let sum = |out: &mut [MaybeUninit<f32>]| {
+        by_rows(out, width, |first, out| {
+            for (sample, out) in (first..).zip(out.chunks_exact_mut(width)) {
+                let p = row(p, batch.users.places[sample / batch.per_row] as usize, width);
+                let q = row(q, batch.items.places[sample] as usize, width);
+                rectified_sum(out, p, q, sample * width, drop);
             }
-        }
-        drop_units(out, first * width, hidden);
-    });
-    out
+        });
+    };
+    // SAFETY: every row is written.
+    unsafe { filled(batch.samples() * width, sum) }
 }
 
 pub fn catalog_sums(p: &[f32], q: &[f32], width: usize) -> Vec<f32> {
     let items = q.len() / width;
-    let mut out = vec![0.0; p.len() / width * q.len()];
-    by_rows(&mut out, width, |first, out| {
-        for (pair, out) in (first..).zip(out.chunks_exact_mut(width)) {
-            let (p, q) = (row(p, pair / items, width), row(q, pair % items, width));
-            for ((out, p), q) in out.iter_mut().zip(p).zip(q) {
-                *out = (p + q).max(0.0);
+    let sum = |out: &mut [MaybeUninit<f32>]| {
+        by_rows(out, width, |first, out| {
+            for (pair, out) in (first..).zip(out.chunks_exact_mut(width)) {
+                rectified_sum(out, row(p, pair / items, width), row(q, pair % items, width), 0, None);
             }
-        }
-    });
-    out
+        });
+    };
+    // SAFETY: every row is written.
+    unsafe { filled(p.len() / width * q.len(), sum) }
 }
 
-/// Drops the units of a piece, which starts with the unit of this number.
+/// Units of which the first has this number.
 #[inline(always)]
-fn drop_units(units: &mut [f32], first: usize, hidden: Hidden) {
-    if hidden.dropout == 0.0 {
-        return;
+fn rectified_sum(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, drop: Option<Dropper>) {
+    let sums = out.iter_mut().zip(p).zip(q);
+    match drop {
+        None => sums.for_each(|((out, p), q)| _ = out.write((p + q).max(0.0))),
+        Some(drop) => {
+            for (number, ((out, p), q)) in (first as u32..).zip(sums) {
+                out.write((p + q).max(0.0) * drop.factor(number));
+            }
+        }
     }
-    let (scale, below) = (hidden.scale(), (hidden.dropout * f64::from(u32::MAX)) as u32);
-    let [low, high] = [hidden.seed as u32, (hidden.seed >> 32) as u32];
-    for (number, unit) in (first as u32..).zip(units) {
-        let kept = mixed(number ^ low).wrapping_add(high);
-        *unit *= if mixed(kept) < below { 0.0 } else { scale };
+}
+
+/// Which units are dropped.
+#[derive(Clone, Copy)]
+struct Dropper {
+    scale: f32,
+    below: u32,
+    seeds: [u32; 2],
+}
+
+impl Dropper {
+    /// `None`: nothing is dropped.
+    fn new(hidden: Hidden) -> Option<Self> {
+        let below = (hidden.dropout * f64::from(u32::MAX)) as u32;
+        let seeds = [hidden.seed as u32, (hidden.seed >> 32) as u32];
+        (hidden.dropout > 0.0).then(|| Self { scale: hidden.scale(), below, seeds })
+    }
+
+    /// What the unit of this number is multiplied with.
+    #[inline(always)]
+    fn factor(self, number: u32) -> f32 {
+        let drawn = mixed(mixed(number ^ self.seeds[0]).wrapping_add(self.seeds[1]));
+        if drawn < self.below { 0.0 } else { self.scale }
     }
 }
 
@@ -154,12 +247,15 @@ pub fn sums_by_side(values: &[f32], width: usize, batch: &Batch) -> [Vec<f32>; 2
 }
 
 pub fn rectify(sums: &mut [f32], bias: &[f32], hidden: Hidden) {
-    let width = bias.len();
+    let (width, drop) = (bias.len(), Dropper::new(hidden));
     by_rows(sums, width, |first, sums| {
         for sums in sums.chunks_exact_mut(width) {
             sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum = (*sum + bias).max(0.0));
         }
-        drop_units(sums, first * width, hidden);
+        if let Some(drop) = drop {
+            let units = ((first * width) as u32..).zip(sums);
+            units.for_each(|(number, unit)| *unit *= drop.factor(number));
+        }
     });
 }
 
@@ -172,18 +268,25 @@ pub fn rectify_back(slopes: &mut [f32], output: &[f32], width: usize, hidden: Hi
 }
 
 pub fn last_back(slopes: &[f32], output: &[f32], weight: &[f32], hidden: Hidden) -> [Vec<f32>; 3] {
-    let width = weight.len();
-    let mut sums = vec![0.0; output.len()];
-    let mut both = sums_by_rows(&mut sums, width, 2 * width, |first, sums, both| {
-        let (of_bias, of_weight) = both.split_at_mut(width);
-        let samples = sums.chunks_exact_mut(width).zip(output[first * width..].chunks_exact(width));
-        for ((sums, output), slope) in samples.zip(&slopes[first..]) {
-            add_scaled(of_weight, output, *slope);
-            sums.iter_mut().zip(weight).for_each(|(sum, weight)| *sum = slope * weight);
-            mask(sums, output, hidden.scale());
-            add(of_bias, sums);
-        }
-    });
+    let (width, scale) = (weight.len(), hidden.scale());
+    let mut both = Vec::new();
+    let back = |sums: &mut [MaybeUninit<f32>]| {
+        both = sums_by_rows(sums, width, 2 * width, |first, sums, both| {
+            let (of_bias, of_weight) = both.split_at_mut(width);
+            let samples = sums.chunks_exact_mut(width).zip(output[first * width..].chunks_exact(width));
+            for ((sums, output), slope) in samples.zip(&slopes[first..]) {
+                add_scaled(of_weight, output, *slope);
+                let units = sums.iter_mut().zip(of_bias.iter_mut()).zip(output).zip(weight);
+                for (((sum, of_bias), output), weight) in units {
+                    let back = if *output > 0.0 { slope * weight * scale } else { 0.0 };
+                    sum.write(back);
+                    *of_bias += back;
+                }
+            }
+        });
+    };
+    // SAFETY: every row is written.
+    let sums = unsafe { filled(output.len(), back) };
     let of_weight = both.split_off(width);
     [sums, both, of_weight]
 }

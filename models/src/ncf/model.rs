@@ -7,7 +7,7 @@ use burnrec_data::{ItemIx, UserIx};
 
 use super::NcfNetwork;
 use crate::batch::Batch;
-use crate::kernels::{Hidden, catalog_sums};
+use crate::kernels::{Hidden, catalog_sums, product};
 use crate::network::Network;
 use crate::params::{on_host, saved};
 use crate::{Model, ModelConfig, Result, Scorer, Shape};
@@ -26,7 +26,7 @@ impl NcfModel {
     pub(super) fn new(network: NcfNetwork) -> Self {
         let item_sums = network.tower.as_ref().map(|tower| {
             let [_, of_item] = tower.first_layer();
-            tower.embeddings.item.clone().matmul(of_item) + tower.layers[0].bias.clone()
+            product(&tower.embeddings.item, &of_item) + tower.layers[0].bias.clone()
         });
         let weight = network.output_layer().gmf;
         let item_gmf = network.gmf.as_ref().zip(weight);
@@ -81,15 +81,15 @@ impl Scorer for NcfModel {
             let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows, [n]), &self.device());
             let mut scores = output.bias.clone().expand([n, n_items]); // [n, n_items]
             if let (Some(tables), Some(items)) = (&self.network.gmf, &self.item_gmf) {
-                scores = scores + tables.user.clone().select(0, rows.clone()).matmul(items.clone());
+                scores = scores + product(&tables.user.clone().select(0, rows.clone()), items);
             }
             if let (Some(tower), Some(items), Some(weight)) =
                 (&self.network.tower, &self.item_sums, &output.tower)
             {
                 let [of_user, _] = tower.first_layer();
-                let p = tower.embeddings.user.clone().select(0, rows).matmul(of_user); // [n, width]
+                let p = product(&tower.embeddings.user.clone().select(0, rows), &of_user); // [n, width]
                 let last = tower.rest(catalog_sums(&p, items), Hidden::WHOLE).pop();
-                let last = last.expect("a tower has a layer").matmul(weight.clone());
+                let last = product(&last.expect("a tower has a layer"), weight); // [n * n_items, 1]
                 scores = scores + last.reshape([n, n_items]);
             }
             // Sync: the scores are read back.

@@ -5,7 +5,8 @@ use burn::tensor::{Device, Tensor};
 use super::{NcfModel, Parts, TOWER};
 use crate::batch::Batch;
 use crate::kernels::{
-    Hidden, dots, dots_back, gather, last_back, pair_sums, rectified, rectified_back, sums_by_side,
+    Hidden, dots, dots_back, gather, last_back, pair_sums, product, product_of_columns, product_of_rows,
+    rectified, rectified_back, sums_by_side,
 };
 use crate::network::{Gradient, Network, Objective, Step};
 use crate::params::{Init, Values, weight};
@@ -143,7 +144,7 @@ impl NcfNetwork {
         let of_gmf = gmf.as_ref().map(|rows| dots(&rows.user, &rows.item, output.gmf.as_ref(), batch));
         let tower = self.tower.as_ref().map(|tower| tower.forward(batch, hidden));
         let last = tower.as_ref().map(|pass| pass.outputs[pass.outputs.len() - 1].clone());
-        let of_tower = last.zip(output.tower).map(|(last, weight)| last.matmul(weight));
+        let of_tower = last.zip(output.tower).map(|(last, weight)| product(&last, &weight));
         let scores =
             of_gmf.into_iter().chain(of_tower).fold(None, |sum: Option<Tensor<2>>, part| match sum {
                 Some(sum) => Some(sum + part),
@@ -173,8 +174,8 @@ impl Tower {
     fn forward(&self, batch: &Batch, hidden: Hidden) -> TowerPass {
         let rows = self.embeddings.rows(batch);
         let [of_user, of_item] = self.first_layer();
-        let p = rows.user.clone().matmul(of_user) + self.layers[0].bias.clone();
-        let q = rows.item.clone().matmul(of_item);
+        let p = product(&rows.user, &of_user) + self.layers[0].bias.clone();
+        let q = product(&rows.item, &of_item);
         let first = pair_sums(p, q, batch, hidden.of_layer(0));
         TowerPass { rows, outputs: self.rest(first, hidden) }
     }
@@ -183,7 +184,7 @@ impl Tower {
     pub(super) fn rest(&self, first: Tensor<2>, hidden: Hidden) -> Vec<Tensor<2>> {
         let mut outputs = vec![first];
         for (number, layer) in self.layers.iter().enumerate().skip(1) {
-            let sums = outputs[number - 1].clone().matmul(layer.weight.clone());
+            let sums = product(&outputs[number - 1], &layer.weight);
             outputs.push(rectified(sums, &layer.bias, hidden.of_layer(number)));
         }
         outputs
@@ -205,16 +206,16 @@ impl Tower {
         let mut layers = Vec::new();
         for layer in self.layers[1..].iter().rev() {
             next = outputs.pop().expect("each layer has an output");
-            layers.push(Dense { weight: next.clone().transpose().matmul(sums.clone()), bias });
-            let slopes = sums.matmul(layer.weight.clone().transpose());
+            layers.push(Dense { weight: product_of_columns(&next, &sums), bias });
+            let slopes = product_of_rows(&sums, &layer.weight);
             (sums, bias) = rectified_back(slopes, next, hidden);
         }
         let [p, q] = sums_by_side(sums, batch);
         let [of_user, of_item] = self.first_layer();
-        let weight = [rows.user.transpose().matmul(p.clone()), rows.item.transpose().matmul(q.clone())];
+        let weight = [product_of_columns(&rows.user, &p), product_of_columns(&rows.item, &q)];
         layers.push(Dense { weight: Tensor::cat(weight.into(), 0), bias });
         layers.reverse();
-        let of_rows = Embeddings { user: p.matmul(of_user.transpose()), item: q.matmul(of_item.transpose()) };
+        let of_rows = Embeddings { user: product_of_rows(&p, &of_user), item: product_of_rows(&q, &of_item) };
         (of_rows, layers, output_weight)
     }
 }

@@ -148,8 +148,15 @@ fn choose(
     let judge = Judge { evaluate: &on_valid, metric };
     let mut learner = learner(config, train, data, Phase::Choose, device)?;
     let epochs = config.run.epochs;
-    let fitted =
-        fit(&mut *learner, &config.run, epochs, Some(judge), FitState::default(), &mut |_, _, _| Ok(()), &Silent)?;
+    let fitted = fit(
+        &mut *learner,
+        &config.run,
+        epochs,
+        Some(judge),
+        FitState::default(),
+        &mut |_, _, _| Ok(()),
+        &Silent,
+    )?;
     let epoch = fitted.epoch;
     let value = fitted.value.map_or(f64::NAN, |value| if metric.higher_is_better() { value } else { -value });
     if !value.is_finite() {
