@@ -1,5 +1,8 @@
 //! Draws negatives: items that are not interactions of a user in training.
 
+mod filter;
+
+use filter::SeenFilter;
 use rand::distr::Distribution;
 use rand::{Rng, RngExt};
 use rand_distr::weighted::WeightedAliasIndex;
@@ -15,6 +18,8 @@ const MAX_DRAWS: u32 = 32;
 pub struct NegativeSampler {
     /// The training rows; the items a user has are the columns of the user's row.
     train: Csr,
+    /// Tells most unseen items apart from the seen ones without looking the row up.
+    filter: SeenFilter,
     /// Where draws are not uniform: the items' weights, and the table that draws by them.
     popularity: Option<(Vec<f32>, WeightedAliasIndex<f32>)>,
 }
@@ -34,7 +39,7 @@ impl NegativeSampler {
             let table = WeightedAliasIndex::new(weights.clone()).expect("weights are positive and finite");
             (weights, table)
         });
-        Self { train, popularity }
+        Self { filter: SeenFilter::new(&train), train, popularity }
     }
 
     /// Appends `n` negatives of a user to `out`. A user who has a row with every item has no negatives:
@@ -49,10 +54,23 @@ impl NegativeSampler {
             return;
         }
         match &self.popularity {
-            // One draw and one search a negative, however much the user has seen.
-            None => out.extend((0..n).map(|_| ItemIx(nth_absent(seen, rng.random_range(0..n_unseen))))),
+            // Of someone who has seen most items, one draw and one search a negative.
+            None if (n_unseen as usize) < seen.len() => {
+                out.extend((0..n).map(|_| ItemIx(nth_absent(seen, rng.random_range(0..n_unseen)))));
+            }
+            // Else draws until one is unseen: at most two on average, and hardly ever a search.
+            None => out.extend((0..n).map(|_| ItemIx(self.draw_unseen(user.at(), seen, rng)))),
             Some((weights, table)) => {
                 out.extend((0..n).map(|_| ItemIx(draw_weighted(seen, weights, table, rng))));
+            }
+        }
+    }
+
+    fn draw_unseen(&self, user: usize, seen: &[u32], rng: &mut impl Rng) -> u32 {
+        loop {
+            let item = rng.random_range(0..self.train.n_cols() as u32);
+            if !self.filter.may_have(user, item) || seen.binary_search(&item).is_err() {
+                return item;
             }
         }
     }

@@ -36,9 +36,8 @@ pub struct Batches {
 }
 
 struct Data {
-    users: Vec<u32>,
-    items: Vec<u32>,
-    values: Vec<f32>,
+    /// User, item and value of each training row.
+    rows: Vec<(u32, u32, f32)>,
     sampler: NegativeSampler,
 }
 
@@ -51,27 +50,23 @@ impl Batches {
     /// When no row is left.
     pub fn new(train: &Csr, negatives: usize, batch_size: usize, folded: bool, seed: u64) -> Result<Self> {
         let sampler = NegativeSampler::new(train.clone(), 0.0);
-        let mut data = Data { users: Vec::new(), items: Vec::new(), values: Vec::new(), sampler };
-        for user in 0..train.n_rows() {
-            if negatives > 0 && !data.sampler.has_negatives(UserIx(user as u32)) {
-                continue;
-            }
-            let (items, values) = train.row(user);
-            data.users.extend(items.iter().map(|_| user as u32));
-            data.items.extend_from_slice(items);
-            data.values.extend_from_slice(values);
-        }
-        if data.users.is_empty() {
+        let learned = |&user: &u32| negatives == 0 || sampler.has_negatives(UserIx(user));
+        let rows = |user: u32| {
+            let (items, values) = train.row(user as usize);
+            items.iter().zip(values).map(move |(&item, &value)| (user, item, value))
+        };
+        let rows: Vec<_> = (0..train.n_rows() as u32).filter(learned).flat_map(rows).collect();
+        if rows.is_empty() {
             let found = format!("{} rows, none of a user with an item left to contrast", train.nnz());
             return Err(DataError::setting("training data", found, "at least one row to learn from").into());
         }
         let rows_per_batch = (batch_size / (1 + negatives)).max(1);
-        Ok(Self { data: Arc::new(data), negatives, rows_per_batch, folded, seed })
+        Ok(Self { data: Arc::new(Data { rows, sampler }), negatives, rows_per_batch, folded, seed })
     }
 
     /// How many training rows there are.
     pub fn rows(&self) -> usize {
-        self.data.users.len()
+        self.data.rows.len()
     }
 
     /// Entries of a whole batch: `[users, items]`.
@@ -123,11 +118,11 @@ impl Batches {
         let mut items = Vec::with_capacity(rows.len() * per_row);
         let mut rng = rng(self.seed, u64::from(epoch), number as u64);
         let mut drawn = Vec::with_capacity(self.negatives);
-        for row in rows.iter().map(|&row| row as usize) {
-            let user = self.data.users[row];
+        for &row in rows {
+            let (user, item, value) = self.data.rows[row as usize];
             users.push(user);
-            items.push(self.data.items[row]);
-            ratings.push(self.data.values[row]);
+            items.push(item);
+            ratings.push(value);
             drawn.clear();
             self.data.sampler.sample(UserIx(user), self.negatives, &mut rng, &mut drawn);
             items.extend(drawn.iter().map(|item| item.0));

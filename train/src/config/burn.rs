@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn tables_are_lazy_by_their_size() {
         assert!(EmbeddingUpdate::Auto.is_lazy(138_493, 3_276));
-        assert!(!EmbeddingUpdate::Auto.is_lazy(6_040, 3_276));
+        assert!(!EmbeddingUpdate::Auto.is_lazy(3_706, 16_384));
         assert!(EmbeddingUpdate::Lazy.is_lazy(1, 100) && !EmbeddingUpdate::Dense.is_lazy(100, 1));
     }
 }

@@ -10,6 +10,9 @@ use super::{BETA_1, BETA_2, Met, Rates};
 /// About how many numbers of a weight a thread takes at a time.
 const PIECE: usize = 8 * 1024;
 
+/// In how many pieces a table is cut at most where few of its rows move.
+const MOST_LAZY_PIECES: usize = 64;
+
 /// The weight and the optimiser's state after a step.
 pub fn moved(
     weight: Tensor<2>,
@@ -62,7 +65,12 @@ struct Row<'a> {
 impl Table<'_> {
     /// Calls `step` with all numbers that move. An optimiser that has no state, or one of it, leaves the rest empty.
     fn walk(&self, weight: &mut [f32], first: &mut [f32], second: &mut [f32], step: impl Fn(Row<'_>) + Sync) {
-        let rows = (PIECE / self.width).max(1);
+        // Of a table that is hardly met, a piece is long enough to hold some of the rows that are.
+        let least = match self.met {
+            Met::Rows { lazy: true, .. } => weight.len() / self.width / MOST_LAZY_PIECES,
+            _ => 0,
+        };
+        let rows = (PIECE / self.width).max(1).max(least);
         let size = rows * self.width;
         let pieces = weight.len().div_ceil(size);
         let piece = |(piece, ((weight, first), second)): (usize, ((&mut [f32], &mut [f32]), &mut [f32]))| {
