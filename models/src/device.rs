@@ -12,7 +12,8 @@ pub use burn::tensor::Device;
 
 use crate::{Error, Result};
 
-/// The device asked for: `auto`, `cpu`, `gpu` or `gpu:N`.
+/// The device asked for: `auto`, `cpu`, `gpu` or `gpu:N`; and, in a program that was built with the feature of the name,
+/// `cuda`, `cuda:N` or `ndarray`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// A graphics card if there is one, else the CPU.
@@ -22,6 +23,10 @@ pub enum DeviceChoice {
     Cpu,
     /// The adapter of this number, or else the first one, cards before software.
     Gpu(Option<usize>),
+    /// The CUDA card of this number.
+    Cuda(usize),
+    /// The CPU by way of burn-ndarray.
+    Ndarray,
 }
 
 /// A device ready for tensors.
@@ -29,6 +34,8 @@ pub enum DeviceChoice {
 pub struct OpenDevice {
     /// The device, without autodiff.
     pub device: Device,
+    /// Bytes of the largest buffer that a tensor can have there, where there is such a limit.
+    pub largest_buffer: Option<u64>,
     /// What was taken, such as `cpu (flex, 8 threads)` or `gpu (llvmpipe, vulkan)`.
     pub name: String,
 }
@@ -44,6 +51,8 @@ pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
             Some(card) => open_adapter(choice, card.clone()),
             None => Ok(cpu()),
         },
+        DeviceChoice::Cuda(number) => cuda(choice, number),
+        DeviceChoice::Ndarray => ndarray(choice),
         DeviceChoice::Gpu(number) => {
             let mut adapters = adapters();
             if number.is_none() {
@@ -68,7 +77,40 @@ pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
 
 fn cpu() -> OpenDevice {
     let name = format!("cpu (flex, {} threads)", rayon::current_num_threads());
-    OpenDevice { device: Device::flex(), name }
+    OpenDevice { device: Device::flex(), largest_buffer: None, name }
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(_: DeviceChoice, number: usize) -> Result<OpenDevice> {
+    Ok(OpenDevice {
+        device: Device::cuda(number),
+        largest_buffer: None,
+        name: format!("gpu (cuda {number})"),
+    })
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(choice: DeviceChoice, _: usize) -> Result<OpenDevice> {
+    Err(left_out(choice, "cuda"))
+}
+
+#[cfg(feature = "ndarray")]
+fn ndarray(_: DeviceChoice) -> Result<OpenDevice> {
+    #[expect(deprecated, reason = "who asks for it by name and feature wants to compare")]
+    let device = Device::ndarray();
+    Ok(OpenDevice { device, largest_buffer: None, name: "cpu (ndarray)".into() })
+}
+
+#[cfg(not(feature = "ndarray"))]
+fn ndarray(choice: DeviceChoice) -> Result<OpenDevice> {
+    Err(left_out(choice, "ndarray"))
+}
+
+#[cfg(not(all(feature = "cuda", feature = "ndarray")))]
+fn left_out(choice: DeviceChoice, feature: &str) -> Error {
+    let why =
+        format!("this program was built without it; build with `--features {feature}`, or use cpu or gpu");
+    Error::Device { asked: choice.to_string(), why }
 }
 
 /// The adapters in the order of the graphics API, none of them opened.
@@ -105,7 +147,10 @@ fn open_adapter(choice: DeviceChoice, adapter: DeviceKind) -> Result<OpenDevice>
         .init_with_setup()
         .map_err(|error| Error::Device { asked: choice.to_string(), why: error.to_string() })?;
     let info = setup.adapter.get_info();
-    let device = OpenDevice { device, name: format!("gpu ({}, {})", info.name, info.backend) };
+    let limits = setup.device.limits();
+    let largest_buffer = Some(limits.max_buffer_size.min(limits.max_storage_buffer_binding_size));
+    let device =
+        OpenDevice { device, largest_buffer, name: format!("gpu ({}, {})", info.name, info.backend) };
     opened.push((adapter, device.clone()));
     Ok(device)
 }
@@ -114,14 +159,20 @@ impl FromStr for DeviceChoice {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        match (text, text.strip_prefix("gpu:").map(str::parse)) {
+        let number = text.split_once(':').and_then(|(kind, number)| Some((kind, number.parse().ok()?)));
+        match (text, number) {
             ("auto", _) => Ok(Self::Auto),
             ("cpu", _) => Ok(Self::Cpu),
             ("gpu", _) => Ok(Self::Gpu(None)),
-            (_, Some(Ok(number))) => Ok(Self::Gpu(Some(number))),
+            ("cuda", _) => Ok(Self::Cuda(0)),
+            ("ndarray", _) => Ok(Self::Ndarray),
+            (_, Some(("gpu", number))) => Ok(Self::Gpu(Some(number))),
+            (_, Some(("cuda", number))) => Ok(Self::Cuda(number)),
             _ => Err(Error::Device {
                 asked: format!("{text:?}"),
-                why: "expected auto, cpu, gpu or gpu:N with the number of an adapter".into(),
+                why:
+                    "expected auto, cpu, gpu or gpu:N with the number of an adapter, cuda, cuda:N or ndarray"
+                        .into(),
             }),
         }
     }
@@ -134,6 +185,8 @@ impl fmt::Display for DeviceChoice {
             Self::Cpu => f.write_str("cpu"),
             Self::Gpu(None) => f.write_str("gpu"),
             Self::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+            Self::Cuda(number) => write!(f, "cuda:{number}"),
+            Self::Ndarray => f.write_str("ndarray"),
         }
     }
 }
@@ -144,13 +197,21 @@ mod tests {
 
     #[test]
     fn choices_read_as_they_are_written() {
-        for text in ["auto", "cpu", "gpu", "gpu:3"] {
+        for text in ["auto", "cpu", "gpu", "gpu:3", "cuda:1", "ndarray"] {
             assert_eq!(text.parse::<DeviceChoice>().expect("a choice").to_string(), text);
         }
-        for text in ["", "GPU", "gpu:", "gpu:-1", "gpu:x", "cuda"] {
+        for text in ["", "GPU", "gpu:", "gpu:-1", "gpu:x", "tpu:1"] {
             let error = text.parse::<DeviceChoice>().expect_err("no such device").to_string();
             assert!(error.contains("expected auto, cpu, gpu or gpu:N"), "{error}");
         }
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn a_device_that_was_left_out_is_an_error_that_says_how_to_have_it() {
+        let error = open(DeviceChoice::Cuda(0)).expect_err("left out").to_string();
+        assert!(error.starts_with("device cuda:0: this program was built without it"), "{error}");
+        assert!(error.contains("--features cuda"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topk;
+pub mod weights;
 
 pub use config::{ModelConfig, Output};
 pub use device::DeviceChoice;

@@ -8,6 +8,7 @@ use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig};
 use burnrec_models::network::{Gradient, Network, Objective, Step, network};
 use burnrec_models::params::{drawn, on_host};
+use burnrec_models::weights::weight_shapes;
 use burnrec_models::{ModelConfig, Shape};
 
 const SHAPE: Shape = Shape { n_users: 30, n_items: 50 };
@@ -159,6 +160,8 @@ fn gradients_are_those_of_the_plain_formula() {
     for config in configs() {
         let network =
             network(&config, SHAPE, 0.25, &mut drawn(3), &Device::flex()).expect("valid").expect("on Burn");
+        let shapes: Vec<_> = network.weights().iter().map(|(name, weight)| (*name, weight.dims())).collect();
+        assert_eq!(weight_shapes(&config, SHAPE), shapes);
         let ((loss, ours), (plain_loss, plain)) = (ours(&*network), plain(&config, &*network));
         assert!((loss - plain_loss).abs() < 1e-5, "{config:?}: {loss} and {plain_loss}");
         for (((name, _), ours), plain) in network.weights().iter().zip(&ours).zip(&plain) {

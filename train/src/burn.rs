@@ -2,6 +2,7 @@
 
 mod batches;
 mod loss;
+mod memory;
 mod optim;
 
 use std::cell::Cell;
@@ -88,8 +89,10 @@ impl BurnLearner {
         device: &OpenDevice,
     ) -> Result<Self> {
         let (loss, negatives) = config.loss().ok_or_else(|| not_on_burn(config))?;
+        let batches = Batches::new(train, negatives, burn.batch_size, !is_host(&device.device), seed)?;
+        let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
+        memory::check(config, shape, burn, batches.entries(), device)?;
         let device = device.device.clone();
-        let batches = Batches::new(train, negatives, burn.batch_size, !is_host(&device), seed)?;
         let mean = match loss {
             // The log-odds of a positive among the samples.
             Loss::Bce => -(negatives as f32).ln(),
@@ -99,7 +102,6 @@ impl BurnLearner {
                 (sum / train.nnz() as f64) as f32
             }
         };
-        let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
         let network = network(config, shape, mean, values, &device)?.ok_or_else(|| not_on_burn(config))?;
         let [users, items] = batches.entries();
         let lazy = [(shape.n_users, users), (shape.n_items, items)];

@@ -22,7 +22,6 @@ pub struct Machine {
 impl Machine {
     /// This machine, as its system describes it.
     pub fn read() -> Self {
-        let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         Self {
             cpu: cpu(&text("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
@@ -31,6 +30,11 @@ impl Machine {
             simd: simd().to_owned(),
         }
     }
+}
+
+/// A file of the system's, empty where there is none.
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
 }
 
 /// The most memory this process has held so far, in bytes of resident memory: `ru_maxrss` of getrusage(2). 0 where
@@ -64,6 +68,20 @@ fn cpu(cpuinfo: &str) -> Option<String> {
         .or_else(|| value("Model"))
         .or_else(|| value("Hardware"))
         .filter(|name| !name.is_empty())
+}
+
+/// Main memory that is free to take, in bytes; `None` where the system does not say.
+pub fn free_memory_bytes() -> Option<u64> {
+    free(&text("/proc/meminfo"), &text("/sys/fs/cgroup/memory.max"), &text("/sys/fs/cgroup/memory.current"))
+}
+
+/// Of `/proc/meminfo`, and what the control group's limit leaves.
+fn free(meminfo: &str, limit: &str, used: &str) -> Option<u64> {
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let available: u64 = available.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let left = limit.trim().parse::<u64>().ok().zip(used.trim().parse().ok());
+    let left = left.map_or(u64::MAX, |(limit, used)| limit.saturating_sub(used));
+    Some((available * 1024).min(left))
 }
 
 /// Main memory in bytes, of `/proc/meminfo` and the control group's limit (`max` or bytes).
@@ -121,6 +139,10 @@ mod tests {
         assert_eq!(memory(meminfo, "max\n"), 8048 * 1024);
         assert_eq!(memory(meminfo, "4096\n"), 4096);
         assert_eq!(memory(meminfo, "18446744073709551615"), 8048 * 1024);
+        let meminfo = "MemTotal:        8048 kB\nMemAvailable:  40 kB\n";
+        assert_eq!(free(meminfo, "max\n", "7\n"), Some(40 * 1024));
+        assert_eq!(free(meminfo, "9000\n", "7000\n"), Some(2000));
+        assert_eq!(free("", "max\n", "7\n"), None);
         assert_eq!(memory("", ""), 0);
         assert_eq!(
             os("ID=x\nPRETTY_NAME=\"Some Linux 12\"\n", "6.1.0"),
