@@ -71,10 +71,8 @@ fn how_to_go_on(out: &Path) -> Result<String> {
 /// The device for a config: the host for models that do not learn on Burn.
 pub fn device_for(config: &TrainConfig, choice: DeviceChoice) -> Result<OpenDevice> {
     match (&config.burn, choice) {
-        (None, DeviceChoice::Gpu(_)) => {
-            bail!("--device {choice}: {} computes on the CPU only", config.model.name())
-        }
-        (None, _) => Ok(device::open(DeviceChoice::Cpu)?),
+        (None, DeviceChoice::Auto | DeviceChoice::Cpu) => Ok(device::open(DeviceChoice::Cpu)?),
+        (None, _) => bail!("--device {choice}: {} computes on the CPU only", config.model.name()),
         (Some(_), choice) => {
             let device = device::open(choice)?;
             eprintln!("device: {}", device.name);

@@ -1,0 +1,106 @@
+//! NeuMF starts from trained runs of GMF and MLP: at first it scores as their weighted sum, with the weights that have
+//! not seen valid while an epoch is chosen, and with the final ones after.
+
+use std::path::Path;
+
+use burnrec_data::Prepared;
+use burnrec_data::UserIx;
+use burnrec_data::filter::Filters;
+use burnrec_data::split::SplitConfig;
+use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_models::checkpoint::{self, Run};
+use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::{DeviceChoice, Scorer};
+use burnrec_train::record::Phase;
+use burnrec_train::run::{Trained, learner, run};
+use burnrec_train::{Silent, TrainConfig};
+
+const GMF: &str =
+    "model = 'gmf'\ndim = 4\nepochs = 3\nbatch_size = 500\nlearning_rate = 0.02\ninit_std = 0.3";
+const MLP: &str =
+    "model = 'mlp'\ndim = 4\nepochs = 3\nbatch_size = 500\nlearning_rate = 0.02\ninit_std = 0.3";
+
+fn data(seed: u64) -> Prepared {
+    let dataset = synth(&SynthConfig::new(80, 60, 2000, seed)).expect("synthetic rows");
+    let split = SplitConfig::LeaveOneOut { candidates: None };
+    Prepared::build(dataset, None, None, &Filters::default(), &split, 1).expect("a split")
+}
+
+fn config(text: &str) -> TrainConfig {
+    TrainConfig::from_table(toml::from_str(text).expect("TOML")).expect("a config")
+}
+
+fn cpu() -> OpenDevice {
+    device::open(DeviceChoice::Cpu).expect("the CPU")
+}
+
+/// All scores, users by items.
+fn scores(model: &dyn Scorer) -> Vec<f32> {
+    let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
+    let mut out = vec![0.0; users.len() * model.n_items()];
+    model.score_catalog(&users, &mut out);
+    out
+}
+
+/// Trains a config and saves its run; gives its scores as chosen and as final.
+fn saved(text: &str, data: &Prepared, dir: &Path) -> [Vec<f32>; 2] {
+    let trained = run(data, &config(text), &cpu(), None, &mut |_| Ok(()), &Silent).expect("a run");
+    let Trained { model, chosen, seen, record } = trained;
+    let both = [scores(&**chosen.as_ref().expect("kept, as others start from it")), scores(&*model)];
+    let facts = record.data.clone();
+    let (users, items) = (data.users.clone(), data.items.clone());
+    let run = Run { model, chosen, users, items, titles: None, seen };
+    checkpoint::save(dir, &run, facts, serde_json::Value::Null).expect("saved");
+    both
+}
+
+fn neumf(dir: &Path, more: &str) -> TrainConfig {
+    let dir = dir.display();
+    config(&format!(
+        "model = 'neumf'\ndim = 4\nbatch_size = 500\n{more}\npretrained = {{ gmf = '{dir}/gmf', mlp = '{dir}/mlp', alpha = 0.3 }}"
+    ))
+}
+
+#[test]
+fn the_first_scores_are_the_weighted_sum_of_both_runs() {
+    let (data, dir) = (data(5), tempfile::tempdir().expect("a directory"));
+    let gmf = saved(GMF, &data, &dir.path().join("gmf"));
+    let mlp = saved(MLP, &data, &dir.path().join("mlp"));
+    assert_ne!(gmf[0], gmf[1], "the final fit is another one");
+    let train = data.split.train.to_csr(data.users.len(), data.items.len());
+    for (phase, at) in [(Phase::Choose, 0), (Phase::Refit, 1)] {
+        let neumf = learner(&neumf(dir.path(), ""), &train, &data, phase, &cpu()).expect("a learner").model();
+        for ((ours, gmf), mlp) in scores(&*neumf).iter().zip(&gmf[at]).zip(&mlp[at]) {
+            let expected = 0.3 * gmf + 0.7 * mlp;
+            assert!((ours - expected).abs() < 1e-5, "{phase}: {ours}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn runs_that_do_not_fit_are_refused() {
+    let (ours, dir) = (data(5), tempfile::tempdir().expect("a directory"));
+    let folder = |name: &str| dir.path().join(name);
+    saved(GMF, &ours, &folder("gmf"));
+    saved(MLP, &ours, &folder("mlp"));
+    let refused = |data: &Prepared, config: &TrainConfig| {
+        let train = data.split.train.to_csr(data.users.len(), data.items.len());
+        let learner = learner(config, &train, data, Phase::Choose, &cpu());
+        learner.err().expect("refused").to_string()
+    };
+    let error = refused(&ours, &neumf(dir.path(), "layers = [16, 8, 5]"));
+    assert!(error.starts_with("pretrained.mlp: found a run of mlp in "), "{error}");
+    assert!(error.ends_with("expected a run of mlp with layers = [16, 8, 5]"), "{error}");
+    let error = refused(&data(6), &neumf(dir.path(), ""));
+    assert!(
+        error.starts_with("pretrained.gmf: found a run on ") && error.contains("the same split"),
+        "{error}"
+    );
+    std::fs::rename(folder("gmf"), folder("other")).expect("moved");
+    std::fs::rename(folder("mlp"), folder("gmf")).expect("moved");
+    let error = refused(&ours, &neumf(dir.path(), ""));
+    assert!(error.ends_with("expected a run of gmf with dim = 4"), "{error}");
+    let wrong = "model = 'mf'\npretrained = { gmf = 'a', mlp = 'b' }";
+    let error = TrainConfig::from_table(toml::from_str(wrong).expect("TOML")).expect_err("mf").to_string();
+    assert!(error.starts_with("pretrained: found a"), "{error}");
+}
