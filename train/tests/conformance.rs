@@ -42,7 +42,7 @@ fn als() {
 
 #[test]
 fn mf() {
-    let fit = on_burn(ModelConfig::Mf(MfConfig { dim: 8, reg: 1e-4, ..MfConfig::default() }), 25);
+    let fit = on_burn(ModelConfig::Mf(MfConfig { dim: 8, reg: 1e-3, ..MfConfig::default() }), 12);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 

@@ -47,6 +47,9 @@ pub fn moved(
     (weight, state)
 }
 
+/// A piece of a weight and of both its states.
+type Parts<'a> = ((&'a mut [f32], &'a mut [f32]), &'a mut [f32]);
+
 struct Table<'a> {
     width: usize,
     slopes: &'a [f32],
@@ -73,7 +76,7 @@ impl Table<'_> {
         let rows = (PIECE / self.width).max(1).max(least);
         let size = rows * self.width;
         let pieces = weight.len().div_ceil(size);
-        let piece = |(piece, ((weight, first), second)): (usize, ((&mut [f32], &mut [f32]), &mut [f32]))| {
+        let piece = |(piece, ((weight, first), second)): (usize, Parts<'_>)| {
             vectorised(|| self.piece(piece * rows, weight, first, second, &step));
         };
         if pieces == 1 {
