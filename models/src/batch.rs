@@ -3,7 +3,7 @@
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::kernels::is_host;
+use crate::device::is_host;
 
 /// Rows of users, each with several items.
 #[derive(Clone, Debug)]

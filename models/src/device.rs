@@ -40,6 +40,11 @@ pub struct OpenDevice {
     pub name: String,
 }
 
+/// Whether tensors of a device are in the memory of the host.
+pub fn is_host(device: &Device) -> bool {
+    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
+}
+
 /// Opens the device asked for. Opening one again gives the same one.
 ///
 /// # Errors

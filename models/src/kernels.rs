@@ -7,8 +7,8 @@
 mod device;
 mod host;
 
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
-use burn::backend::{DispatchDevice, Flex};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::batch::{Batch, Side};
@@ -39,11 +39,6 @@ impl Hidden {
     fn scale(self) -> f32 {
         (1.0 / (1.0 - self.dropout)) as f32
     }
-}
-
-/// Whether tensors of a device are in the memory of the host.
-pub fn is_host(device: &Device) -> bool {
-    matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }
 
 /// The table rows that a batch meets: `[distinct, width]`.

@@ -23,7 +23,6 @@ use toml::{Table, Value};
 use crate::evaluate::Scores;
 use crate::fit::{Best, FitState};
 use crate::record::Phase;
-use crate::run::device_name;
 use crate::{Learner, Result, TrainConfig};
 
 /// The number of the format that this program writes and the only one it reads.
@@ -249,7 +248,7 @@ impl Checkpoints {
             every: config.run.checkpoint_every,
             config: config.to_table(),
             data: data.manifest.hash.clone(),
-            device: device_name(config, device),
+            device: config.device_name(device),
             newest: None,
         }
     }

@@ -8,6 +8,7 @@ mod burn;
 
 use std::path::PathBuf;
 
+use burnrec_models::device::OpenDevice;
 use burnrec_models::fields::{did_you_mean, fields_of};
 use burnrec_models::{Error as ModelError, ModelConfig, Output};
 use serde::de::DeserializeOwned;
@@ -98,6 +99,11 @@ impl TrainConfig {
             return Err(ModelError::config("select_by", self.select_by(), expected).into());
         }
         Ok(())
+    }
+
+    /// Where a run computes, as its record has it: on Burn's device, or the host.
+    pub fn device_name(&self, device: &OpenDevice) -> String {
+        if self.burn.is_some() { device.name.clone() } else { "cpu".to_owned() }
     }
 
     /// The metric on valid that chooses the epoch and is shown first.

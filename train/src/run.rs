@@ -186,11 +186,6 @@ pub fn options(config: &TrainConfig) -> EvaluateOptions {
     EvaluateOptions::with(rating, config.run.seed, Some(config.select_by()))
 }
 
-/// Where a config computes: on Burn's device, or the host.
-pub(crate) fn device_name(config: &TrainConfig, device: &OpenDevice) -> String {
-    if config.burn.is_some() { device.name.clone() } else { "cpu".to_owned() }
-}
-
 fn record(
     data: &Prepared,
     config: &TrainConfig,
@@ -214,7 +209,7 @@ fn record(
         epochs: fitted.epoch,
         peak_memory_bytes: peak_memory_bytes(),
         parameters: fitted.model.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum(),
-        device: device_name(config, device),
+        device: config.device_name(device),
         threads: rayon::current_num_threads(),
         machine: Machine::read(),
         version: env!("CARGO_PKG_VERSION"),

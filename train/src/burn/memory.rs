@@ -1,7 +1,6 @@
 //! What training will hold in memory, worked out before anything is allocated.
 
-use burnrec_models::device::OpenDevice;
-use burnrec_models::kernels::is_host;
+use burnrec_models::device::{OpenDevice, is_host};
 use burnrec_models::ncf::Parts;
 use burnrec_models::weights::weight_shapes;
 use burnrec_models::{Error as ModelError, ModelConfig, Shape};

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use burnrec_models::batch::{Batch, Side};
-use burnrec_models::kernels::is_host;
+use burnrec_models::device::is_host;
 use burnrec_models::network::Gradient;
 
 use crate::config::Optimizer;

@@ -6,9 +6,11 @@ use rand::{Rng, RngExt};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use super::space::MOST;
 use crate::config::{decode, refuse_unknown};
 use crate::{Error, Result};
+
+/// The most trials of a search, and so the most steps of a range; more are a mistake.
+pub(super) const MOST: usize = 100_000;
 
 /// The numbers between two, both included.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,11 +7,9 @@ use burnrec_models::Error as ModelError;
 use rand::{Rng, RngExt};
 use toml::{Table, Value};
 
-use super::range::{Range, refused};
+use super::range::{MOST, Range, refused};
 use crate::Result;
 
-/// The most trials of a search; more are a mistake.
-pub(super) const MOST: usize = 100_000;
 /// How often a trial's settings are drawn at most, to be other than those of the trials before.
 const MOST_DRAWS: usize = 1_000_000;
 
