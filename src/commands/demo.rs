@@ -17,7 +17,7 @@ use burnrec_models::topk::top_k;
 use burnrec_train::TrainConfig;
 use burnrec_train::metrics::Metric;
 use burnrec_train::record::RunRecord;
-use toml::{Table, Value};
+use toml::Table;
 
 use super::ids;
 use super::prepare::prepare;
@@ -27,14 +27,20 @@ use crate::show;
 
 const SEED: u64 = 42;
 
-/// The configs of the demo, with what is set otherwise to keep it at about a minute.
-const MODELS: [(&str, &[(&str, i64)]); 6] = [
-    (include_str!("../../configs/popularity.toml"), &[]),
-    (include_str!("../../configs/als.toml"), &[]),
-    (include_str!("../../configs/mf.toml"), &[("dim", 32), ("epochs", 12), ("batch_size", 4096)]),
-    (include_str!("../../configs/gmf.toml"), &[("dim", 16), ("epochs", 10), ("batch_size", 4096)]),
-    (include_str!("../../configs/mlp.toml"), &[("dim", 8), ("epochs", 10), ("batch_size", 4096)]),
-    (include_str!("../../configs/neumf.toml"), &[("dim", 8), ("epochs", 10), ("batch_size", 4096)]),
+/// The configs of the demo, with what is set otherwise for its small data and to keep it at about a minute.
+const MODELS: [(&str, &str); 6] = [
+    (include_str!("../../configs/popularity.toml"), ""),
+    (include_str!("../../configs/als.toml"), ""),
+    (include_str!("../../configs/mf.toml"), "dim = 32\nepochs = 12\nbatch_size = 4096"),
+    (include_str!("../../configs/gmf.toml"), "dim = 16\nbatch_size = 4096"),
+    (
+        include_str!("../../configs/mlp.toml"),
+        "dim = 16\nepochs = 20\nbatch_size = 4096\nlearning_rate = 0.005\nschedule = { kind = 'cosine', epochs = 20 }",
+    ),
+    (
+        include_str!("../../configs/neumf.toml"),
+        "dim = 16\nepochs = 12\nbatch_size = 4096\nlearning_rate = 0.005\nschedule = { kind = 'cosine', epochs = 12 }",
+    ),
 ];
 
 pub fn run(args: Demo) -> Result<()> {
@@ -76,9 +82,9 @@ fn synthetic() -> Result<Prepared> {
     Ok(Prepared::build(dataset, None, None, &Filters::default(), &split, SEED)?)
 }
 
-fn config(text: &str, quick: &[(&str, i64)]) -> Result<TrainConfig> {
+fn config(text: &str, quick: &str) -> Result<TrainConfig> {
     let mut table: Table = toml::from_str(text).context("an embedded config")?;
-    table.extend(quick.iter().map(|&(key, value)| (key.to_owned(), Value::Integer(value))));
+    table.extend(toml::from_str::<Table>(quick).context("settings of the demo")?);
     Ok(TrainConfig::from_table(table)?)
 }
 
