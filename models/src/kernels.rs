@@ -162,13 +162,12 @@ pub fn last_back(
 /// For each sample the sum over `k` of `weight[k] * p[k] * q[k]`, `[samples, 1]`, with `p` its user's row of
 /// `[distinct users, dim]`, `q` its item's of `[distinct items, dim]`, and `weight` `[dim, 1]` (all 1 where there is none).
 pub fn dots(p: &Tensor<2>, q: &Tensor<2>, weight: Option<&Tensor<2>>, batch: &Batch) -> Tensor<2> {
-    let weight = weight.map(|weight| (host(weight), weight));
     match (host(p), host(q)) {
         (Some(p), Some(q)) => {
-            let weight = weight.as_ref().and_then(|(weight, _)| weight.as_ref()).map(numbers);
-            made(host::dots(numbers(&p), numbers(&q), weight, batch), 1)
+            let weight = weight.and_then(host);
+            made(host::dots(numbers(&p), numbers(&q), weight.as_ref().map(numbers), batch), 1)
         }
-        _ => device::dots(p, q, weight.map(|(_, weight)| weight), batch),
+        _ => device::dots(p, q, weight, batch),
     }
 }
 

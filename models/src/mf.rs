@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::loss::Loss;
 use crate::params::{Init, Values, saved};
+use crate::simd::dot;
 use crate::{Error, FoldIn, Model, ModelConfig, Result, Scorer, Shape, Vectors};
 
 pub use network::MfNetwork;
@@ -163,15 +164,4 @@ impl Model for MfModel {
             ("item_bias", matrix(&self.items.biases, self.n_items())),
         ]
     }
-}
-
-/// In sixteen sums side by side, so that the compiler can use wide registers.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
-    let tail: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum::<f32>() + tail
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::Hidden;
 use crate::batch::{Batch, Side};
-use crate::simd::vectorised;
+use crate::simd::{dot, vectorised};
 
 /// About how many numbers a thread takes at a time: enough to be worth the call, few enough for its cache.
 const PIECE: usize = 16 * 1024;
@@ -307,18 +307,6 @@ pub fn dots(p: &[f32], q: &[f32], weight: Option<&[f32]>, batch: &Batch) -> Vec<
         });
     });
     out
-}
-
-/// In sixteen sums side by side, so that the compiler can use wide registers.
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    let (a_blocks, b_blocks) = (a.chunks_exact(16), b.chunks_exact(16));
-    let tail: f32 = a_blocks.remainder().iter().zip(b_blocks.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a_blocks.zip(b_blocks) {
-        sums.iter_mut().zip(a).zip(b).for_each(|((sum, a), b)| *sum += a * b);
-    }
-    sums.iter().sum::<f32>() + tail
 }
 
 /// Rows times `weight`, where there is one.
