@@ -40,6 +40,8 @@ pub enum Command {
     Similar(Similar),
     /// Write a model's factors with their ids as Parquet.
     Export(Export),
+    /// Score events from Kafka and HTTP until Ctrl-C.
+    Serve(Serve),
     /// Check a config file, of a training or a search, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.
@@ -49,6 +51,29 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// The config file; configs/serve.toml explains every key.
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Where to start in the partitions: committed, earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// How logs look.
+    #[arg(long, default_value = "text")]
+    pub log: LogFormat,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
 }
 
 #[derive(Args)]

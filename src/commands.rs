@@ -7,6 +7,7 @@ mod ids;
 mod prepare;
 mod recommend;
 mod score;
+mod serve;
 mod similar;
 mod source;
 mod train;
@@ -46,6 +47,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Score(args) => score::run(args),
         Command::Similar(args) => similar::run(args),
         Command::Export(args) => export::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => {

@@ -2,7 +2,6 @@
 
 use std::io::{Result, Write};
 
-use burnrec_models::Output;
 use burnrec_train::evaluate::{Score, Scores};
 use burnrec_train::metrics::Metric;
 
@@ -40,23 +39,6 @@ pub fn interval(scores: &Scores, metric: Metric) -> String {
         }
         Some(score) => format!("{:.4}", score.value),
         None => "-".to_owned(),
-    }
-}
-
-/// A score as it means something to a person: the probability, the rating, or the raw value.
-pub fn score(output: Output, logit: f32) -> f32 {
-    match output {
-        Output::Probability => 1.0 / (1.0 + (-logit).exp()),
-        Output::Rating | Output::Raw => logit,
-    }
-}
-
-/// The name of what [`score`] gives.
-pub fn score_name(output: Output) -> &'static str {
-    match output {
-        Output::Probability => "probability",
-        Output::Rating => "rating",
-        Output::Raw => "score",
     }
 }
 

@@ -9,6 +9,7 @@ mod column;
 mod columns;
 mod file;
 mod format;
+mod item_table;
 mod ncf;
 mod number;
 mod pairs;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use columns::Columns;
 pub use format::Format;
+pub use item_table::{ItemTable, read_item_table};
 pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use titles::read_titles;

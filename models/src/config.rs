@@ -40,6 +40,25 @@ pub enum Output {
     Raw,
 }
 
+impl Output {
+    /// A logit as it means something to a person: the probability, the rating, or the raw value.
+    pub fn score(self, logit: f32) -> f32 {
+        match self {
+            Self::Probability => 1.0 / (1.0 + (-logit).exp()),
+            Self::Rating | Self::Raw => logit,
+        }
+    }
+
+    /// The name of what [`Output::score`] gives.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probability => "probability",
+            Self::Rating => "rating",
+            Self::Raw => "score",
+        }
+    }
+}
+
 impl ModelConfig {
     /// The values that the `model` key may have.
     pub const NAMES: [&'static str; 6] = ["popularity", "als", "mf", "gmf", "mlp", "neumf"];

@@ -62,7 +62,7 @@ impl Scorer for Popularity {
 }
 
 impl FoldIn for Popularity {
-    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
+    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
         if histories.n_cols() != self.n_items() {
             let found = format!("histories over {} items", histories.n_cols());
             return Err(Error::FoldIn {

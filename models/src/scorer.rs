@@ -42,7 +42,7 @@ pub trait FoldIn {
     ///
     /// # Errors
     /// When `histories` has another number of items, or values the model cannot take.
-    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>>;
+    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>>;
 }
 
 /// Vectors of equal length, one per row.

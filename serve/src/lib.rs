@@ -1,6 +1,34 @@
-//! The scoring service, as far as it stands: the messages it will read and write.
+//! The scoring service: events in, replies out, nothing lost and nothing twice.
+//!
+//! ```text
+//! source ─► queue ─► decode ─► score ─► join, filter ─► sink          (and from each stage ─► rejects)
+//! ```
+//!
+//! [`Engine::answer`] is the pure core: a batch of events to a batch of messages. [`flow`] moves events through it and
+//! keeps the guarantee; [`kafka`] and [`http`] are the outside world.
 
+pub mod config;
+pub mod engine;
+pub mod error;
+pub mod event;
+pub mod flow;
+pub mod health;
+pub mod http;
+pub mod kafka;
 pub mod message;
+pub mod metrics;
+pub mod outbox;
+pub mod reject;
+pub mod served;
+pub mod service;
+pub mod state;
+
+pub use config::ServeConfig;
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use message::Kind;
+pub use reject::Reject;
+pub use service::Service;
 
 /// The version of the Kafka client library that is linked.
 pub fn kafka_client_version() -> String {

@@ -124,7 +124,7 @@ fn recommend(dir: &Path) -> Result<()> {
     for (user, best) in users.iter().zip(top_k(&*run.model, &users, 5, seen, None)) {
         show::say(format_args!("\nfor user {}, who had {} …", run.users.id(user.0), liked(&run, user.at())))?;
         for (item, logit) in best {
-            let score = show::score(manifest.output, logit);
+            let score = manifest.output.score(logit);
             show::say(format_args!("  {score:.3}  {}", name(&run, item)))?;
         }
     }

@@ -44,14 +44,14 @@ pub fn run(args: Recommend) -> Result<()> {
         of_user.push(user.0);
         rank.push(at as u32 + 1);
         item.push(best.0);
-        score.push(show::score(manifest.output, logit));
+        score.push(manifest.output.score(logit));
     }
     let n = score.len();
     let columns = [
         ("user", TableColumn::Ids(&run.users, of_user)),
         ("rank", TableColumn::U32(rank)),
         ("item", TableColumn::Ids(&run.items, item)),
-        (show::score_name(manifest.output), TableColumn::F32(score)),
+        (manifest.output.name(), TableColumn::F32(score)),
     ];
     write_table(&out, &columns)?;
     show::say(format_args!("{}: {n} recommendations for {} users", out.display(), users.len()))?;
@@ -64,11 +64,11 @@ fn print(run: &Run, manifest: &Manifest, user: &str, best: &[(ItemIx, f32)], as_
         let items: Vec<_> = best
             .iter()
             .map(|&(item, logit)| {
-                let score = show::score(manifest.output, logit);
+                let score = manifest.output.score(logit);
                 json!({ "item": run.items.id(item.0), "title": ids::title(&run.titles, item), "score": score })
             })
             .collect();
-        let meaning = show::score_name(manifest.output);
+        let meaning = manifest.output.name();
         writeln!(stdout, "{}", json!({ "user": user, "score_is": meaning, "items": items }))?;
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn print(run: &Run, manifest: &Manifest, user: &str, best: &[(ItemIx, f32)], as_
         .iter()
         .enumerate()
         .map(|(at, &(item, logit))| {
-            let score = format!("{:.4}", show::score(manifest.output, logit));
+            let score = format!("{:.4}", manifest.output.score(logit));
             vec![
                 format!("{}", at + 1),
                 run.items.id(item.0).to_string(),
@@ -85,5 +85,5 @@ fn print(run: &Run, manifest: &Manifest, user: &str, best: &[(ItemIx, f32)], as_
             ]
         })
         .collect();
-    Ok(show::table(&mut stdout, &["rank", "item", show::score_name(manifest.output), "title"], &rows)?)
+    Ok(show::table(&mut stdout, &["rank", "item", manifest.output.name(), "title"], &rows)?)
 }

@@ -25,15 +25,13 @@ pub fn run(args: Score) -> Result<()> {
     // A pair with an unknown id keeps its line, with no score, so that the files match line by line.
     let column: Vec<f32> = known
         .iter()
-        .map(|pair| {
-            pair.and_then(|_| next.next()).map_or(f32::NAN, |logit| show::score(manifest.output, logit))
-        })
+        .map(|pair| pair.and_then(|_| next.next()).map_or(f32::NAN, |logit| manifest.output.score(logit)))
         .collect();
     let n_unknown = known.iter().filter(|pair| pair.is_none()).count();
     let columns = [
         ("user", TableColumn::Str(pairs.users)),
         ("item", TableColumn::Str(pairs.items)),
-        (show::score_name(manifest.output), TableColumn::F32(column)),
+        (manifest.output.name(), TableColumn::F32(column)),
     ];
     write_table(&args.out, &columns)?;
     show::say(format_args!(

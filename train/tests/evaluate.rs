@@ -39,7 +39,7 @@ impl Scorer for NextToLast {
 }
 
 impl FoldIn for NextToLast {
-    fn fold_in(&self, histories: &Csr) -> burnrec_models::Result<Box<dyn Scorer + '_>> {
+    fn fold_in(&self, histories: &Csr) -> burnrec_models::Result<Box<dyn Scorer>> {
         let near = |user: usize, item: usize| {
             let last = histories.row(user).0.last().map_or(0, |&last| last as usize);
             -(item.abs_diff(last + 1) as f32)

@@ -104,7 +104,7 @@ impl Scorer for AlsModel {
 }
 
 impl FoldIn for AlsModel {
-    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
+    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
         if histories.n_cols() != self.n_items() {
             return Err(Error::FoldIn {
                 found: format!("histories over {} items", histories.n_cols()),

@@ -31,7 +31,7 @@ const CONTRASTS: usize = 100;
 const LEAST_REG: f64 = 1e-6;
 
 impl FoldIn for MfModel {
-    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer + '_>> {
+    fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
         if histories.n_cols() != self.n_items() {
             let found = format!("histories over {} items", histories.n_cols());
             return Err(Error::FoldIn {

@@ -1,0 +1,310 @@
+//! What `burnrec serve` reads from its config file: models, topics, wire, flow. Every key has its default here.
+
+mod flow;
+mod kafka;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
+pub use kafka::{Guarantee, KafkaConfig, Mode, Start};
+
+use crate::{Error, Result};
+
+/// The whole config.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// The models by name: at least one.
+    pub models: BTreeMap<String, ModelEntry>,
+    /// Which events go to which models; the first that fits. Without any, all go to the model that stands first by name.
+    #[serde(default)]
+    pub routes: Vec<Route>,
+    /// Where models compute: `auto`, `cpu`, `gpu`, `gpu:N`.
+    #[serde(default = "auto")]
+    pub device: String,
+    /// Kafka, if events come from there.
+    pub kafka: Option<KafkaConfig>,
+    /// The HTTP side.
+    #[serde(default)]
+    pub http: HttpConfig,
+    /// How requests look on Kafka.
+    #[serde(default)]
+    pub input: InputConfig,
+    /// How replies look on Kafka.
+    #[serde(default)]
+    pub output: OutputConfig,
+    /// A table joined by item.
+    pub table: Option<TableConfig>,
+    /// What to do with ids that the model does not know.
+    #[serde(default)]
+    pub unknown: UnknownConfig,
+    /// The largest requests that are answered.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Batches and queues.
+    #[serde(default)]
+    pub flow: FlowConfig,
+    /// What to do where a stage fails.
+    #[serde(default)]
+    pub failures: Stages,
+}
+
+/// A model to serve.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelEntry {
+    /// Its run directory. A new manifest there is taken up while the service runs.
+    pub run: PathBuf,
+    /// What replies call its version; the run directory's name by default.
+    pub version: Option<String>,
+}
+
+/// Events that go to some models.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Only events of this topic.
+    pub topic: Option<String>,
+    /// Only events with these headers, by name and value.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// The models with their weights: each user gets one of them, always the same.
+    pub models: BTreeMap<String, f64>,
+    /// A model that answers as well, to the topic `kafka.shadow`.
+    pub shadow: Option<String>,
+    /// The most events that may wait; `flow.queue_events` by default.
+    pub queue_events: Option<usize>,
+    /// The most bytes that may wait; `flow.queue_bytes` by default.
+    pub queue_bytes: Option<usize>,
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// The address; anything but a loopback one needs a token or TLS.
+    pub listen: SocketAddr,
+    /// What `Authorization: Bearer …` must bring for everything but `/health/live`.
+    pub token: Option<String>,
+    /// A PKCS#12 file with the certificate and its key.
+    pub tls: Option<PathBuf>,
+    /// The password of that file.
+    pub tls_password: String,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            token: None,
+            tls: None,
+            tls_password: String::new(),
+        }
+    }
+}
+
+/// How requests look on Kafka.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InputFormat {
+    /// A JSON object a message.
+    #[default]
+    Json,
+    /// `user,item` a message.
+    Csv,
+}
+
+/// How requests look on Kafka.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct InputConfig {
+    /// JSON or CSV.
+    pub format: InputFormat,
+}
+
+/// How replies look on Kafka.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OutputConfig {
+    /// The columns of a CSV line, such as `user,item,offer,score`; JSON objects without it.
+    pub csv: Option<String>,
+    /// Scores are multiplied by this, in CSV lines and in the comparison with the table's threshold.
+    pub score_scale: f32,
+    /// Digits after the point of a score in CSV lines; as many as it has without it.
+    pub score_decimals: Option<usize>,
+    /// Whether JSON replies carry titles.
+    pub titles: bool,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        Self { csv: None, score_scale: 1.0, score_decimals: None, titles: false }
+    }
+}
+
+/// A table joined by item.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableConfig {
+    /// A CSV file with names in its first line, or a Parquet file.
+    pub path: PathBuf,
+    /// Its column with the items.
+    #[serde(default = "item")]
+    pub on: String,
+    /// The columns to take; all by default.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// A column with the least score that a reply may have for the row's item; lower ones are filtered out, and items
+    /// without a row as well.
+    pub threshold: Option<String>,
+}
+
+/// What to do with a user that the model does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownUser {
+    /// Fold the user in from the events seen so far; popularity while there are none.
+    #[default]
+    FoldIn,
+    /// Score by how many users took an item.
+    Popularity,
+    /// Reject the request.
+    Reject,
+}
+
+/// What to do with an item that the model does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UnknownItem {
+    /// Its score is `null`, the others are scored.
+    Null,
+    /// Reject the request.
+    #[default]
+    Reject,
+}
+
+/// What to do with ids that the model does not know.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UnknownConfig {
+    /// Users.
+    pub user: UnknownUser,
+    /// Items.
+    pub item: UnknownItem,
+}
+
+/// The largest requests that are answered.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Bytes of a message.
+    pub message_bytes: usize,
+    /// Items in a request.
+    pub items: usize,
+    /// `k` of a request.
+    pub k: usize,
+    /// Events kept of a user; of more the oldest are forgotten.
+    pub history: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { message_bytes: 1 << 20, items: 10_000, k: 1_000, history: 1_000 }
+    }
+}
+
+fn auto() -> String {
+    "auto".into()
+}
+
+fn item() -> String {
+    "item".into()
+}
+
+impl ServeConfig {
+    /// Of the table that a config file is.
+    ///
+    /// # Errors
+    /// When a key is unknown or missing, or a value is impossible.
+    pub fn from_table(table: toml::Table) -> Result<Self> {
+        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+            Error::config("config", error.message().to_owned(), "the keys of configs/serve.toml")
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<()> {
+        if self.models.is_empty() {
+            return Err(Error::config(
+                "models",
+                "none",
+                "at least one, such as [models.main] with run = \"DIR\"",
+            ));
+        }
+        self.device
+            .parse::<burnrec_models::DeviceChoice>()
+            .map_err(|error| Error::config("device", &self.device, error.to_string()))?;
+        for (at, route) in self.routes.iter().enumerate() {
+            self.validate_route(at, route)?;
+        }
+        if let Some(kafka) = &self.kafka {
+            kafka.validate()?;
+        }
+        if !self.http.listen.ip().is_loopback() && self.http.token.is_none() && self.http.tls.is_none() {
+            let expected = "a loopback address such as 127.0.0.1:8080, or http.token or http.tls beside it";
+            return Err(Error::config("http.listen", self.http.listen, expected));
+        }
+        if self.http.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
+            return Err(Error::config("http.token", "an empty text", "a secret"));
+        }
+        if !self.output.score_scale.is_finite() || self.output.score_scale <= 0.0 {
+            return Err(Error::config("output.score_scale", self.output.score_scale, "a number above 0"));
+        }
+        if let (Some(table), Some(_)) = (&self.table, &self.output.csv) {
+            let all = table.columns.is_empty() || table.threshold.is_none();
+            let has = |name: &String| table.columns.contains(name);
+            if !all && !table.threshold.as_ref().is_some_and(has) {
+                return Err(Error::config(
+                    "table.columns",
+                    table.columns.join(","),
+                    "the threshold among them",
+                ));
+            }
+        }
+        self.flow.validate()
+    }
+
+    fn validate_route(&self, at: usize, route: &Route) -> Result<()> {
+        let field = |name: &str| format!("routes[{at}].{name}");
+        if route.models.is_empty() {
+            return Err(Error::config(field("models"), "none", "at least one, such as { main = 1 }"));
+        }
+        let names = route.models.keys().chain(&route.shadow);
+        if let Some(unknown) = names.into_iter().find(|name| !self.models.contains_key(*name)) {
+            let known: Vec<&str> = self.models.keys().map(String::as_str).collect();
+            return Err(Error::config(field("models"), unknown, format!("one of {}", known.join(", "))));
+        }
+        if let Some((name, weight)) =
+            route.models.iter().find(|(_, weight)| !(weight.is_finite() && **weight > 0.0))
+        {
+            return Err(Error::config(field(&format!("models.{name}")), weight, "a weight above 0"));
+        }
+        let topics = self.kafka.iter().flat_map(|kafka| &kafka.requests);
+        match &route.topic {
+            Some(topic) if !topics.clone().any(|known| known == topic) => {
+                Err(Error::config(field("topic"), topic, "one of kafka.requests"))
+            }
+            _ if route.shadow.is_some()
+                && self.kafka.as_ref().is_some_and(|kafka| kafka.shadow.is_none()) =>
+            {
+                Err(Error::config("kafka.shadow", "none", "a topic for the replies of shadow models"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

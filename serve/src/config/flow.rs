@@ -1,0 +1,148 @@
+//! The keys of `[flow]` and `[failures]`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Batches and queues.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FlowConfig {
+    /// The most events scored together.
+    pub batch_events: usize,
+    /// How long a batch waits for more events, in milliseconds.
+    pub batch_ms: u64,
+    /// Over so many waiting events reading pauses, under half of them it goes on.
+    pub queue_events: usize,
+    /// Likewise in bytes.
+    pub queue_bytes: usize,
+    /// Which waiting events come first.
+    pub order: Order,
+    /// Events older than this many milliseconds by their own time are rejected as expired.
+    pub max_event_age_ms: Option<u64>,
+}
+
+impl Default for FlowConfig {
+    fn default() -> Self {
+        Self {
+            batch_events: 4096,
+            batch_ms: 5,
+            queue_events: 32_768,
+            queue_bytes: 64 << 20,
+            order: Order::FirstIn,
+            max_event_age_ms: None,
+        }
+    }
+}
+
+/// Which waiting events come first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Order {
+    /// As they came; the only one that keeps the order of a key.
+    #[default]
+    FirstIn,
+    /// The latest by their own time.
+    Newest,
+    /// The earliest by their own time.
+    Oldest,
+    /// The highest number in this header.
+    Header(String),
+}
+
+impl TryFrom<String> for Order {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "first-in" => Ok(Self::FirstIn),
+            "newest" => Ok(Self::Newest),
+            "oldest" => Ok(Self::Oldest),
+            other => match other.strip_prefix("header:").filter(|name| !name.is_empty()) {
+                Some(name) => Ok(Self::Header(name.to_owned())),
+                None => Err(format!("found {other:?}, expected first-in, newest, oldest or header:NAME")),
+            },
+        }
+    }
+}
+
+/// What to do where a stage fails.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Stages {
+    /// A message that is no request, or asks for what cannot be.
+    pub decode: Failure,
+    /// A request that the model fails at.
+    pub score: Failure,
+    /// A reply that Kafka does not take, such as one that is too large.
+    pub sink: Failure,
+}
+
+/// What to do with an event at which a stage failed.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Failure {
+    /// How often to try again.
+    pub retries: u32,
+    /// How long to wait before.
+    pub backoff_ms: u64,
+    /// Who waits.
+    pub pace: Pace,
+    /// What to do when all tries failed.
+    pub then: Then,
+}
+
+impl Default for Failure {
+    fn default() -> Self {
+        Self { retries: 0, backoff_ms: 100, pace: Pace::Penalise, then: Then::Reject }
+    }
+}
+
+impl Failure {
+    /// The wait before another try.
+    pub fn backoff(&self) -> Duration {
+        Duration::from_millis(self.backoff_ms)
+    }
+}
+
+/// Who waits before another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// The event; others pass it.
+    Penalise,
+    /// The whole flow, so that the order is kept.
+    Yield,
+}
+
+/// What to do when all tries failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Then {
+    /// Write the event to the reject topic.
+    Reject,
+    /// Count it and go on.
+    Drop,
+    /// Stop the service; the event is read again when it starts.
+    Stop,
+}
+
+impl FlowConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// When a value is impossible.
+    pub fn validate(&self) -> Result<()> {
+        let least = [
+            ("flow.batch_events", self.batch_events),
+            ("flow.queue_events", self.queue_events),
+            ("flow.queue_bytes", self.queue_bytes),
+        ];
+        match least.into_iter().find(|(_, value)| *value == 0) {
+            Some((field, _)) => Err(Error::config(field, 0, "at least 1")),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The keys of `[kafka]`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::{Error, Result};
+
+/// Topics, guarantee and pace.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// The brokers, `host:port,…`.
+    pub bootstrap: String,
+    /// The consumer group; instances of one group share the partitions.
+    #[serde(default = "burnrec")]
+    pub group: String,
+    /// This instance's name in the group; each has its own, and keeps it over restarts. Needed for exactly-once.
+    pub instance: Option<String>,
+    /// What a crash may do.
+    #[serde(default)]
+    pub guarantee: Guarantee,
+    /// Small batches for throughput, or one event at a time for latency.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The topics to read.
+    pub requests: Vec<String>,
+    /// The topic of replies.
+    pub replies: String,
+    /// The topic of what could not be answered.
+    pub rejects: String,
+    /// The topic with what events changed, compacted, with as many partitions as each topic of requests; without it
+    /// `event`s are rejected.
+    pub state: Option<String>,
+    /// A topic with a receipt for each event.
+    pub receipts: Option<String>,
+    /// The topic of what shadow models reply.
+    pub shadow: Option<String>,
+    /// Where to start in partitions: `committed` (the default: where the group left off, at the earliest event if it never
+    /// was there), `earliest`, `latest`, `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`.
+    #[serde(default)]
+    pub from: Start,
+    /// Threads that consume, score and produce, each with a share of the partitions.
+    #[serde(default = "two")]
+    pub workers: usize,
+    /// How often offsets (or transactions) are committed.
+    #[serde(default = "hundred")]
+    pub commit_ms: u64,
+    /// How long a stop may take to finish what was begun.
+    #[serde(default = "ten_seconds")]
+    pub drain_timeout_ms: u64,
+    /// Settings of librdkafka, as it names them: TLS, SASL, compression, and all others.
+    #[serde(default)]
+    pub librdkafka: BTreeMap<String, toml::Value>,
+}
+
+/// What a crash may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// Every event is answered; some twice after a crash.
+    #[default]
+    AtLeastOnce,
+    /// Every event is answered once, for readers with `isolation.level=read_committed`.
+    ExactlyOnce,
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Batches of up to `flow.batch_events`, filled for up to `flow.batch_ms`.
+    #[default]
+    Stream,
+    /// An event is answered as soon as it is there.
+    Message,
+}
+
+/// Where to start in the partitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Start {
+    /// Where the group left off.
+    #[default]
+    Committed,
+    /// At the first event that is kept.
+    Earliest,
+    /// At what comes from now on.
+    Latest,
+    /// At the first event from this time on, in Unix milliseconds.
+    Time(i64),
+    /// At the first event of the last so many milliseconds.
+    Last(Duration),
+    /// At these offsets, by partition; as `Committed` in the others.
+    Offsets(BTreeMap<i32, i64>),
+}
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected =
+            "committed, earliest, latest, ts=UNIX_MS, last=90s|5m|1h|7d or offsets=PARTITION:OFFSET,…";
+        let bad = || format!("found {text:?}, expected {expected}");
+        match text.split_once('=') {
+            None if text == "committed" => Ok(Self::Committed),
+            None if text == "earliest" => Ok(Self::Earliest),
+            None if text == "latest" => Ok(Self::Latest),
+            Some(("ts", ms)) => Ok(Self::Time(ms.parse().map_err(|_| bad())?)),
+            Some(("last", span)) => Ok(Self::Last(duration(span).ok_or_else(bad)?)),
+            Some(("offsets", list)) => list
+                .split(',')
+                .map(|pair| {
+                    let (partition, offset) = pair.split_once(':')?;
+                    Some((partition.parse().ok()?, offset.parse().ok().filter(|&offset: &i64| offset >= 0)?))
+                })
+                .collect::<Option<_>>()
+                .map(Self::Offsets)
+                .ok_or_else(bad),
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl TryFrom<String> for Start {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
+}
+
+fn burnrec() -> String {
+    "burnrec".into()
+}
+
+fn two() -> usize {
+    2
+}
+
+fn hundred() -> u64 {
+    100
+}
+
+fn ten_seconds() -> u64 {
+    10_000
+}
+
+impl KafkaConfig {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// When a value is impossible.
+    pub fn validate(&self) -> Result<()> {
+        let name = |field: &str, name: &str| match name.trim().is_empty() {
+            true => Err(Error::config(field, "an empty text", "a name")),
+            false => Ok(()),
+        };
+        name("kafka.bootstrap", &self.bootstrap)?;
+        name("kafka.group", &self.group)?;
+        name("kafka.replies", &self.replies)?;
+        name("kafka.rejects", &self.rejects)?;
+        if self.requests.is_empty() {
+            return Err(Error::config("kafka.requests", "none", "at least one topic"));
+        }
+        for out in [Some(&self.replies), Some(&self.rejects), self.state.as_ref(), self.receipts.as_ref()] {
+            if let Some(topic) = out.filter(|topic| self.requests.contains(topic)) {
+                let expected = "another topic than those of kafka.requests: the service would feed itself";
+                return Err(Error::config("kafka", topic, expected));
+            }
+        }
+        if self.guarantee == Guarantee::ExactlyOnce && self.instance.is_none() {
+            let expected = "a name that no other instance of the group has, for exactly-once";
+            return Err(Error::config("kafka.instance", "none", expected));
+        }
+        if self.workers == 0 {
+            return Err(Error::config("kafka.workers", 0, "at least 1"));
+        }
+        if self.commit_ms == 0 {
+            return Err(Error::config("kafka.commit_ms", 0, "at least 1"));
+        }
+        for (key, value) in &self.librdkafka {
+            if !(value.is_str() || value.is_integer() || value.is_bool() || value.is_float()) {
+                return Err(Error::config(format!("kafka.librdkafka.{key}"), value, "a text or a number"));
+            }
+            if OURS.contains(&key.as_str()) {
+                let expected = "a key of [kafka] instead: the guarantee rests on this one";
+                return Err(Error::config(format!("kafka.librdkafka.{key}"), value, expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// The other settings of librdkafka as it takes them.
+    pub fn librdkafka(&self) -> impl Iterator<Item = (&str, String)> {
+        let text = |value: &toml::Value| match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        self.librdkafka.iter().map(move |(key, value)| (key.as_str(), text(value)))
+    }
+}
+
+/// Settings of librdkafka that the service itself must set.
+const OURS: [&str; 9] = [
+    "bootstrap.servers",
+    "group.id",
+    "transactional.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "enable.idempotence",
+    "enable.partition.eof",
+    "isolation.level",
+    "auto.offset.reset",
+];
+
+impl fmt::Debug for KafkaConfig {
+    /// Without the settings of librdkafka, which may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("bootstrap", &self.bootstrap)
+            .field("group", &self.group)
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
+    }
+}

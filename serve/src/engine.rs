@@ -1,0 +1,181 @@
+//! Answers batches of events: plans what to compute, computes it together, writes the replies. It knows neither Kafka
+//! nor HTTP.
+
+mod compute;
+mod encode;
+mod join;
+mod plan;
+mod route;
+
+use std::time::SystemTime;
+
+use burnrec_data::read::read_item_table;
+
+use crate::config::{InputFormat, Limits, OutputConfig, ServeConfig, UnknownConfig};
+use crate::event::{Incoming, Part};
+use crate::message::decode;
+use crate::outbox::{Outbox, Outcome, To};
+use crate::reject::Stage;
+use crate::served::Models;
+use crate::state::{State, Undo};
+use crate::{Kind, Reject, Result};
+
+use encode::Encoder;
+use join::Join;
+use plan::Plan;
+pub use route::Routes;
+
+/// What came over HTTP is of no topic.
+pub const HTTP: Part = Part { topic: u16::MAX, partition: -1 };
+
+/// Bytes that are kept of a value that is too large for the reject topic.
+const CUT: usize = 1 << 16;
+
+/// Answers requests with the models and the state. Shared by all workers and the HTTP side.
+pub struct Engine {
+    /// The models.
+    pub models: Models,
+    /// What events changed.
+    pub state: State,
+    /// Which events go to which models.
+    pub routes: Routes,
+    /// The topics that are read.
+    pub topics: Vec<String>,
+    input: InputFormat,
+    limits: Limits,
+    unknown: UnknownConfig,
+    output: OutputConfig,
+    join: Option<Join>,
+    max_event_age_ms: Option<u64>,
+    /// Whether there is a place that keeps what Kafka's events change.
+    keeps_state: bool,
+    receipts: bool,
+}
+
+/// How a batch is to be read.
+#[derive(Clone, Copy, Default)]
+pub struct Reading {
+    /// JSON whatever the config says, of this type where the message says none; for HTTP.
+    pub http: Option<Kind>,
+}
+
+impl Engine {
+    /// Of a config: opens its models and its table.
+    ///
+    /// # Errors
+    /// When a file cannot be opened or does not fit the config.
+    pub fn open(config: &ServeConfig) -> Result<Self> {
+        let join = config.table.as_ref().map(|table| {
+            let mut columns = table.columns.clone();
+            columns.extend(
+                table.threshold.clone().filter(|name| !table.columns.is_empty() && !columns.contains(name)),
+            );
+            Join::new(read_item_table(&table.path, &table.on, &columns)?, table)
+        });
+        let join = join.transpose()?;
+        encode::check_csv(&config.output, join.as_ref())?;
+        let kafka = config.kafka.as_ref();
+        Ok(Self {
+            models: Models::open(config)?,
+            state: State::default(),
+            topics: kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default(),
+            routes: Routes::new(config),
+            input: config.input.format,
+            limits: config.limits,
+            unknown: config.unknown,
+            output: config.output.clone(),
+            join,
+            max_event_age_ms: config.flow.max_event_age_ms,
+            keeps_state: kafka.is_none_or(|kafka| kafka.state.is_some()),
+            receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
+        })
+    }
+
+    /// Answers a batch into `out`. What its events change is in the state at once; `undo` takes it back.
+    pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
+        let set = self.models.set();
+        let mut plan = Plan::new(self, &set);
+        let now_ms = unix_ms();
+        for (at, event) in events.iter().enumerate() {
+            if let Some(late) = self.late(event, now_ms) {
+                plan.end(at, Outcome::Expired(late));
+                continue;
+            }
+            let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
+            match decode(event.payload(), format, reading.http, &self.limits) {
+                Ok(request) => plan.add(at, event, request, undo),
+                Err(reject) => plan.end(at, Outcome::Failed(reject)),
+            }
+        }
+        plan.compute();
+        Encoder { engine: self, events, as_csv: self.output.csv.is_some() && reading.http.is_none() }
+            .write(plan, out);
+    }
+
+    /// The columns that are joined, and whether they filter.
+    pub fn join_facts(&self) -> Option<(&[String], bool)> {
+        self.join.as_ref().map(|join| (join.columns(), join.filters))
+    }
+
+    fn late(&self, event: &Incoming, now_ms: i64) -> Option<Reject> {
+        let (most, at) = (self.max_event_age_ms?, event.timestamp_ms?);
+        let age = u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0);
+        let text = || format!("{age} ms old; expected at most {most}");
+        (age > most).then(|| Reject { stage: Stage::Queue, reason: "expired", text: text() })
+    }
+
+    /// Adds the reject of an event, which keeps its key, value and headers.
+    pub fn reject(&self, event: &Incoming, at: usize, reject: &Reject, out: &mut Outbox) {
+        let models: Vec<String> = self.models.set().values().map(|served| served.label()).collect();
+        let message = out.put(To::Rejects, at, |_| {});
+        message.value = None;
+        message.headers = vec![
+            ("burnrec-reason", reject.to_string().into_bytes()),
+            ("burnrec-stage", reject.stage.name().into()),
+            ("burnrec-attempts", (event.attempts + 1).to_string().into_bytes()),
+            ("burnrec-source", self.source(event).into_bytes()),
+            ("burnrec-model", models.join(",").into_bytes()),
+        ];
+    }
+
+    /// Likewise, of an event that is itself too large for the reject topic: the first of its value, its length in a
+    /// header; `burnrec-source` says where all of it is.
+    pub fn reject_cut(&self, event: &Incoming, at: usize, reject: &Reject, out: &mut Outbox) {
+        self.reject(event, at, reject, out);
+        let value = event.payload().unwrap_or_default();
+        let start = out.bytes.len();
+        out.bytes.extend_from_slice(&value[..value.len().min(CUT)]);
+        let end = out.bytes.len();
+        if let Some(message) = out.messages.last_mut() {
+            message.value = Some(start..end);
+            message.headers.push(("burnrec-bytes", value.len().to_string().into_bytes()));
+        }
+    }
+
+    /// Adds the receipt of an event, if receipts are kept.
+    pub fn receipt(&self, event: &Incoming, at: usize, outcome: &str, out: &mut Outbox) {
+        if self.receipts {
+            let models: Vec<String> = self.models.set().values().map(|served| served.label()).collect();
+            let micros = event.received.elapsed().as_micros() as u64;
+            let receipt = serde_json::json!({
+                "v": crate::message::VERSION, "source": self.source(event), "outcome": outcome,
+                "attempts": event.attempts + 1, "models": models, "latency_us": micros,
+            });
+            out.put(To::Receipts, at, |bytes| {
+                serde_json::to_writer(bytes, &receipt).expect("a JSON value is JSON");
+            });
+        }
+    }
+
+    /// `topic/partition/offset` of an event.
+    pub fn source(&self, event: &Incoming) -> String {
+        let topic = self.topics.get(usize::from(event.part.topic)).map_or("http", String::as_str);
+        format!("{topic}/{}/{}", event.part.partition, event.offset)
+    }
+}
+
+/// Now, in Unix milliseconds.
+pub fn unix_ms() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
+}

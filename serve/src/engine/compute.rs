@@ -1,0 +1,216 @@
+//! Computes what a plan needs: all pairs of a model in one call, all catalogues in another. A model that panics fails
+//! the requests it panics at, and no other.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_models::Scorer;
+use burnrec_models::similar::similar;
+use burnrec_models::topk::{select, top_k};
+use rayon::prelude::*;
+
+use super::plan::{Job, MISSING, Plan, User, Work};
+use crate::Reject;
+use crate::message::Ask;
+use crate::served::Served;
+use crate::state::History;
+
+impl Plan<'_> {
+    /// Computes all there is.
+    pub fn compute(&mut self) {
+        self.fold();
+        self.scores.resize(self.rows.len(), f32::NAN);
+        let (mut together, mut alone) = (BTreeMap::<u64, Vec<usize>>::new(), Vec::new());
+        let mut lists = BTreeMap::<u64, Vec<usize>>::new();
+        for (at, job) in self.jobs.iter().enumerate().filter(|(_, job)| job.failed.is_none()) {
+            let Some(served) = job.served else { continue };
+            match (&job.user, &job.work) {
+                (User::Row(_), Work::Score(_) | Work::Recommend { only: Some(_), .. }) => {
+                    together.entry(served.number).or_default().push(at);
+                }
+                (User::Row(_), Work::Recommend { .. }) => lists.entry(served.number).or_default().push(at),
+                _ => alone.push(at),
+            }
+        }
+        for jobs in together.values() {
+            if guarded(|| self.pairs(jobs)).is_err() {
+                alone.extend(jobs);
+            }
+        }
+        for jobs in lists.values() {
+            if guarded(|| self.lists(jobs)).is_err() {
+                alone.extend(jobs);
+            }
+        }
+        for at in alone {
+            if let Err(panic) = guarded(|| self.one(at)) {
+                self.jobs[at].failed = Some(Reject::score("model-failed", panic));
+            }
+        }
+        for at in 0..self.jobs.len() {
+            if let Work::Recommend { only: Some(only), .. } = &self.jobs[at].work {
+                let only = only.clone();
+                self.pick(at, only);
+            }
+        }
+    }
+
+    /// The scores of known users' pairs, in one call.
+    fn pairs(&mut self, jobs: &[usize]) {
+        let (mut users, mut items, mut places) = (Vec::new(), Vec::new(), Vec::new());
+        for &at in jobs {
+            let User::Row(user) = self.jobs[at].user else { continue };
+            for place in self.jobs[at].rows() {
+                if self.rows[place] != MISSING {
+                    users.push(user);
+                    items.push(ItemIx(self.rows[place]));
+                    places.push(place);
+                }
+            }
+        }
+        let mut scores = vec![0.0; users.len()];
+        if let Some(served) = jobs.first().and_then(|&at| self.jobs[at].served) {
+            served.model.score_pairs(&users, &items, &mut scores);
+        }
+        places.iter().zip(scores).for_each(|(&place, score)| self.scores[place] = score);
+    }
+
+    /// The best items of known users, a block of users at a time.
+    fn lists(&mut self, jobs: &[usize]) {
+        let Some(served) = jobs.first().and_then(|&at| self.jobs[at].served) else { return };
+        let rows = jobs.iter().map(|&at| match self.jobs[at].user {
+            User::Row(user) => user,
+            _ => unreachable!("only known users are listed together"),
+        });
+        let users: Vec<UserIx> = rows.collect();
+        let most = jobs.iter().map(|&at| self.jobs[at].k()).max().unwrap_or(0);
+        let exclude = |at: usize| self.jobs[jobs[at]].exclude();
+        let lists = top_k(&*served.model, &users, most, exclude, None);
+        for (&at, mut list) in jobs.iter().zip(lists) {
+            list.truncate(self.jobs[at].k());
+            if let Work::Recommend { best, .. } = &mut self.jobs[at].work {
+                *best = list;
+            }
+        }
+    }
+
+    /// A request by itself.
+    fn one(&mut self, at: usize) {
+        let job = &self.jobs[at];
+        let Some(served) = job.served else { return };
+        let (scorer, user): (&dyn Scorer, _) = match &job.user {
+            User::Row(user) => (&*served.model, *user),
+            User::Folded(scorer) => (&**scorer, UserIx(0)),
+            User::None | User::Unknown | User::ToFold(..) => (served.popularity(), UserIx(0)),
+        };
+        let best = match &job.work {
+            Work::Event(_) => return,
+            Work::Similar { item, .. } => {
+                served.model.item_vectors().map(|vectors| similar(vectors, *item, job.k()))
+            }
+            Work::Recommend { only: None, exclude, .. } => {
+                let mut scores = vec![0.0; scorer.n_items()];
+                scorer.score_catalog(&[user], &mut scores);
+                Some(select(&scores, job.k(), exclude, None))
+            }
+            Work::Score(_) | Work::Recommend { only: Some(_), .. } => {
+                let known: Vec<usize> = job.rows().filter(|&place| self.rows[place] != MISSING).collect();
+                let items: Vec<ItemIx> = known.iter().map(|&place| ItemIx(self.rows[place])).collect();
+                let mut scores = vec![0.0; items.len()];
+                scorer.score_pairs(&vec![user; items.len()], &items, &mut scores);
+                known.iter().zip(scores).for_each(|(&place, score)| self.scores[place] = score);
+                None
+            }
+        };
+        if let (Some(found), Work::Recommend { best, .. } | Work::Similar { best, .. }) =
+            (best, &mut self.jobs[at].work)
+        {
+            *best = found;
+        }
+    }
+
+    /// The best of the only items that may come back.
+    fn pick(&mut self, at: usize, only: Range<usize>) {
+        let exclude = self.jobs[at].exclude();
+        let allowed = |row: &u32| *row != MISSING && exclude.binary_search(row).is_err();
+        let mut found: Vec<(ItemIx, f32)> = only
+            .filter(|&place| allowed(&self.rows[place]))
+            .map(|place| (ItemIx(self.rows[place]), self.scores[place]))
+            .collect();
+        let key = |score: f32| if score.is_nan() { f32::NEG_INFINITY } else { score };
+        found.sort_by(|a, b| key(b.1).total_cmp(&key(a.1)).then(a.0.cmp(&b.0)));
+        found.dedup_by_key(|(item, _)| *item);
+        found.truncate(self.jobs[at].k());
+        if let Work::Recommend { best, .. } = &mut self.jobs[at].work {
+            *best = found;
+        }
+    }
+
+    /// Folds in the users whose histories changed since.
+    fn fold(&mut self) {
+        let state = &self.engine.state;
+        self.jobs.par_iter_mut().for_each(|job| {
+            let (Some(served), User::ToFold(history, row)) = (job.served, &job.user) else { return };
+            match guarded(|| fold(served, history, *row)) {
+                Ok(Ok(scorer)) => {
+                    if let Some(user) = job.request.user() {
+                        state.keep(user, history, served.number, &scorer);
+                    }
+                    job.user = User::Folded(scorer);
+                }
+                Ok(Err(error)) => job.failed = Some(Reject::score("not-folded-in", error)),
+                Err(panic) => job.failed = Some(Reject::score("model-failed", panic)),
+            }
+        });
+    }
+}
+
+/// A user's row from the history before and since the model was trained.
+fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<dyn Scorer>, String> {
+    let mut all: BTreeMap<u32, f32> = BTreeMap::new();
+    if let Some(row) = row {
+        let (items, values) = served.seen.row(row.at());
+        all.extend(items.iter().copied().zip(values.iter().copied()));
+    }
+    let since = history.events.iter();
+    all.extend(since.filter_map(|(item, value)| Some((served.items.row(item.wire().id())?, *value))));
+    let (items, values): (Vec<u32>, Vec<f32>) = all.into_iter().unzip();
+    let histories = Csr::new(served.items.vocab().len(), vec![0, items.len()], items, values);
+    let fold_in = served.model.as_fold_in().ok_or("the model cannot fold users in")?;
+    fold_in.fold_in(&histories).map(Arc::from).map_err(|error| error.to_string())
+}
+
+impl Job<'_> {
+    /// The rows of the plan whose scores it needs.
+    fn rows(&self) -> Range<usize> {
+        match &self.work {
+            Work::Score(rows) | Work::Recommend { only: Some(rows), .. } => rows.clone(),
+            _ => 0..0,
+        }
+    }
+
+    fn k(&self) -> usize {
+        match self.request.ask {
+            Ask::Recommend { k, .. } | Ask::Similar { k, .. } => k,
+            _ => 0,
+        }
+    }
+
+    fn exclude(&self) -> &[u32] {
+        match &self.work {
+            Work::Recommend { exclude, .. } => exclude,
+            _ => &[],
+        }
+    }
+}
+
+/// Runs a step of a model; a panic is its message.
+fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(step)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic".into())
+    })
+}

@@ -1,0 +1,296 @@
+//! Writes replies: JSON objects, or CSV lines of the columns that the config names.
+//!
+//! ```json
+//! {"type":"score","id":"a1","user":7,"items":[{"item":12,"score":0.93}],"score_is":"probability",
+//!  "model":"main","version":"mf","hash":"3f2a91c0d1e2","source":"requests/0/55"}
+//! ```
+//!
+//! `recommend` and `similar` have the same shape, the best items first; an `event` is told the length of the user's
+//! history. `"by":"fold-in"` or `"by":"popularity"` stands there where the answer is not from a row of the model.
+
+use std::io::Write;
+
+use burnrec_data::{Id, ItemIx};
+
+use super::join::{Join, Row};
+use super::plan::{Job, MISSING, Plan, User, Work};
+use super::{Engine, HTTP};
+use crate::config::OutputConfig;
+use crate::event::Incoming;
+use crate::message::{Ask, WireId};
+use crate::outbox::{Outbox, Outcome, To};
+use crate::served::Served;
+use crate::{Error, Reject, Result};
+
+/// Writes the replies of a batch.
+pub struct Encoder<'a> {
+    /// Whose replies.
+    pub engine: &'a Engine,
+    /// The events.
+    pub events: &'a [Incoming],
+    /// CSV lines in place of JSON objects.
+    pub as_csv: bool,
+}
+
+/// An item of a reply.
+struct Line<'a> {
+    item: Id<'a>,
+    row: Option<ItemIx>,
+    /// As it means something to a person; none for an item that the model does not know.
+    score: Option<f32>,
+    joined: Option<&'a Row>,
+}
+
+impl Encoder<'_> {
+    /// Writes them in the order of the events.
+    pub fn write(&self, plan: Plan<'_>, out: &mut Outbox) {
+        let mut ends = plan.ends.iter().peekable();
+        for job in &plan.jobs {
+            while let Some((_, end)) = ends.next_if(|(event, _)| *event < job.event) {
+                out.outcomes.push(end.clone());
+            }
+            let outcome = self.job(job, &plan, out);
+            // A shadow's job comes before its event's own: only that one ends the event.
+            if !job.shadow {
+                out.outcomes.push(outcome);
+            }
+        }
+        out.outcomes.extend(ends.map(|(_, end)| end.clone()));
+    }
+
+    fn job(&self, job: &Job<'_>, plan: &Plan<'_>, out: &mut Outbox) -> Outcome {
+        if let Some(reject) = &job.failed {
+            return Outcome::Failed(reject.clone());
+        }
+        let to = if job.shadow { To::Shadow } else { To::Replies };
+        let (Some(served), false) = (job.served, matches!(job.work, Work::Event(_))) else {
+            out.put(to, job.event, |bytes| self.event_json(job, bytes));
+            self.remember(job, out);
+            return Outcome::Replied(job.kind());
+        };
+        let mut lines = self.lines(job, served, plan);
+        if let Some(line) = lines.iter().find(|line| line.score.is_some_and(|score| !score.is_finite())) {
+            let text = format!("the score of item {} is {:?}", line.item, line.score.unwrap_or(f32::NAN));
+            return Outcome::Failed(Reject::score("not-finite", text));
+        }
+        if let Some(join) = self.engine.join.as_ref().filter(|_| !matches!(job.work, Work::Similar { .. })) {
+            let scale = self.engine.output.score_scale;
+            let before = lines.len();
+            lines.retain(|line| line.score.is_none_or(|score| join.passes(line.joined, scale * score)));
+            if lines.is_empty() && before > 0 && self.events[job.event].part != HTTP {
+                return Outcome::Filtered;
+            }
+        }
+        if self.as_csv {
+            let message = out.put(to, job.event, |bytes| self.csv(job, served, &lines, bytes));
+            message.headers = vec![
+                ("burnrec-model", served.label().into_bytes()),
+                ("burnrec-source", self.engine.source(&self.events[job.event]).into_bytes()),
+            ];
+        } else {
+            out.put(to, job.event, |bytes| self.json(job, served, &lines, bytes));
+        }
+        Outcome::Replied(job.kind())
+    }
+
+    /// The user's history as the state topic keeps it.
+    fn remember(&self, job: &Job<'_>, out: &mut Outbox) {
+        let part = self.events[job.event].part;
+        let (Some(topic), Some(user)) = (self.engine.topics.get(usize::from(part.topic)), job.request.user())
+        else {
+            return;
+        };
+        let start = out.bytes.len();
+        let middle = self.engine.state.write(part, topic, user, &mut out.bytes);
+        let end = out.bytes.len();
+        let message = out.put(To::State, job.event, |_| {});
+        (message.key, message.value) = (Some(start..middle), Some(middle..end));
+    }
+
+    fn lines<'a>(&'a self, job: &'a Job<'_>, served: &'a Served, plan: &Plan<'_>) -> Vec<Line<'a>> {
+        let join = |item: Id<'_>| self.engine.join.as_ref().and_then(|join| join.row(item));
+        let output = match job.user {
+            User::Unknown => burnrec_models::Output::Raw,
+            _ => served.output,
+        };
+        match (&job.work, &job.request.ask) {
+            (Work::Score(range), Ask::Score { items, .. }) => {
+                let places = range.clone().zip(items);
+                let line = |(place, item): (usize, &'a WireId<'_>)| {
+                    let row = (plan.rows[place] != MISSING).then_some(ItemIx(plan.rows[place]));
+                    let score = row.map(|_| output.score(plan.scores[place]));
+                    Line { item: item.id(), row, score, joined: join(item.id()) }
+                };
+                places.map(line).collect()
+            }
+            (Work::Recommend { best, .. } | Work::Similar { best, .. }, _) => {
+                let is_similar = matches!(job.work, Work::Similar { .. });
+                let line = |&(row, score): &(ItemIx, f32)| {
+                    let item = served.items.vocab().id(row.0);
+                    let score = if is_similar { score } else { output.score(score) };
+                    Line { item, row: Some(row), score: Some(score), joined: join(item) }
+                };
+                best.iter().map(line).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn json(&self, job: &Job<'_>, served: &Served, lines: &[Line<'_>], out: &mut Vec<u8>) {
+        self.open(job, out);
+        match &job.request.ask {
+            Ask::Score { user, .. } | Ask::Recommend { user, .. } | Ask::Event { user, .. } => {
+                out.extend_from_slice(b",\"user\":");
+                id(user.id(), out);
+            }
+            Ask::Similar { item, .. } => {
+                out.extend_from_slice(b",\"item\":");
+                id(item.id(), out);
+            }
+        }
+        out.extend_from_slice(b",\"items\":[");
+        for (at, line) in lines.iter().enumerate() {
+            out.extend_from_slice(if at == 0 { b"{\"item\":" } else { b",{\"item\":" });
+            id(line.item, out);
+            if let (true, Some(titles), Some(row)) = (self.engine.output.titles, &served.titles, line.row) {
+                out.extend_from_slice(b",\"title\":");
+                id(Id::Str(&titles.0[row.at()]), out);
+            }
+            out.extend_from_slice(line.joined.map_or(&b""[..], |row| row.json.as_bytes()));
+            out.extend_from_slice(b",\"score\":");
+            serde_json::to_writer(&mut *out, &line.score).expect("a number or null");
+            out.push(b'}');
+        }
+        let score_is = match (&job.work, &job.user) {
+            (Work::Similar { .. }, _) => "cosine",
+            (_, User::Unknown) => "score",
+            _ => served.output.name(),
+        };
+        out.extend_from_slice(b"],\"score_is\":\"");
+        out.extend_from_slice(score_is.as_bytes());
+        out.push(b'"');
+        match job.user {
+            User::Folded(_) => out.extend_from_slice(b",\"by\":\"fold-in\""),
+            User::Unknown => out.extend_from_slice(b",\"by\":\"popularity\""),
+            _ => {}
+        }
+        out.extend_from_slice(served.tail.as_bytes());
+        self.close(job, out);
+    }
+
+    fn event_json(&self, job: &Job<'_>, out: &mut Vec<u8>) {
+        let (Ask::Event { user, item, .. }, Work::Event(length)) = (&job.request.ask, &job.work) else {
+            return;
+        };
+        self.open(job, out);
+        out.extend_from_slice(b",\"user\":");
+        id(user.id(), out);
+        out.extend_from_slice(b",\"item\":");
+        id(item.id(), out);
+        out.extend_from_slice(b",\"history\":");
+        id(Id::Int(*length as i64), out);
+        self.close(job, out);
+    }
+
+    fn open(&self, job: &Job<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(job.kind().name().as_bytes());
+        out.push(b'"');
+        if let Some(echo) = &job.request.id {
+            out.extend_from_slice(b",\"id\":");
+            id(echo.id(), out);
+        }
+    }
+
+    fn close(&self, job: &Job<'_>, out: &mut Vec<u8>) {
+        let event = &self.events[job.event];
+        if let Some(topic) = self.engine.topics.get(usize::from(event.part.topic)) {
+            // Topic names hold letters, digits, dots, dashes and underscores only.
+            out.extend_from_slice(b",\"source\":\"");
+            out.extend_from_slice(topic.as_bytes());
+            out.push(b'/');
+            id(Id::Int(event.part.partition.into()), out);
+            out.push(b'/');
+            id(Id::Int(event.offset), out);
+            out.push(b'"');
+        }
+        out.push(b'}');
+    }
+
+    fn csv(&self, job: &Job<'_>, served: &Served, lines: &[Line<'_>], out: &mut Vec<u8>) {
+        let columns = self.engine.output.csv.as_deref().unwrap_or_default();
+        for (at, line) in lines.iter().enumerate() {
+            if at > 0 {
+                out.push(b'\n');
+            }
+            for (place, column) in columns.split(',').map(str::trim).enumerate() {
+                if place > 0 {
+                    out.push(b',');
+                }
+                self.cell(column, job, served, line, out);
+            }
+        }
+    }
+
+    fn cell(&self, column: &str, job: &Job<'_>, served: &Served, line: &Line<'_>, out: &mut Vec<u8>) {
+        let output = &self.engine.output;
+        let joined = || {
+            let at = self.engine.join.as_ref()?.column(column)?;
+            line.joined.map(|row| row.cells[at].as_str())
+        };
+        match column {
+            "user" => job.request.user().into_iter().for_each(|user| field(user.id(), out)),
+            "item" => field(line.item, out),
+            "id" => job.request.id.iter().for_each(|echo| field(echo.id(), out)),
+            "model" => field(Id::Str(&served.name), out),
+            "version" => field(Id::Str(&served.version), out),
+            "score" => {
+                let score = line.score.map(|score| output.score_scale * score);
+                let written = match (score, output.score_decimals) {
+                    (None, _) => Ok(()),
+                    (Some(score), Some(digits)) => write!(out, "{score:.digits$}"),
+                    (Some(score), None) => write!(out, "{score}"),
+                };
+                written.expect("writing into memory cannot fail");
+            }
+            _ => joined().into_iter().for_each(|cell| field(Id::Str(cell), out)),
+        }
+    }
+}
+
+/// Checks that every column of a CSV template is something.
+///
+/// # Errors
+/// When one is not.
+pub fn check_csv(output: &OutputConfig, join: Option<&Join>) -> Result<()> {
+    let own = ["user", "item", "id", "model", "version", "score"];
+    let known: Vec<&str> =
+        own.into_iter().chain(join.iter().flat_map(|join| join.columns()).map(String::as_str)).collect();
+    let mut columns = output.csv.iter().flat_map(|csv| csv.split(',')).map(str::trim);
+    match columns.find(|column| !known.contains(column)) {
+        Some(column) => Err(Error::config(
+            "output.csv",
+            format!("the column {column:?}"),
+            format!("of {}", known.join(", ")),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// An id as JSON.
+fn id(id: Id<'_>, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &id).expect("an id is JSON");
+}
+
+/// An id as a CSV field, quoted where it must be (RFC 4180).
+fn field(id: Id<'_>, out: &mut Vec<u8>) {
+    match id {
+        Id::Int(id) => write!(out, "{id}").expect("writing into memory cannot fail"),
+        Id::Str(text) if text.contains([',', '"', '\n', '\r']) => {
+            out.push(b'"');
+            out.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+            out.push(b'"');
+        }
+        Id::Str(text) => out.extend_from_slice(text.as_bytes()),
+    }
+}

@@ -1,0 +1,235 @@
+//! What a batch of requests needs computed, in columns: ids looked up, users and items side by side.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use burnrec_data::{Id, ItemIx, UserIx};
+use burnrec_models::Scorer;
+
+use super::{Engine, HTTP};
+use crate::config::{UnknownItem, UnknownUser};
+use crate::event::{Incoming, Part};
+use crate::message::{Ask, Request, WireId};
+use crate::outbox::Outcome;
+use crate::served::{Served, Set};
+use crate::state::{History, Undo};
+use crate::{Kind, Reject};
+
+/// An item that the model does not know.
+pub const MISSING: u32 = u32::MAX;
+
+/// A batch on its way from requests to replies.
+pub struct Plan<'a> {
+    pub(super) engine: &'a Engine,
+    set: &'a Set,
+    /// What is to be answered, in the order of the events.
+    pub jobs: Vec<Job<'a>>,
+    /// How events ended that need no answer, by their place in the batch, ascending.
+    pub ends: Vec<(usize, Outcome)>,
+    /// Item rows of all requests, one after the other.
+    pub rows: Vec<u32>,
+    /// A logit for each of `rows`; NaN where there is none.
+    pub scores: Vec<f32>,
+}
+
+/// A request with the model that answers it.
+pub struct Job<'a> {
+    /// The event's place in the batch.
+    pub event: usize,
+    /// Whether it is a second answer, by a shadow model.
+    pub shadow: bool,
+    /// The request.
+    pub request: Request<'a>,
+    /// The model; none is needed to remember an event.
+    pub served: Option<&'a Served>,
+    /// Who the user is to the model.
+    pub user: User,
+    /// What to compute, and then what came of it.
+    pub work: Work<'a>,
+    /// Why it cannot be answered.
+    pub failed: Option<Reject>,
+}
+
+/// Who a user is to a model.
+pub enum User {
+    /// Nobody is asked about.
+    None,
+    /// A row of the model.
+    Row(UserIx),
+    /// To be folded in from this history.
+    ToFold(History, Option<UserIx>),
+    /// Folded in.
+    Folded(Arc<dyn Scorer>),
+    /// Unknown: gets what most users took.
+    Unknown,
+}
+
+/// What to compute for a request, with its result.
+pub enum Work<'a> {
+    /// The scores of these rows of the plan.
+    Score(Range<usize>),
+    /// The best items.
+    Recommend {
+        /// Item rows that must not come back, ascending.
+        exclude: Cow<'a, [u32]>,
+        /// The only rows of the plan that may come back.
+        only: Option<Range<usize>>,
+        /// The result.
+        best: Vec<(ItemIx, f32)>,
+    },
+    /// The items most like one.
+    Similar {
+        /// That one.
+        item: ItemIx,
+        /// The result.
+        best: Vec<(ItemIx, f32)>,
+    },
+    /// Nothing; the history has this length now.
+    Event(usize),
+}
+
+impl<'a> Plan<'a> {
+    /// Without a request yet.
+    pub fn new(engine: &'a Engine, set: &'a Set) -> Self {
+        Self { engine, set, jobs: Vec::new(), ends: Vec::new(), rows: Vec::new(), scores: Vec::new() }
+    }
+
+    /// Ends an event without an answer.
+    pub fn end(&mut self, at: usize, outcome: Outcome) {
+        self.ends.push((at, outcome));
+    }
+
+    /// Adds a request.
+    pub fn add(&mut self, at: usize, event: &Incoming, request: Request<'a>, undo: &mut Vec<Undo>) {
+        if let Ask::Event { user, item, value } = &request.ask {
+            if !self.engine.keeps_state {
+                let text = "an event; expected none, as the config has no topic kafka.state to keep it";
+                self.end(at, Outcome::Failed(Reject::score("no-state", text)));
+                return;
+            }
+            let most = self.engine.limits.history;
+            let (length, change) = self.engine.state.push(event.part, user, item, *value, most);
+            undo.push(change);
+            let work = Work::Event(length);
+            let (shadow, served, user, failed) = (false, None, User::None, None);
+            self.jobs.push(Job { event: at, shadow, request, served, user, work, failed });
+            return;
+        }
+        let route = &self.engine.routes.all()[self.engine.routes.of(event)];
+        let name = route.model(request.user());
+        if let Some(shadow) = &route.shadow {
+            if let Ok(job) = self.job(at, event.part, request.clone(), shadow) {
+                self.jobs.push(Job { shadow: true, ..job });
+            }
+        }
+        match self.job(at, event.part, request, name) {
+            Ok(job) => self.jobs.push(job),
+            Err(reject) => self.end(at, Outcome::Failed(reject)),
+        }
+    }
+
+    fn job(&mut self, at: usize, part: Part, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
+        let served = self.set.get(name).expect("the config's names were checked");
+        let kind = request.kind();
+        let (user, history) = match request.user() {
+            Some(user) => self.user(served, part, user)?,
+            None => (User::None, Cow::Borrowed(&[][..])),
+        };
+        let work = match &request.ask {
+            Ask::Score { items, .. } => Work::Score(self.items(served, items)?),
+            Ask::Recommend { only, without, include_seen, .. } => {
+                let seen = if *include_seen { Cow::Borrowed(&[][..]) } else { history };
+                let exclude = match without[..] {
+                    [] => seen,
+                    _ => union(&seen, without.iter().filter_map(|item| served.items.row(item.id()))),
+                };
+                let only = only.as_ref().map(|only| self.items(served, only)).transpose()?;
+                Work::Recommend { exclude, only, best: Vec::new() }
+            }
+            Ask::Similar { item, .. } => {
+                if served.model.item_vectors().is_none() {
+                    let text = format!("{} has no item vectors to compare", served.label());
+                    return Err(Reject::score("no-vectors", text));
+                }
+                let row = served.items.row(item.id()).ok_or_else(|| unknown("item", item.id(), served))?;
+                Work::Similar { item: ItemIx(row), best: Vec::new() }
+            }
+            Ask::Event { .. } => unreachable!("{} is answered without a model", kind.name()),
+        };
+        Ok(Job { event: at, shadow: false, request, served: Some(served), user, work, failed: None })
+    }
+
+    /// Who the user is, with the rows of the items that the user has.
+    fn user(
+        &self,
+        served: &'a Served,
+        part: Part,
+        user: &WireId<'_>,
+    ) -> Result<(User, Cow<'a, [u32]>), Reject> {
+        let row = served.users.row(user.id());
+        let trained: &[u32] = row.map(|row| served.seen.row(row as usize).0).unwrap_or_default();
+        let part = (part != HTTP || self.engine.topics.is_empty()).then_some(part);
+        let policy = self.engine.unknown.user;
+        let Some((history, folded)) = self.engine.state.get(part, user, served.number) else {
+            let user = match (row, policy) {
+                (Some(row), _) => User::Row(UserIx(row)),
+                (None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),
+                (None, UnknownUser::FoldIn | UnknownUser::Popularity) => User::Unknown,
+            };
+            return Ok((user, Cow::Borrowed(trained)));
+        };
+        let items = history.events.iter().filter_map(|(item, _)| served.items.row(item.wire().id()));
+        let all = union(trained, items);
+        let can_fold = served.model.as_fold_in().is_some() && !all.is_empty();
+        let user = match (folded, row, policy) {
+            (_, None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),
+            (_, None, UnknownUser::Popularity) => User::Unknown,
+            (Some(folded), ..) => User::Folded(folded.scorer),
+            (None, row, _) if can_fold => User::ToFold(history, row.map(UserIx)),
+            (None, Some(row), _) => User::Row(UserIx(row)),
+            (None, None, _) => User::Unknown,
+        };
+        Ok((user, all))
+    }
+
+    /// Adds items to the plan.
+    fn items(&mut self, served: &Served, items: &[WireId<'_>]) -> Result<Range<usize>, Reject> {
+        let start = self.rows.len();
+        for item in items {
+            match (served.items.row(item.id()), self.engine.unknown.item) {
+                (Some(row), _) => self.rows.push(row),
+                (None, UnknownItem::Null) => self.rows.push(MISSING),
+                (None, UnknownItem::Reject) => {
+                    self.rows.truncate(start);
+                    return Err(unknown("item", item.id(), served));
+                }
+            }
+        }
+        Ok(start..self.rows.len())
+    }
+}
+
+impl Job<'_> {
+    /// What the request is.
+    pub fn kind(&self) -> Kind {
+        self.request.kind()
+    }
+}
+
+fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
+    let reason = if what == "user" { "unknown-user" } else { "unknown-item" };
+    let n = if what == "user" { served.users.vocab().len() } else { served.items.vocab().len() };
+    Reject::score(
+        reason,
+        format!("{what} {id}; expected one of the {n} that {} was trained on", served.label()),
+    )
+}
+
+/// Two sets of rows as one, ascending.
+fn union<'a>(rows: &[u32], more: impl Iterator<Item = u32>) -> Cow<'a, [u32]> {
+    let mut all: Vec<u32> = rows.iter().copied().chain(more).collect();
+    all.sort_unstable();
+    all.dedup();
+    Cow::Owned(all)
+}

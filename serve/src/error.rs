@@ -1,0 +1,105 @@
+//! What can go wrong with the service as a whole. What is wrong with one message is a [`crate::Reject`].
+
+use rdkafka::error::KafkaError;
+
+/// An error that names the setting or the topic, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting has an impossible value.
+    #[error("{field}: found {found}, expected {expected}")]
+    Config {
+        /// The key in the file.
+        field: String,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: String,
+    },
+    /// A model cannot be served.
+    #[error("models.{name}: {source}")]
+    Model {
+        /// The name in the config.
+        name: String,
+        /// Why not.
+        source: burnrec_models::Error,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Data(#[from] burnrec_data::Error),
+    /// Kafka refused something.
+    #[error("Kafka: cannot {action}: {source}{}", hint(source))]
+    Kafka {
+        /// What was tried.
+        action: String,
+        /// Why not.
+        source: KafkaError,
+    },
+    /// Kafka has not what the config names.
+    #[error("Kafka: found {found}, expected {expected}")]
+    Topics {
+        /// What is there.
+        found: String,
+        /// What should be.
+        expected: String,
+    },
+    /// Another process runs under this one's name.
+    #[error(
+        "fenced: another process has taken the name instance = {instance:?} of group {group:?}; give each its own"
+    )]
+    Fenced {
+        /// The group.
+        group: String,
+        /// The name.
+        instance: String,
+    },
+    /// The HTTP side cannot run.
+    #[error("http: cannot {action}: {source}")]
+    Http {
+        /// What was tried.
+        action: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A failure that the config says to stop at.
+    #[error("stopped, as failures.{stage}.then says: {found}")]
+    Stop {
+        /// The stage.
+        stage: &'static str,
+        /// What failed.
+        found: String,
+    },
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// A setting has an impossible value.
+    pub fn config(field: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Config { field: field.into(), found: found.to_string(), expected: expected.into() }
+    }
+
+    /// For `map_err` on a Kafka operation.
+    pub fn kafka(action: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
+        move |source| Self::Kafka { action: action.into(), source }
+    }
+}
+
+/// The next step, where the cause is one that people meet often.
+fn hint(source: &KafkaError) -> &'static str {
+    use rdkafka::types::RDKafkaErrorCode as Code;
+    match source.rdkafka_error_code() {
+        Some(
+            Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut,
+        ) => "; is kafka.bootstrap right, and is the broker running?",
+        Some(Code::Authentication | Code::SaslAuthenticationFailed) => {
+            "; check sasl.username, sasl.password and sasl.mechanism in [kafka.librdkafka]"
+        }
+        Some(Code::SSL) => "; check the certificates and ssl.ca.location in [kafka.librdkafka]",
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition) => {
+            "; create the topic first"
+        }
+        _ => "",
+    }
+}

@@ -1,0 +1,78 @@
+//! An event on its way through the flow.
+
+use std::time::Instant;
+
+/// A partition of one of the topics that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Part {
+    /// The topic's place in the config's list.
+    pub topic: u16,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// Headers by name, in the order they came.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
+/// What came from a source, with where it came from.
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// Where it was read.
+    pub part: Part,
+    /// Its place there.
+    pub offset: i64,
+    /// Its own time, in Unix milliseconds.
+    pub timestamp_ms: Option<i64>,
+    /// Its headers.
+    pub headers: Headers,
+    /// When it was read.
+    pub received: Instant,
+    /// How many times it failed.
+    pub attempts: u32,
+    /// Its place in the ledger of its partition.
+    pub turn: u64,
+    /// The key, then the payload.
+    bytes: Box<[u8]>,
+    key_len: Option<u32>,
+    has_payload: bool,
+}
+
+impl Incoming {
+    /// Of a key and a payload, either of which may be absent.
+    pub fn new(part: Part, offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) -> Self {
+        let parts = [key.unwrap_or_default(), payload.unwrap_or_default()];
+        Self {
+            part,
+            offset,
+            timestamp_ms: None,
+            headers: Headers::new(),
+            received: Instant::now(),
+            attempts: 0,
+            turn: 0,
+            bytes: parts.concat().into_boxed_slice(),
+            key_len: key.map(|key| key.len() as u32),
+            has_payload: payload.is_some(),
+        }
+    }
+
+    /// The key.
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key_len.map(|len| &self.bytes[..len as usize])
+    }
+
+    /// The payload; `None` is Kafka's null, which deletes.
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.has_payload.then(|| &self.bytes[self.key_len.unwrap_or(0) as usize..])
+    }
+
+    /// What it weighs in a queue.
+    pub fn size(&self) -> usize {
+        self.bytes.len() + size_of::<Self>()
+    }
+
+    /// The value of a header, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
+        std::str::from_utf8(value.as_ref()?).ok()
+    }
+}

@@ -1,0 +1,168 @@
+//! A batch: taken from the queues, answered, sent.
+
+use std::time::Instant;
+
+use super::{Flow, Transport, Trouble};
+use crate::Reject;
+use crate::config::{Failure, Guarantee, Pace, Then};
+use crate::engine::Reading;
+use crate::event::Incoming;
+use crate::outbox::{Outbox, Outcome, To};
+use crate::reject::Stage;
+
+/// How an event ended, as receipts and metrics call it.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Replied(_) => "replied",
+        Outcome::Filtered => "filtered",
+        Outcome::Expired(_) => "expired",
+        Outcome::Failed(_) => "rejected",
+    }
+}
+
+impl<T: Transport> Flow<T> {
+    /// Answers the next events.
+    pub(super) fn answer_next(&mut self) -> Result<(), Trouble> {
+        let mut events = std::mem::take(&mut self.events);
+        self.fill(&mut events);
+        if events.is_empty() {
+            self.events = events;
+            return Ok(());
+        }
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let result = self.answer(&mut events, &mut outbox);
+        events.clear();
+        outbox.clear();
+        (self.events, self.outbox) = (events, outbox);
+        result
+    }
+
+    /// Takes the next events, one of each route's queue in turn.
+    fn fill(&mut self, events: &mut Vec<Incoming>) {
+        let most = self.options.flow.batch_events;
+        let mut empty = 0;
+        while events.len() < most && empty < self.queues.len() {
+            self.turn = (self.turn + 1) % self.queues.len();
+            match self.queues[self.turn].pop() {
+                Some(event) => {
+                    events.push(event);
+                    empty = 0;
+                }
+                None => empty += 1,
+            }
+        }
+        self.metrics.queues(self.options.worker, &self.queues);
+    }
+
+    fn answer(&mut self, events: &mut Vec<Incoming>, outbox: &mut Outbox) -> Result<(), Trouble> {
+        let start = Instant::now();
+        self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+        let scored = Instant::now();
+        let again = self.judge(events, outbox)?;
+        self.batch += 1;
+        for refused in self.transport.send(self.batch, events, outbox)? {
+            let reject = Reject { stage: Stage::Sink, reason: "not-taken", text: refused.text };
+            self.refuse(events, refused.event, reject, outbox)?;
+        }
+        let ended = events.iter().enumerate().filter(|(at, _)| !again.contains(at));
+        let turns: Vec<_> = ended.map(|(_, event)| (event.part, event.turn)).collect();
+        match self.options.guarantee {
+            Guarantee::AtLeastOnce => {
+                self.undo.clear();
+                self.underway.push_back((self.batch, turns));
+            }
+            Guarantee::ExactlyOnce => self.done(&turns),
+        }
+        let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !again.contains(at));
+        self.metrics.batch(events, outcomes, scored - start, scored.elapsed());
+        for at in again.into_iter().rev() {
+            self.try_again(events.swap_remove(at), at, outbox);
+        }
+        Ok(())
+    }
+
+    /// Adds what rejected and expired events leave behind, and receipts; gives the places of events to be tried again.
+    fn judge(&mut self, events: &mut [Incoming], outbox: &mut Outbox) -> Result<Vec<usize>, Trouble> {
+        let mut again = Vec::new();
+        for at in 0..events.len() {
+            let event = &mut events[at];
+            match outbox.outcomes[at].clone() {
+                Outcome::Replied(_) | Outcome::Filtered => {}
+                Outcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
+                Outcome::Failed(reject) => {
+                    let failure = self.failure(reject.stage);
+                    if event.attempts < failure.retries {
+                        event.attempts += 1;
+                        again.push(at);
+                        continue;
+                    }
+                    match failure.then {
+                        Then::Reject => self.engine.reject(event, at, &reject, outbox),
+                        Then::Drop => {}
+                        Then::Stop => {
+                            let found = format!("{}: {reject}", self.engine.source(event));
+                            return Err(self.fatal(reject.stage.name(), found));
+                        }
+                    }
+                }
+            }
+            let outcome = &outbox.outcomes[at];
+            let dropped =
+                matches!(outcome, Outcome::Failed(reject) if self.failure(reject.stage).then == Then::Drop);
+            let outcome = if dropped { "dropped" } else { word(outcome) };
+            self.engine.receipt(&events[at], at, outcome, outbox);
+        }
+        Ok(again)
+    }
+
+    fn failure(&self, stage: Stage) -> Failure {
+        match stage {
+            Stage::Queue | Stage::Decode => self.options.failures.decode,
+            Stage::Score => self.options.failures.score,
+            Stage::Sink => self.options.failures.sink,
+        }
+    }
+
+    fn try_again(&mut self, event: Incoming, at: usize, outbox: &Outbox) {
+        let Outcome::Failed(reject) = &outbox.outcomes[at] else { return };
+        let failure = self.failure(reject.stage);
+        let end = Instant::now() + failure.backoff();
+        match failure.pace {
+            Pace::Penalise => self.penalised.push((end, event)),
+            Pace::Yield => {
+                self.yields = Some(end);
+                self.queues[self.engine.routes.of(&event)].push_front(event);
+            }
+        }
+    }
+
+    /// Rejects an event whose reply the sink does not take.
+    fn refuse(
+        &mut self,
+        events: &[Incoming],
+        at: usize,
+        reject: Reject,
+        outbox: &mut Outbox,
+    ) -> Result<(), Trouble> {
+        let failure = self.options.failures.sink;
+        let found = format!("{}: {reject}", self.engine.source(&events[at]));
+        match failure.then {
+            Then::Stop => return Err(self.fatal(Stage::Sink.name(), found)),
+            Then::Drop => {}
+            Then::Reject => {
+                let mut rejects = Outbox::default();
+                self.engine.reject_cut(&events[at], at, &reject, &mut rejects);
+                let refused = self.transport.send(self.batch, events, &rejects)?;
+                if let Some(again) = refused.first() {
+                    // Not even so little of it is taken: only the operator can help.
+                    return Err(
+                        self.fatal(Stage::Sink.name(), format!("{found}; its reject: {}", again.text))
+                    );
+                }
+            }
+        }
+        outbox.messages.retain(|message| message.event != at as u32 || message.to != To::Replies);
+        outbox.outcomes[at] = Outcome::Failed(reject);
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Which events of a partition have been dealt with, and so where a reader after us must begin.
+
+use std::collections::VecDeque;
+
+/// Kafka keeps at most so many bytes of metadata with an offset (`offset.metadata.max.bytes`).
+const MOST_METADATA: usize = 4096;
+
+/// The events of one partition that were read and not yet forgotten, in the order of their offsets.
+///
+/// The position is the offset of the first event that is not done. Events after it may be done all the same where they
+/// are not answered in order; the ranges of their offsets travel as the metadata of the committed offset, so that
+/// whoever reads on does not answer them twice.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The turn of the first in the window.
+    first: u64,
+    /// Offsets, and whether they are done.
+    window: VecDeque<(i64, bool)>,
+    /// Where the next reader begins when the window is empty.
+    next: Option<i64>,
+    /// Offsets that were done before we began, as ranges with their ends.
+    before: Vec<(i64, i64)>,
+}
+
+impl Ledger {
+    /// Begins at a committed offset with its metadata.
+    pub fn new(next: Option<i64>, metadata: &str) -> Self {
+        let range = |text: &str| {
+            let (first, last) = text.split_once('-')?;
+            Some((first.parse().ok()?, last.parse().ok()?))
+        };
+        let before = metadata.split(',').filter_map(range).collect();
+        Self { next, before, ..Self::default() }
+    }
+
+    /// Takes up an event that was read; gives its turn, or `None` if it was done before we began.
+    pub fn take(&mut self, offset: i64) -> Option<u64> {
+        let turn = self.first + self.window.len() as u64;
+        let done = self.before.iter().any(|&(first, last)| (first..=last).contains(&offset));
+        self.window.push_back((offset, done));
+        if done {
+            self.shrink();
+            return None;
+        }
+        Some(turn)
+    }
+
+    /// The event of this turn is done.
+    pub fn done(&mut self, turn: u64) {
+        if let Some(entry) = turn.checked_sub(self.first).and_then(|at| self.window.get_mut(at as usize)) {
+            entry.1 = true;
+        }
+        self.shrink();
+    }
+
+    fn shrink(&mut self) {
+        while let Some((offset, _)) = self.window.front().copied().filter(|(_, done)| *done) {
+            self.window.pop_front();
+            self.first += 1;
+            self.next = Some(offset + 1);
+        }
+        if self.window.is_empty() {
+            let next = self.next.unwrap_or(0);
+            self.before.retain(|&(_, last)| last >= next);
+        }
+    }
+
+    /// Where the next reader must begin, and which offsets after that are done; `None` before anything was read.
+    pub fn position(&self) -> Option<(i64, String)> {
+        let next = self.window.front().map(|(offset, _)| *offset).or(self.next)?;
+        let mut ranges: Vec<(i64, i64)> = Vec::new();
+        for &(offset, _) in self.window.iter().filter(|(_, done)| *done) {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == offset => *last = offset,
+                _ => ranges.push((offset, offset)),
+            }
+        }
+        let seen = self.window.back().map_or(next, |(offset, _)| offset + 1);
+        ranges.extend(self.before.iter().filter(|(_, last)| *last >= seen));
+        let text: Vec<String> = ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
+        Some((next, text.join(",")))
+    }
+
+    /// Whether the position with its metadata can be committed.
+    pub fn fits(&self) -> bool {
+        self.position().is_none_or(|(_, metadata)| metadata.len() <= MOST_METADATA)
+    }
+
+    /// How many events were read and are not done.
+    pub fn open(&self) -> usize {
+        self.window.iter().filter(|(_, done)| !done).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(ledger: &Ledger) -> (i64, String) {
+        ledger.position().unwrap()
+    }
+
+    #[test]
+    fn the_position_is_the_first_that_is_not_done() {
+        let mut ledger = Ledger::new(Some(5), "");
+        assert_eq!(position(&ledger), (5, String::new()));
+        // Offset 7 is a transaction's marker: readers never see it.
+        let turns: Vec<u64> = [5, 6, 8, 9].into_iter().map(|offset| ledger.take(offset).unwrap()).collect();
+        ledger.done(turns[0]);
+        assert_eq!(position(&ledger), (6, String::new()));
+        ledger.done(turns[3]);
+        ledger.done(turns[2]);
+        assert_eq!((position(&ledger), ledger.open()), ((6, "8-9".into()), 1));
+        ledger.done(turns[1]);
+        assert_eq!((position(&ledger), ledger.open()), ((10, String::new()), 0));
+    }
+
+    #[test]
+    fn who_reads_on_skips_what_was_done() {
+        let mut ledger = Ledger::new(Some(6), "8-9,12-12");
+        let taken: Vec<Option<u64>> = (6..=9).map(|offset| ledger.take(offset)).collect();
+        assert_eq!(taken, [Some(0), Some(1), None, None]);
+        assert_eq!(position(&ledger), (6, "8-9,12-12".into()), "what is not read again yet is still known");
+        ledger.done(0);
+        ledger.done(1);
+        assert_eq!(position(&ledger), (10, "12-12".into()));
+        for offset in [10, 11, 12] {
+            if let Some(turn) = ledger.take(offset) {
+                ledger.done(turn);
+            }
+        }
+        assert_eq!(position(&ledger), (13, String::new()));
+    }
+
+    #[test]
+    fn before_the_first_event_there_is_no_position() {
+        assert_eq!(Ledger::new(None, "").position(), None);
+    }
+
+    #[test]
+    fn metadata_that_grows_too_long_is_noticed() {
+        let mut ledger = Ledger::new(Some(0), "");
+        let turns: Vec<u64> = (0..2000).map(|offset| ledger.take(offset).unwrap()).collect();
+        assert!(ledger.fits());
+        turns.iter().skip(1).step_by(2).for_each(|&turn| ledger.done(turn));
+        assert!(!ledger.fits());
+    }
+}

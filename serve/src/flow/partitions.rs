@@ -1,0 +1,132 @@
+//! Partitions that come and go, and the commits in between.
+
+use std::time::{Duration, Instant};
+
+use super::{Change, Flow, Ledger, Position, Transport, Trouble};
+use crate::config::Guarantee;
+use crate::event::Part;
+
+impl<T: Transport> Flow<T> {
+    /// Takes up or gives up partitions.
+    pub(super) fn change(&mut self, change: Change) -> Result<(), Trouble> {
+        match change {
+            Change::Assigned(parts) => {
+                let positions = self.restore(&parts)?;
+                for (part, next, metadata) in &positions {
+                    self.ledgers.insert(*part, Ledger::new(*next, metadata));
+                    self.committed.insert(*part, (*next, metadata.clone()));
+                }
+                tracing::info!(partitions = parts.len(), users = self.engine.state.n_users(), "assigned");
+                self.metrics.assigned(&parts);
+                self.transport.begin(&positions)
+            }
+            Change::Revoked { parts, lost } => {
+                tracing::info!(partitions = parts.len(), lost, "revoked");
+                // Events that were read but not answered are the next owner's.
+                self.drop_waiting(&parts);
+                let kept = if lost {
+                    Err(Trouble::Abort("partitions were lost".into()))
+                } else {
+                    self.commit(self.options.drain)
+                };
+                for part in &parts {
+                    self.ledgers.remove(part);
+                    self.committed.remove(part);
+                }
+                self.paused.retain(|part| !parts.contains(part));
+                let given = self.transport.give_up(&parts);
+                // The state goes last: taking back what was not committed needs it.
+                let result = match kept {
+                    Ok(()) => given,
+                    Err(trouble) => {
+                        let undo = std::mem::take(&mut self.undo);
+                        self.engine.state.undo(undo);
+                        Err(trouble)
+                    }
+                };
+                parts.iter().for_each(|&part| self.engine.state.forget(part));
+                self.metrics.revoked(&parts);
+                result
+            }
+        }
+    }
+
+    /// The positions of new partitions, with the histories that are kept for them. Asked again until they come: the
+    /// partitions are ours, and nobody else can read them.
+    fn restore(&mut self, parts: &[Part]) -> Result<Vec<Position>, Trouble> {
+        let (engine, metrics) = (&self.engine, &self.metrics);
+        parts.iter().for_each(|&part| engine.state.forget(part));
+        let mut bad = 0;
+        let positions = self.transport.positions(parts, &mut |part, key, value| {
+            let topic = engine.topics.get(usize::from(part.topic)).map_or("", String::as_str);
+            if let Err(error) = engine.state.restore(part, topic, key, value) {
+                bad += 1;
+                metrics.trouble(&format!("a record of the state topic: {error}"), false);
+            }
+        });
+        if bad > 0 {
+            tracing::warn!(records = bad, "records of the state topic could not be read");
+        }
+        positions
+    }
+
+    fn drop_waiting(&mut self, parts: &[Part]) {
+        self.queues.iter_mut().for_each(|queue| queue.drop_parts(|part| parts.contains(&part)));
+        self.penalised.retain(|(_, event)| !parts.contains(&event.part));
+        self.received.retain(|event| !parts.contains(&event.part));
+    }
+
+    /// Where too many done events stand behind earlier ones for the metadata of a commit, all that wait are answered.
+    fn make_fit(&mut self) -> Result<(), Trouble> {
+        while self.options.guarantee == Guarantee::ExactlyOnce && !self.ledgers.values().all(Ledger::fits) {
+            for (_, event) in std::mem::take(&mut self.penalised) {
+                self.queues[self.engine.routes.of(&event)].push_front(event);
+            }
+            if self.queues.iter().all(|queue| queue.len() == 0) {
+                break;
+            }
+            self.answer_next()?;
+        }
+        Ok(())
+    }
+
+    /// Commits what is done; at least once, waits up to `wait` for what is underway.
+    pub(super) fn commit(&mut self, wait: Duration) -> Result<(), Trouble> {
+        if self.options.guarantee == Guarantee::AtLeastOnce
+            && self.last_commit.elapsed() < self.options.commit
+        {
+            // Asked for out of turn: partitions are given up, or the service stops.
+            self.look_at_arrivals(wait)?;
+        }
+        self.make_fit()?;
+        self.last_commit = Instant::now();
+        let now = |(part, ledger): (&Part, &Ledger)| {
+            let (next, metadata) = ledger.position()?;
+            Some((*part, Some(next), metadata))
+        };
+        let positions: Vec<Position> = self.ledgers.iter().filter_map(now).collect();
+        let moved = |(part, next, metadata): &&Position| {
+            self.committed.get(part).is_none_or(|(at, known)| at != next || known != metadata)
+        };
+        let moved: Vec<Position> = positions.iter().filter(moved).cloned().collect();
+        if !moved.is_empty() || self.unsaved {
+            let start = Instant::now();
+            match self.transport.commit(&moved) {
+                Ok(()) => self.metrics.committed(start.elapsed()),
+                Err(Trouble::Later(text)) => {
+                    tracing::debug!(cause = text, "committed later");
+                    self.unsaved = true;
+                    return Ok(());
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        for (part, next, metadata) in moved {
+            self.committed.insert(part, (next, metadata));
+        }
+        self.undo.clear();
+        self.unsaved = false;
+        self.failures_in_a_row = 0;
+        Ok(())
+    }
+}

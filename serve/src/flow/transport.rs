@@ -1,0 +1,114 @@
+//! What moves events to the flow and messages away from it: Kafka, or memory in tests.
+
+use std::time::Duration;
+
+use crate::Result;
+use crate::event::{Incoming, Part};
+use crate::outbox::Outbox;
+
+/// What happened to the partitions while receiving.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// These are ours from now on; [`Transport::begin`] is waited for.
+    Assigned(Vec<Part>),
+    /// These are to be given up; [`Transport::give_up`] is waited for. `lost`: they are another's already.
+    Revoked {
+        /// Which.
+        parts: Vec<Part>,
+        /// Nothing can be committed for them any more.
+        lost: bool,
+    },
+}
+
+/// Where to read on in a partition: the offset, and the metadata that was committed with it.
+pub type Position = (Part, Option<i64>, String);
+
+/// A failure, by what helps.
+#[derive(Debug)]
+pub enum Trouble {
+    /// Take back what is not committed and read it again.
+    Abort(String),
+    /// As well, with new connections.
+    Rebuild(String),
+    /// Time: nothing was committed, but nothing is lost either.
+    Later(String),
+    /// Nothing.
+    Fatal(crate::Error),
+}
+
+/// A message that was not taken, with why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refused {
+    /// The event's place in its batch.
+    pub event: usize,
+    /// Why.
+    pub text: String,
+}
+
+/// Moves events and messages.
+pub trait Transport {
+    /// Waits up to `wait` for a first event, then adds what is there, up to `most`. Ends early when partitions change.
+    ///
+    /// # Errors
+    /// When the connection needs help.
+    fn receive(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        into: &mut Vec<Incoming>,
+    ) -> Result<Vec<Change>, Trouble>;
+
+    /// Where to begin in partitions that were assigned; calls `record` with the key and value of every record that is
+    /// kept for them.
+    ///
+    /// # Errors
+    /// When they cannot be read; it is then asked again.
+    fn positions(
+        &mut self,
+        parts: &[Part],
+        record: &mut dyn FnMut(Part, &[u8], Option<&[u8]>),
+    ) -> Result<Vec<Position>, Trouble>;
+
+    /// Begins to read at these positions.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble>;
+
+    /// Gives partitions up.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble>;
+
+    /// Takes the messages of a batch of events. The `batch` numbers ascend. Gives the ones that can never be taken.
+    ///
+    /// # Errors
+    /// When nothing more can be taken.
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble>;
+
+    /// Waits up to `wait` until all that was sent has arrived; gives the number of the last batch that has, with all before.
+    ///
+    /// # Errors
+    /// When something will never arrive.
+    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble>;
+
+    /// Commits positions; with exactly-once together with all that was sent since the last time.
+    ///
+    /// # Errors
+    /// When nothing of it is committed.
+    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble>;
+
+    /// Takes back all that was sent since the last commit, and reads on at these positions; `rebuild` with new
+    /// connections.
+    ///
+    /// # Errors
+    /// When even that fails; then it is asked to rebuild.
+    fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble>;
+
+    /// Pauses or resumes reading of some partitions.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble>;
+}

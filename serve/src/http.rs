@@ -1,0 +1,102 @@
+//! The HTTP side: requests answered by the same engine, and what people and machines watch the service by.
+//!
+//! | path | |
+//! |---|---|
+//! | `POST /v1/score`, `/v1/recommend`, `/v1/similar`, `/v1/event` | a request of that type; the schemas are those of [`crate::message`] |
+//! | `GET /health/live`, `/health/ready` | whether it runs; whether it can work, 503 with reasons if not |
+//! | `GET /metrics` | OpenMetrics text |
+//! | `GET /flow`, `/` | the flow as it runs, as JSON and as a picture |
+//! | `POST /-/reload` | looks for new models at once |
+
+mod answer;
+mod listener;
+mod watch;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::config::ServeConfig;
+use crate::engine::Engine;
+use crate::health::Health;
+use crate::kafka::EventWriter;
+use crate::metrics::Metrics;
+use crate::{Kind, Result};
+
+pub use listener::Listening;
+
+/// What the handlers share.
+pub struct App {
+    /// Answers.
+    pub engine: Arc<Engine>,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
+    /// Whether the service can work.
+    pub health: Arc<Health>,
+    /// Writes events to Kafka, where there is one.
+    pub writer: Option<EventWriter>,
+    /// The config.
+    pub config: ServeConfig,
+    /// Since when it runs.
+    pub since: Instant,
+}
+
+/// Serves until `stop` comes, then ends what was begun.
+///
+/// # Errors
+/// When the socket fails.
+pub async fn serve(
+    listening: Listening,
+    app: App,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<()> {
+    let limit = app.config.limits.message_bytes;
+    let app = Arc::new(app);
+    let router = Router::new()
+        .route("/v1/score", post(|state, body| answer::answer(state, Kind::Score, body)))
+        .route("/v1/recommend", post(|state, body| answer::answer(state, Kind::Recommend, body)))
+        .route("/v1/similar", post(|state, body| answer::answer(state, Kind::Similar, body)))
+        .route("/v1/event", post(answer::event))
+        .route("/metrics", get(watch::metrics))
+        .route("/flow", get(watch::flow))
+        .route("/health/ready", get(watch::ready))
+        .route("/-/reload", post(watch::reload))
+        .route_layer(from_fn_with_state(Arc::clone(&app), guard))
+        .route("/health/live", get(|| async { "live\n" }))
+        .route("/", get(watch::page))
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(app);
+    listening.serve(router, stop).await
+}
+
+/// Lets in who brings the token, and counts.
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    // One of the few above: nothing else comes here.
+    let path = request.uri().path().to_owned();
+    let response = match &app.config.http.token {
+        Some(token) if !brings(&request, token) => {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "a token is needed\n")
+                .into_response()
+        }
+        _ => next.run(request).await,
+    };
+    app.metrics.http(&path, response.status().as_u16(), start.elapsed());
+    response
+}
+
+/// Whether a request brings the token; takes as long for a wrong one as for a right one of its length.
+fn brings(request: &Request, token: &str) -> bool {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| {
+        let differ = given.bytes().zip(token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
+        given.len() == token.len() && differ == 0
+    })
+}

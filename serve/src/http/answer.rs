@@ -1,0 +1,92 @@
+//! Requests over HTTP.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use crate::config::InputFormat;
+use crate::engine::{HTTP, Reading};
+use crate::event::Incoming;
+use crate::message::{Ask, WireId, decode};
+use crate::outbox::{Outbox, Outcome, To};
+use crate::{Kind, Reject};
+
+/// Answers a request of a type.
+pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Bytes) -> Response {
+    let event = Incoming::new(HTTP, 0, None, Some(&body));
+    let mut outbox = Outbox::default();
+    app.engine.answer(
+        std::slice::from_ref(&event),
+        Reading { http: Some(kind) },
+        &mut Vec::new(),
+        &mut outbox,
+    );
+    let outcome = outbox.outcomes.pop();
+    if let Some(outcome) = &outcome {
+        app.metrics.ended(outcome);
+    }
+    match outcome {
+        Some(Outcome::Failed(reject) | Outcome::Expired(reject)) => refusal(&reject),
+        _ => {
+            let reply = outbox.messages.iter().find(|message| message.to == To::Replies);
+            let bytes = reply.and_then(|message| outbox.value(message)).unwrap_or_default().to_vec();
+            ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+        }
+    }
+}
+
+/// Takes an event. Where there is Kafka, it is written to the topic of requests, where it has an order and an owner, and
+/// the answer says where it stands; else it is kept in memory.
+pub async fn event(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    let Some(writer) = &app.writer else {
+        return answer(State(app), Kind::Event, body).await;
+    };
+    let kafka = app.config.kafka.as_ref();
+    if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
+        let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
+        return refusal(&Reject::score("no-state", text));
+    }
+    let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &app.config.limits) {
+        Ok(request) => request,
+        Err(reject) => return refusal(&reject),
+    };
+    let Ask::Event { user, item, value } = &request.ask else {
+        return refusal(&Reject::decode("not-a-request", "no event"));
+    };
+    let mut message = serde_json::json!({ "type": "event", "user": user, "item": item, "value": value });
+    if let Some(id) = &request.id {
+        message["id"] = serde_json::json!(id);
+    }
+    let key = match user {
+        WireId::Int(id) => id.to_string(),
+        WireId::Str(id) => id.to_string(),
+    };
+    match writer.write(&key, message.to_string().as_bytes()).await {
+        Ok(source) => {
+            let reply = serde_json::json!({ "type": "event", "user": user, "item": item, "source": source });
+            (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], reply.to_string())
+                .into_response()
+        }
+        Err(text) => error(StatusCode::SERVICE_UNAVAILABLE, "sink", "not-written", &text),
+    }
+}
+
+fn refusal(reject: &Reject) -> Response {
+    let status = match reject.reason {
+        "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
+        "no-vectors" | "no-state" => StatusCode::CONFLICT,
+        "model-failed" | "not-finite" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    error(status, reject.stage.name(), reject.reason, &reject.text)
+}
+
+fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
+    let body = serde_json::json!({ "error": { "stage": stage, "reason": reason, "message": text } });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}

@@ -1,0 +1,125 @@
+//! What the service is watched by: health, metrics, the flow as it runs.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::App;
+use crate::config::{Guarantee, Mode};
+use crate::metrics::resident_bytes;
+
+/// Whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a warning: the
+/// old model serves.
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    let reasons = app.health.reasons();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "warnings": warnings(&app) });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// All counters as OpenMetrics text.
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.text(app.engine.state.n_users());
+    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
+        .into_response()
+}
+
+/// Looks for new models at once.
+pub async fn reload(State(app): State<Arc<App>>) -> Response {
+    let shared = Arc::clone(&app);
+    let taken = tokio::task::spawn_blocking(move || shared.engine.models.reload()).await.unwrap_or_default();
+    let warnings = warnings(&app);
+    let healthy = warnings.as_object().is_none_or(serde_json::Map::is_empty);
+    let status = if healthy { StatusCode::OK } else { StatusCode::CONFLICT };
+    let body = json!({ "taken": taken, "warnings": warnings });
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// The page that draws [`flow`].
+pub async fn page() -> Html<&'static str> {
+    Html(include_str!("page.html"))
+}
+
+/// The flow as it runs. Holds no secret: neither settings of librdkafka nor the token.
+pub async fn flow(State(app): State<Arc<App>>) -> Response {
+    let (engine, metrics) = (&app.engine, &app.metrics);
+    let reasons = app.health.reasons();
+    let ended: Vec<Value> = metrics
+        .ends()
+        .iter()
+        .map(|(ended, count)| {
+            json!({ "outcome": ended.outcome, "of": ended.of, "stage": ended.stage, "count": count })
+        })
+        .collect();
+    let workers = app.config.kafka.as_ref().map_or(0, |kafka| kafka.workers);
+    let queues = (0..workers).flat_map(|worker| {
+        engine.routes.all().iter().enumerate().map(move |(at, route)| {
+            let (fill, events) = metrics.queue(worker, at);
+            json!({ "worker": worker, "route": route.label, "events": events, "fill": fill })
+        })
+    });
+    let lags = metrics.lags();
+    let lag =
+        lags.iter().map(|(of, lag)| json!({ "topic": of.topic, "partition": of.partition, "lag": lag }));
+    let set = engine.models.set();
+    let models = set.values().map(|served| {
+        json!({
+            "name": served.name, "kind": served.kind, "version": served.version, "hash": served.hash,
+            "users": served.users.vocab().len(), "items": served.items.vocab().len(),
+            "output": served.output.name(),
+        })
+    });
+    let routes = engine.routes.all().iter().map(|route| {
+        let models = route.shares().map(|(name, share)| json!({ "name": name, "share": share }));
+        json!({ "label": route.label, "models": models.collect::<Vec<_>>(), "shadow": route.shadow })
+    });
+    let body = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_s": app.since.elapsed().as_secs_f64(),
+        "device": engine.models.device(),
+        "ready": reasons.is_empty(),
+        "reasons": reasons,
+        "warnings": warnings(&app),
+        "last_trouble": metrics.last_trouble(),
+        "kafka": kafka(&app),
+        "events": metrics.events.get(),
+        "ended": ended,
+        "queues": queues.collect::<Vec<_>>(),
+        "lag": lag.collect::<Vec<_>>(),
+        "partitions": metrics.partitions(),
+        "users": engine.state.n_users(),
+        "memory_bytes": resident_bytes(),
+        "models": models.collect::<Vec<_>>(),
+        "routes": routes.collect::<Vec<_>>(),
+        "join": engine.join_facts().map(|(columns, filters)| json!({ "columns": columns, "filters": filters })),
+        "http": { "listen": app.config.http.listen.to_string(), "requests": metrics.http_requests.get() },
+    });
+    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+fn kafka(app: &App) -> Option<Value> {
+    let kafka = app.config.kafka.as_ref()?;
+    let guarantee = match kafka.guarantee {
+        Guarantee::AtLeastOnce => "at-least-once",
+        Guarantee::ExactlyOnce => "exactly-once",
+    };
+    let mode = match kafka.mode {
+        Mode::Stream => "stream",
+        Mode::Message => "message",
+    };
+    Some(json!({
+        "bootstrap": kafka.bootstrap, "group": kafka.group, "instance": kafka.instance,
+        "guarantee": guarantee, "mode": mode, "requests": kafka.requests, "replies": kafka.replies,
+        "rejects": kafka.rejects, "state": kafka.state, "receipts": kafka.receipts, "shadow": kafka.shadow,
+        "workers": kafka.workers,
+    }))
+}
+
+fn warnings(app: &App) -> Value {
+    let named =
+        app.engine.models.troubles().into_iter().map(|(name, text)| (format!("models.{name}"), text.into()));
+    Value::Object(named.collect())
+}

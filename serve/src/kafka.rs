@@ -1,0 +1,13 @@
+//! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
+
+mod client;
+mod restore;
+mod topics;
+mod transport;
+mod workers;
+mod writer;
+
+pub use topics::check;
+pub use transport::KafkaTransport;
+pub use workers::Workers;
+pub use writer::EventWriter;

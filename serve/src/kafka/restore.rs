@@ -1,0 +1,132 @@
+//! Where a partition is to be read on, and what the state topic keeps for it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::Message;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::client::{CALL, base};
+use crate::config::{KafkaConfig, Start};
+use crate::engine::unix_ms;
+
+/// How long the transactions that were open when partitions changed hands may take to end.
+const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
+
+/// A consumer of no group that sees only what is committed, or everything.
+fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer> {
+    let mut client: ClientConfig = base(config);
+    client
+        .set("group.id", format!("{}-state", config.group))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
+        .set("auto.offset.reset", "earliest");
+    for (key, value) in config.librdkafka() {
+        if ["security.", "ssl.", "sasl."].iter().any(|prefix| key.starts_with(prefix)) {
+            client.set(key, value);
+        }
+    }
+    client.create()
+}
+
+/// Reads the records that the state topic keeps for some of its partitions, each up to the end it has now.
+///
+/// Transactions that were open when the partitions changed hands are waited for: their records belong to offsets that
+/// may be committed already.
+///
+/// # Errors
+/// When the brokers cannot be asked, or an open transaction does not end.
+pub fn restore(
+    config: &KafkaConfig,
+    topic: &str,
+    partitions: &[i32],
+    record: &mut dyn FnMut(i32, &[u8], Option<&[u8]>),
+) -> KafkaResult<()> {
+    let (all, committed) = (reader(config, false)?, reader(config, true)?);
+    let mut list = TopicPartitionList::new();
+    let mut ends = HashMap::new();
+    let deadline = Instant::now() + OPEN_TRANSACTIONS;
+    for &partition in partitions {
+        let (low, high) = all.fetch_watermarks(topic, partition, CALL)?;
+        while committed.fetch_watermarks(topic, partition, CALL)?.1 < high {
+            if Instant::now() > deadline {
+                return Err(KafkaError::OffsetFetch(rdkafka::types::RDKafkaErrorCode::OperationTimedOut));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if low < high {
+            list.add_partition_offset(topic, partition, Offset::Beginning)?;
+            ends.insert(partition, high);
+        }
+    }
+    if ends.is_empty() {
+        return Ok(());
+    }
+    committed.assign(&list)?;
+    while !ends.is_empty() {
+        match committed.poll(CALL) {
+            Some(Ok(message)) => {
+                record(message.partition(), message.key().unwrap_or_default(), message.payload());
+                if ends.get(&message.partition()).is_some_and(|&end| message.offset() + 1 >= end) {
+                    ends.remove(&message.partition());
+                }
+            }
+            // The last records may be an aborted transaction's, which readers never see.
+            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.remove(&partition)),
+            Some(Err(error)) if error.rdkafka_error_code().is_some() => tracing::debug!(%error, "restoring"),
+            Some(Err(error)) => return Err(error),
+            None => return Err(KafkaError::NoMessageReceived),
+        }
+    }
+    Ok(())
+}
+
+/// Where partitions begin by the config's `from`; `None` where the group left off.
+///
+/// # Errors
+/// When the brokers cannot be asked.
+pub fn start<C: rdkafka::consumer::ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    from: &Start,
+    parts: &[(String, i32)],
+) -> KafkaResult<HashMap<(String, i32), Offset>> {
+    let time = match from {
+        Start::Committed => return Ok(HashMap::new()),
+        Start::Earliest | Start::Latest => {
+            // Asked for by number: what is produced while we begin must not be skipped.
+            let mut found = HashMap::new();
+            for (topic, partition) in parts {
+                let (low, high) = consumer.fetch_watermarks(topic, *partition, CALL)?;
+                let offset = if *from == Start::Earliest { low } else { high };
+                found.insert((topic.clone(), *partition), Offset::Offset(offset));
+            }
+            return Ok(found);
+        }
+        Start::Offsets(offsets) => {
+            let given = parts.iter().filter_map(|(topic, partition)| {
+                Some(((topic.clone(), *partition), Offset::Offset(*offsets.get(partition)?)))
+            });
+            return Ok(given.collect());
+        }
+        Start::Time(ms) => *ms,
+        Start::Last(span) => unix_ms() - span.as_millis() as i64,
+    };
+    let mut list = TopicPartitionList::new();
+    for (topic, partition) in parts {
+        list.add_partition_offset(topic, *partition, Offset::Offset(time))?;
+    }
+    let mut found = HashMap::new();
+    for element in consumer.offsets_for_times(list, CALL)?.elements() {
+        let offset = match element.offset() {
+            Offset::Offset(offset) => offset,
+            // Nothing is that new: what comes from now on.
+            _ => consumer.fetch_watermarks(element.topic(), element.partition(), CALL)?.1,
+        };
+        found.insert((element.topic().to_owned(), element.partition()), Offset::Offset(offset));
+    }
+    Ok(found)
+}

@@ -1,0 +1,97 @@
+//! Checks before the start that the brokers answer and have the topics that the config names.
+
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+use super::client::base;
+use crate::config::KafkaConfig;
+use crate::{Error, Result};
+
+/// How long the brokers may take to answer for the first time.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+
+/// Checks that the brokers answer and have all topics, and that the state topic fits.
+///
+/// # Errors
+/// When they do not.
+pub fn check(config: &KafkaConfig) -> Result<()> {
+    let mut client = base(config);
+    for (key, value) in config.librdkafka() {
+        if ["security.", "ssl.", "sasl."].iter().any(|prefix| key.starts_with(prefix)) {
+            client.set(key, value);
+        }
+    }
+    let heard = Heard::default();
+    let reader: BaseConsumer<Heard> =
+        rdkafka::config::FromClientConfigAndContext::from_config_and_context(&client, heard.clone())
+            .map_err(Error::kafka("make a client; see [kafka.librdkafka]"))?;
+    let all = reader.fetch_metadata(None, FIRST_ANSWER).map_err(|error| {
+        // Serving the queue once brings the errors that say why.
+        let _ = reader.poll(Duration::from_millis(100));
+        match heard.last() {
+            Some(reason) => Error::Topics {
+                found: format!("no answer from {}: {reason}", config.bootstrap),
+                expected: "a broker that this client may talk to; see kafka.bootstrap and [kafka.librdkafka]"
+                    .into(),
+            },
+            None => Error::kafka(format!("reach {}", config.bootstrap))(error),
+        }
+    })?;
+    let partitions = |name: &str| {
+        let topic = all.topics().iter().find(|topic| topic.name() == name);
+        topic.filter(|topic| topic.error().is_none()).map(|topic| topic.partitions().len())
+    };
+    let out = [Some(&config.replies), Some(&config.rejects)];
+    let optional = [config.state.as_ref(), config.receipts.as_ref(), config.shadow.as_ref()];
+    let names = config.requests.iter().chain(out.into_iter().chain(optional).flatten());
+    let missing: Vec<&str> = names.map(String::as_str).filter(|name| partitions(name).is_none()).collect();
+    if !missing.is_empty() {
+        let known: Vec<&str> =
+            all.topics().iter().map(|topic| topic.name()).filter(|name| !name.starts_with("__")).collect();
+        let found = match known.is_empty() {
+            true => "no topics".to_owned(),
+            false => format!("the topics {}", known.join(", ")),
+        };
+        let expected = format!("{} as well; create the missing ones first", missing.join(", "));
+        return Err(Error::Topics { found, expected });
+    }
+    if let Some(state) = &config.state {
+        let of_state = partitions(state).unwrap_or(0);
+        for topic in &config.requests {
+            let n = partitions(topic).unwrap_or(0);
+            if n > of_state {
+                let found = format!("{of_state} partitions of {state} and {n} of {topic}");
+                let expected =
+                    "at least as many of the state topic: each partition keeps its own state".into();
+                return Err(Error::Topics { found, expected });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Remembers what the client said last.
+#[derive(Clone, Default)]
+struct Heard(std::sync::Arc<std::sync::Mutex<Option<String>>>);
+
+impl Heard {
+    fn last(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl rdkafka::ClientContext for Heard {
+    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, text: &str) {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // The first says most: later ones are that no broker is left.
+        last.get_or_insert_with(|| text.to_owned());
+    }
+
+    fn error(&self, _: rdkafka::error::KafkaError, reason: &str) {
+        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        last.get_or_insert_with(|| reason.to_owned());
+    }
+}
+
+impl rdkafka::consumer::ConsumerContext for Heard {}

@@ -1,0 +1,527 @@
+//! The flow's transport over Kafka.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::client::{CALL, Deliveries, Watch, consumer, opaque, producer};
+use super::restore::{restore, start};
+use crate::config::{Guarantee, KafkaConfig};
+use crate::event::{Headers, Incoming, Part};
+use crate::flow::{Change, Position, Refused, Transport, Trouble};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::outbox::{Outbox, Outgoing, To};
+use crate::{Error, Result};
+
+/// A transaction that lived this long may have been ended by the brokers, who then call its producer fenced.
+const TRANSACTION_LIFE: Duration = Duration::from_secs(55);
+
+/// A worker's consumer and producer.
+pub struct KafkaTransport {
+    config: KafkaConfig,
+    worker: usize,
+    consumer: BaseConsumer<Watch>,
+    producer: BaseProducer<Deliveries>,
+    deliveries: Deliveries,
+    /// When the open transaction began.
+    transaction: Option<Instant>,
+    /// The partitions that are read now.
+    owned: HashSet<Part>,
+    /// The partitions whose begin was set by `from`: it counts once.
+    begun: HashSet<Part>,
+    /// The events of batches that may not have arrived.
+    sent: VecDeque<(u64, Vec<(Part, i64)>)>,
+    last_batch: u64,
+    /// Events whose messages the brokers refused for good.
+    poison: HashMap<(Part, i64), String>,
+    health: Arc<Health>,
+    stop: Arc<AtomicBool>,
+}
+
+impl KafkaTransport {
+    /// Joins the group and, with exactly-once, takes the worker's name; waits for brokers that are not there yet.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn open(
+        config: &KafkaConfig,
+        worker: usize,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let who = format!("worker {worker}");
+        let deliveries = Deliveries::default();
+        let consumer = consumer(config, Watch::new(&who, Arc::clone(&health), metrics))?;
+        let producer = producer(config, worker, deliveries.clone())?;
+        let mut transport = Self {
+            config: config.clone(),
+            worker,
+            consumer,
+            producer,
+            deliveries,
+            transaction: None,
+            owned: HashSet::new(),
+            begun: HashSet::new(),
+            sent: VecDeque::new(),
+            last_batch: 0,
+            poison: HashMap::new(),
+            health,
+            stop,
+        };
+        transport.until_done("take its name", |transport| transport.take_name());
+        let topics: Vec<&str> = config.requests.iter().map(String::as_str).collect();
+        transport.consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))?;
+        Ok(transport)
+    }
+
+    fn exactly_once(&self) -> bool {
+        self.config.guarantee == Guarantee::ExactlyOnce
+    }
+
+    fn who(&self) -> String {
+        format!("worker {}", self.worker)
+    }
+
+    /// Tries until it is done or the service stops; `/health/ready` says what is in the way.
+    fn until_done<R>(&mut self, what: &str, mut step: impl FnMut(&mut Self) -> KafkaResult<R>) -> Option<R> {
+        let mut wait = Duration::from_millis(100);
+        while !self.stop.load(Ordering::Relaxed) {
+            match step(self) {
+                Ok(done) => return Some(done),
+                Err(error) => self.health.bad(&self.who(), Error::kafka(what)(error).to_string()),
+            }
+            let until = Instant::now() + wait;
+            while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            wait = (2 * wait).min(Duration::from_secs(5));
+        }
+        None
+    }
+
+    fn take_name(&mut self) -> KafkaResult<()> {
+        if self.exactly_once() { self.producer.init_transactions(CALL) } else { Ok(()) }
+    }
+
+    fn topic(&self, part: Part) -> &str {
+        &self.config.requests[usize::from(part.topic)]
+    }
+
+    fn parts(&self, named: &[(String, i32)]) -> Vec<Part> {
+        let part = |(topic, partition): &(String, i32)| {
+            let topic = self.config.requests.iter().position(|known| known == topic)? as u16;
+            Some(Part { topic, partition: *partition })
+        };
+        named.iter().filter_map(part).collect()
+    }
+
+    fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
+        let mut list = TopicPartitionList::with_capacity(positions.len());
+        for (part, next, metadata) in positions {
+            let offset = next.map_or(Offset::Beginning, Offset::Offset);
+            let mut element = list.add_partition(self.topic(*part), part.partition);
+            element.set_offset(offset).map_err(|error| Trouble::Abort(error.to_string()))?;
+            element.set_metadata(metadata.as_str());
+        }
+        Ok(list)
+    }
+
+    fn names(&self, parts: &[Part]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(parts.len());
+        for part in parts {
+            list.add_partition(self.topic(*part), part.partition);
+        }
+        list
+    }
+
+    fn target(&self, to: To) -> Option<&str> {
+        match to {
+            To::Replies => Some(&self.config.replies),
+            To::Rejects => Some(&self.config.rejects),
+            To::Shadow => self.config.shadow.as_deref(),
+            To::State => self.config.state.as_deref(),
+            To::Receipts => self.config.receipts.as_deref(),
+        }
+    }
+
+    /// Hands a message over; waits while the producer's queue is full. Gives why it can never be taken.
+    fn put(
+        &self,
+        batch: u64,
+        message: &Outgoing,
+        event: &Incoming,
+        outbox: &Outbox,
+    ) -> Result<Option<String>, Trouble> {
+        let Some(topic) = self.target(message.to) else {
+            self.deliveries.remove(batch, 1);
+            return Ok(None);
+        };
+        let mut record: BaseRecord<'_, [u8], [u8], usize> =
+            BaseRecord::with_opaque_to(topic, opaque(batch, message.event as usize));
+        record.key = match &message.key {
+            Some(range) => Some(&outbox.bytes[range.clone()]),
+            None => event.key(),
+        };
+        record.payload = outbox.value(message).or(event.payload().filter(|_| message.value.is_none()));
+        if message.to == To::State {
+            record.partition = Some(event.part.partition);
+        } else {
+            record.headers = headers(event, message);
+        }
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return Ok(None),
+                Err((error, back)) => {
+                    record = back;
+                    match error.rdkafka_error_code() {
+                        Some(Code::QueueFull) => self.producer.poll(Duration::from_millis(5)),
+                        Some(Code::MessageSizeTooLarge) => {
+                            self.deliveries.remove(batch, 1);
+                            return Ok(Some(format!("{error}; expected at most message.max.bytes")));
+                        }
+                        _ => return Err(self.trouble(&error)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What helps against an error of the producer.
+    fn trouble(&self, error: &KafkaError) -> Trouble {
+        let KafkaError::Transaction(cause) = error else {
+            return match error.rdkafka_error_code() {
+                // The state of the transaction says why.
+                Some(Code::State | Code::Fatal) if self.exactly_once() => Trouble::Rebuild(error.to_string()),
+                _ => Trouble::Abort(error.to_string()),
+            };
+        };
+        let text = format!("{}: {}", cause.name(), cause.string());
+        let fenced = matches!(cause.code(), Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch);
+        let timed_out = self.transaction.is_some_and(|since| since.elapsed() > TRANSACTION_LIFE);
+        if fenced && cause.is_fatal() && !timed_out {
+            return Trouble::Fatal(Error::Fenced {
+                group: self.config.group.clone(),
+                instance: self.config.instance.clone().unwrap_or_default(),
+            });
+        }
+        if cause.txn_requires_abort() && !cause.is_fatal() {
+            Trouble::Abort(text)
+        } else {
+            Trouble::Rebuild(text)
+        }
+    }
+
+    /// Repeats a call of the transaction protocol while the brokers ask for it.
+    fn insist(&self, mut call: impl FnMut() -> KafkaResult<()>) -> Result<(), Trouble> {
+        let deadline = Instant::now() + CALL;
+        loop {
+            match call() {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(cause)) if cause.is_retriable() && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => return Err(self.trouble(&error)),
+            }
+        }
+    }
+
+    fn commit_transaction(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        if self.transaction.is_none() {
+            self.begin_transaction()?;
+        }
+        if !positions.is_empty() {
+            let list = self.list(positions)?;
+            let group = self.consumer.group_metadata();
+            let group = group.ok_or_else(|| Trouble::Abort("the consumer is in no group".into()))?;
+            self.insist(|| self.producer.send_offsets_to_transaction(&list, &group, CALL))?;
+        }
+        if let Err(error) = self.producer.flush(CALL) {
+            return Err(self.trouble(&error));
+        }
+        self.last_arrived()?;
+        self.insist(|| self.producer.commit_transaction(CALL))?;
+        self.transaction = None;
+        Ok(())
+    }
+
+    fn begin_transaction(&mut self) -> Result<(), Trouble> {
+        self.producer.begin_transaction().map_err(|error| self.trouble(&error))?;
+        self.transaction = Some(Instant::now());
+        Ok(())
+    }
+
+    /// The last batch that has arrived with all before it. Remembers events that brokers refuse.
+    fn last_arrived(&mut self) -> Result<u64, Trouble> {
+        for (batch, event, text) in self.deliveries.refused() {
+            let of_batch = self.sent.iter().find(|(number, _)| *number == batch);
+            if let Some(&source) = of_batch.and_then(|(_, events)| events.get(event)) {
+                self.poison.insert(source, text);
+            }
+        }
+        let last = self.deliveries.last().map_err(Trouble::Abort)?.min(self.last_batch);
+        while self.sent.front().is_some_and(|(batch, _)| *batch <= last) {
+            self.sent.pop_front();
+        }
+        Ok(last)
+    }
+
+    /// A new producer under the same name.
+    fn rebuild(&mut self) -> Result<(), Trouble> {
+        self.deliveries = Deliveries::default();
+        let made = producer(&self.config, self.worker, self.deliveries.clone());
+        self.producer = made.map_err(Trouble::Fatal)?;
+        self.take_name().map_err(|error| Trouble::Rebuild(error.to_string()))
+    }
+
+    /// Leaves the group. What is not committed is read again by whoever comes next.
+    pub fn close(self) {
+        self.consumer.context().close();
+        if self.transaction.is_some() {
+            if let Err(error) = self.producer.abort_transaction(CALL) {
+                tracing::debug!(%error, "aborting at the end");
+            }
+        }
+        drop(self.consumer);
+    }
+}
+
+/// The event's headers with the message's own; none makes none.
+fn headers(event: &Incoming, message: &Outgoing) -> Option<OwnedHeaders> {
+    let (kept, own) = (&event.headers, &message.headers);
+    if kept.is_empty() && own.is_empty() {
+        return None;
+    }
+    let mut headers = OwnedHeaders::new_with_capacity(kept.len() + own.len());
+    for (key, value) in kept {
+        headers = headers.insert(Header { key, value: value.as_ref() });
+    }
+    for (key, value) in own {
+        headers = headers.insert(Header { key, value: Some(value) });
+    }
+    Some(headers)
+}
+
+impl Transport for KafkaTransport {
+    fn receive(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        into: &mut Vec<Incoming>,
+    ) -> Result<Vec<Change>, Trouble> {
+        let before = into.len();
+        let mut wait = wait;
+        while into.len() < before + most {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    let Some(topic) = self.config.requests.iter().position(|topic| topic == message.topic())
+                    else {
+                        continue;
+                    };
+                    let part = Part { topic: topic as u16, partition: message.partition() };
+                    let mut event = Incoming::new(part, message.offset(), message.key(), message.payload());
+                    event.timestamp_ms = message.timestamp().to_millis();
+                    if let Some(headers) = message.headers() {
+                        let owned = |header: Header<'_, &[u8]>| {
+                            (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
+                        };
+                        event.headers = headers.iter().map(owned).collect::<Headers>();
+                    }
+                    into.push(event);
+                    wait = Duration::ZERO;
+                }
+                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+                    return Err(Trouble::Fatal(Error::kafka("read")(error)));
+                }
+                Some(Err(error)) => {
+                    self.health
+                        .bad(&format!("{}: reading", self.who()), Error::kafka("read")(error).to_string());
+                    break;
+                }
+            }
+        }
+        if into.len() > before {
+            self.consumer.context().alive();
+            self.health.good(&format!("{}: reading", self.who()));
+        }
+        let mut changes = Vec::new();
+        while let Some(pending) = self.consumer.context().next_change() {
+            let parts = self.parts(&pending.parts);
+            changes.push(match pending.assign {
+                true => Change::Assigned(parts),
+                false => Change::Revoked { parts, lost: self.consumer.assignment_lost() },
+            });
+        }
+        Ok(changes)
+    }
+
+    fn positions(
+        &mut self,
+        parts: &[Part],
+        record: &mut dyn FnMut(Part, &[u8], Option<&[u8]>),
+    ) -> Result<Vec<Position>, Trouble> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<(String, i32)> =
+            parts.iter().map(|part| (self.topic(*part).to_owned(), part.partition)).collect();
+        let fresh: Vec<(String, i32)> = parts
+            .iter()
+            .zip(&names)
+            .filter(|(part, _)| !self.begun.contains(part))
+            .map(|(_, name)| name.clone())
+            .collect();
+        let asked = self.names(parts);
+        let found = self.until_done("find where to begin", |transport| {
+            // First the offsets: they come only when no transaction holds them any more. The state that belongs to
+            // them is then in its topic, behind at most the same transaction.
+            let committed = transport.consumer.committed_offsets(asked.clone(), CALL)?;
+            let started = start(&transport.consumer, &transport.config.from, &fresh)?;
+            if let Some(topic) = &transport.config.state {
+                let mut partitions: Vec<i32> = parts.iter().map(|part| part.partition).collect();
+                partitions.sort_unstable();
+                partitions.dedup();
+                restore(&transport.config, topic, &partitions, &mut |partition, key, value| {
+                    for part in parts.iter().filter(|part| part.partition == partition) {
+                        record(*part, key, value);
+                    }
+                })?;
+            }
+            Ok((committed, started))
+        });
+        let Some((committed, started)) = found else { return Ok(Vec::new()) };
+        let positions = parts.iter().zip(&names).map(|(part, name)| {
+            if let Some(Offset::Offset(offset)) = started.get(name) {
+                return (*part, Some(*offset), String::new());
+            }
+            let element = committed.find_partition(&name.0, name.1);
+            match element.as_ref().map(|element| (element.offset(), element.metadata().to_owned())) {
+                Some((Offset::Offset(offset), metadata)) => (*part, Some(offset), metadata),
+                _ => (*part, None, String::new()),
+            }
+        });
+        let positions = positions.collect();
+        self.begun.extend(parts);
+        Ok(positions)
+    }
+
+    fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        let list = self.list(positions)?;
+        let told = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
+            _ => self.consumer.assign(&list),
+        };
+        self.owned.extend(positions.iter().map(|(part, ..)| *part));
+        self.health.good(&self.who());
+        told.map_err(|error| Trouble::Abort(format!("cannot begin to read: {error}")))
+    }
+
+    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+        let told = match self.consumer.rebalance_protocol() {
+            RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&self.names(parts)),
+            _ => self.consumer.unassign(),
+        };
+        self.owned.retain(|part| !parts.contains(part));
+        self.poison.retain(|(part, _), _| !parts.contains(part));
+        told.map_err(|error| Trouble::Abort(format!("cannot give partitions up: {error}")))
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+        if self.exactly_once() && self.transaction.is_none() {
+            self.begin_transaction()?;
+        }
+        if self.last_batch != batch {
+            self.last_batch = batch;
+            self.sent.push_back((batch, events.iter().map(|event| (event.part, event.offset)).collect()));
+        }
+        let mut refused: Vec<Refused> = Vec::new();
+        // One more than there are, so that the batch is open until all of them are handed over.
+        self.deliveries.add(batch, outbox.messages.len() + 1);
+        for message in &outbox.messages {
+            let event = &events[message.event as usize];
+            let cut = message.to == To::Rejects && message.value.is_some();
+            let text = match self.poison.get(&(event.part, event.offset)) {
+                Some(text) if !cut => {
+                    self.deliveries.remove(batch, 1);
+                    Some(text.clone())
+                }
+                _ => self.put(batch, message, event, outbox)?,
+            };
+            if let Some(text) = text {
+                if refused.iter().all(|known| known.event != message.event as usize) {
+                    refused.push(Refused { event: message.event as usize, text });
+                }
+            }
+        }
+        self.deliveries.remove(batch, 1);
+        self.producer.poll(Duration::ZERO);
+        Ok(refused)
+    }
+
+    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        let deadline = Instant::now() + wait;
+        self.producer.poll(Duration::ZERO);
+        loop {
+            let last = self.last_arrived()?;
+            if last >= self.last_batch || Instant::now() >= deadline {
+                return Ok(last);
+            }
+            self.producer.poll(Duration::from_millis(5));
+        }
+    }
+
+    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        if self.exactly_once() {
+            return self.commit_transaction(positions);
+        }
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let list = self.list(positions)?;
+        self.consumer.commit(&list, CommitMode::Sync).map_err(|error| Trouble::Later(error.to_string()))
+    }
+
+    fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble> {
+        self.sent.clear();
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        if rebuild {
+            self.rebuild()?;
+        } else if self.transaction.is_some() {
+            self.insist(|| self.producer.abort_transaction(CALL))?;
+        }
+        self.transaction = None;
+        // What the purge left to be heard is of batches that count no more.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(10));
+        }
+        self.deliveries.reset(self.last_batch + 1);
+        let owned: Vec<Position> =
+            positions.iter().filter(|(part, ..)| self.owned.contains(part)).cloned().collect();
+        if owned.is_empty() {
+            return Ok(());
+        }
+        let list = self.list(&owned)?;
+        let parts: Vec<Part> = owned.iter().map(|(part, ..)| *part).collect();
+        let sought = self.consumer.seek_partitions(list, CALL);
+        let sought = sought.map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
+        for element in sought.elements() {
+            element.error().map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
+        }
+        self.pause(&parts, false)
+    }
+
+    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+        let list = self.names(parts);
+        let told = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
+        told.map_err(|error| Trouble::Abort(error.to_string()))
+    }
+}

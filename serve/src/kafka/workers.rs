@@ -1,0 +1,81 @@
+//! The workers: threads with a flow each, in one group.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use super::KafkaTransport;
+use crate::config::ServeConfig;
+use crate::engine::Engine;
+use crate::flow::{Flow, FlowOptions};
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::{Error, Result};
+
+/// Threads that consume, score and produce.
+pub struct Workers {
+    threads: Vec<JoinHandle<Result<()>>>,
+}
+
+impl Workers {
+    /// Starts them. When one cannot go on, it sets `stop`, and all end.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        config: &ServeConfig,
+        engine: &Arc<Engine>,
+        metrics: &Arc<Metrics>,
+        health: &Arc<Health>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let Some(kafka) = config.kafka.clone() else { return Ok(Self { threads: Vec::new() }) };
+        let mut threads = Vec::new();
+        for worker in 0..kafka.workers {
+            let options = FlowOptions::new(worker, &config.flow, config.failures, &kafka);
+            let (kafka, engine) = (kafka.clone(), Arc::clone(engine));
+            let (metrics, health, stop) = (Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
+            let name = format!("worker {worker}");
+            health.bad(&name, "no partitions assigned yet");
+            let run = move || {
+                let end = Ends(Arc::clone(&stop));
+                let transport =
+                    KafkaTransport::open(&kafka, worker, health, Arc::clone(&metrics), Arc::clone(&stop))?;
+                let mut flow = Flow::new(engine, metrics, options, transport);
+                let result = flow.run(&stop);
+                flow.into_transport().close();
+                drop(end);
+                result
+            };
+            let thread = std::thread::Builder::new().name(name).spawn(run);
+            threads.push(thread.map_err(|source| Error::Http { action: "start a worker".into(), source })?);
+        }
+        Ok(Self { threads })
+    }
+
+    /// Waits for their end; gives the first error.
+    ///
+    /// # Errors
+    /// When a worker could not go on.
+    pub fn join(self) -> Result<()> {
+        let ends: Vec<Result<()>> = self
+            .threads
+            .into_iter()
+            .map(|thread| {
+                let stop =
+                    |_| Error::Stop { stage: "worker", found: "a panic; its message stands above".into() };
+                thread.join().map_err(stop).and_then(|result| result)
+            })
+            .collect();
+        ends.into_iter().collect()
+    }
+}
+
+/// Stops the others when a worker ends, however it ends.
+struct Ends(Arc<AtomicBool>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,71 @@
+//! Writes events that came over HTTP into the topic of requests: there they have an order, an owner, and outlive us.
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
+use tokio::sync::oneshot;
+
+use super::client::base;
+use crate::config::KafkaConfig;
+use crate::{Error, Result};
+
+/// Where an event was written, as `topic/partition/offset`, or why not.
+type Written = std::result::Result<String, String>;
+
+/// A producer of its own for what comes over HTTP.
+pub struct EventWriter {
+    producer: ThreadedProducer<Answers>,
+    topic: String,
+}
+
+impl EventWriter {
+    /// Writes into the first topic of requests.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn new(config: &KafkaConfig) -> Result<Self> {
+        let mut client = base(config);
+        client.remove("fetch.queue.backoff.ms");
+        client.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
+        client.set("message.timeout.ms", "10000");
+        for (key, value) in config.librdkafka() {
+            if ["security.", "ssl.", "sasl.", "partitioner"].iter().any(|prefix| key.starts_with(prefix)) {
+                client.set(key, value);
+            }
+        }
+        let producer = ThreadedProducer::from_config_and_context(&client, Answers);
+        let producer = producer.map_err(Error::kafka("make a producer"))?;
+        Ok(Self { producer, topic: config.requests.first().cloned().unwrap_or_default() })
+    }
+
+    /// Writes an event under its user's id; waits until it is delivered.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub async fn write(&self, user: &str, payload: &[u8]) -> Written {
+        let (answer, written) = oneshot::channel();
+        let record =
+            BaseRecord::with_opaque_to(&self.topic, Box::new(answer)).key(user.as_bytes()).payload(payload);
+        self.producer.send(record).map_err(|(error, _)| error.to_string())?;
+        written.await.map_err(|_| "the service stops".to_owned())?
+    }
+}
+
+/// Hands deliveries to those who wait for them.
+struct Answers;
+
+impl ClientContext for Answers {}
+
+impl ProducerContext for Answers {
+    type DeliveryOpaque = Box<oneshot::Sender<Written>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, answer: Self::DeliveryOpaque) {
+        let written = match result {
+            Ok(message) => Ok(format!("{}/{}/{}", message.topic(), message.partition(), message.offset())),
+            Err((error, _)) => Err(error.to_string()),
+        };
+        // Whoever does not wait any more has gone away.
+        let _ = answer.send(written);
+    }
+}

@@ -1,0 +1,308 @@
+//! What the service counts, for Prometheus and for the live page.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::event::{Incoming, Part};
+use crate::flow::Queue;
+use crate::outbox::Outcome;
+
+/// Labels of an outcome.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+pub struct Ended {
+    /// `replied`, `filtered`, `expired`, `rejected`.
+    pub outcome: &'static str,
+    /// The request's type, or the reason.
+    pub of: &'static str,
+    /// Where in the flow, if it was not answered.
+    pub stage: &'static str,
+}
+
+/// Labels of a queue.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Waiting {
+    /// The worker.
+    pub worker: u64,
+    /// The route.
+    pub route: u64,
+}
+
+/// Labels of a partition.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+pub struct OfPartition {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+}
+
+/// Labels of an HTTP reply.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+pub struct HttpReply {
+    /// The path.
+    pub path: String,
+    /// The status.
+    pub status: u16,
+}
+
+/// Labels of what went wrong and was mended.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Mended {
+    /// `abort` or `rebuild`.
+    pub by: &'static str,
+}
+
+/// All that is counted.
+pub struct Metrics {
+    registry: Registry,
+    /// Events read.
+    pub events: Counter,
+    bytes: Counter,
+    ended: Family<Ended, Counter>,
+    batches: Counter,
+    score: Histogram,
+    send: Histogram,
+    latency: Histogram,
+    commit: Histogram,
+    queue_events: Family<Waiting, Gauge>,
+    queue_bytes: Family<Waiting, Gauge>,
+    queue_fill: Family<Waiting, Gauge<f64, AtomicU64>>,
+    troubles: Family<Mended, Counter>,
+    partitions: Gauge,
+    users: Gauge,
+    memory: Gauge,
+    lag: Family<OfPartition, Gauge>,
+    lags: Mutex<BTreeMap<OfPartition, i64>>,
+    http: Family<HttpReply, Counter>,
+    /// HTTP requests answered.
+    pub http_requests: Counter,
+    http_seconds: Histogram,
+    ends: Mutex<BTreeMap<Ended, u64>>,
+    last_trouble: Mutex<Option<String>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From 10 microseconds to 10 seconds.
+        let seconds = || Histogram::new(exponential_buckets(1e-5, 2.0, 21));
+        let mut all = Self {
+            registry: Registry::default(),
+            events: Counter::default(),
+            bytes: Counter::default(),
+            ended: Family::default(),
+            batches: Counter::default(),
+            score: seconds(),
+            send: seconds(),
+            latency: seconds(),
+            commit: seconds(),
+            queue_events: Family::default(),
+            queue_bytes: Family::default(),
+            queue_fill: Family::default(),
+            troubles: Family::default(),
+            partitions: Gauge::default(),
+            users: Gauge::default(),
+            memory: Gauge::default(),
+            lag: Family::default(),
+            lags: Mutex::default(),
+            http: Family::default(),
+            http_requests: Counter::default(),
+            http_seconds: seconds(),
+            ends: Mutex::default(),
+            last_trouble: Mutex::default(),
+        };
+        let mut registry = Registry::default();
+        registry.register("burnrec_events", "Events read from Kafka", all.events.clone());
+        registry.register_with_unit("burnrec_event", "Bytes of events read", Unit::Bytes, all.bytes.clone());
+        registry.register("burnrec_ended", "Events by how they ended", all.ended.clone());
+        registry.register("burnrec_batches", "Batches answered", all.batches.clone());
+        let seconds = [
+            ("burnrec_score", "Decoding and scoring a batch", &all.score),
+            ("burnrec_send", "Handing a batch's messages over", &all.send),
+            ("burnrec_latency", "From reading the first event of a batch to sending its reply", &all.latency),
+            ("burnrec_commit", "Committing", &all.commit),
+            ("burnrec_http", "Answering an HTTP request", &all.http_seconds),
+        ];
+        for (name, help, histogram) in seconds {
+            registry.register_with_unit(name, help, Unit::Seconds, histogram.clone());
+        }
+        registry.register("burnrec_queue_events", "Events that wait", all.queue_events.clone());
+        registry.register_with_unit("burnrec_queue", "Bytes that wait", Unit::Bytes, all.queue_bytes.clone());
+        registry.register(
+            "burnrec_queue_fill",
+            "Share of a queue's bounds that is taken",
+            all.queue_fill.clone(),
+        );
+        registry.register(
+            "burnrec_taken_back",
+            "Times that what was not committed was read again",
+            all.troubles.clone(),
+        );
+        registry.register(
+            "burnrec_partitions",
+            "Partitions that this instance reads",
+            all.partitions.clone(),
+        );
+        registry.register("burnrec_users_with_history", "Users that events were seen of", all.users.clone());
+        let help = "Memory in use";
+        registry.register_with_unit("process_resident_memory", help, Unit::Bytes, all.memory.clone());
+        registry.register(
+            "kafka_consumer_lag",
+            "Events that are in a partition and not read",
+            all.lag.clone(),
+        );
+        registry.register("burnrec_http_requests", "HTTP requests", all.http.clone());
+        all.registry = registry;
+        all
+    }
+}
+
+impl Metrics {
+    /// Events were read.
+    pub fn received(&self, events: &[Incoming]) {
+        self.events.inc_by(events.len() as u64);
+        self.bytes.inc_by(events.iter().map(|event| event.size() as u64).sum());
+    }
+
+    /// A batch was answered.
+    pub fn batch<'a>(
+        &self,
+        events: &[Incoming],
+        outcomes: impl Iterator<Item = (usize, &'a Outcome)>,
+        score: Duration,
+        send: Duration,
+    ) {
+        let mut counts: BTreeMap<Ended, u64> = BTreeMap::new();
+        for (_, outcome) in outcomes {
+            *counts.entry(Ended::of(outcome)).or_default() += 1;
+        }
+        self.count(counts);
+        self.batches.inc();
+        self.score.observe(score.as_secs_f64());
+        self.send.observe(send.as_secs_f64());
+        if let Some(first) = events.first() {
+            self.latency.observe(first.received.elapsed().as_secs_f64());
+        }
+    }
+
+    fn count(&self, counts: BTreeMap<Ended, u64>) {
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        for (ended, n) in counts {
+            self.ended.get_or_create(&ended).inc_by(n);
+            *ends.entry(ended).or_default() += n;
+        }
+    }
+
+    /// How events ended so far.
+    pub fn ends(&self) -> BTreeMap<Ended, u64> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What waits in a worker's queues.
+    pub fn queues(&self, worker: usize, queues: &[Queue]) {
+        for (route, queue) in queues.iter().enumerate() {
+            let labels = Waiting { worker: worker as u64, route: route as u64 };
+            self.queue_events.get_or_create(&labels).set(queue.len() as i64);
+            self.queue_bytes.get_or_create(&labels).set(queue.bytes() as i64);
+            self.queue_fill.get_or_create(&labels).set(queue.fill());
+        }
+    }
+
+    /// The fill and the number of events of a queue.
+    pub fn queue(&self, worker: usize, route: usize) -> (f64, i64) {
+        let labels = Waiting { worker: worker as u64, route: route as u64 };
+        (self.queue_fill.get_or_create(&labels).get(), self.queue_events.get_or_create(&labels).get())
+    }
+
+    /// Something was committed.
+    pub fn committed(&self, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+    }
+
+    /// Something went wrong and what was not committed is read again.
+    pub fn trouble(&self, text: &str, rebuild: bool) {
+        self.troubles.get_or_create(&Mended { by: if rebuild { "rebuild" } else { "abort" } }).inc();
+        *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+    }
+
+    /// What went wrong last.
+    pub fn last_trouble(&self) -> Option<String> {
+        self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Partitions came.
+    pub fn assigned(&self, parts: &[Part]) {
+        self.partitions.inc_by(parts.len() as i64);
+    }
+
+    /// Partitions went.
+    pub fn revoked(&self, parts: &[Part]) {
+        self.partitions.dec_by(parts.len() as i64);
+    }
+
+    /// How many partitions are read.
+    pub fn partitions(&self) -> i64 {
+        self.partitions.get()
+    }
+
+    /// How far behind a partition is.
+    pub fn lag(&self, topic: &str, partition: i32, lag: i64) {
+        let labels = OfPartition { topic: topic.to_owned(), partition };
+        self.lag.get_or_create(&labels).set(lag);
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).insert(labels, lag);
+    }
+
+    /// How far behind all partitions are.
+    pub fn lags(&self) -> BTreeMap<OfPartition, i64> {
+        self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An HTTP request was answered.
+    pub fn http(&self, path: &str, status: u16, took: Duration) {
+        self.http.get_or_create(&HttpReply { path: path.to_owned(), status }).inc();
+        self.http_requests.inc();
+        self.http_seconds.observe(took.as_secs_f64());
+    }
+
+    /// An event that came over HTTP ended.
+    pub fn ended(&self, outcome: &Outcome) {
+        self.count(BTreeMap::from([(Ended::of(outcome), 1)]));
+    }
+
+    /// All of it in the OpenMetrics text format.
+    pub fn text(&self, users: usize) -> String {
+        self.users.set(users as i64);
+        self.memory.set(resident_bytes().unwrap_or(0) as i64);
+        let mut text = String::new();
+        encode(&mut text, &self.registry).expect("writing into memory cannot fail");
+        text
+    }
+}
+
+impl Ended {
+    fn of(outcome: &Outcome) -> Self {
+        let (outcome, of, stage) = match outcome {
+            Outcome::Replied(kind) => ("replied", kind.name(), ""),
+            Outcome::Filtered => ("filtered", "threshold", "filter"),
+            Outcome::Expired(reject) => ("expired", "age", reject.stage.name()),
+            Outcome::Failed(reject) => ("rejected", reject.reason, reject.stage.name()),
+        };
+        Self { outcome, of, stage }
+    }
+}
+
+/// Bytes of memory in use, where the system says (Linux).
+pub fn resident_bytes() -> Option<u64> {
+    let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}

@@ -1,0 +1,82 @@
+//! What the engine says about a batch of events: the messages to write, and how each event ended.
+
+use std::ops::Range;
+
+use crate::{Kind, Reject};
+
+/// A topic by what it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum To {
+    /// Replies.
+    Replies,
+    /// What could not be answered.
+    Rejects,
+    /// What shadow models reply.
+    Shadow,
+    /// The histories of users, compacted.
+    State,
+    /// A receipt for each event.
+    Receipts,
+}
+
+/// How an event ended. Each event has exactly one end.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Its reply is among the messages.
+    Replied(Kind),
+    /// Its items are all under their thresholds.
+    Filtered,
+    /// It waited too long.
+    Expired(Reject),
+    /// It could not be answered.
+    Failed(Reject),
+}
+
+/// A message to write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outgoing {
+    /// Where to.
+    pub to: To,
+    /// The event it comes from: its place in the batch.
+    pub event: u32,
+    /// The key in the outbox's bytes; the event's own where it is `None`.
+    pub key: Option<Range<usize>>,
+    /// The value in the outbox's bytes; `None` writes the event's own payload.
+    pub value: Option<Range<usize>>,
+    /// Headers to add to the event's.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// What a batch of events leads to.
+#[derive(Clone, Debug, Default)]
+pub struct Outbox {
+    /// Keys and values of the messages.
+    pub bytes: Vec<u8>,
+    /// The messages, in the order of their events.
+    pub messages: Vec<Outgoing>,
+    /// How each event ended, in their order.
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Outbox {
+    /// Empties it; its memory is used again.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.messages.clear();
+        self.outcomes.clear();
+    }
+
+    /// Adds a message whose value `write` appends to the bytes.
+    pub fn put(&mut self, to: To, event: usize, write: impl FnOnce(&mut Vec<u8>)) -> &mut Outgoing {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        let value = Some(start..self.bytes.len());
+        self.messages.push(Outgoing { to, event: event as u32, key: None, value, headers: Vec::new() });
+        self.messages.last_mut().expect("a message was just added")
+    }
+
+    /// The value of a message, where it is not the event's own payload.
+    pub fn value(&self, message: &Outgoing) -> Option<&[u8]> {
+        message.value.clone().map(|range| &self.bytes[range])
+    }
+}

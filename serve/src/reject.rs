@@ -1,0 +1,57 @@
+//! Why an event could not be answered: an answer of its own, never a crash and never silence.
+
+use std::fmt;
+
+/// Where in the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Stage {
+    /// Waiting.
+    Queue,
+    /// Reading the message.
+    Decode,
+    /// Finding the rows and computing.
+    Score,
+    /// Writing the reply.
+    Sink,
+}
+
+impl Stage {
+    /// Its name in headers, metrics and on the page.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Decode => "decode",
+            Self::Score => "score",
+            Self::Sink => "sink",
+        }
+    }
+}
+
+/// Why an event was not answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reject {
+    /// Where.
+    pub stage: Stage,
+    /// Why, in a word that programs can match.
+    pub reason: &'static str,
+    /// What was found and what was expected.
+    pub text: String,
+}
+
+impl Reject {
+    /// At decoding.
+    pub fn decode(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { stage: Stage::Decode, reason, text: text.into() }
+    }
+
+    /// At scoring.
+    pub fn score(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { stage: Stage::Score, reason, text: text.into() }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.text)
+    }
+}

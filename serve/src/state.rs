@@ -1,0 +1,333 @@
+//! What events changed: each user's history since the model was trained.
+//!
+//! Histories belong to the partition that their user's events come from, come and go with it, and are kept in a
+//! compacted topic whose records this module writes and reads. They hold outside ids, so that they outlive the model.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use burnrec_models::Scorer;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Part;
+use crate::message::WireId;
+
+/// An outside id that lives longer than its message. A string of digits is the integer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// An integer id.
+    Int(i64),
+    /// Any other id.
+    Str(Box<str>),
+}
+
+impl From<&WireId<'_>> for Key {
+    fn from(id: &WireId<'_>) -> Self {
+        match id {
+            WireId::Int(id) => Self::Int(*id),
+            WireId::Str(id) => match id.parse::<i64>() {
+                Ok(number) if number.to_string() == **id => Self::Int(number),
+                _ => Self::Str(Box::from(&**id)),
+            },
+        }
+    }
+}
+
+impl Key {
+    /// As messages have it.
+    pub fn wire(&self) -> WireId<'_> {
+        match self {
+            Self::Int(id) => WireId::Int(*id),
+            Self::Str(id) => WireId::Str((&**id).into()),
+        }
+    }
+}
+
+/// What a user took since the model was trained, the oldest first; an item stands there once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct History {
+    /// Items with their ratings or weights.
+    pub events: Vec<(Key, f32)>,
+    /// Names this state of it, to know a folded-in row that is out of date.
+    version: u64,
+}
+
+impl History {
+    /// Adds an event: a later one of the same item replaces the earlier, and of more than `most` the oldest go.
+    fn push(&mut self, item: Key, value: f32, most: usize, version: u64) {
+        self.events.retain(|(known, _)| *known != item);
+        self.events.push((item, value));
+        let over = self.events.len().saturating_sub(most);
+        self.events.drain(..over);
+        self.version = version;
+    }
+}
+
+/// A user folded into a model: a scorer whose only user it is.
+#[derive(Clone)]
+pub struct Folded {
+    model: u64,
+    version: u64,
+    /// The scorer.
+    pub scorer: Arc<dyn Scorer>,
+}
+
+#[derive(Default)]
+struct Shard {
+    users: HashMap<Key, (History, Option<Folded>)>,
+}
+
+/// What an event changed, to take it back if the transaction aborts.
+#[derive(Debug)]
+pub struct Undo {
+    part: Part,
+    user: Key,
+    before: Option<History>,
+}
+
+/// The histories of all users whose partitions are here. Shared by the workers and the HTTP side.
+#[derive(Default)]
+pub struct State {
+    shards: RwLock<HashMap<Part, Arc<Mutex<Shard>>>>,
+    /// Users with a history; while there is none, nobody needs to look.
+    n_users: AtomicUsize,
+    /// The last version given to a history. None is given twice, or a row folded in from a history that was taken back
+    /// could pass for another's.
+    versions: AtomicU64,
+}
+
+/// The record of a user in the state topic. An object, so that fields can be added.
+#[derive(Serialize, Deserialize)]
+struct Record<'a> {
+    v: u32,
+    #[serde(borrow)]
+    events: Vec<(WireId<'a>, f32)>,
+}
+
+impl State {
+    /// Whether no user has a history.
+    pub fn is_empty(&self) -> bool {
+        self.n_users.load(Ordering::Acquire) == 0
+    }
+
+    /// How many users have one.
+    pub fn n_users(&self) -> usize {
+        self.n_users.load(Ordering::Acquire)
+    }
+
+    fn shard(&self, part: Part) -> Arc<Mutex<Shard>> {
+        if let Some(shard) = self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&part) {
+            return Arc::clone(shard);
+        }
+        let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(shards.entry(part).or_default())
+    }
+
+    fn shards(&self, part: Option<Part>) -> Vec<Arc<Mutex<Shard>>> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        match part {
+            Some(part) => shards.get(&part).cloned().into_iter().collect(),
+            None => shards.values().cloned().collect(),
+        }
+    }
+
+    /// The history of a user with the row folded in from it, if it is up to date for the model of this number; of a
+    /// partition, or wherever the user is.
+    pub fn get(
+        &self,
+        part: Option<Part>,
+        user: &WireId<'_>,
+        model: u64,
+    ) -> Option<(History, Option<Folded>)> {
+        if self.is_empty() {
+            return None;
+        }
+        let user = Key::from(user);
+        self.shards(part).into_iter().find_map(|shard| {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let (history, folded) = shard.users.get(&user)?;
+            let fresh = |folded: &&Folded| folded.model == model && folded.version == history.version;
+            Some((history.clone(), folded.as_ref().filter(fresh).cloned()))
+        })
+    }
+
+    /// Keeps the row folded in from a history for as long as that history does not change.
+    pub fn keep(&self, user: &WireId<'_>, history: &History, model: u64, scorer: &Arc<dyn Scorer>) {
+        let user = Key::from(user);
+        for shard in self.shards(None) {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((known, folded)) =
+                shard.users.get_mut(&user).filter(|(known, _)| known.version == history.version)
+            {
+                *folded = Some(Folded { model, version: known.version, scorer: Arc::clone(scorer) });
+            }
+        }
+    }
+
+    /// Adds an event to a user's history; gives the history's length and what takes the event back.
+    pub fn push(
+        &self,
+        part: Part,
+        user: &WireId<'_>,
+        item: &WireId<'_>,
+        value: f32,
+        most: usize,
+    ) -> (usize, Undo) {
+        let user = Key::from(user);
+        let shard = self.shard(part);
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shard.users.get(&user).map(|(history, _)| history.clone());
+        if before.is_none() {
+            self.n_users.fetch_add(1, Ordering::AcqRel);
+        }
+        let (history, _) = shard.users.entry(user.clone()).or_default();
+        history.push(Key::from(item), value, most, self.versions.fetch_add(1, Ordering::Relaxed) + 1);
+        (history.events.len(), Undo { part, user, before })
+    }
+
+    /// Takes events back, the last first.
+    pub fn undo(&self, changes: Vec<Undo>) {
+        for Undo { part, user, before } in changes.into_iter().rev() {
+            let shard = self.shard(part);
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            match before {
+                Some(history) => {
+                    shard.users.insert(user, (history, None));
+                }
+                None if shard.users.remove(&user).is_some() => {
+                    self.n_users.fetch_sub(1, Ordering::AcqRel);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Forgets a partition that went to another worker.
+    pub fn forget(&self, part: Part) {
+        let gone = self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&part);
+        if let Some(shard) = gone {
+            let users = shard.lock().unwrap_or_else(PoisonError::into_inner).users.len();
+            self.n_users.fetch_sub(users, Ordering::AcqRel);
+        }
+    }
+
+    /// The record of a user as the state topic has it: appends its key, then its value; gives where the value starts.
+    pub fn write(&self, part: Part, topic: &str, user: &WireId<'_>, out: &mut Vec<u8>) -> usize {
+        let shard = self.shard(part);
+        let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = Key::from(user);
+        write_key(topic, &key, out);
+        let start = out.len();
+        let events = shard.users.get(&key).map(|(history, _)| history.events.as_slice()).unwrap_or_default();
+        let events = events.iter().map(|(item, value)| (item.wire(), *value)).collect();
+        serde_json::to_writer(out, &Record { v: crate::message::VERSION, events })
+            .expect("ids and finite numbers are JSON");
+        start
+    }
+
+    /// Takes up a record of the state topic, if it is of `topic`.
+    ///
+    /// # Errors
+    /// When it is no such record.
+    pub fn restore(&self, part: Part, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+        let Some(user) = read_key(topic, key)? else { return Ok(()) };
+        let shard = self.shard(part);
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let history = match value {
+            Some(value) => {
+                let record: Record<'_> = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+                let events = record.events.iter().map(|(item, value)| (Key::from(item), *value)).collect();
+                Some(History { events, version: self.versions.fetch_add(1, Ordering::Relaxed) + 1 })
+            }
+            None => None,
+        };
+        let was = shard.users.contains_key(&user);
+        match history {
+            Some(history) => {
+                shard.users.insert(user, (history, None));
+                self.n_users.fetch_add(usize::from(!was), Ordering::AcqRel);
+            }
+            None => {
+                shard.users.remove(&user);
+                self.n_users.fetch_sub(usize::from(was), Ordering::AcqRel);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `["topic",user]`: users of two topics may have the same id.
+fn write_key(topic: &str, user: &Key, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, &(topic, user.wire())).expect("texts and integers are JSON");
+}
+
+fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
+    let (of_topic, user): (std::borrow::Cow<'_, str>, WireId<'_>) =
+        serde_json::from_slice(key).map_err(|error| error.to_string())?;
+    Ok((of_topic == topic).then(|| Key::from(&user)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PART: Part = Part { topic: 0, partition: 3 };
+
+    fn items(state: &State, user: i64) -> Vec<(Key, f32)> {
+        state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
+    }
+
+    fn push(state: &State, item: i64, value: f32) -> Undo {
+        state.push(PART, &WireId::Int(7), &WireId::Int(item), value, 3).1
+    }
+
+    #[test]
+    fn a_record_brings_a_history_back() {
+        let state = State::default();
+        push(&state, 1, 1.0);
+        state.push(PART, &WireId::Int(7), &WireId::Str("a\"b".into()), 2.5, 3);
+        let mut record = Vec::new();
+        let start = state.write(PART, "requests", &WireId::Str("7".into()), &mut record);
+        assert_eq!(std::str::from_utf8(&record[..start]).unwrap(), r#"["requests",7]"#);
+        assert_eq!(
+            std::str::from_utf8(&record[start..]).unwrap(),
+            r#"{"v":1,"events":[[1,1.0],["a\"b",2.5]]}"#
+        );
+        let other = State::default();
+        other.restore(PART, "another", &record[..start], Some(&record[start..])).unwrap();
+        assert!(other.is_empty(), "a record of another topic");
+        other.restore(PART, "requests", &record[..start], Some(&record[start..])).unwrap();
+        assert_eq!(items(&other, 7), items(&state, 7));
+        assert_eq!(other.n_users(), 1);
+        other.restore(PART, "requests", &record[..start], None).unwrap();
+        assert!(other.is_empty(), "a null value deletes");
+        assert!(other.restore(PART, "requests", b"7", None).is_err());
+    }
+
+    #[test]
+    fn an_item_stands_once_and_the_oldest_go() {
+        let state = State::default();
+        for (item, value) in [(1, 1.0), (2, 1.0), (1, 5.0), (3, 1.0), (4, 1.0)] {
+            push(&state, item, value);
+        }
+        assert_eq!(items(&state, 7), [(Key::Int(1), 5.0), (Key::Int(3), 1.0), (Key::Int(4), 1.0)]);
+    }
+
+    #[test]
+    fn an_aborted_transaction_leaves_no_trace() {
+        let state = State::default();
+        push(&state, 1, 1.0);
+        let before = items(&state, 7);
+        let changes = vec![
+            push(&state, 2, 1.0),
+            state.push(PART, &WireId::Int(8), &WireId::Int(1), 1.0, 3).1,
+            push(&state, 1, 4.0),
+        ];
+        state.undo(changes);
+        assert_eq!(items(&state, 7), before);
+        assert_eq!((items(&state, 8), state.n_users()), (vec![], 1));
+        state.forget(PART);
+        assert!(state.is_empty() && items(&state, 7).is_empty());
+    }
+}
