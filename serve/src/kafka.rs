@@ -1,6 +1,7 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
 mod client;
+mod producing;
 mod restore;
 mod topics;
 mod transport;

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod kafka;
+pub mod storm;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -95,6 +95,7 @@ pub fn consumer(config: &KafkaConfig, watch: Watch) -> Result<BaseConsumer<Watch
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest")
         .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "15000")
         .set("statistics.interval.ms", "1000")
         .set("queued.min.messages", "100000")
         .set("fetch.wait.max.ms", if config.mode == Mode::Message { "10" } else { "100" });
@@ -119,7 +120,7 @@ pub fn producer(
     if config.guarantee == Guarantee::ExactlyOnce {
         client
             .set("transactional.id", transactional_id(config, worker))
-            .set("transaction.timeout.ms", "60000");
+            .set("transaction.timeout.ms", "10000");
     }
     let client = with_users(client, config, true);
     BaseProducer::from_config_and_context(&client, deliveries).map_err(Error::kafka("make a producer"))

@@ -1,0 +1,217 @@
+//! A real Apache Kafka for a test, the services under test, and clients to look at what they did.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+
+use super::Folder;
+
+/// Clusters take most of a machine: one test has one at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// A cluster of its own, gone when the test ends.
+pub struct Kafka {
+    pub folder: Folder,
+    pub bootstrap: String,
+    pub brokers: usize,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl Kafka {
+    /// Starts a cluster; `None`, counted as a skip, where Java or Maven is missing.
+    pub fn start(brokers: usize, secure: bool) -> Option<Self> {
+        for program in ["java", "mvn"] {
+            let there =
+                Command::new(program).arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+            if there.is_err() {
+                burnrec_data::testing::skipped(
+                    "kafka",
+                    &format!("{program} is not there to start Apache Kafka with"),
+                );
+                return None;
+            }
+        }
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = Folder::new();
+        let mut kafka = Self { folder, bootstrap: String::new(), brokers, _one: one };
+        let number = brokers.to_string();
+        let mut words = vec!["--brokers", number.as_str()];
+        words.extend(secure.then_some("--secure"));
+        kafka.bootstrap = kafka.script("start", &words).trim().to_owned();
+        Some(kafka)
+    }
+
+    /// Runs a command of the script on this cluster.
+    #[track_caller]
+    pub fn script(&self, command: &str, words: &[&str]) -> String {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("serve/tests/kafka/kafka.sh");
+        let ran = Command::new(script).arg(command).arg(self.folder.path("kafka")).args(words).output();
+        let ran = ran.expect("the script starts");
+        assert!(ran.status.success(), "kafka.sh {command}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8_lossy(&ran.stdout).into_owned()
+    }
+
+    /// A client's settings.
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.bootstrap);
+        client
+    }
+
+    /// Makes topics: names with their partitions.
+    pub fn topics(&self, topics: &[(&str, i32)]) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let copies = self.brokers.min(3) as i32;
+        let new: Vec<NewTopic<'_>> = topics
+            .iter()
+            .map(|(name, partitions)| {
+                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies));
+                if *name == "state" { topic.set("cleanup.policy", "compact") } else { topic }
+            })
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let made = wait_for(admin.create_topics(&new, &options)).expect("topics");
+        made.into_iter().for_each(|topic| drop(topic.expect("a topic")));
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("logs were in {}", self.folder.path("").display());
+        }
+        self.script("stop", &[]);
+    }
+}
+
+/// Runs a future to its end on this thread.
+fn wait_for<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime").block_on(future)
+}
+
+/// A running `burnrec serve`.
+pub struct Serving {
+    child: Option<Child>,
+    pub log: PathBuf,
+    pub http: String,
+}
+
+impl Serving {
+    /// Starts it on a free port, logging into a file of the folder.
+    pub fn start(folder: &Folder, name: &str, config: &Path, set: &[&str]) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .expect("a port")
+            .local_addr()
+            .expect("an address")
+            .port();
+        let log = folder.path(&format!("{name}-{port}.log"));
+        let out = File::create(&log).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
+        command.arg("serve").arg(config).args(["--set", &format!("http.listen=127.0.0.1:{port}")]);
+        for set in set {
+            command.args(["--set", set]);
+        }
+        let child = command.stdout(Stdio::null()).stderr(out).spawn().expect("the program starts");
+        Self { child: Some(child), log, http: format!("127.0.0.1:{port}") }
+    }
+
+    pub fn logged(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until `/health/ready` says that it can work.
+    #[track_caller]
+    pub fn ready(&mut self) {
+        until("the service is ready", Duration::from_secs(60), || {
+            let ended = self.child.as_mut().expect("running").try_wait().expect("a status");
+            assert!(ended.is_none(), "it ended: {}", self.logged());
+            get(&self.http, "/health/ready").is_some_and(|reply| reply.starts_with("HTTP/1.1 200"))
+        });
+    }
+
+    /// Kills it on the spot.
+    pub fn kill(mut self) {
+        let mut child = self.child.take().expect("running");
+        child.kill().expect("a kill");
+        child.wait().expect("an end");
+    }
+
+    /// Asks it to stop; gives its exit code.
+    #[track_caller]
+    pub fn stop(mut self) -> Option<i32> {
+        let child = self.child.take().expect("running");
+        Command::new("kill").arg(child.id().to_string()).status().expect("kill");
+        ended(child)
+    }
+
+    /// Waits for its end; gives its exit code.
+    #[track_caller]
+    pub fn end(mut self) -> Option<i32> {
+        ended(self.child.take().expect("running"))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("== {}\n{}", self.log.display(), self.logged());
+        }
+    }
+}
+
+#[track_caller]
+fn ended(mut child: Child) -> Option<i32> {
+    let mut code = None;
+    until("the service ends", Duration::from_secs(60), || {
+        code = child.try_wait().expect("a status");
+        code.is_some()
+    });
+    code.and_then(|code| code.code())
+}
+
+/// The reply to a GET, or none.
+pub fn get(address: &str, path: &str) -> Option<String> {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"))
+}
+
+/// The reply to a POST, or none.
+pub fn post(address: &str, path: &str, body: &str) -> Option<String> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    ask(address, &(head + body))
+}
+
+fn ask(address: &str, request: &str) -> Option<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(15))).ok()?;
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).ok()?;
+    Some(reply)
+}
+
+/// Waits for something that must come.
+#[track_caller]
+pub fn until(what: &str, limit: Duration, mut there: impl FnMut() -> bool) {
+    let end = Instant::now() + limit;
+    while !there() {
+        assert!(Instant::now() < end, "not within {limit:?}: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

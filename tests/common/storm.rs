@@ -1,0 +1,233 @@
+//! A stream of requests of every kind, and a reader that sees only what is committed.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use serde_json::Value;
+
+/// Users and items of the requests; items up to `FILTERED` never reach their threshold.
+pub const USERS: u64 = 300;
+pub const ITEMS: u64 = 200;
+pub const FILTERED: u64 = 20;
+
+/// SplitMix64 (Steele, Lea and Flood 2014).
+pub struct Draw(pub u64);
+
+impl Draw {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % n
+    }
+}
+
+/// Writes requests at a steady pace until it is ended.
+pub struct Feed {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+pub fn producer(client: &ClientConfig) -> ThreadedProducer<DefaultProducerContext> {
+    let mut client = client.clone();
+    client.set("enable.idempotence", "true").set("message.timeout.ms", "300000").set("linger.ms", "5");
+    client.create().expect("a producer")
+}
+
+impl Feed {
+    /// Starts to write `per_second` requests of the seed's draw.
+    pub fn start(client: &ClientConfig, seed: u64, per_second: usize) -> Self {
+        let (producer, stop) = (producer(client), Arc::new(AtomicBool::new(false)));
+        let until = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            let (mut draw, begin, mut n) = (Draw(seed), Instant::now(), 0_usize);
+            while !until.load(Ordering::Relaxed) {
+                while n < (begin.elapsed().as_secs_f64() * per_second as f64) as usize {
+                    let (user, text, old) = request(&mut draw, n);
+                    let key = user.to_string();
+                    let mut record = BaseRecord::to("requests").key(&key).payload(&text);
+                    if old {
+                        record = record.timestamp(now_ms() - 7_200_000);
+                    }
+                    producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
+                    n += 1;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            producer.flush(Duration::from_secs(120)).expect("all is delivered");
+        });
+        Self { stop, thread }
+    }
+
+    /// Ends it when all it wrote is delivered.
+    pub fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the feed ends well");
+    }
+}
+
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    since.as_millis() as i64
+}
+
+/// A user, a request, and whether it is too old to be answered.
+fn request(draw: &mut Draw, id: usize) -> (u64, String, bool) {
+    let user = 1 + draw.below(USERS);
+    let item = FILTERED + 1 + draw.below(ITEMS - FILTERED);
+    let other = FILTERED + 1 + draw.below(ITEMS - FILTERED);
+    let score = |items: &str| format!(r#"{{"type":"score","id":{id},"user":{user},"items":[{items}]}}"#);
+    let text = match draw.below(100) {
+        0..70 => score(&format!("{item},{other}")),
+        70..75 => score(&(1 + draw.below(FILTERED)).to_string()),
+        75..83 => {
+            let value = 1 + draw.below(5);
+            format!(r#"{{"type":"event","id":{id},"user":{user},"item":{item},"value":{value}}}"#)
+        }
+        83..88 => format!(r#"{{"type":"recommend","id":{id},"user":{user},"k":3,"without":[{item}]}}"#),
+        88..92 => format!("nonsense {id}"),
+        92..95 => score(&format!("{item},987654321")),
+        95..97 => format!(r#"{{"type":"similar","id":{id},"item":{item},"k":2}}"#),
+        _ => return (user, score(&item.to_string()), true),
+    };
+    (user, text, false)
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Read {
+    pub topic: String,
+    pub place: (i32, i64),
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    pub headers: BTreeMap<String, String>,
+    pub old: bool,
+}
+
+impl Read {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.value).expect("JSON")
+    }
+
+    /// Where the event stood that this came from, as partition and offset.
+    pub fn source(&self) -> (i32, i64) {
+        let source = match self.headers.get("burnrec-source") {
+            Some(source) => source.clone(),
+            None => self.json()["source"].as_str().expect("a source").to_owned(),
+        };
+        let mut parts = source.split('/').skip(1).map(|part| part.parse::<i64>().expect("a number"));
+        (parts.next().expect("a partition") as i32, parts.next().expect("an offset"))
+    }
+
+    fn of(message: &impl Message) -> Self {
+        let mut headers = BTreeMap::new();
+        if let Some(all) = message.headers() {
+            for header in all.iter() {
+                let value = String::from_utf8_lossy(header.value.unwrap_or_default()).into_owned();
+                headers.insert(header.key.to_owned(), value);
+            }
+        }
+        Self {
+            topic: message.topic().to_owned(),
+            place: (message.partition(), message.offset()),
+            key: message.key().unwrap_or_default().to_vec(),
+            value: message.payload().unwrap_or_default().to_vec(),
+            headers,
+            old: message.timestamp().to_millis().is_some_and(|at| now_ms() - at > 3_600_000),
+        }
+    }
+}
+
+pub fn reader(client: &ClientConfig, isolation: &str) -> BaseConsumer {
+    let mut client = client.clone();
+    client.set("group.id", "reader").set("enable.auto.commit", "false").set("isolation.level", isolation);
+    client.set("auto.offset.reset", "earliest").set("enable.partition.eof", "true");
+    client.create().expect("a consumer")
+}
+
+fn from_the_start(reader: &BaseConsumer, topics: &[&str]) -> usize {
+    let mut list = TopicPartitionList::new();
+    for topic in topics {
+        let metadata = reader.fetch_metadata(Some(topic), Duration::from_secs(30)).expect("metadata");
+        for partition in metadata.topics()[0].partitions() {
+            list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
+        }
+    }
+    reader.assign(&list).expect("assigned");
+    list.count()
+}
+
+/// Reads all that is committed in some topics now.
+pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
+    let reader = reader(client, "read_committed");
+    let mut left = from_the_start(&reader, topics);
+    let mut all = Vec::new();
+    while left > 0 {
+        match reader.poll(Duration::from_secs(60)).expect("an event or an end") {
+            Ok(message) => all.push(Read::of(&message)),
+            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => left -= 1,
+            Err(error) => eprintln!("reading: {error}"),
+        }
+    }
+    all
+}
+
+/// Reads what is committed while it is written.
+pub struct Checker {
+    stop: Arc<AtomicBool>,
+    receipts: Arc<AtomicUsize>,
+    all: Arc<Mutex<Vec<Read>>>,
+    thread: JoinHandle<()>,
+}
+
+impl Checker {
+    pub fn start(client: &ClientConfig, topics: &'static [&'static str]) -> Self {
+        let reader = reader(client, "read_committed");
+        let (stop, receipts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let all = Arc::new(Mutex::new(Vec::new()));
+        let (until, count, into) = (Arc::clone(&stop), Arc::clone(&receipts), Arc::clone(&all));
+        let thread = std::thread::spawn(move || {
+            from_the_start(&reader, topics);
+            while !until.load(Ordering::Relaxed) {
+                if let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) {
+                    let read = Read::of(&message);
+                    count.fetch_add(usize::from(read.topic == "receipts"), Ordering::Relaxed);
+                    into.lock().expect("no panic").push(read);
+                }
+            }
+        });
+        Self { stop, receipts, all, thread }
+    }
+
+    /// How many receipts were read.
+    pub fn receipts(&self) -> usize {
+        self.receipts.load(Ordering::Relaxed)
+    }
+
+    /// Waits until so many more events are dealt with.
+    #[track_caller]
+    pub fn progress(&self, more: usize) {
+        let goal = self.receipts() + more;
+        super::kafka::until("events go on being answered", Duration::from_secs(90), || {
+            self.receipts() >= goal
+        });
+    }
+
+    /// Ends it; gives what it read.
+    pub fn end(self) -> Vec<Read> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the checker ends well");
+        std::mem::take(&mut self.all.lock().expect("no panic"))
+    }
+}
