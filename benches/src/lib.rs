@@ -1,5 +1,6 @@
 //! Measurement: what the programs under `benches/` share.
 
+pub mod kafka;
 pub mod neural;
 pub mod peers;
 
