@@ -1,11 +1,15 @@
 //! The command line as types.
 
+mod serve;
+
 use std::path::PathBuf;
 
 use burnrec_data::read::{Format, OnBadRow};
 use burnrec_data::split::TimePoint;
 use burnrec_models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use serve::{LogFormat, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
 #[derive(Parser)]
@@ -42,7 +46,9 @@ pub enum Command {
     Export(Export),
     /// Score events from Kafka and HTTP until Ctrl-C.
     Serve(Serve),
-    /// Check a config file, of a training or a search, and print it with every default.
+    /// Answer a range of events, or what was rejected, again.
+    Replay(Replay),
+    /// Check a config file, of a training, a search or the service, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.
     Demo(Demo),
@@ -51,29 +57,6 @@ pub enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Args)]
-pub struct Serve {
-    /// The config file; configs/serve.toml explains every key.
-    pub config: PathBuf,
-    #[command(flatten)]
-    pub settings: Settings,
-    /// Where to start in the partitions: committed, earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
-    #[arg(long)]
-    pub from: Option<String>,
-    /// How logs look.
-    #[arg(long, default_value = "text")]
-    pub log: LogFormat,
-}
-
-/// How logs look.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines for people.
-    Text,
-    /// A JSON object a line.
-    Json,
 }
 
 #[derive(Args)]

@@ -6,6 +6,7 @@ mod export;
 mod ids;
 mod prepare;
 mod recommend;
+mod replay;
 mod score;
 mod serve;
 mod similar;
@@ -48,6 +49,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Similar(args) => similar::run(args),
         Command::Export(args) => export::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use burnrec_serve::ServeConfig;
 use burnrec_train::TrainConfig;
 use burnrec_train::tune::TuneConfig;
 use toml::{Table, Value};
@@ -26,6 +27,11 @@ pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
 /// The search of [`table`].
 pub fn tune_config(file: &Path, set: &[String]) -> Result<TuneConfig> {
     TuneConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
+}
+
+/// The service's config of [`table`].
+pub fn serve_config(file: &Path, set: &[String]) -> Result<ServeConfig> {
+    ServeConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
 }
 
 /// The variables of the environment that set a key of the config.

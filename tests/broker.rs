@@ -31,7 +31,7 @@ fn the_broker_keeps_transactions() {
         consumer.assignment().is_ok_and(|parts| parts.count() == 1)
     });
     let seen = |isolation: &str| {
-        let reader = reader(&kafka.client(), isolation);
+        let reader = reader(kafka.client().set("enable.partition.eof", "true"), isolation);
         let mut list = TopicPartitionList::new();
         list.add_partition_offset("out", 0, Offset::Beginning).expect("an offset");
         reader.assign(&list).expect("assigned");

@@ -26,7 +26,7 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 /// A payload is padded with blanks, or cut, to the length of a reply of the service.
-const REPLY_BYTES: usize = 120;
+const REPLY_BYTES: usize = 200;
 /// Between two commits.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
 /// The producer's reports are taken in, and the clock is read, once in so many messages.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
 pub use kafka::{Guarantee, KafkaConfig, Mode, Start};
@@ -15,7 +15,7 @@ pub use kafka::{Guarantee, KafkaConfig, Mode, Start};
 use crate::{Error, Result};
 
 /// The whole config.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServeConfig {
     /// The models by name: at least one.
@@ -54,7 +54,7 @@ pub struct ServeConfig {
 }
 
 /// A model to serve.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelEntry {
     /// Its run directory. A new manifest there is taken up while the service runs.
@@ -64,7 +64,7 @@ pub struct ModelEntry {
 }
 
 /// Events that go to some models.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// Only events of this topic.
@@ -83,16 +83,18 @@ pub struct Route {
 }
 
 /// The HTTP side.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// The address; anything but a loopback one needs a token or TLS.
     pub listen: SocketAddr,
     /// What `Authorization: Bearer …` must bring for everything but `/health/live`.
+    #[serde(serialize_with = "hidden")]
     pub token: Option<String>,
     /// A PKCS#12 file with the certificate and its key.
     pub tls: Option<PathBuf>,
     /// The password of that file.
+    #[serde(skip_serializing)]
     pub tls_password: String,
 }
 
@@ -108,7 +110,7 @@ impl Default for HttpConfig {
 }
 
 /// How requests look on Kafka.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InputFormat {
     /// A JSON object a message.
@@ -119,7 +121,7 @@ pub enum InputFormat {
 }
 
 /// How requests look on Kafka.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputConfig {
     /// JSON or CSV.
@@ -127,7 +129,7 @@ pub struct InputConfig {
 }
 
 /// How replies look on Kafka.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputConfig {
     /// The columns of a CSV line, such as `user,item,offer,score`; JSON objects without it.
@@ -147,7 +149,7 @@ impl Default for OutputConfig {
 }
 
 /// A table joined by item.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableConfig {
     /// A CSV file with names in its first line, or a Parquet file.
@@ -164,7 +166,7 @@ pub struct TableConfig {
 }
 
 /// What to do with a user that the model does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownUser {
     /// Fold the user in from the events seen so far; popularity while there are none.
@@ -177,7 +179,7 @@ pub enum UnknownUser {
 }
 
 /// What to do with an item that the model does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum UnknownItem {
     /// Its score is `null`, the others are scored.
@@ -188,7 +190,7 @@ pub enum UnknownItem {
 }
 
 /// What to do with ids that the model does not know.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct UnknownConfig {
     /// Users.
@@ -198,7 +200,7 @@ pub struct UnknownConfig {
 }
 
 /// The largest requests that are answered.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Bytes of a message.
@@ -215,6 +217,11 @@ impl Default for Limits {
     fn default() -> Self {
         Self { message_bytes: 1 << 20, items: 10_000, k: 1_000, history: 1_000 }
     }
+}
+
+/// Whether there is one, and no more.
+fn hidden<S: Serializer>(secret: &Option<String>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| "(hidden)").serialize(serializer)
 }
 
 fn auto() -> String {

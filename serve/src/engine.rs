@@ -50,6 +50,16 @@ pub struct Engine {
     /// Whether there is a place that keeps what Kafka's events change.
     keeps_state: bool,
     receipts: bool,
+    replaying: Option<Replaying>,
+}
+
+/// How a replay differs: the state is read from wherever a user is, and not changed.
+#[derive(Clone, Debug)]
+pub struct Replaying {
+    /// The topic whose users' histories count.
+    pub state_topic: String,
+    /// Whether `event`s go back to the topic they came from; else they are passed over.
+    pub resubmit: bool,
 }
 
 /// How a batch is to be read.
@@ -88,7 +98,22 @@ impl Engine {
             max_event_age_ms: config.flow.max_event_age_ms,
             keeps_state: kafka.is_none_or(|kafka| kafka.state.is_some()),
             receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
+            replaying: None,
         })
+    }
+
+    /// The same for a replay.
+    pub fn replaying(mut self, replaying: Replaying) -> Self {
+        self.replaying = Some(replaying);
+        self
+    }
+
+    /// The name of a topic in the keys of the state.
+    pub fn state_topic(&self, part: Part) -> &str {
+        match &self.replaying {
+            Some(replaying) => &replaying.state_topic,
+            None => self.topics.get(usize::from(part.topic)).map_or("", String::as_str),
+        }
     }
 
     /// Answers a batch into `out`. What its events change is in the state at once; `undo` takes it back.

@@ -141,17 +141,28 @@ impl<T: Transport> Flow<T> {
         }
         let deadline = Instant::now() + self.options.drain;
         while self.waiting() > 0 && Instant::now() < deadline {
-            let done = self.answer_next().and_then(|()| self.look_at_arrivals(Duration::ZERO));
-            match done {
+            match self.answer_next().and_then(|()| self.look_at_arrivals(Duration::ZERO)) {
                 Ok(()) => {}
-                // What is left is read again by whoever comes next.
                 Err(Trouble::Fatal(error)) => return Err(error),
-                Err(trouble) => return self.settle(Err(trouble), &AtomicBool::new(true)),
+                Err(trouble) => return Self::leave(trouble),
             }
         }
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
-        let done = self.commit(left);
-        self.settle(done, &AtomicBool::new(true))
+        self.commit(left).or_else(Self::leave)
+    }
+
+    /// What a stop could not commit is read again by whoever comes next.
+    fn leave(trouble: Trouble) -> Result<()> {
+        match trouble {
+            Trouble::Fatal(error) => Err(error),
+            Trouble::Abort(text) | Trouble::Rebuild(text) | Trouble::Later(text) => {
+                tracing::warn!(
+                    cause = text,
+                    "stopped before the last commit; what is not committed is read again"
+                );
+                Ok(())
+            }
+        }
     }
 
     /// The transport, when the flow has ended.

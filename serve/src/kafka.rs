@@ -1,13 +1,18 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
 mod client;
+mod embedded;
+mod opening;
 mod producing;
+mod replay;
 mod restore;
 mod topics;
 mod transport;
 mod workers;
 mod writer;
 
+pub use embedded::{ScoringRun, scoring_run};
+pub use replay::{Range, replay};
 pub use topics::check;
 pub use transport::KafkaTransport;
 pub use workers::Workers;

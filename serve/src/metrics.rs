@@ -294,6 +294,7 @@ impl Ended {
         let (outcome, of, stage) = match outcome {
             Outcome::Replied(kind) => ("replied", kind.name(), ""),
             Outcome::Filtered => ("filtered", "threshold", "filter"),
+            Outcome::Resubmitted => ("resubmitted", "event", ""),
             Outcome::Expired(reject) => ("expired", "age", reject.stage.name()),
             Outcome::Failed(reject) => ("rejected", reject.reason, reject.stage.name()),
         };

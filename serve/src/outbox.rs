@@ -17,6 +17,8 @@ pub enum To {
     State,
     /// A receipt for each event.
     Receipts,
+    /// The topic of requests that an event came from before it was rejected.
+    Requests,
 }
 
 /// How an event ended. Each event has exactly one end.
@@ -26,6 +28,8 @@ pub enum Outcome {
     Replied(Kind),
     /// Its items are all under their thresholds.
     Filtered,
+    /// It goes back to the topic it came from before it was rejected; in a replay.
+    Resubmitted,
     /// It waited too long.
     Expired(Reject),
     /// It could not be answered.

@@ -14,6 +14,7 @@ use burnrec_models::DeviceChoice;
 use burnrec_models::checkpoint::{self, Run};
 use burnrec_models::device;
 use burnrec_models::topk::top_k;
+use burnrec_serve::kafka::scoring_run;
 use burnrec_train::TrainConfig;
 use burnrec_train::metrics::Metric;
 use burnrec_train::record::RunRecord;
@@ -64,6 +65,7 @@ pub fn run(args: Demo) -> Result<()> {
     let best =
         records.iter().max_by(|a, b| ndcg(&a.0).total_cmp(&ndcg(&b.0))).context("the demo has models")?;
     recommend(&best.1)?;
+    serve(&best.1)?;
     show::say(format_args!(
         "\nruns in {}; the whole demo took {:.0} s",
         args.out.display(),
@@ -72,6 +74,20 @@ pub fn run(args: Demo) -> Result<()> {
     show::say(format_args!(
         "next: burnrec recommend {} --user ID, or your own data: burnrec demo --ratings PATH",
         best.1.display()
+    ))?;
+    Ok(())
+}
+
+/// Requests of the scoring run.
+const REQUESTS: u64 = 200_000;
+
+/// Scores through a broker in this process.
+fn serve(run: &Path) -> Result<()> {
+    let ran = scoring_run(run, REQUESTS)?;
+    let rate = ran.events as f64 / ran.seconds;
+    show::say(format_args!(
+        "\nscored {} requests from Kafka (an embedded broker) in {:.2} s: {:.0} a second; the last reply:\n{}",
+        ran.events, ran.seconds, rate, ran.reply
     ))?;
     Ok(())
 }

@@ -1,20 +1,18 @@
 //! `serve`: the scoring service, until a signal stops it.
 
-use std::path::Path;
-
-use anyhow::{Context, Result};
-use burnrec_serve::{ServeConfig, Service};
+use anyhow::Result;
+use burnrec_serve::Service;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogFormat, Serve};
 use crate::interrupt;
-use crate::layers::table;
+use crate::layers::serve_config;
 
 pub fn run(args: Serve) -> Result<()> {
-    let mut set = args.settings.set;
+    let mut set = args.serve.settings.set;
     set.extend(args.from.map(|from| format!("kafka.from={from}")));
-    let config = config(&args.config, &set)?;
-    log(args.log)?;
+    let config = serve_config(&args.serve.config, &set)?;
+    log(args.serve.log)?;
     let service = Service::open(config)?;
     let (scheme, address) = service.address();
     for served in service.engine.models.set().values() {
@@ -31,13 +29,8 @@ pub fn run(args: Serve) -> Result<()> {
     Ok(service.run(&interrupt::asked)?)
 }
 
-/// The config of a file with the environment and `set` laid over it.
-fn config(file: &Path, set: &[String]) -> Result<ServeConfig> {
-    ServeConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
-}
-
 /// Logs go to stderr; `RUST_LOG` says how much.
-fn log(format: LogFormat) -> Result<()> {
+pub fn log(format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let begun = match format {

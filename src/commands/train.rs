@@ -15,17 +15,19 @@ use burnrec_train::run::{Trained, run as run_config};
 
 use crate::cli::{Check, Train};
 use crate::interrupt;
-use crate::layers::{overrides, table, train_config, tune_config};
+use crate::layers::{overrides, serve_config, table, train_config, tune_config};
 use crate::progress::Bars;
 use crate::show;
 
 pub fn check(args: Check) -> Result<()> {
     let (file, set) = (&args.config, &args.settings.set);
-    let table = match table(file, set)?.contains_key("search") {
-        true => tune_config(file, set)?.to_table(),
-        false => train_config(file, set)?.to_table(),
+    let table = table(file, set)?;
+    let text = match (table.contains_key("models"), table.contains_key("search")) {
+        (true, _) => toml::to_string(&serve_config(file, set)?)?,
+        (_, true) => toml::to_string(&tune_config(file, set)?.to_table())?,
+        _ => toml::to_string(&train_config(file, set)?.to_table())?,
     };
-    write!(std::io::stdout(), "{}", toml::to_string(&table)?)?;
+    write!(std::io::stdout(), "{text}")?;
     Ok(())
 }
 

@@ -152,7 +152,7 @@ impl Read {
 pub fn reader(client: &ClientConfig, isolation: &str) -> BaseConsumer {
     let mut client = client.clone();
     client.set("group.id", "reader").set("enable.auto.commit", "false").set("isolation.level", isolation);
-    client.set("auto.offset.reset", "earliest").set("enable.partition.eof", "true");
+    client.set("auto.offset.reset", "earliest");
     client.create().expect("a consumer")
 }
 
@@ -170,7 +170,8 @@ fn from_the_start(reader: &BaseConsumer, topics: &[&str]) -> usize {
 
 /// Reads all that is committed in some topics now.
 pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
-    let reader = reader(client, "read_committed");
+    let mut client = client.clone();
+    let reader = reader(client.set("enable.partition.eof", "true"), "read_committed");
     let mut left = from_the_start(&reader, topics);
     let mut all = Vec::new();
     while left > 0 {
@@ -219,7 +220,7 @@ impl Checker {
     #[track_caller]
     pub fn progress(&self, more: usize) {
         let goal = self.receipts() + more;
-        super::kafka::until("events go on being answered", Duration::from_secs(90), || {
+        super::kafka::until("events go on being answered", Duration::from_secs(180), || {
             self.receipts() >= goal
         });
     }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
 /// Batches and queues.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct FlowConfig {
     /// The most events scored together.
@@ -38,8 +38,8 @@ impl Default for FlowConfig {
 }
 
 /// Which waiting events come first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Order {
     /// As they came; the only one that keeps the order of a key.
     #[default]
@@ -50,6 +50,17 @@ pub enum Order {
     Oldest,
     /// The highest number in this header.
     Header(String),
+}
+
+impl From<Order> for String {
+    fn from(order: Order) -> Self {
+        match order {
+            Order::FirstIn => "first-in".into(),
+            Order::Newest => "newest".into(),
+            Order::Oldest => "oldest".into(),
+            Order::Header(name) => format!("header:{name}"),
+        }
+    }
 }
 
 impl TryFrom<String> for Order {
@@ -69,7 +80,7 @@ impl TryFrom<String> for Order {
 }
 
 /// What to do where a stage fails.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stages {
     /// A message that is no request, or asks for what cannot be.
@@ -81,7 +92,7 @@ pub struct Stages {
 }
 
 /// What to do with an event at which a stage failed.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failure {
     /// How often to try again.
@@ -108,7 +119,7 @@ impl Failure {
 }
 
 /// Who waits before another try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pace {
     /// The event; others pass it.
@@ -118,7 +129,7 @@ pub enum Pace {
 }
 
 /// What to do when all tries failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {
     /// Write the event to the reject topic.

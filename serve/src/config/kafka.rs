@@ -5,12 +5,12 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{Error, Result};
 
 /// Topics, guarantee and pace.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct KafkaConfig {
     /// The brokers, `host:port,…`.
@@ -53,12 +53,12 @@ pub struct KafkaConfig {
     #[serde(default = "ten_seconds")]
     pub drain_timeout_ms: u64,
     /// Settings of librdkafka, as it names them: TLS, SASL, compression, and all others.
-    #[serde(default)]
+    #[serde(default, serialize_with = "without_secrets")]
     pub librdkafka: BTreeMap<String, toml::Value>,
 }
 
 /// What a crash may do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
     /// Every event is answered; some twice after a crash.
@@ -69,7 +69,7 @@ pub enum Guarantee {
 }
 
 /// What to wait for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Batches of up to `flow.batch_events`, filled for up to `flow.batch_ms`.
@@ -80,8 +80,8 @@ pub enum Mode {
 }
 
 /// Where to start in the partitions.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Start {
     /// Where the group left off.
     #[default]
@@ -125,6 +125,23 @@ impl FromStr for Start {
     }
 }
 
+impl From<Start> for String {
+    fn from(start: Start) -> Self {
+        match start {
+            Start::Committed => "committed".into(),
+            Start::Earliest => "earliest".into(),
+            Start::Latest => "latest".into(),
+            Start::Time(ms) => format!("ts={ms}"),
+            Start::Last(span) => format!("last={}s", span.as_secs()),
+            Start::Offsets(offsets) => {
+                let pairs: Vec<String> =
+                    offsets.iter().map(|(part, offset)| format!("{part}:{offset}")).collect();
+                format!("offsets={}", pairs.join(","))
+            }
+        }
+    }
+}
+
 impl TryFrom<String> for Start {
     type Error = String;
 
@@ -143,6 +160,20 @@ fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
+}
+
+/// Writes the settings of librdkafka with nothing that opens a door.
+fn without_secrets<S: Serializer>(
+    all: &BTreeMap<String, toml::Value>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let secret =
+        |key: &str| ["password", "secret", "pem", "oauthbearer.config"].iter().any(|word| key.contains(word));
+    let shown = |(key, value): (&String, &toml::Value)| match secret(key) {
+        true => (key.clone(), toml::Value::String("(hidden)".into())),
+        false => (key.clone(), value.clone()),
+    };
+    all.iter().map(shown).collect::<BTreeMap<_, _>>().serialize(serializer)
 }
 
 fn burnrec() -> String {

@@ -103,6 +103,10 @@ impl<'a> Plan<'a> {
     /// Adds a request.
     pub fn add(&mut self, at: usize, event: &Incoming, request: Request<'a>, undo: &mut Vec<Undo>) {
         if let Ask::Event { user, item, value } = &request.ask {
+            if let Some(replaying) = &self.engine.replaying {
+                self.end(at, if replaying.resubmit { Outcome::Resubmitted } else { Outcome::Filtered });
+                return;
+            }
             if !self.engine.keeps_state {
                 let text = "an event; expected none, as the config has no topic kafka.state to keep it";
                 self.end(at, Outcome::Failed(Reject::score("no-state", text)));
@@ -169,7 +173,8 @@ impl<'a> Plan<'a> {
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
         let row = served.users.row(user.id());
         let trained: &[u32] = row.map(|row| served.seen.row(row as usize).0).unwrap_or_default();
-        let part = (part != HTTP || self.engine.topics.is_empty()).then_some(part);
+        let anywhere = (part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
+        let part = (!anywhere).then_some(part);
         let policy = self.engine.unknown.user;
         let Some((history, folded)) = self.engine.state.get(part, user, served.number) else {
             let user = match (row, policy) {

@@ -15,6 +15,7 @@ fn word(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Replied(_) => "replied",
         Outcome::Filtered => "filtered",
+        Outcome::Resubmitted => "resubmitted",
         Outcome::Expired(_) => "expired",
         Outcome::Failed(_) => "rejected",
     }
@@ -88,6 +89,7 @@ impl<T: Transport> Flow<T> {
             let event = &mut events[at];
             match outbox.outcomes[at].clone() {
                 Outcome::Replied(_) | Outcome::Filtered => {}
+                Outcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
                 Outcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
                 Outcome::Failed(reject) => {
                     let failure = self.failure(reject.stage);
@@ -145,6 +147,11 @@ impl<T: Transport> Flow<T> {
         outbox: &mut Outbox,
     ) -> Result<(), Trouble> {
         let failure = self.options.failures.sink;
+        // Where it is the reject itself that is not taken, its own reason says more.
+        let reject = match &outbox.outcomes[at] {
+            Outcome::Failed(first) | Outcome::Expired(first) => first.clone(),
+            _ => reject,
+        };
         let found = format!("{}: {reject}", self.engine.source(&events[at]));
         match failure.then {
             Then::Stop => return Err(self.fatal(Stage::Sink.name(), found)),

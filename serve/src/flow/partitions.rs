@@ -58,8 +58,7 @@ impl<T: Transport> Flow<T> {
         parts.iter().for_each(|&part| engine.state.forget(part));
         let mut bad = 0;
         let positions = self.transport.positions(parts, &mut |part, key, value| {
-            let topic = engine.topics.get(usize::from(part.topic)).map_or("", String::as_str);
-            if let Err(error) = engine.state.restore(part, topic, key, value) {
+            if let Err(error) = engine.state.restore(part, engine.state_topic(part), key, value) {
                 bad += 1;
                 metrics.trouble(&format!("a record of the state topic: {error}"), false);
             }

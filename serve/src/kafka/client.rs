@@ -22,6 +22,15 @@ use crate::{Error, Result};
 /// How long a call to the brokers may take.
 pub const CALL: Duration = Duration::from_secs(30);
 
+/// How long the group waits for a member that is silent.
+pub const SESSION: Duration = Duration::from_secs(15);
+
+/// How long a question to them waits for its answer before it is asked again.
+pub const ASK: Duration = Duration::from_secs(5);
+
+/// How long a call waits before it looks whether the service stops.
+pub const SLICE: Duration = Duration::from_secs(1);
+
 /// An error that librdkafka mends by itself stands in `/health/ready` until this long after it was last heard.
 const ERROR_STANDS: Duration = Duration::from_secs(5);
 
@@ -85,17 +94,41 @@ const PRODUCER_ONLY: [&str; 17] = [
     "transaction.timeout.ms",
 ];
 
-/// A consumer of the group.
-pub fn consumer(config: &KafkaConfig, watch: Watch) -> Result<BaseConsumer<Watch>> {
+/// Checks the user's settings of librdkafka.
+///
+/// # Errors
+/// When one is unknown or has an impossible value.
+pub fn check_settings(config: &KafkaConfig) -> Result<()> {
+    for is_producer in [false, true] {
+        let made = with_users(base(config), config, is_producer).create_native_config();
+        made.map_err(|error| match error {
+            KafkaError::ClientConfig(_, text, key, value) => {
+                Error::config(format!("kafka.librdkafka.{key}"), value, format!("another: {text}"))
+            }
+            other => Error::kafka("set up a client")(other),
+        })?;
+    }
+    Ok(())
+}
+
+/// A consumer of the group; one that tells of the ends of partitions costs a little more.
+pub fn consumer(
+    config: &KafkaConfig,
+    worker: usize,
+    tells_ends: bool,
+    watch: Watch,
+) -> Result<BaseConsumer<Watch>> {
     let mut client = base(config);
     client
         .set("group.id", &config.group)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
+        .set("enable.partition.eof", if tells_ends { "true" } else { "false" })
         .set("isolation.level", "read_committed")
         .set("auto.offset.reset", "earliest")
         .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", "15000")
+        .set("session.timeout.ms", SESSION.as_millis().to_string())
+        .set("client.id", client_id(config, worker))
         .set("statistics.interval.ms", "1000")
         .set("queued.min.messages", "100000")
         .set("fetch.wait.max.ms", if config.mode == Mode::Message { "10" } else { "100" });
@@ -124,6 +157,11 @@ pub fn producer(
     }
     let client = with_users(client, config, true);
     BaseProducer::from_config_and_context(&client, deliveries).map_err(Error::kafka("make a producer"))
+}
+
+/// A worker's name in the group.
+pub fn client_id(config: &KafkaConfig, worker: usize) -> String {
+    format!("burnrec-{}-{worker}", config.instance.as_deref().unwrap_or_default())
 }
 
 /// A worker's name in transactions: the same after a restart, so that what its former self left open is aborted.
@@ -165,6 +203,11 @@ impl Watch {
         }
     }
 
+    /// Notes a change.
+    pub fn note(&self, change: Pending) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+
     /// The next change that was noted.
     pub fn next_change(&self) -> Option<Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
@@ -173,6 +216,13 @@ impl Watch {
     /// From here on rebalances are answered at once.
     pub fn close(&self) {
         self.closing.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Something is wrong that librdkafka goes on to mend.
+    pub fn heard(&self, error: KafkaError, reason: &str) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let error = Error::kafka("reach the brokers")(error);
+        self.health.bad(&self.who, format!("{error} {reason}").trim_end().to_owned());
     }
 
     /// Events come, or statistics without an error for a while: the brokers are there.
@@ -198,9 +248,11 @@ impl ClientContext for Watch {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
-        let error = Error::kafka("reach the brokers")(error);
-        self.health.bad(&self.who, format!("{error} ({reason})"));
+        // The end of a partition is no error.
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            return;
+        }
+        self.heard(error, reason);
     }
 }
 
@@ -222,7 +274,7 @@ impl ConsumerContext for Watch {
         }
         let elements = list.elements();
         let parts = elements.iter().map(|part| (part.topic().to_owned(), part.partition())).collect();
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(Pending { assign, parts });
+        self.note(Pending { assign, parts });
     }
 }
 

@@ -1,30 +1,37 @@
 //! The producing half of the transport: messages handed over, transactions, and what helps against their errors.
 
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client::{CALL, Deliveries, opaque, producer};
+use super::client::{ASK, CALL, Deliveries, SESSION, SLICE, client_id, opaque, producer};
 use super::transport::KafkaTransport;
 use crate::Error;
 use crate::event::Incoming;
 use crate::flow::{Position, Trouble};
 use crate::outbox::{Outbox, Outgoing, To};
 
-/// A transaction that lived this long may have been ended by the brokers, who then call its producer fenced.
-const TRANSACTION_LIFE: Duration = Duration::from_secs(9);
+/// A call that did not come back after this long never will.
+const HANGS: Duration = Duration::from_secs(12);
+
+/// A process of our name would be in the group this soon after it fenced us.
+const JOINED: Duration = Duration::from_secs(5);
 
 impl KafkaTransport {
-    fn target(&self, to: To) -> Option<&str> {
+    fn target<'a>(&'a self, to: To, event: &'a Incoming) -> Option<&'a str> {
         match to {
             To::Replies => Some(&self.config.replies),
             To::Rejects => Some(&self.config.rejects),
             To::Shadow => self.config.shadow.as_deref(),
             To::State => self.config.state.as_deref(),
             To::Receipts => self.config.receipts.as_deref(),
+            To::Requests => Some(event.header("burnrec-source")?.split('/').next()?),
         }
     }
 
@@ -36,7 +43,7 @@ impl KafkaTransport {
         event: &Incoming,
         outbox: &Outbox,
     ) -> Result<Option<String>, Trouble> {
-        let Some(topic) = self.target(message.to) else {
+        let Some(topic) = self.target(message.to, event) else {
             self.deliveries.remove(batch, 1);
             return Ok(None);
         };
@@ -81,8 +88,7 @@ impl KafkaTransport {
         };
         let text = format!("{}: {}", cause.name(), cause.string());
         let fenced = matches!(cause.code(), Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch);
-        let timed_out = self.transaction.is_some_and(|since| since.elapsed() > TRANSACTION_LIFE);
-        if fenced && cause.is_fatal() && !timed_out {
+        if fenced && cause.is_fatal() && self.another_has_the_name() {
             return Trouble::Fatal(Error::Fenced {
                 group: self.config.group.clone(),
                 instance: self.config.instance.clone().unwrap_or_default(),
@@ -95,17 +101,94 @@ impl KafkaTransport {
         }
     }
 
-    /// Repeats a call of the transaction protocol while the brokers ask for it.
+    /// Whether another process runs under this worker's name. Brokers say "fenced" as well where they have ended a
+    /// transaction themselves, after it took too long or its coordinator went down; then nobody else is in the group
+    /// under our client id. A former self that was killed is there until its session ends.
+    fn another_has_the_name(&self) -> bool {
+        let (begin, name) = (Instant::now(), client_id(&self.config, self.worker));
+        let mut alone = None;
+        while begin.elapsed() < SESSION + JOINED && !self.stop.load(Ordering::Relaxed) {
+            if let Ok(groups) = self.consumer.fetch_group_list(Some(&self.config.group), ASK) {
+                let members = groups.groups().iter().flat_map(|group| group.members());
+                match members.filter(|member| member.client_id() == name).count() {
+                    0 | 1 => {
+                        if alone.get_or_insert_with(Instant::now).elapsed() > JOINED {
+                            return false;
+                        }
+                    }
+                    _ => alone = None,
+                }
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        alone.is_none()
+    }
+
+    /// Repeats a call of the transaction protocol while the brokers ask for it: for a while, and for a shorter while once
+    /// the service stops. A call that ran out of time goes on where it was when it is repeated.
     pub(super) fn insist(&self, mut call: impl FnMut() -> KafkaResult<()>) -> Result<(), Trouble> {
-        let deadline = Instant::now() + CALL;
+        let begin = Instant::now();
         loop {
             match call() {
                 Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(cause)) if cause.is_retriable() && Instant::now() < deadline => {
+                Err(KafkaError::Transaction(cause))
+                    if cause.is_retriable() && begin.elapsed() < self.patience() =>
+                {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 Err(error) => return Err(self.trouble(&error)),
             }
+        }
+    }
+
+    /// How long to wait for brokers.
+    pub(super) fn patience(&self) -> Duration {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Duration::from_millis(self.config.drain_timeout_ms / 4),
+            false => CALL,
+        }
+    }
+
+    /// Waits until all that was sent is delivered or failed.
+    fn flush(&self) -> Result<(), Trouble> {
+        let begin = Instant::now();
+        while self.producer.in_flight_count() > 0 {
+            if begin.elapsed() > self.patience() {
+                return Err(Trouble::Abort(format!(
+                    "{} messages are not delivered",
+                    self.producer.in_flight_count()
+                )));
+            }
+            // An error is that time ran out, which is looked at here.
+            let _ = self.producer.flush(SLICE);
+        }
+        Ok(())
+    }
+
+    /// Adds the positions to the transaction. librdkafka 2.12 waits for the answer without end and can lose it when a
+    /// coordinator goes down between the two steps of this call, so that a thread of its own waits: when nothing comes,
+    /// that thread and its producer are given up, and a new one takes the name.
+    fn send_offsets(&self, list: TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), Trouble> {
+        let (answer, answered) = mpsc::channel();
+        let (producer, patience) = (Arc::clone(&self.producer), self.patience());
+        std::thread::spawn(move || {
+            let begin = Instant::now();
+            let result = loop {
+                match producer.send_offsets_to_transaction(&list, &group, SLICE) {
+                    Err(KafkaError::Transaction(cause))
+                        if cause.is_retriable() && begin.elapsed() < patience =>
+                    {
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    result => break result,
+                }
+            };
+            // Nobody listens any more when it took too long.
+            let _ = answer.send(result);
+        });
+        match answered.recv_timeout(patience.min(HANGS)) {
+            Ok(result) => result.map_err(|error| self.trouble(&error)),
+            Err(_) => Err(Trouble::Rebuild("no answer to the offsets of the transaction".into())),
         }
     }
 
@@ -117,13 +200,11 @@ impl KafkaTransport {
             let list = self.list(positions)?;
             let group = self.consumer.group_metadata();
             let group = group.ok_or_else(|| Trouble::Abort("the consumer is in no group".into()))?;
-            self.insist(|| self.producer.send_offsets_to_transaction(&list, &group, CALL))?;
+            self.send_offsets(list, group)?;
         }
-        if let Err(error) = self.producer.flush(CALL) {
-            return Err(self.trouble(&error));
-        }
+        self.flush()?;
         self.last_arrived()?;
-        self.insist(|| self.producer.commit_transaction(CALL))?;
+        self.insist(|| self.producer.commit_transaction(SLICE))?;
         self.transaction = None;
         Ok(())
     }
@@ -153,7 +234,7 @@ impl KafkaTransport {
     pub(super) fn rebuild(&mut self) -> Result<(), Trouble> {
         self.deliveries = Deliveries::default();
         let made = producer(&self.config, self.worker, self.deliveries.clone());
-        self.producer = made.map_err(Trouble::Fatal)?;
+        self.producer = Arc::new(made.map_err(Trouble::Fatal)?);
         self.take_name().map_err(|error| Trouble::Rebuild(error.to_string()))
     }
 }

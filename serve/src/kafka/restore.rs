@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{CALL, base};
+use super::client::{ASK, base};
 use crate::config::{KafkaConfig, Start};
 use crate::engine::unix_ms;
 
@@ -17,7 +18,7 @@ use crate::engine::unix_ms;
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
 
 /// A consumer of no group that sees only what is committed, or everything.
-fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer> {
+fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer<Quiet>> {
     let mut client: ClientConfig = base(config);
     client
         .set("group.id", format!("{}-state", config.group))
@@ -30,8 +31,19 @@ fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer> {
             client.set(key, value);
         }
     }
-    client.create()
+    client.create_with_context(Quiet)
 }
+
+/// Leaves it to the reader to tell of errors: the end of a partition would be logged as one.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "restoring");
+    }
+}
+
+impl ConsumerContext for Quiet {}
 
 /// Reads the records that the state topic keeps for some of its partitions, each up to the end it has now.
 ///
@@ -51,8 +63,8 @@ pub fn restore(
     let mut ends = HashMap::new();
     let deadline = Instant::now() + OPEN_TRANSACTIONS;
     for &partition in partitions {
-        let (low, high) = all.fetch_watermarks(topic, partition, CALL)?;
-        while committed.fetch_watermarks(topic, partition, CALL)?.1 < high {
+        let (low, high) = all.fetch_watermarks(topic, partition, ASK)?;
+        while committed.fetch_watermarks(topic, partition, ASK)?.1 < high {
             if Instant::now() > deadline {
                 return Err(KafkaError::OffsetFetch(rdkafka::types::RDKafkaErrorCode::OperationTimedOut));
             }
@@ -68,7 +80,7 @@ pub fn restore(
     }
     committed.assign(&list)?;
     while !ends.is_empty() {
-        match committed.poll(CALL) {
+        match committed.poll(ASK) {
             Some(Ok(message)) => {
                 record(message.partition(), message.key().unwrap_or_default(), message.payload());
                 if ends.get(&message.partition()).is_some_and(|&end| message.offset() + 1 >= end) {
@@ -89,7 +101,7 @@ pub fn restore(
 ///
 /// # Errors
 /// When the brokers cannot be asked.
-pub fn start<C: rdkafka::consumer::ConsumerContext>(
+pub fn start<C: ConsumerContext>(
     consumer: &BaseConsumer<C>,
     from: &Start,
     parts: &[(String, i32)],
@@ -100,7 +112,7 @@ pub fn start<C: rdkafka::consumer::ConsumerContext>(
             // Asked for by number: what is produced while we begin must not be skipped.
             let mut found = HashMap::new();
             for (topic, partition) in parts {
-                let (low, high) = consumer.fetch_watermarks(topic, *partition, CALL)?;
+                let (low, high) = consumer.fetch_watermarks(topic, *partition, ASK)?;
                 let offset = if *from == Start::Earliest { low } else { high };
                 found.insert((topic.clone(), *partition), Offset::Offset(offset));
             }
@@ -120,11 +132,11 @@ pub fn start<C: rdkafka::consumer::ConsumerContext>(
         list.add_partition_offset(topic, *partition, Offset::Offset(time))?;
     }
     let mut found = HashMap::new();
-    for element in consumer.offsets_for_times(list, CALL)?.elements() {
+    for element in consumer.offsets_for_times(list, ASK)?.elements() {
         let offset = match element.offset() {
             Offset::Offset(offset) => offset,
             // Nothing is that new: what comes from now on.
-            _ => consumer.fetch_watermarks(element.topic(), element.partition(), CALL)?.1,
+            _ => consumer.fetch_watermarks(element.topic(), element.partition(), ASK)?.1,
         };
         found.insert((element.topic().to_owned(), element.partition()), Offset::Offset(offset));
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use super::client::base;
+use super::client::{base, check_settings};
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
 
@@ -16,6 +16,7 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// # Errors
 /// When they do not.
 pub fn check(config: &KafkaConfig) -> Result<()> {
+    check_settings(config)?;
     let mut client = base(config);
     for (key, value) in config.librdkafka() {
         if ["security.", "ssl.", "sasl."].iter().any(|prefix| key.starts_with(prefix)) {
@@ -84,8 +85,10 @@ impl Heard {
 impl rdkafka::ClientContext for Heard {
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, text: &str) {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // The first says most: later ones are that no broker is left.
-        last.get_or_insert_with(|| text.to_owned());
+        // The first says most: later ones are that no broker is left. What the client says of its settings is no answer.
+        if !text.starts_with("[thrd:app]") {
+            last.get_or_insert_with(|| text.to_owned());
+        }
     }
 
     fn error(&self, _: rdkafka::error::KafkaError, reason: &str) {

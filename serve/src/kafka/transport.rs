@@ -11,13 +11,12 @@ use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{CALL, Deliveries, Watch, consumer, producer};
+use super::client::{ASK, CALL, Deliveries, SLICE, Watch};
 use super::restore::{restore, start};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Headers, Incoming, Part};
 use crate::flow::{Change, Position, Refused, Transport, Trouble};
 use crate::health::Health;
-use crate::metrics::Metrics;
 use crate::outbox::{Outbox, To};
 use crate::{Error, Result};
 
@@ -26,58 +25,29 @@ pub struct KafkaTransport {
     pub(super) config: KafkaConfig,
     pub(super) worker: usize,
     pub(super) consumer: BaseConsumer<Watch>,
-    pub(super) producer: BaseProducer<Deliveries>,
+    pub(super) producer: Arc<BaseProducer<Deliveries>>,
     pub(super) deliveries: Deliveries,
     /// When the open transaction began.
     pub(super) transaction: Option<Instant>,
     /// The partitions that are read now.
-    owned: HashSet<Part>,
+    pub(super) owned: HashSet<Part>,
     /// The partitions whose begin was set by `from`: it counts once.
-    begun: HashSet<Part>,
+    pub(super) begun: HashSet<Part>,
+    /// The partitions whose end was met.
+    pub(super) ended: HashSet<i32>,
     /// The events of batches that may not have arrived.
     pub(super) sent: VecDeque<(u64, Vec<(Part, i64)>)>,
     pub(super) last_batch: u64,
     /// Events whose messages the brokers refused for good.
     pub(super) poison: HashMap<(Part, i64), String>,
-    health: Arc<Health>,
-    stop: Arc<AtomicBool>,
+    pub(super) health: Arc<Health>,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl KafkaTransport {
-    /// Joins the group and, with exactly-once, takes the worker's name; waits for brokers that are not there yet.
-    ///
-    /// # Errors
-    /// When a setting is refused.
-    pub fn open(
-        config: &KafkaConfig,
-        worker: usize,
-        health: Arc<Health>,
-        metrics: Arc<Metrics>,
-        stop: Arc<AtomicBool>,
-    ) -> Result<Self> {
-        let who = format!("worker {worker}");
-        let deliveries = Deliveries::default();
-        let consumer = consumer(config, Watch::new(&who, Arc::clone(&health), metrics))?;
-        let producer = producer(config, worker, deliveries.clone())?;
-        let mut transport = Self {
-            config: config.clone(),
-            worker,
-            consumer,
-            producer,
-            deliveries,
-            transaction: None,
-            owned: HashSet::new(),
-            begun: HashSet::new(),
-            sent: VecDeque::new(),
-            last_batch: 0,
-            poison: HashMap::new(),
-            health,
-            stop,
-        };
-        transport.until_done("take its name", |transport| transport.take_name());
-        let topics: Vec<&str> = config.requests.iter().map(String::as_str).collect();
-        transport.consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))?;
-        Ok(transport)
+    /// The partitions whose end was met since it was last asked.
+    pub fn ended(&mut self) -> HashSet<i32> {
+        std::mem::take(&mut self.ended)
     }
 
     pub(super) fn exactly_once(&self) -> bool {
@@ -89,7 +59,11 @@ impl KafkaTransport {
     }
 
     /// Tries until it is done or the service stops; `/health/ready` says what is in the way.
-    fn until_done<R>(&mut self, what: &str, mut step: impl FnMut(&mut Self) -> KafkaResult<R>) -> Option<R> {
+    pub(super) fn until_done<R>(
+        &mut self,
+        what: &str,
+        mut step: impl FnMut(&mut Self) -> KafkaResult<R>,
+    ) -> Option<R> {
         let mut wait = Duration::from_millis(100);
         while !self.stop.load(Ordering::Relaxed) {
             match step(self) {
@@ -106,7 +80,7 @@ impl KafkaTransport {
     }
 
     pub(super) fn take_name(&mut self) -> KafkaResult<()> {
-        if self.exactly_once() { self.producer.init_transactions(CALL) } else { Ok(()) }
+        if self.exactly_once() { self.producer.init_transactions(ASK) } else { Ok(()) }
     }
 
     fn topic(&self, part: Part) -> &str {
@@ -143,8 +117,23 @@ impl KafkaTransport {
     /// Leaves the group. What is not committed is read again by whoever comes next.
     pub fn close(self) {
         self.consumer.context().close();
+        // librdkafka waits for the answer to each change that it told of.
+        while let Some(change) = self.consumer.context().next_change() {
+            let answered = match (self.consumer.rebalance_protocol(), change.assign) {
+                (RebalanceProtocol::Cooperative, true) => {
+                    self.consumer.incremental_assign(&TopicPartitionList::new())
+                }
+                (RebalanceProtocol::Cooperative, false) => {
+                    self.consumer.incremental_unassign(&self.names(&self.parts(&change.parts)))
+                }
+                _ => self.consumer.unassign(),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "a change of partitions at the end");
+            }
+        }
         if self.transaction.is_some() {
-            if let Err(error) = self.producer.abort_transaction(CALL) {
+            if let Err(error) = self.producer.abort_transaction(SLICE) {
                 tracing::debug!(%error, "aborting at the end");
             }
         }
@@ -184,16 +173,17 @@ impl Transport for KafkaTransport {
                 Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
                     return Err(Trouble::Fatal(Error::kafka("read")(error)));
                 }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.ended.insert(partition);
+                }
                 Some(Err(error)) => {
-                    self.health
-                        .bad(&format!("{}: reading", self.who()), Error::kafka("read")(error).to_string());
+                    self.consumer.context().heard(error, "");
                     break;
                 }
             }
         }
         if into.len() > before {
             self.consumer.context().alive();
-            self.health.good(&format!("{}: reading", self.who()));
         }
         let mut changes = Vec::new();
         while let Some(pending) = self.consumer.context().next_change() {
@@ -226,7 +216,7 @@ impl Transport for KafkaTransport {
         let found = self.until_done("find where to begin", |transport| {
             // First the offsets: they come only when no transaction holds them any more. The state that belongs to
             // them is then in its topic, behind at most the same transaction.
-            let committed = transport.consumer.committed_offsets(asked.clone(), CALL)?;
+            let committed = transport.consumer.committed_offsets(asked.clone(), ASK)?;
             let started = start(&transport.consumer, &transport.config.from, &fresh)?;
             if let Some(topic) = &transport.config.state {
                 let mut partitions: Vec<i32> = parts.iter().map(|part| part.partition).collect();
@@ -240,7 +230,11 @@ impl Transport for KafkaTransport {
             }
             Ok((committed, started))
         });
-        let Some((committed, started)) = found else { return Ok(Vec::new()) };
+        let Some((committed, started)) = found else {
+            // The service stops. librdkafka must still be told to begin with what it gave, or it could not end either;
+            // nothing is read any more, and nothing committed.
+            return Ok(parts.iter().map(|part| (*part, None, String::new())).collect());
+        };
         let positions = parts.iter().zip(&names).map(|(part, name)| {
             if let Some(Offset::Offset(offset)) = started.get(name) {
                 return (*part, Some(*offset), String::new());
@@ -335,16 +329,17 @@ impl Transport for KafkaTransport {
     fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble> {
         self.sent.clear();
         self.producer.purge(PurgeConfig::default().queue().inflight());
+        // The abort waits for what the purge left to be heard, which only polling hears.
+        let begin = Instant::now();
+        while self.producer.in_flight_count() > 0 && begin.elapsed() < self.patience() {
+            self.producer.poll(Duration::from_millis(10));
+        }
         if rebuild {
             self.rebuild()?;
         } else if self.transaction.is_some() {
-            self.insist(|| self.producer.abort_transaction(CALL))?;
+            self.insist(|| self.producer.abort_transaction(SLICE))?;
         }
         self.transaction = None;
-        // What the purge left to be heard is of batches that count no more.
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(10));
-        }
         self.deliveries.reset(self.last_batch + 1);
         let owned: Vec<Position> =
             positions.iter().filter(|(part, ..)| self.owned.contains(part)).cloned().collect();

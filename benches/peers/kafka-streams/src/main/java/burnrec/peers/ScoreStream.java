@@ -29,7 +29,9 @@ public final class ScoreStream {
 
     record Scored(long item, float score) {}
 
-    record Reply(String type, long id, long user, Scored[] scores, String model, String source) {}
+    record Reply(
+            String type, long id, long user, Scored[] items, String score_is,
+            String model, String version, String hash, String source) {}
 
     /** Vectors by outside id. */
     record Vectors(Map<Long, float[]> users, Map<Long, float[]> items) {
@@ -89,7 +91,8 @@ public final class ScoreStream {
                 }
                 var from = context().recordMetadata().orElseThrow();
                 String source = from.topic() + "-" + from.partition() + "-" + from.offset();
-                Reply reply = new Reply("score", request.id(), request.user(), scores, "mf", source);
+                Reply reply = new Reply(
+                        "score", request.id(), request.user(), scores, "probability", "main", "mf", "3f2a91c0d1e2", source);
                 context().forward(record.withValue(writer.writeValueAsBytes(reply)));
             } catch (IOException error) {
                 throw new UncheckedIOException(error);

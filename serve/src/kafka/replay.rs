@@ -1,0 +1,224 @@
+//! `replay`: a range of a topic answered again, by a flow whose transport ends where the range does.
+//!
+//! The state is read and not changed. An `event` of the requests is in the state already and is passed over; one of the
+//! reject topic never was, and goes back to the topic that it came from, where its owner takes it up.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+
+use super::KafkaTransport;
+use super::client::CALL;
+use super::restore::{restore, start};
+use crate::config::{KafkaConfig, ServeConfig, Start};
+use crate::engine::{Engine, Replaying};
+use crate::event::{Incoming, Part};
+use crate::flow::{Change, Flow, FlowOptions, Position, Refused, Transport, Trouble};
+use crate::health::Health;
+use crate::metrics::{Ended, Metrics};
+use crate::outbox::Outbox;
+use crate::{Error, Result};
+
+/// What to answer again.
+#[derive(Clone, Debug)]
+pub struct Range {
+    /// The reject topic in place of the topics of requests.
+    pub rejects: bool,
+    /// Where to begin; `committed` goes on where the last replay ended.
+    pub from: Start,
+    /// Where to end; `latest` is the end as it is now.
+    pub to: Start,
+}
+
+/// Answers a range again; gives how its events ended. `asked` stops it early, and what was done is committed.
+///
+/// # Errors
+/// When it cannot go on.
+pub fn replay(
+    config: &ServeConfig,
+    range: &Range,
+    asked: &(dyn Fn() -> bool + Sync),
+) -> Result<std::collections::BTreeMap<Ended, u64>> {
+    let kafka = config
+        .kafka
+        .as_ref()
+        .ok_or_else(|| Error::config("kafka", "none", "the table [kafka]: a replay reads from its topics"))?;
+    super::check(kafka)?;
+    let metrics = Arc::new(Metrics::default());
+    let topics = if range.rejects { vec![kafka.rejects.clone()] } else { kafka.requests.clone() };
+    for topic in topics {
+        let source =
+            if range.rejects { kafka.requests.first().cloned().unwrap_or_default() } else { topic.clone() };
+        let mut config = config.clone();
+        config.kafka = Some(KafkaConfig {
+            group: format!("{}-replay", kafka.group),
+            requests: vec![topic],
+            from: range.from.clone(),
+            ..kafka.clone()
+        });
+        let replaying = Replaying { state_topic: source, resubmit: range.rejects };
+        let engine = Arc::new(Engine::open(&config)?.replaying(replaying));
+        one(&config, range, &engine, &metrics, asked)?;
+    }
+    Ok(metrics.ends())
+}
+
+fn one(
+    config: &ServeConfig,
+    range: &Range,
+    engine: &Arc<Engine>,
+    metrics: &Arc<Metrics>,
+    asked: &(dyn Fn() -> bool + Sync),
+) -> Result<()> {
+    let Some(kafka) = &config.kafka else { return Ok(()) };
+    let (health, stop) = (Arc::new(Health::default()), Arc::new(AtomicBool::new(false)));
+    let options = FlowOptions::new(0, &config.flow, config.failures, kafka);
+    let transport = Bounded::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
+    let mut flow = Flow::new(Arc::clone(engine), Arc::clone(metrics), options, transport);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                stop.fetch_or(asked(), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let result = flow.run(&stop);
+        stop.store(true, Ordering::Relaxed);
+        flow.into_transport().inner.close();
+        result
+    })
+}
+
+/// A Kafka transport that has all partitions of its topic and ends where its range does.
+struct Bounded {
+    inner: KafkaTransport,
+    config: KafkaConfig,
+    rejects: bool,
+    to: Start,
+    /// Where each partition ends.
+    ends: HashMap<i32, i64>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Bounded {
+    fn open(
+        config: &KafkaConfig,
+        range: &Range,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        // The state is restored here, from all its partitions where the rejects of all are read.
+        let inner_config =
+            KafkaConfig { state: config.state.clone().filter(|_| !range.rejects), ..config.clone() };
+        let inner = KafkaTransport::of_all(&inner_config, health, metrics, Arc::clone(&stop))?;
+        let (rejects, to) = (range.rejects, range.to.clone());
+        Ok(Self { inner, config: config.clone(), rejects, to, ends: HashMap::new(), stop })
+    }
+
+    /// The ends of the partitions, by what is asked for or as they are now.
+    fn find_ends(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+        let trouble =
+            |error: rdkafka::error::KafkaError| Trouble::Fatal(Error::kafka("find the range's end")(error));
+        let names: Vec<(String, i32)> =
+            parts.iter().map(|part| (self.config.requests[0].clone(), part.partition)).collect();
+        let asked = start(&self.inner.consumer, &self.to, &names).map_err(trouble)?;
+        for name in names {
+            let (_, high) = self.inner.consumer.fetch_watermarks(&name.0, name.1, CALL).map_err(trouble)?;
+            let end = asked.get(&name).and_then(|offset| offset.to_raw()).unwrap_or(high);
+            self.ends.insert(name.1, end.min(high));
+        }
+        Ok(())
+    }
+}
+
+impl Transport for Bounded {
+    fn receive(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        into: &mut Vec<Incoming>,
+    ) -> Result<Vec<Change>, Trouble> {
+        let before = into.len();
+        let changes = self.inner.receive(wait, most, into)?;
+        let mut over: HashSet<i32> = self.inner.ended();
+        let ends = &self.ends;
+        let mut at = before;
+        while at < into.len() {
+            let (partition, offset) = (into[at].part.partition, into[at].offset);
+            let end = ends.get(&partition).copied().unwrap_or(i64::MAX);
+            if offset + 1 >= end {
+                over.insert(partition);
+            }
+            if offset >= end {
+                into.remove(at);
+                continue;
+            }
+            // The old reject's headers would pass for the new reply's; where it all began stays.
+            into[at].headers.retain(|(name, _)| !name.starts_with("burnrec-") || name == "burnrec-source");
+            at += 1;
+        }
+        self.ends.retain(|partition, _| !over.contains(partition));
+        if changes.is_empty() && self.ends.is_empty() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(changes)
+    }
+
+    fn positions(
+        &mut self,
+        parts: &[Part],
+        record: &mut dyn FnMut(Part, &[u8], Option<&[u8]>),
+    ) -> Result<Vec<Position>, Trouble> {
+        self.find_ends(parts)?;
+        let positions = self.inner.positions(parts, record)?;
+        for (part, next, _) in &positions {
+            if self.ends.get(&part.partition).is_some_and(|&end| next.unwrap_or(0) >= end) {
+                self.ends.remove(&part.partition);
+            }
+        }
+        if let (true, Some(state), Some(&first)) = (self.rejects, &self.config.state, parts.first()) {
+            let trouble = |error| Trouble::Fatal(Error::kafka("read the state")(error));
+            let metadata = self.inner.consumer.fetch_metadata(Some(state), CALL).map_err(trouble)?;
+            let all: Vec<i32> =
+                metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id()).collect();
+            restore(&self.config, state, &all, &mut |_, key, value| record(first, key, value))
+                .map_err(trouble)?;
+        }
+        Ok(positions)
+    }
+
+    fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        self.inner.begin(positions)
+    }
+
+    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+        self.inner.give_up(parts)
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+        self.inner.send(batch, events, outbox)
+    }
+
+    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        self.inner.arrived(wait)
+    }
+
+    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        self.inner.commit(positions)
+    }
+
+    fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble> {
+        // What was passed already may be read again, and must not end the replay before.
+        let parts: Vec<Part> = positions.iter().map(|(part, ..)| *part).collect();
+        self.find_ends(&parts)?;
+        self.inner.abort(positions, rebuild)
+    }
+
+    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+        self.inner.pause(parts, paused)
+    }
+}

@@ -1,0 +1,55 @@
+//! The command line of the scoring service.
+
+use std::path::PathBuf;
+
+use burnrec_serve::config::Start;
+use clap::{Args, ValueEnum};
+
+use super::Settings;
+
+#[derive(Args)]
+pub struct ServeConfigArgs {
+    /// The config file; configs/serve.toml explains every key.
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// How logs look.
+    #[arg(long, default_value = "text")]
+    pub log: LogFormat,
+}
+
+#[derive(Args)]
+pub struct Serve {
+    #[command(flatten)]
+    pub serve: ServeConfigArgs,
+    /// Where to start in the partitions: committed, earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
+    #[arg(long)]
+    pub from: Option<String>,
+}
+
+#[derive(Args)]
+pub struct Replay {
+    #[command(flatten)]
+    pub serve: ServeConfigArgs,
+    /// What was rejected, in place of the requests.
+    #[arg(long)]
+    pub rejects: bool,
+    /// Where to begin: committed (where the last replay ended), earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
+    #[arg(long, default_value = "committed")]
+    pub from: Start,
+    /// Where to end, likewise; latest is the end as it is now.
+    #[arg(long, default_value = "latest")]
+    pub to: Start,
+    /// Print how the events ended as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How logs look.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// A JSON object a line.
+    Json,
+}

@@ -1,0 +1,30 @@
+//! `replay`: a range of a topic, or what was rejected, answered again.
+
+use anyhow::Result;
+use burnrec_serve::kafka::{Range, replay};
+use serde_json::json;
+
+use super::serve::log;
+use crate::cli::Replay;
+use crate::interrupt;
+use crate::layers::serve_config;
+use crate::show;
+
+pub fn run(args: Replay) -> Result<()> {
+    let config = serve_config(&args.serve.config, &args.serve.settings.set)?;
+    log(args.serve.log)?;
+    interrupt::install()?;
+    let range = Range { rejects: args.rejects, from: args.from, to: args.to };
+    let ends = replay(&config, &range, &interrupt::asked)?;
+    if args.json {
+        let all =
+            ends.iter().map(|(ended, n)| json!({ "outcome": ended.outcome, "of": ended.of, "count": n }));
+        show::say(json!(all.collect::<Vec<_>>()))?;
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = ends
+        .iter()
+        .map(|(ended, n)| vec![ended.outcome.to_owned(), ended.of.to_owned(), n.to_string()])
+        .collect();
+    Ok(show::table(&mut std::io::stdout().lock(), &["outcome", "of", "events"], &rows)?)
+}
