@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 pub use ledger::Ledger;
 pub use queue::Queue;
-pub use transport::{Change, Position, Refused, Transport, Trouble};
+pub use transport::{Change, Position, Records, Refused, Transport, Trouble};
 
 use crate::config::{FlowConfig, Guarantee, KafkaConfig, Mode, Stages};
 use crate::engine::Engine;

@@ -122,10 +122,10 @@ impl<'a> Plan<'a> {
         }
         let route = &self.engine.routes.all()[self.engine.routes.of(event)];
         let name = route.model(request.user());
-        if let Some(shadow) = &route.shadow {
-            if let Ok(job) = self.job(at, event.part, request.clone(), shadow) {
-                self.jobs.push(Job { shadow: true, ..job });
-            }
+        if let Some(shadow) = &route.shadow
+            && let Ok(job) = self.job(at, event.part, request.clone(), shadow)
+        {
+            self.jobs.push(Job { shadow: true, ..job });
         }
         match self.job(at, event.part, request, name) {
             Ok(job) => self.jobs.push(job),

@@ -85,8 +85,7 @@ impl<T: Transport> Flow<T> {
     /// Adds what rejected and expired events leave behind, and receipts; gives the places of events to be tried again.
     fn judge(&mut self, events: &mut [Incoming], outbox: &mut Outbox) -> Result<Vec<usize>, Trouble> {
         let mut again = Vec::new();
-        for at in 0..events.len() {
-            let event = &mut events[at];
+        for (at, event) in events.iter_mut().enumerate() {
             match outbox.outcomes[at].clone() {
                 Outcome::Replied(_) | Outcome::Filtered => {}
                 Outcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
@@ -112,7 +111,7 @@ impl<T: Transport> Flow<T> {
             let dropped =
                 matches!(outcome, Outcome::Failed(reject) if self.failure(reject.stage).then == Then::Drop);
             let outcome = if dropped { "dropped" } else { word(outcome) };
-            self.engine.receipt(&events[at], at, outcome, outbox);
+            self.engine.receipt(event, at, outcome, outbox);
         }
         Ok(again)
     }

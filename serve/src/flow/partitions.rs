@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Change, Flow, Ledger, Position, Transport, Trouble};
+use super::{Change, Flow, Ledger, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
 use crate::event::Part;
 
@@ -81,7 +81,7 @@ impl<T: Transport> Flow<T> {
             for (_, event) in std::mem::take(&mut self.penalised) {
                 self.queues[self.engine.routes.of(&event)].push_front(event);
             }
-            if self.queues.iter().all(|queue| queue.len() == 0) {
+            if self.queues.iter().all(Queue::is_empty) {
                 break;
             }
             self.answer_next()?;

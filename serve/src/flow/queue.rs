@@ -88,6 +88,11 @@ impl Queue {
         self.line.len() + self.heap.len()
     }
 
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What they weigh.
     pub fn bytes(&self) -> usize {
         self.bytes

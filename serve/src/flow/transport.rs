@@ -45,6 +45,9 @@ pub struct Refused {
     pub text: String,
 }
 
+/// Takes the key and the value of a record that is kept for a partition.
+pub type Records<'a> = dyn FnMut(Part, &[u8], Option<&[u8]>) + 'a;
+
 /// Moves events and messages.
 pub trait Transport {
     /// Waits up to `wait` for a first event, then adds what is there, up to `most`. Ends early when partitions change.
@@ -63,11 +66,7 @@ pub trait Transport {
     ///
     /// # Errors
     /// When they cannot be read; it is then asked again.
-    fn positions(
-        &mut self,
-        parts: &[Part],
-        record: &mut dyn FnMut(Part, &[u8], Option<&[u8]>),
-    ) -> Result<Vec<Position>, Trouble>;
+    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble>;
 
     /// Begins to read at these positions.
     ///

@@ -32,7 +32,7 @@ impl Listening {
             Some(path) => {
                 let bytes = std::fs::read(path).map_err(fail(format!("read {}", path.display())))?;
                 let made = Identity::from_pkcs12(&bytes, &config.tls_password)
-                    .and_then(|identity| native_tls::TlsAcceptor::new(identity))
+                    .and_then(native_tls::TlsAcceptor::new)
                     .map_err(|error| {
                         let expected =
                             "a PKCS#12 file with a certificate and its key, and its http.tls_password";

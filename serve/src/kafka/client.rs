@@ -147,7 +147,6 @@ pub fn producer(
     client
         .set("enable.idempotence", "true")
         .set("partitioner", "murmur2_random")
-        .set("queue.buffering.max.messages", "500000")
         .set("batch.num.messages", "50000")
         .set("linger.ms", if config.mode == Mode::Message { "0" } else { "5" });
     if config.guarantee == Guarantee::ExactlyOnce {

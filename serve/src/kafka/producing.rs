@@ -17,6 +17,9 @@ use crate::event::Incoming;
 use crate::flow::{Position, Trouble};
 use crate::outbox::{Outbox, Outgoing, To};
 
+/// rdkafka polls a producer for all of the time that it is given.
+pub(super) const POLL: Duration = Duration::from_millis(1);
+
 /// A call that did not come back after this long never will.
 const HANGS: Duration = Duration::from_secs(12);
 
@@ -65,7 +68,7 @@ impl KafkaTransport {
                 Err((error, back)) => {
                     record = back;
                     match error.rdkafka_error_code() {
-                        Some(Code::QueueFull) => self.producer.poll(Duration::from_millis(5)),
+                        Some(Code::QueueFull) => self.producer.poll(POLL),
                         Some(Code::MessageSizeTooLarge) => {
                             self.deliveries.remove(batch, 1);
                             return Ok(Some(format!("{error}; expected at most message.max.bytes")));
@@ -159,8 +162,9 @@ impl KafkaTransport {
                     self.producer.in_flight_count()
                 )));
             }
-            // An error is that time ran out, which is looked at here.
-            let _ = self.producer.flush(SLICE);
+            // Sends what lingers; an error is only that not all is delivered at once.
+            let _ = self.producer.flush(Duration::ZERO);
+            self.producer.poll(POLL);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::restore::{restore, start};
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{Incoming, Part};
-use crate::flow::{Change, Flow, FlowOptions, Position, Refused, Transport, Trouble};
+use crate::flow::{Change, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::metrics::{Ended, Metrics};
 use crate::outbox::Outbox;
@@ -168,11 +168,7 @@ impl Transport for Bounded {
         Ok(changes)
     }
 
-    fn positions(
-        &mut self,
-        parts: &[Part],
-        record: &mut dyn FnMut(Part, &[u8], Option<&[u8]>),
-    ) -> Result<Vec<Position>, Trouble> {
+    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
         self.find_ends(parts)?;
         let positions = self.inner.positions(parts, record)?;
         for (part, next, _) in &positions {

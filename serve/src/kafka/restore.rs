@@ -17,6 +17,9 @@ use crate::engine::unix_ms;
 /// How long the transactions that were open when partitions changed hands may take to end.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
 
+/// Takes the partition, the key and the value of a record.
+pub type Found<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
+
 /// A consumer of no group that sees only what is committed, or everything.
 fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer<Quiet>> {
     let mut client: ClientConfig = base(config);
@@ -56,7 +59,7 @@ pub fn restore(
     config: &KafkaConfig,
     topic: &str,
     partitions: &[i32],
-    record: &mut dyn FnMut(i32, &[u8], Option<&[u8]>),
+    record: &mut Found<'_>,
 ) -> KafkaResult<()> {
     let (all, committed) = (reader(config, false)?, reader(config, true)?);
     let mut list = TopicPartitionList::new();

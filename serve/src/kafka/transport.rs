@@ -12,10 +12,11 @@ use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{ASK, CALL, Deliveries, SLICE, Watch};
+use super::producing::POLL;
 use super::restore::{restore, start};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Headers, Incoming, Part};
-use crate::flow::{Change, Position, Refused, Transport, Trouble};
+use crate::flow::{Change, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::outbox::{Outbox, To};
 use crate::{Error, Result};
@@ -132,10 +133,10 @@ impl KafkaTransport {
                 tracing::debug!(%error, "a change of partitions at the end");
             }
         }
-        if self.transaction.is_some() {
-            if let Err(error) = self.producer.abort_transaction(SLICE) {
-                tracing::debug!(%error, "aborting at the end");
-            }
+        if self.transaction.is_some()
+            && let Err(error) = self.producer.abort_transaction(SLICE)
+        {
+            tracing::debug!(%error, "aborting at the end");
         }
         drop(self.consumer);
     }
@@ -196,11 +197,7 @@ impl Transport for KafkaTransport {
         Ok(changes)
     }
 
-    fn positions(
-        &mut self,
-        parts: &[Part],
-        record: &mut dyn FnMut(Part, &[u8], Option<&[u8]>),
-    ) -> Result<Vec<Position>, Trouble> {
+    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
@@ -292,10 +289,10 @@ impl Transport for KafkaTransport {
                 }
                 _ => self.put(batch, message, event, outbox)?,
             };
-            if let Some(text) = text {
-                if refused.iter().all(|known| known.event != message.event as usize) {
-                    refused.push(Refused { event: message.event as usize, text });
-                }
+            if let Some(text) = text
+                && refused.iter().all(|known| known.event != message.event as usize)
+            {
+                refused.push(Refused { event: message.event as usize, text });
             }
         }
         self.deliveries.remove(batch, 1);
@@ -311,7 +308,7 @@ impl Transport for KafkaTransport {
             if last >= self.last_batch || Instant::now() >= deadline {
                 return Ok(last);
             }
-            self.producer.poll(Duration::from_millis(5));
+            self.producer.poll(POLL);
         }
     }
 
@@ -332,7 +329,7 @@ impl Transport for KafkaTransport {
         // The abort waits for what the purge left to be heard, which only polling hears.
         let begin = Instant::now();
         while self.producer.in_flight_count() > 0 && begin.elapsed() < self.patience() {
-            self.producer.poll(Duration::from_millis(10));
+            self.producer.poll(POLL);
         }
         if rebuild {
             self.rebuild()?;
