@@ -339,7 +339,7 @@ impl<T: Transport> Flow<T> {
             let backoff = Duration::from_millis(50).saturating_mul(1 << self.failures_in_a_row.min(7));
             let until = Instant::now() + backoff.min(MOST_BACKOFF);
             let positions = self.take_back();
-            match self.transport.abort(&positions, rebuild) {
+            match self.transport.abort(rebuild).and_then(|()| self.read_again(positions, rebuild)) {
                 Ok(()) => {
                     // An abort that cures is over at once; only what fails again and again waits.
                     while self.failures_in_a_row > 1

@@ -69,6 +69,27 @@ impl<T: Transport> Flow<T> {
         positions
     }
 
+    /// Reads on where the last commit was. After a rebuild a commit that failed may have been one all the same: then the
+    /// brokers say where that is, and what the state was.
+    pub(super) fn read_again(&mut self, mut positions: Vec<Position>, rebuild: bool) -> Result<(), Trouble> {
+        if rebuild && !positions.is_empty() {
+            let parts: Vec<Part> = positions.iter().map(|(part, ..)| *part).collect();
+            for (part, next, metadata) in self.restore(&parts)? {
+                // Without an offset nothing was ever committed: what we began at still counts.
+                if next.is_some() {
+                    self.ledgers.insert(part, Ledger::new(next, &metadata));
+                    self.committed.insert(part, (next, metadata));
+                }
+            }
+            for (part, next, metadata) in &mut positions {
+                if let Some(now) = self.committed.get(part) {
+                    (*next, *metadata) = now.clone();
+                }
+            }
+        }
+        self.transport.read_again(&positions)
+    }
+
     fn drop_waiting(&mut self, parts: &[Part]) {
         self.queues.iter_mut().for_each(|queue| queue.drop_parts(|part| parts.contains(&part)));
         self.penalised.retain(|(_, event)| !parts.contains(&event.part));

@@ -98,12 +98,18 @@ pub trait Transport {
     /// When nothing of it is committed.
     fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
-    /// Takes back all that was sent since the last commit, and reads on at these positions; `rebuild` with new
-    /// connections.
+    /// Takes back all that was sent since the last commit; `rebuild` with new connections, after which only
+    /// [`Transport::positions`] knows whether a commit that failed was one all the same.
     ///
     /// # Errors
     /// When even that fails; then it is asked to rebuild.
-    fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble>;
+    fn abort(&mut self, rebuild: bool) -> Result<(), Trouble>;
+
+    /// Reads on at these positions, none of them paused.
+    ///
+    /// # Errors
+    /// When that cannot be told.
+    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
     /// Pauses or resumes reading of some partitions.
     ///

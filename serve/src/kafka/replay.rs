@@ -207,11 +207,15 @@ impl Transport for Bounded {
         self.inner.commit(positions)
     }
 
-    fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble> {
+    fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
+        self.inner.abort(rebuild)
+    }
+
+    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         // What was passed already may be read again, and must not end the replay before.
         let parts: Vec<Part> = positions.iter().map(|(part, ..)| *part).collect();
         self.find_ends(&parts)?;
-        self.inner.abort(positions, rebuild)
+        self.inner.read_again(positions)
     }
 
     fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {

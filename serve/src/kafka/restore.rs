@@ -82,16 +82,38 @@ pub fn restore(
         return Ok(());
     }
     committed.assign(&list)?;
+    // The offset after the last record seen, and the one at which the end was met before.
+    let (mut next, mut met) = (HashMap::<i32, i64>::new(), HashMap::<i32, i64>::new());
     while !ends.is_empty() {
         match committed.poll(ASK) {
             Some(Ok(message)) => {
                 record(message.partition(), message.key().unwrap_or_default(), message.payload());
+                next.insert(message.partition(), message.offset() + 1);
                 if ends.get(&message.partition()).is_some_and(|&end| message.offset() + 1 >= end) {
                     ends.remove(&message.partition());
                 }
             }
-            // The last records may be an aborted transaction's, which readers never see.
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(ends.remove(&partition)),
+            // The last records may be markers or an aborted transaction's, which readers never see. But a broker that has
+            // just become the leader may serve fewer records than were there before: an end counts when it is met a
+            // second time at the same place, after the leader said that it has all of them.
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                let Some(&end) = ends.get(&partition) else { continue };
+                let at = next.get(&partition).copied().unwrap_or(0);
+                if met.insert(partition, at) == Some(at) {
+                    ends.remove(&partition);
+                    continue;
+                }
+                while committed.fetch_watermarks(topic, partition, ASK)?.1 < end {
+                    if Instant::now() > deadline {
+                        return Err(KafkaError::OffsetFetch(
+                            rdkafka::types::RDKafkaErrorCode::OperationTimedOut,
+                        ));
+                    }
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                let from = if at == 0 { Offset::Beginning } else { Offset::Offset(at) };
+                committed.seek(topic, partition, from, ASK)?;
+            }
             Some(Err(error)) if error.rdkafka_error_code().is_some() => tracing::debug!(%error, "restoring"),
             Some(Err(error)) => return Err(error),
             None => return Err(KafkaError::NoMessageReceived),

@@ -323,7 +323,7 @@ impl Transport for KafkaTransport {
         self.consumer.commit(&list, CommitMode::Sync).map_err(|error| Trouble::Later(error.to_string()))
     }
 
-    fn abort(&mut self, positions: &[Position], rebuild: bool) -> Result<(), Trouble> {
+    fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
         self.sent.clear();
         self.producer.purge(PurgeConfig::default().queue().inflight());
         // The abort waits for what the purge left to be heard, which only polling hears.
@@ -338,6 +338,10 @@ impl Transport for KafkaTransport {
         }
         self.transaction = None;
         self.deliveries.reset(self.last_batch + 1);
+        Ok(())
+    }
+
+    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         let owned: Vec<Position> =
             positions.iter().filter(|(part, ..)| self.owned.contains(part)).cloned().collect();
         if owned.is_empty() {
