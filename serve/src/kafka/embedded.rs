@@ -21,6 +21,9 @@ use crate::message::WireId;
 use crate::metrics::Metrics;
 use crate::{Error, Result};
 
+/// The mock keeps no more than 5 MB of a partition.
+const PARTITIONS: i32 = 12;
+
 /// How long the run may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -42,7 +45,7 @@ pub struct ScoringRun {
 pub fn scoring_run(run: &Path, n: u64) -> Result<ScoringRun> {
     let cluster = MockCluster::new(1).map_err(Error::kafka("start the embedded broker"))?;
     for topic in ["requests", "replies", "rejects"] {
-        cluster.create_topic(topic, 2, 1).map_err(Error::kafka("make a topic"))?;
+        cluster.create_topic(topic, PARTITIONS, 1).map_err(Error::kafka("make a topic"))?;
     }
     let config = ServeConfig::from_table(table(run, &cluster.bootstrap_servers()))?;
     let engine = Arc::new(Engine::open(&config)?);
