@@ -3,6 +3,7 @@
 pub mod kafka;
 pub mod neural;
 pub mod peers;
+pub mod record;
 
 use std::time::Instant;
 
