@@ -36,6 +36,8 @@ pub struct OpenDevice {
     pub device: Device,
     /// Bytes of the largest buffer that a tensor can have there, where there is such a limit.
     pub largest_buffer: Option<u64>,
+    /// Bytes of a graphics card's own memory, where it tells.
+    pub card_memory: Option<u64>,
     /// What was taken, such as `cpu (flex, 8 threads)` or `gpu (llvmpipe, vulkan)`.
     pub name: String,
 }
@@ -82,7 +84,7 @@ pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
 
 fn cpu() -> OpenDevice {
     let name = format!("cpu (flex, {} threads)", rayon::current_num_threads());
-    OpenDevice { device: Device::flex(), largest_buffer: None, name }
+    OpenDevice { device: Device::flex(), largest_buffer: None, card_memory: None, name }
 }
 
 #[cfg(feature = "cuda")]
@@ -90,6 +92,7 @@ fn cuda(_: DeviceChoice, number: usize) -> Result<OpenDevice> {
     Ok(OpenDevice {
         device: Device::cuda(number),
         largest_buffer: None,
+        card_memory: None,
         name: format!("gpu (cuda {number})"),
     })
 }
@@ -103,7 +106,7 @@ fn cuda(choice: DeviceChoice, _: usize) -> Result<OpenDevice> {
 fn ndarray(_: DeviceChoice) -> Result<OpenDevice> {
     #[expect(deprecated, reason = "who asks for it by name and feature wants to compare")]
     let device = Device::ndarray();
-    Ok(OpenDevice { device, largest_buffer: None, name: "cpu (ndarray)".into() })
+    Ok(OpenDevice { device, largest_buffer: None, card_memory: None, name: "cpu (ndarray)".into() })
 }
 
 #[cfg(not(feature = "ndarray"))]
@@ -147,6 +150,11 @@ fn open_adapter(choice: DeviceChoice, adapter: DeviceKind) -> Result<OpenDevice>
     if let Some((_, device)) = opened.iter().find(|(kind, _)| *kind == adapter) {
         return Ok(device.clone());
     }
+    if cfg!(feature = "vulkan") && is_software(&adapter) {
+        let why = "this program was built with `--features vulkan`, whose kernels crash software adapters such as \
+                   Mesa's llvmpipe; use cpu, or build without it";
+        return Err(Error::Device { asked: choice.to_string(), why: why.into() });
+    }
     let (device, setup) = Device::wgpu_options()
         .device_kind(adapter.clone())
         .init_with_setup()
@@ -154,10 +162,30 @@ fn open_adapter(choice: DeviceChoice, adapter: DeviceKind) -> Result<OpenDevice>
     let info = setup.adapter.get_info();
     let limits = setup.device.limits();
     let largest_buffer = Some(limits.max_buffer_size.min(limits.max_storage_buffer_binding_size));
-    let device =
-        OpenDevice { device, largest_buffer, name: format!("gpu ({}, {})", info.name, info.backend) };
+    let name = format!("gpu ({}, {})", info.name, info.backend);
+    let device = OpenDevice { device, largest_buffer, card_memory: card_memory(&setup.adapter), name };
     opened.push((adapter, device.clone()));
     Ok(device)
+}
+
+/// Bytes of the heaps that Vulkan calls local to the device.
+#[cfg(any(target_os = "linux", target_os = "windows"))]
+fn card_memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    // SAFETY: what the two give is only asked about its memory while the adapter is borrowed, and nothing is destroyed.
+    let memory = unsafe {
+        let vulkan = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
+        let instance = vulkan.shared_instance().raw_instance();
+        instance.get_physical_device_memory_properties(vulkan.raw_physical_device())
+    };
+    let local = |flags: u32| flags & 1 == 1; // VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    let heaps = memory.memory_heaps_as_slice().iter();
+    Some(heaps.filter(|heap| local(heap.flags.as_raw())).map(|heap| heap.size).sum())
+}
+
+/// Other graphics APIs are not asked.
+#[cfg(not(any(target_os = "linux", target_os = "windows")))]
+fn card_memory(_: &wgpu::Adapter) -> Option<u64> {
+    None
 }
 
 impl FromStr for DeviceChoice {

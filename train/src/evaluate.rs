@@ -10,14 +10,14 @@ mod scores;
 mod user;
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
 use burnrec_models::{FoldIn, Scorer};
 use rayon::prelude::*;
 
 pub use check::protocol;
-pub use scores::{Score, Scores};
+pub use scores::{ITEM_K, ItemCounts, Score, Scores};
 use user::{Asked, Judge, Judged};
 
 use crate::metrics::Metric;
@@ -116,6 +116,8 @@ fn judge(
     }
     let judge = Judge::new(holdout, train, options);
     let first_at: Vec<AtomicUsize> = (0..scorer.n_items()).map(|_| AtomicUsize::new(usize::MAX)).collect();
+    let zeros = || (0..scorer.n_items()).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
+    let (shown, hits) = (zeros(), zeros());
     progress.begin("users judged", rows.len() as u64);
     let blocks = cut(&rows, holdout, scorer.n_items())
         .into_par_iter()
@@ -124,8 +126,15 @@ fn judge(
             let mut judged = Judged::default();
             let rows = &rows[block];
             scratch.ask(scorer, users, holdout, rows, |asked| {
+                let row = asked.row;
                 judge.user(&asked, &mut judged, |item, position| {
                     first_at[item.at()].fetch_min(position, Ordering::Relaxed);
+                    if position <= ITEM_K {
+                        shown[item.at()].fetch_add(1, Ordering::Relaxed);
+                        if holdout.relevant.contains(row, item.0) {
+                            hits[item.at()].fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
                 });
             });
             progress.advance(rows.len() as u64);
@@ -136,7 +145,11 @@ fn judge(
     let judged = Judged::concat(blocks);
     let first_at: Vec<usize> = first_at.into_iter().map(AtomicUsize::into_inner).collect();
     let judged_users = rows.iter().map(|&row| holdout.users[row]).collect();
-    Scores::of(check::protocol(holdout), judged_users, judge.columns(), judged, &first_at, options)
+    let counted = |counts: Vec<AtomicU32>| counts.into_iter().map(AtomicU32::into_inner).collect();
+    let items = ItemCounts { shown: counted(shown), hits: counted(hits) };
+    let scores =
+        Scores::of(check::protocol(holdout), judged_users, judge.columns(), judged, &first_at, options)?;
+    Ok(Scores { per_item: items, ..scores })
 }
 
 /// Cuts holdout rows into blocks of whole users.

@@ -228,6 +228,7 @@ fn lists_worked_by_hand() {
     assert!((value(&scores, "novelty@3") - expected).abs() < 1e-12);
     assert_eq!(scores.per_user[&Metric::Mrr(None)], [1f32 / 3.0, 1f32 / 3.0]);
     assert_eq!(scores.judged_users, [UserIx(0), UserIx(3)]);
+    assert_eq!((scores.per_item.shown, scores.per_item.hits), (vec![1, 1, 2, 2], vec![1, 1, 0, 0]));
 }
 
 #[test]

@@ -61,8 +61,8 @@ fn hidden(parts: &Parts) -> usize {
 /// Refuses what the device cannot hold.
 ///
 /// # Errors
-/// When a weight is larger than the largest buffer of the device, or all together is more than its free memory, where
-/// that is known.
+/// When a weight is larger than the largest buffer of the device, or all together is more than the free memory of the
+/// host, or than all that a card has, where that is known.
 pub fn check(
     config: &ModelConfig,
     shape: Shape,
@@ -70,7 +70,7 @@ pub fn check(
     entries: [usize; 2],
     device: &OpenDevice,
 ) -> Result<()> {
-    let free = is_host(&device.device).then(free_memory_bytes).flatten();
+    let free = if is_host(&device.device) { free_memory_bytes() } else { device.card_memory };
     fits(config, shape, burn, entries, device, free)
 }
 
@@ -99,7 +99,7 @@ fn fits(
     match free {
         Some(free) if needed.total() > free => {
             let Needed { weights, optimizer, kept, batch } = needed;
-            let found = format!("{} free on {}", told(free), device.name);
+            let found = format!("{} for {}", told(free), device.name);
             let expected = format!(
                 "{}: {} for the weights, {} for {:?}, {} for the best and the newest model, {} for a batch; lower dim or batch_size",
                 told(needed.total()),
@@ -157,7 +157,7 @@ mod tests {
         assert!((needed.weights as f64 / (4.0 * 192.0 * 1.1e6) - 1.0).abs() < 0.01, "{needed:?}");
         assert_eq!((needed.optimizer, needed.kept), (2 * needed.weights, 2 * needed.weights));
         let error = refused(&neumf, None, Some(needed.total() - 1)).expect("a byte too much");
-        assert!(error.starts_with("memory: found 4.0 GB free on cpu"), "{error}");
+        assert!(error.starts_with("memory: found 4.0 GB for cpu"), "{error}");
         assert!(error.contains("for the weights, 1.6 GB for Adam"), "{error}");
         assert_eq!(refused(&neumf, None, Some(needed.total())), None);
     }

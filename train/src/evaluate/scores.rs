@@ -46,6 +46,21 @@ pub struct Scores {
     /// Each user's rating errors; all zero where ratings were not judged.
     #[serde(skip)]
     pub errors: Vec<RatingErrors>,
+    /// How often each item was recommended, and rightly so.
+    #[serde(skip)]
+    pub per_item: ItemCounts,
+}
+
+/// The cut of [`ItemCounts`].
+pub const ITEM_K: usize = 10;
+
+/// Of the lists of all judged users, cut after [`ITEM_K`], or after the longest cut of the metrics where that is shorter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ItemCounts {
+    /// `[items]`: in how many lists each item stands: its true and false positives.
+    pub shown: Vec<u32>,
+    /// `[items]`: in how many of these it is relevant: its true positives.
+    pub hits: Vec<u32>,
 }
 
 impl Scores {
@@ -129,6 +144,7 @@ impl Scores {
             per_user: per_user.collect(),
             errors: judged.errors,
             judged_users,
+            per_item: ItemCounts::default(),
         })
     }
 }
