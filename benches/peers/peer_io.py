@@ -1,9 +1,12 @@
-"""What the peers' scripts share: reading ratings, factors as safetensors, one JSON object on stdout."""
+"""What the peers' scripts share: reading ratings, factors and scores as safetensors, figures of pace and memory, one JSON
+object on stdout."""
 
 import json
 import os
 import platform
+import resource
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,19 +87,92 @@ def load_factors(path, n_users, n_items, dim):
     return tuple(factors)
 
 
-def save_factors(path, user_factors, item_factors):
-    """Writes both matrices as f32 safetensors, by rename so that no half file is left."""
+def save_tensors(path, tensors):
+    """Writes arrays by name as f32 safetensors, by rename so that no half file is left."""
     from safetensors.numpy import save_file
 
     part = f"{path}.part"
-    save_file(
-        {
-            "user_factors": np.ascontiguousarray(user_factors, dtype=np.float32),
-            "item_factors": np.ascontiguousarray(item_factors, dtype=np.float32),
-        },
-        part,
-    )
-    os.replace(part, path)
+    try:
+        save_file({name: np.ascontiguousarray(array, dtype=np.float32) for name, array in tensors.items()}, part)
+        os.replace(part, path)
+    except Exception as error:
+        Path(part).unlink(missing_ok=True)
+        fail(f"{path}: cannot be written: {error}")
+
+
+def save_factors(path, user_factors, item_factors):
+    """Writes both matrices as `user_factors` and `item_factors`."""
+    save_tensors(path, {"user_factors": user_factors, "item_factors": item_factors})
+
+
+def read_users(path, n_users):
+    """User rows of a file with one a line, in its order; without a file all users."""
+    if path is None:
+        return np.arange(n_users)
+    path = Path(path)
+    if not path.is_file():
+        fail(f"{path}: no such file")
+    users = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip().isdecimal() or int(line) >= n_users:
+            fail(f"{path}: line {number}: found {line!r}, expected a user row from 0 to {n_users - 1}")
+        users.append(int(line))
+    if not users:
+        fail(f"{path}: found no line, expected a user row on each")
+    return np.array(users)
+
+
+def load_scores(path, n_rows, n_items):
+    """`scores` [n_rows, n_items] of a safetensors file, shape checked."""
+    from safetensors.numpy import load_file
+
+    if not Path(path).is_file():
+        fail(f"{path}: no such file")
+    tensors = load_file(path)
+    if "scores" not in tensors:
+        fail(f"{path}: no tensor scores; found {sorted(tensors)}")
+    if tensors["scores"].shape != (n_rows, n_items):
+        fail(f"{path}: scores: found shape {tensors['scores'].shape}, expected {(n_rows, n_items)}")
+    return tensors["scores"]
+
+
+def add_scoring(parser):
+    """The options of a script that also scores."""
+    parser.add_argument("--scores", help="safetensors for `scores` [users, items], f32: all items for each of --score-users")
+    parser.add_argument("--score-users", help="the users to score, a row number a line; default: all, ascending")
+
+
+def check_scoring(args):
+    """Refuses before the fit what would fail after it."""
+    if args.score_users and not args.scores:
+        fail("--score-users: found no --scores FILE, expected one to write to")
+    if args.scores and not Path(args.scores).absolute().parent.is_dir():
+        fail(f"{args.scores}: cannot be written: its folder does not exist")
+
+
+def draw_pairs(n, n_users, n_items, seed=0):
+    """Users and items [n] of pairs drawn uniformly, to time scoring by."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(n_users, size=n), rng.integers(n_items, size=n)
+
+
+def least_seconds(work, rounds=3):
+    """The shortest of several rounds."""
+    taken = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def peak_memory_bytes(pid=None):
+    """The most memory that this process has held, or the one with this id."""
+    if pid is None:
+        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(peak.split()[1])
 
 
 def versions(*packages):

@@ -1,5 +1,7 @@
 //! What the tests of the judge share: a scorer that reads its scores off a table, and seeded holdouts.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, Lists, UserIx};
 use burnrec_models::Scorer;
 use rand::{RngExt, SeedableRng};
