@@ -32,12 +32,29 @@ import scipy.sparse as sp
 from als_reference import implicit_package, objective
 from implicit.cpu import _als
 from implicit.cpu.als import AlternatingLeastSquares
-from peer_io import emit, load_factors, machine, note, read_problem, save_factors, versions
+from peer_io import (
+    add_scoring,
+    check_scoring,
+    draw_pairs,
+    emit,
+    least_seconds,
+    load_factors,
+    machine,
+    note,
+    peak_memory_bytes,
+    read_problem,
+    read_users,
+    save_factors,
+    save_tensors,
+    versions,
+)
+
+PAIRS = 1_000_000  # to time scoring by
 
 
 def fit(problem, dim, reg, alpha, epochs, *, solver="cg", cg_steps=3, threads=0, seed=0, order="users-first",
         initial=None, after_epoch=None, dtype=np.float32):
-    """Fits once; returns (user_factors, item_factors, fit_seconds, seconds of the sweeps alone).
+    """Fits once; returns (user_factors, item_factors, fit_seconds, seconds of each sweep alone).
 
     `initial` is (user_factors, item_factors); `after_epoch(epoch, user_factors, item_factors)` is called
     after each sweep and its time is taken out of both figures.
@@ -73,7 +90,7 @@ def fit(problem, dim, reg, alpha, epochs, *, solver="cg", cg_steps=3, threads=0,
     start = time.perf_counter()
     model.fit(matrix, show_progress=False, callback=callback)
     fit_seconds = time.perf_counter() - start - outside[0]
-    return *factors(), fit_seconds, sum(sweeps)
+    return *factors(), fit_seconds, sweeps
 
 
 def package_loss(problem, user_factors, item_factors, reg, alpha, threads):
@@ -85,21 +102,31 @@ def package_loss(problem, user_factors, item_factors, reg, alpha, threads):
     return _als.calculate_loss(matrix, user_factors, item_factors, reg, num_threads=threads)
 
 
-def recommend_seconds(problem, user_factors, item_factors, k, threads, repeats=5):
-    """Median seconds of the top k for all users in one call, seen items left out."""
+def recommender(problem, user_factors, item_factors, users, k, threads):
+    """The top k for these users in one call, seen items left out, as a function without arguments."""
     matrix = sp.csr_matrix(
         (problem.values.astype(np.float32), (problem.users, problem.items)),
         shape=(problem.n_users, problem.n_items),
     )
     model = AlternatingLeastSquares(factors=user_factors.shape[1], num_threads=threads)
     model.user_factors, model.item_factors = user_factors, item_factors
+    seen = matrix[users]
+    return lambda: model.recommend(users, seen, N=k, filter_already_liked_items=True)
+
+
+def recommend_seconds(problem, user_factors, item_factors, k, threads, repeats=5):
+    """Median seconds of the top k for all users."""
     everyone = np.arange(problem.n_users)
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        model.recommend(everyone, matrix, N=k, filter_already_liked_items=True)
-        taken.append(time.perf_counter() - start)
-    return statistics.median(taken)
+    recommend = recommender(problem, user_factors, item_factors, everyone, k, threads)
+    return statistics.median(least_seconds(recommend, rounds=1) for _ in range(repeats))
+
+
+def inference(problem, user_factors, item_factors, users, threads):
+    """Pairs a second by numpy's dot products, as the package has no call for pairs; users a second by `recommend`."""
+    pairs = draw_pairs(PAIRS, problem.n_users, problem.n_items)
+    score = least_seconds(lambda: np.einsum("ij,ij->i", user_factors[pairs[0]], item_factors[pairs[1]]))
+    recommend = least_seconds(recommender(problem, user_factors, item_factors, users, 10, threads))
+    return {"pairs_per_second": PAIRS / score, "recommend_users_per_second": len(users) / recommend}
 
 
 def arguments():
@@ -120,13 +147,17 @@ def arguments():
     parser.add_argument("--loss-every-epoch", action="store_true", help="not counted in the fit's seconds")
     parser.add_argument("--recommend-k", type=int, help="also time the top K for all users")
     parser.add_argument("--repeats", type=int, default=1, help="fits; the median time is reported")
-    return parser.parse_args()
+    add_scoring(parser)
+    args = parser.parse_args()
+    check_scoring(args)
+    return args
 
 
 def main():
     args = arguments()
     problem = read_problem(args.train, args.n_users, args.n_items)
     note(f"{len(problem.users)} ratings, {problem.n_users} users, {problem.n_items} items")
+    users = read_users(args.score_users, problem.n_users)
     convention = implicit_package(args.alpha, args.reg)
     initial = load_factors(args.init, problem.n_users, problem.n_items, args.dim) if args.init else None
     losses = []
@@ -137,13 +168,14 @@ def main():
 
     fits = []
     for repeat in range(args.repeats):
-        user_factors, item_factors, fit_seconds, sweep_seconds = fit(
+        user_factors, item_factors, fit_seconds, sweeps = fit(
             problem, args.dim, args.reg, args.alpha, args.epochs, solver=args.solver, threads=args.threads,
             seed=args.seed, order=args.order, initial=initial,
             after_epoch=after_epoch if args.loss_every_epoch and repeat == 0 else None,
         )
-        fits.append((fit_seconds, sweep_seconds))
+        fits.append((fit_seconds, sum(sweeps)))
         note(f"fit {repeat + 1}: {fit_seconds:.3f} s")
+    peak = peak_memory_bytes()
     record = {
         "peer": "implicit",
         "config": {**vars(args), "n_users": problem.n_users, "n_items": problem.n_items},
@@ -151,6 +183,13 @@ def main():
         "fit_seconds": statistics.median(seconds for seconds, _ in fits),
         "fit_seconds_all": [seconds for seconds, _ in fits],
         "sweep_seconds": statistics.median(seconds for _, seconds in fits),
+        "epochs": args.epochs,
+        "epoch_seconds": sweeps,
+        "samples_per_second": args.epochs * len(problem.users) / statistics.median(seconds for _, seconds in fits),
+        "parameters": user_factors.size + item_factors.size,
+        "peak_memory_bytes": peak,
+        "device": "cpu",
+        "threads": args.threads or machine()["cores"],
         "loss": objective(convention, problem, user_factors, item_factors),
         "package_loss": package_loss(problem, user_factors, item_factors, args.reg, args.alpha, args.threads),
         "losses": losses or None,
@@ -161,6 +200,9 @@ def main():
         record["recommend_seconds"] = recommend_seconds(
             problem, user_factors, item_factors, args.recommend_k, args.threads
         )
+    if args.scores:
+        record["inference"] = inference(problem, user_factors, item_factors, users, args.threads)
+        save_tensors(args.scores, {"scores": user_factors[users] @ item_factors.T})
     if args.out:
         save_factors(args.out, user_factors, item_factors)
     emit(record)

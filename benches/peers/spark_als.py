@@ -11,7 +11,8 @@ What Spark does, read in `ml/recommendation/ALS.scala` of 4.0:
   its own NNLS), the factors are kept in f32.
 * Start. Each row a random unit vector (normal entries, normalised), drawn per block: `--blocks` changes it.
   With 0 iterations the model's factors are that start.
-* A user or item without ratings has no factors; `coldStartStrategy="drop"` leaves its pairs out of the RMSE.
+* A user or item without ratings has no factors; `coldStartStrategy="drop"` leaves its pairs out of the RMSE, and its
+  scores are NaN.
 * A pair that occurs twice counts twice.
 """
 
@@ -23,10 +24,27 @@ import time
 from pathlib import Path
 
 import numpy as np
-from als_reference import Problem, objective, spark_explicit, spark_implicit
-from peer_io import emit, fail, machine, note, read_columns, save_factors, sniff, versions
+from als_reference import objective, spark_explicit, spark_implicit
+from peer_io import (
+    add_scoring,
+    check_scoring,
+    emit,
+    fail,
+    least_seconds,
+    machine,
+    note,
+    peak_memory_bytes,
+    read_columns,
+    read_problem,
+    read_users,
+    save_factors,
+    save_tensors,
+    sniff,
+    versions,
+)
 
 COLUMNS = "user int, item int, value float"
+PAIRS, USERS = 200_000, 500  # to time inference by
 
 
 def session(master, memory="4g"):
@@ -96,6 +114,40 @@ def test_rmse(model, test):
     return evaluator.evaluate(predictions), predictions.count()
 
 
+def scores(problem, user_factors, item_factors, users):
+    """[users, items], f32; NaN where the user or the item has no ratings and so no factors."""
+    table = user_factors[users] @ item_factors.T
+    table[problem.user_counts()[users] == 0] = np.nan
+    table[:, problem.item_counts() == 0] = np.nan
+    return table
+
+
+def inference(spark, model, train, problem, users):
+    """Pairs a second by `transform`; users a second by `recommendForUserSubset`, on at most 500 of these users.
+
+    Spark does not leave out seen items: it is asked for so many more that ten remain, and the seen are taken off the lists.
+    """
+    from pyspark.sql import functions as F
+
+    drawn = [(F.rand(seed) * rows).cast("int").alias(name)
+             for seed, name, rows in ((1, "user", problem.n_users), (2, "item", problem.n_items))]
+    pairs = spark.range(PAIRS).select(*drawn).cache()
+    pairs.count()
+    scored = least_seconds(lambda: model.transform(pairs).agg(F.sum("prediction")).collect(), rounds=2)
+
+    counts = problem.user_counts()
+    asked = [int(user) for user in users if counts[user]][:USERS]
+    subset = spark.createDataFrame([(user,) for user in asked], schema="user int").cache()
+    seen = train.join(subset, "user").groupBy("user").agg(F.collect_set("item").alias("seen")).cache()
+    seen.count()
+    k = 10 + max(int(counts[user]) for user in asked)
+    ten = F.expr("slice(array_except(transform(recommendations, r -> r.item), seen), 1, 10)")
+    recommended = least_seconds(
+        lambda: model.recommendForUserSubset(subset, k).join(seen, "user").select("user", ten).collect(), rounds=2
+    )
+    return {"pairs_per_second": PAIRS / scored, "recommend_users_per_second": len(asked) / recommended}
+
+
 def draw_holdout(path, share, seed, folder):
     """Splits one ratings file by a seeded draw into train.csv and test.csv in `folder`."""
     users, items, values = read_columns(path)
@@ -110,7 +162,9 @@ def draw_holdout(path, share, seed, folder):
 def arguments():
     parser = argparse.ArgumentParser(description="Spark ML's ALS on ratings files (`::`, tab or comma).")
     parser.add_argument("--train", required=True)
-    parser.add_argument("--test", help="needed unless --holdout")
+    parser.add_argument("--test", help="needed unless --holdout or --scores")
+    parser.add_argument("--n-users", type=int, help="default: largest row + 1")
+    parser.add_argument("--n-items", type=int, help="default: largest row + 1")
     parser.add_argument("--holdout", type=float, help="draw this share of --train as the test")
     parser.add_argument("--split-seed", type=int, default=0, help="of --holdout")
     parser.add_argument("--split-dir", help="keep the drawn train.csv and test.csv in this folder")
@@ -125,9 +179,11 @@ def arguments():
     parser.add_argument("--master", default="local[2]")
     parser.add_argument("--repeats", type=int, default=1, help="fits; the median time is reported")
     parser.add_argument("--out", help="safetensors for the final factors; row = id in the file")
+    add_scoring(parser)
     args = parser.parse_args()
-    if (args.test is None) == (args.holdout is None):
-        parser.error("give --test FILE or --holdout SHARE, and not both")
+    if args.test and args.holdout or not (args.test or args.holdout or args.scores):
+        parser.error("give --test FILE or --holdout SHARE, and not both, or --scores FILE")
+    check_scoring(args)
     return args
 
 
@@ -141,9 +197,12 @@ def main():
                 Path(args.split_dir).mkdir(parents=True, exist_ok=True)
             folder = args.split_dir or scratch
             train_path, test_path = draw_holdout(args.train, args.holdout, args.split_seed, folder)
+        problem = read_problem(train_path, args.n_users, args.n_items)
+        users = read_users(args.score_users, problem.n_users)
         spark = session(args.master)
-        train, test = read(spark, train_path), read(spark, test_path)
-        note(f"{train.count()} train and {test.count()} test ratings")
+        train = read(spark, train_path)
+        test = read(spark, test_path) if test_path else None
+        note(f"{train.count()} train and {test.count() if test else 0} test ratings")
         fits = []
         for _ in range(args.repeats):
             model, seconds = fit(
@@ -152,25 +211,35 @@ def main():
             )
             fits.append(seconds)
             note(f"fit: {seconds:.2f} s")
-        rmse, predicted = (None, None) if args.implicit else test_rmse(model, test)
-        users, items, values = read_columns(train_path)
-        problem = Problem(users, items, values, int(users.max()) + 1, int(items.max()) + 1)
+        # of this process and of the JVM, which it has started
+        peak = peak_memory_bytes() + peak_memory_bytes(spark.sparkContext._gateway.proc.pid)
+        rmse, predicted = test_rmse(model, test) if test and not args.implicit else (None, None)
         pair = factors(model, problem.n_users, problem.n_items)
         convention = spark_implicit(args.alpha, args.reg) if args.implicit else spark_explicit(args.reg)
         record = {
             "peer": "spark",
-            "config": vars(args),
-            "train_ratings": len(users),
-            "test_ratings": test.count(),
+            "config": {**vars(args), "n_users": problem.n_users, "n_items": problem.n_items},
+            "train_ratings": len(problem.users),
+            "test_ratings": test.count() if test else None,
             "fit_seconds": statistics.median(fits),
             "fit_seconds_all": fits,
+            "epochs": args.iterations,
+            "samples_per_second": args.iterations * len(problem.users) / statistics.median(fits),
+            "parameters": args.rank * (model.userFactors.count() + model.itemFactors.count()),
+            "peak_memory_bytes": peak,
+            "device": "cpu",
+            "threads": spark.sparkContext.defaultParallelism,
             "rmse": rmse,
             "pairs_predicted": predicted,
             "loss": objective(convention, problem, *pair),
             "versions": {**versions("pyspark", "numpy"), "spark": spark.version},
             "machine": machine(),
         }
+        if args.scores:
+            record["inference"] = inference(spark, model, train, problem, users)
         spark.stop()
+    if args.scores:
+        save_tensors(args.scores, {"scores": scores(problem, *pair, users)})
     if args.out:
         save_factors(args.out, *pair)
     emit({**record, "total_seconds": time.perf_counter() - began})
