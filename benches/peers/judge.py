@@ -1,28 +1,29 @@
 """The peers' own evaluators on given scores: what burnrec's judge is held against. Prints one JSON object.
 
-The question is that of full ranking: for each user with relevant items, all items are ranked by score, without those of
-the user's history. The figures carry burnrec's names where both sides mean the same:
+The question is that of full ranking: for each user with relevant items, all items are ranked by score, without those
+of the user's history. The figures carry burnrec's names where both sides mean the same:
 
-* implicit, `ranking_metrics_at_k`: its own model with the scores as user factors and the identity as item factors, which
-  multiplies to the scores exactly, so that its top k and its filter of seen items are judged too.
-  `ndcg` and `map` are ours: gains of 0 and 1, the ideal list is as long as min(R, k), average precision is divided by
-  min(R, k). `precision` is not a mean over users but hits / sum of min(R, k); it is named `pooled_precision` here.
-  `auc` counts history items as negatives that stand behind, and guesses what lies behind the first k: it is ours where
-  nobody has a history and k is the number of items, and only then given.
-* scikit-learn, user by user: `roc_auc_score` (ties count half), `ndcg_score` on relevance 0 and 1 (with ratings as gains it
-  is another metric), `average_precision_score`, which is MAP without a cut; `root_mean_squared_error` and
+* implicit, `ranking_metrics_at_k`: its own model with the scores as user factors and the identity as item factors,
+  which multiplies to the scores exactly, so that its top k and its filter of seen items take part.
+  `ndcg` and `map` are ours: gains of 0 and 1, an ideal list of min(R, k) items, average precision by min(R, k).
+  `precision` is no mean over users but all hits by the sum of min(R, k): `pooled_precision` here. `auc` takes history
+  items for negatives that stand last, and guesses what lies behind the first k: it is ours where nobody has a history
+  and k is the number of items, and only then given.
+* scikit-learn, user by user: `roc_auc_score` (ties count half), `ndcg_score` of relevance 0 and 1 (with ratings as
+  gains it is another metric), `average_precision_score`, which is MAP without a cut; `root_mean_squared_error` and
   `mean_absolute_error` over all rated pairs.
-* Spark: `RegressionEvaluator` (rmse, mae), and `RankingEvaluator` on lists of the items in order (NDCG, MAP, precision and
-  recall at k).
+* Spark: `RegressionEvaluator` (rmse, mae), and `RankingEvaluator` on lists of the items in order (NDCG, MAP, precision
+  and recall at k).
 
-Rated pairs whose user or item has no row in the history are left out, as `coldStartStrategy="drop"` does.
-Ties count against the model at burnrec, and as the sorting falls at the peers: `tied_users` counts the users with a relevant
-item whose score another unseen item has too, and the figures may differ where it is not 0. NaN counts against the model.
+Rated pairs whose user or item has no training row are left out, as `coldStartStrategy="drop"` does. NaN counts
+against the model. A tie does at burnrec, but falls as the sorting has it at the peers: `tied_users` counts the users
+with a relevant item whose score another unseen item has too; where it is not 0 the figures may differ.
 
-    python judge.py --scores scores.safetensors --train train.csv --test test.csv --score-users users.csv --against ours.json
+    python judge.py --scores scores.safetensors --score-users users.csv --train train.csv --test test.csv \\
+        --n-users 943 --n-items 1682 --against ours.json
 
-`--against` reads burnrec's scores of the same question (what `evaluate --json` prints, or a case record of a bench) and fails
-where a figure is more than 1e-6 away.
+`--against` reads burnrec's scores of the same question (what `evaluate --json` prints, or a case record of a bench) and
+fails where a figure is more than 1e-6 away.
 """
 
 import argparse

@@ -73,7 +73,7 @@ def main():
     _, predictions, _ = asked.rated_pairs()
     spark.stop()
     fixture = {
-        "about": "Made by benches/peers/make_judge_fixture.py from a seeded draw; what the figures mean is in judge.py beside it",
+        "about": "Made by benches/peers/make_judge_fixture.py; what the figures mean is in judge.py beside it",
         "versions": versions("implicit", "scikit-learn", "pyspark", "numpy", "scipy"),
         "seed": SEED,
         "n_users": N_USERS,

@@ -1,5 +1,4 @@
-"""What the peers' scripts share: reading ratings, factors and scores as safetensors, figures of pace and memory, one JSON
-object on stdout."""
+"""What the peers' scripts share: ratings, factors and scores in files, pace and memory, one JSON object on stdout."""
 
 import json
 import os
@@ -138,7 +137,7 @@ def load_scores(path, n_rows, n_items):
 
 def add_scoring(parser):
     """The options of a script that also scores."""
-    parser.add_argument("--scores", help="safetensors for `scores` [users, items], f32: all items for each of --score-users")
+    parser.add_argument("--scores", help="safetensors for `scores` [users, items], f32, a row for each user to score")
     parser.add_argument("--score-users", help="the users to score, a row number a line; default: all, ascending")
 
 

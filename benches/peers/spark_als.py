@@ -125,7 +125,7 @@ def scores(problem, user_factors, item_factors, users):
 def inference(spark, model, train, problem, users):
     """Pairs a second by `transform`; users a second by `recommendForUserSubset`, on at most 500 of these users.
 
-    Spark does not leave out seen items: it is asked for so many more that ten remain, and the seen are taken off the lists.
+    Spark does not leave out seen items: it is asked for so many more that ten remain, and the seen are taken off.
     """
     from pyspark.sql import functions as F
 

@@ -12,8 +12,11 @@ all in f32. What decides the speed beside them:
   summed on the device and read back once a block of steps, as the clock is, after a synchronisation.
 * Optimisers. `adam` and `fused` update whole tables; `sparseadam` updates the rows of the batch with
   `torch.optim.SparseAdam`, and everything that is no table with fused Adam.
-* Start. burnrec's: embeddings normal, dense layers uniform (Glorot), the output layer uniform (LeCun), MF's mean the
-  log-odds of a positive; so both losses go down the same way.
+* Start. burnrec's, see `torch_models.py`.
+
+With `--epochs` it trains to the end, and `--scores` writes all items' scores for given users. Decoupled weight decay,
+the cosine schedule and MF's `reg` are burnrec's too: each step takes `rate * weight_decay` off every weight, the rate
+is that at the step's start, and each sample adds `reg` times the squared norms of its vectors and biases.
 """
 
 import argparse
@@ -23,13 +26,26 @@ import statistics
 import time
 
 import torch
-from peer_io import emit, fail, machine, note, read_problem, versions
+from peer_io import (
+    add_scoring,
+    check_scoring,
+    emit,
+    fail,
+    machine,
+    note,
+    peak_memory_bytes,
+    read_problem,
+    read_users,
+    save_tensors,
+    versions,
+)
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
+from torch_models import network, optimizers
+from torch_scores import Catalog, inference, score_catalog
 
 BLOCKS = 10  # of timed steps; the median is reported
 TABLE_CELLS = 256_000_000
-SCORED_AT_ONCE = [1 << power for power in range(12, 21, 2)]  # pairs; the best of them scores the catalogue
 
 
 class Batches(IterableDataset):
@@ -78,107 +94,69 @@ class Batches(IterableDataset):
                 yield users, self.items[rows], negatives
 
 
-def embedding(rows, dim, std, sparse):
-    table = nn.Embedding(rows, dim, sparse=sparse)
-    nn.init.normal_(table.weight, std=std) if std else nn.init.zeros_(table.weight)
-    return table
-
-
-class Ncf(nn.Module):
-    """NeuMF, or its GMF or MLP part alone with an output layer of its own."""
-
-    def __init__(self, model, n_users, n_items, dim, layers, sparse):
-        super().__init__()
-        self.has_gmf, self.has_mlp = model in ("neumf", "gmf"), model in ("neumf", "mlp")
-        if self.has_gmf:
-            self.user_gmf = embedding(n_users, dim, 0.01, sparse)
-            self.item_gmf = embedding(n_items, dim, 0.01, sparse)
-        if self.has_mlp:
-            self.user_mlp = embedding(n_users, layers[0] // 2, 0.01, sparse)
-            self.item_mlp = embedding(n_items, layers[0] // 2, 0.01, sparse)
-            dense = [nn.Linear(*pair) for pair in itertools.pairwise(layers)]
-            for layer in dense:
-                nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
-            self.tower = nn.Sequential(*(part for layer in dense for part in (layer, nn.ReLU())))
-        width = dim * self.has_gmf + layers[-1] * self.has_mlp
-        self.output = nn.Linear(width, 1)
-        nn.init.uniform_(self.output.weight, -math.sqrt(3 / width), math.sqrt(3 / width))
-        nn.init.zeros_(self.output.bias)
-
-    def forward(self, users, items):
-        parts = []
-        if self.has_gmf:
-            parts.append(self.user_gmf(users) * self.item_gmf(items))
-        if self.has_mlp:
-            parts.append(self.tower(torch.cat([self.user_mlp(users), self.item_mlp(items)], dim=1)))
-        return self.output(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]).squeeze(1)
-
-
-class Mf(nn.Module):
-    """mean + user bias + item bias + dot(user, item)."""
-
-    def __init__(self, n_users, n_items, dim, mean, sparse):
-        super().__init__()
-        self.user, self.item = embedding(n_users, dim, 0.1, sparse), embedding(n_items, dim, 0.1, sparse)
-        self.user_bias, self.item_bias = embedding(n_users, 1, 0, sparse), embedding(n_items, 1, 0, sparse)
-        self.mean = mean
-
-    def forward(self, users, items):
-        dots = (self.user(users) * self.item(items)).sum(1)
-        return dots + self.user_bias(users).squeeze(1) + self.item_bias(items).squeeze(1) + self.mean
-
-
-def optimizers(model, name, learning_rate):
-    if name != "sparseadam":
-        return [torch.optim.Adam(model.parameters(), lr=learning_rate, fused=name == "fused")]
-    tables = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
-    rest = [weight for weight in model.parameters() if not any(weight is table for table in tables)]
-    dense = [torch.optim.Adam(rest, lr=learning_rate, fused=True)] if rest else []
-    return [torch.optim.SparseAdam(tables, lr=learning_rate), *dense]
-
-
 def synchronise(device):
     if device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def train(model, batches, args, device):
-    """Goes on for `warmup + steps` steps; gives the record's figures."""
-    steppers = optimizers(model, args.optimizer, args.learning_rate)
-    criterion = nn.BCEWithLogitsLoss()
+class Trainer:
+    """A model, its optimisers, and how far they are."""
 
-    def step(rows):
-        users, items, negatives = (part.to(device, non_blocking=True) for part in rows)
-        labels = torch.zeros(len(items) + len(negatives), device=device)
+    def __init__(self, model, steps_per_epoch, args, device):
+        self.model, self.args, self.device = model, args, device
+        self.steppers = optimizers(model, args)
+        self.criterion = nn.BCEWithLogitsLoss()
+        self.schedules = []
+        if args.cosine_epochs:
+            n_steps = args.cosine_epochs * steps_per_epoch
+            self.schedules = [
+                torch.optim.lr_scheduler.LambdaLR(
+                    stepper, lambda step: (1 + math.cos(math.pi * min(1, step / n_steps))) / 2
+                )
+                for stepper in self.steppers
+            ]
+
+    def step(self, rows):
+        """One step; its loss, summed over its samples and still on the device, and how many these are."""
+        users, items, negatives = (part.to(self.device, non_blocking=True) for part in rows)
+        labels = torch.zeros(len(items) + len(negatives), device=self.device)
         labels[: len(items)] = 1.0
-        users = users.repeat(1 + args.negatives)
+        users = users.repeat(1 + self.args.negatives)
         items = torch.cat([items, negatives])
-        for stepper in steppers:
+        for stepper in self.steppers:
             stepper.zero_grad(set_to_none=True)
-        loss = criterion(model(users, items), labels)
+        if self.args.reg:
+            scores, squares = self.model.with_squares(users, items)
+            loss = self.criterion(scores, labels) + self.args.reg / len(items) * squares
+        else:
+            loss = self.criterion(self.model(users, items), labels)
         loss.backward()
-        for stepper in steppers:
+        for stepper in self.steppers:
             stepper.step()
+        for schedule in self.schedules:
+            schedule.step()
         return loss.detach() * len(items), len(items)
 
-    def block(n_steps):
+    def block(self, batches, n_steps):
         """Seconds, samples and the summed loss of so many steps."""
-        start, total, samples = time.perf_counter(), torch.zeros((), device=device), 0
+        start, total, samples = time.perf_counter(), torch.zeros((), device=self.device), 0
         for rows in itertools.islice(batches, n_steps):
-            loss, n_samples = step(rows)
+            loss, n_samples = self.step(rows)
             total += loss
             samples += n_samples
         total = total.item()
-        synchronise(device)
+        synchronise(self.device)
         return time.perf_counter() - start, samples, total
 
+
+def pace(trainer, batches, args):
+    """Goes on for `warmup + steps` steps; gives the record's figures."""
     n_blocks = min(BLOCKS, args.steps)
     sizes = [args.steps // n_blocks + (at < args.steps % n_blocks) for at in range(n_blocks)]
-    warm_up = [block(args.warmup)] if args.warmup else []
-    timed = [block(size) for size in sizes]
+    warm_up = [trainer.block(batches, args.warmup)] if args.warmup else []
+    timed = [trainer.block(batches, size) for size in sizes]
     if args.profile:
-        profile(lambda: block(sizes[0]), device)
+        profile(lambda: trainer.block(batches, sizes[0]), trainer.device)
     speeds = [samples / seconds for seconds, samples, _ in timed]
     return {
         "samples_per_second": statistics.median(speeds),
@@ -187,6 +165,23 @@ def train(model, batches, args, device):
         "samples": sum(samples for _, samples, _ in timed),
         # over all steps from the first, the warm-up's too
         "loss": sum(total for _, _, total in warm_up + timed) / sum(samples for _, samples, _ in warm_up + timed),
+    }
+
+
+def fit(trainer, batches, steps_per_epoch, epochs):
+    """Trains for so many whole epochs; gives the record's figures."""
+    done = []
+    for epoch in range(1, epochs + 1):
+        seconds, samples, total = trainer.block(batches, steps_per_epoch)
+        done.append((seconds, samples, total / samples))
+        note(f"epoch {epoch}: loss {total / samples:.5f}, {seconds:.2f} s")
+    return {
+        "fit_seconds": sum(seconds for seconds, _, _ in done),
+        "epochs": epochs,
+        "epoch_seconds": [seconds for seconds, _, _ in done],
+        "losses": [loss for _, _, loss in done],
+        "loss": done[-1][2],
+        "samples_per_second": statistics.median(samples / seconds for seconds, samples, _ in done),
     }
 
 
@@ -202,30 +197,6 @@ def profile(work, device):
     note(profiler.key_averages().table(sort_by=key, row_limit=20, max_name_column_width=50))
 
 
-@torch.inference_mode()
-def score_catalog(model, n_users, n_items, device):
-    """All users times all items, a block of users at a time, the scores brought to the host; the best batch size."""
-    model.eval()
-    catalog = torch.arange(n_items, device=device)
-
-    def score(first, last):
-        users = torch.arange(first, last).to(device)
-        pairs = users.repeat_interleave(n_items), catalog.repeat(last - first)
-        return model(*pairs).view(last - first, n_items).cpu()
-
-    def pairs_per_second(pairs_at_once, n_scored):
-        n = max(1, pairs_at_once // n_items)
-        score(0, min(n, n_users))
-        start = time.perf_counter()
-        for first in range(0, n_scored, n):
-            score(first, min(first + n, n_scored))
-        return n_scored * n_items / (time.perf_counter() - start)
-
-    few = min(n_users, max(1, SCORED_AT_ONCE[-1] // n_items))
-    best = max(SCORED_AT_ONCE, key=lambda pairs: pairs_per_second(pairs, few))
-    return {"pairs_at_once": best, "pairs_per_second": pairs_per_second(best, n_users)}
-
-
 def arguments():
     parser = argparse.ArgumentParser(description="NCF models in PyTorch on a file of 0-based rows.")
     parser.add_argument("--train", required=True, help="user,item,value as CSV, or .npz with user, item, value")
@@ -238,6 +209,11 @@ def arguments():
     parser.add_argument("--batch-size", type=int, default=16384, help="samples of a step, negatives included")
     parser.add_argument("--optimizer", choices=["adam", "fused", "sparseadam"], default="fused")
     parser.add_argument("--learning-rate", type=float, default=0.001)
+    parser.add_argument("--weight-decay", type=float, default=0.0, help="decoupled (AdamW)")
+    parser.add_argument("--reg", type=float, default=0.0, help="of mf: the weight of each sample's squared norms")
+    parser.add_argument("--cosine-epochs", type=float, help="the learning rate falls to 0 over so many, in half a wave")
+    parser.add_argument("--init-std", type=float, help="of the embeddings; default: .01, of mf .1")
+    parser.add_argument("--epochs", type=int, help="train for so many instead of timing steps")
     parser.add_argument("--steps", type=int, help="timed; default: the rest of an epoch after the warm-up")
     parser.add_argument("--warmup", type=int, default=20, help="steps before the clock starts")
     parser.add_argument("--sampling", choices=["inline", "worker", "device"], default="inline",
@@ -247,12 +223,24 @@ def arguments():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--score-catalog", action="store_true", help="also time scoring all items for all users")
     parser.add_argument("--profile", action="store_true", help="also print where a block's time goes, on stderr")
+    add_scoring(parser)
     args = parser.parse_args()
+    check_scoring(args)
     args.layers = [int(width) for width in args.layers.split(",")] if args.layers else [
         4 * args.dim, 2 * args.dim, args.dim,
     ]
     if len(args.layers) < 2 or args.layers[0] % 2:
         fail(f"--layers: found {args.layers}, expected at least 2 widths, the first of them even")
+    if args.epochs is not None and args.epochs < 1:
+        fail(f"--epochs: found {args.epochs}, expected 1 or more")
+    if args.scores and not args.epochs:
+        fail("--scores: found no --epochs, expected the number of epochs to train for")
+    if args.reg and args.model != "mf":
+        fail(f"--reg: found {args.reg} for {args.model}, expected it for mf alone; see --weight-decay")
+    if args.weight_decay and args.optimizer == "sparseadam":
+        fail("--weight-decay: found it with sparseadam, expected adam or fused")
+    if args.init_std is None:
+        args.init_std = 0.1 if args.model == "mf" else 0.01
     return args
 
 
@@ -265,27 +253,35 @@ def main():
     torch.manual_seed(args.seed)
     device = torch.device(args.device)
     problem = read_problem(args.train, args.n_users, args.n_items)
-    sparse = args.optimizer == "sparseadam"
-    if args.model == "mf":
-        model = Mf(problem.n_users, problem.n_items, args.dim, -math.log(args.negatives), sparse)
-    else:
-        model = Ncf(args.model, problem.n_users, problem.n_items, args.dim, args.layers, sparse)
-    model = model.to(device)
+    users = torch.from_numpy(read_users(args.score_users, problem.n_users))
+    model = network(args, problem.n_users, problem.n_items).to(device)
     data = Batches(
         problem, max(1, args.batch_size // (1 + args.negatives)), args.negatives,
         device if args.sampling == "device" else torch.device("cpu"), args.seed,
     )
-    if args.steps is None:
+    if args.epochs:
+        args.steps = args.warmup = None
+    elif args.steps is None:
         args.steps = max(1, data.steps_per_epoch() - args.warmup)
+    what = f"{args.epochs} epochs" if args.epochs else f"{args.warmup} and {args.steps} steps"
     note(f"{len(problem.users)} ratings, {problem.n_users} users, {problem.n_items} items; "
-         f"{args.warmup} and {args.steps} steps, {data.steps_per_epoch()} an epoch")
+         f"{what}, {data.steps_per_epoch()} steps an epoch")
     on_host = args.device == "cuda" and args.sampling != "device"
     loader = DataLoader(data, batch_size=None, num_workers=int(args.sampling == "worker"), pin_memory=on_host)
+    batches = iter(loader)
+    trainer = Trainer(model, data.steps_per_epoch(), args, device)
+    if args.epochs:
+        figures = fit(trainer, batches, data.steps_per_epoch(), args.epochs)
+    else:
+        figures = pace(trainer, batches, args)
     record = {
         "peer": "pytorch",
         "config": {**vars(args), "n_users": problem.n_users, "n_items": problem.n_items},
         "ratings": len(problem.users),
-        **train(model, iter(loader), args, device),
+        **figures,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "device_peak_memory_bytes": torch.cuda.max_memory_allocated() if args.device == "cuda" else None,
         "optimizer": args.optimizer,
         "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
@@ -294,6 +290,11 @@ def main():
     }
     if args.score_catalog:
         record["catalog"] = score_catalog(model, problem.n_users, problem.n_items, device)
+    if args.scores:
+        catalog = Catalog(model, problem.n_items, device)
+        catalog.choose(users)
+        record["inference"] = inference(catalog, problem, users)
+        save_tensors(args.scores, {"scores": catalog.scores(users)})
     emit(record)
 
 
