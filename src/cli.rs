@@ -1,5 +1,6 @@
 //! The command line as types.
 
+mod bench;
 mod serve;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use burnrec_data::split::TimePoint;
 use burnrec_models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use bench::{Bench, BenchCase, Report};
 pub use serve::{LogFormat, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
@@ -48,7 +50,14 @@ pub enum Command {
     Serve(Serve),
     /// Answer a range of events, or what was rejected, again.
     Replay(Replay),
-    /// Check a config file, of a training, a search or the service, and print it with every default.
+    /// Train every model of a config on the same splits, judge them side by side, and write the report.
+    Bench(Bench),
+    /// Write the report of one or several benches again, from their records.
+    Report(Report),
+    /// One case of a bench; `bench` starts it.
+    #[command(hide = true)]
+    BenchCase(BenchCase),
+    /// Check a config file, of a training, a search, a bench or the service, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.
     Demo(Demo),

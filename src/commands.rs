@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+mod bench;
 mod demo;
 mod evaluate;
 mod export;
@@ -50,6 +51,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Report(args) => bench::report_of(args),
+        Command::BenchCase(args) => bench::case(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => {

@@ -42,6 +42,13 @@ pub fn interval(scores: &Scores, metric: Metric) -> String {
     }
 }
 
+/// The command that started this program, as a shell takes it, without some of its words.
+pub fn command_line(without: &[&str]) -> String {
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    let words = words.filter(|word| !without.contains(&word.as_str()));
+    words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+}
+
 /// A word as a POSIX shell takes it back.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);

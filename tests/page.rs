@@ -1,45 +1,69 @@
-//! The live page of a running service in headless Chromium.
+//! The pages, of a running service and of a report, in headless Chromium.
 
 mod common;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::kafka::Serving;
 use common::{Folder, burnrec};
 
-#[test]
-fn the_page_draws_the_flow() {
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether there is a browser; a counted skip where there is none.
+fn browser() -> bool {
     for program in ["node", "chromium"] {
         if Command::new(program).arg("--version").output().is_err() {
-            burnrec_data::testing::skipped(
-                "browser",
-                &format!("{program} is not there to open the page with"),
-            );
-            return;
+            let why = format!("{program} is not there to open the page with");
+            burnrec_data::testing::skipped("browser", &why);
+            return false;
         }
     }
-    let folder = Folder::new();
-    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
-    burnrec("synth --users 100 --items 80 --rows 3000 --out {}", &[&raw]).ok();
-    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    burnrec("train {} --data {} --out {}", &[&root.join("configs/popularity.toml"), &data, &run]).ok();
-    let config = folder.file("serve.toml", format!("models.shown.run = {run:?}\n"));
-    let mut serving = Serving::start(&folder, "page", &config, &[]);
-    serving.ready();
-    let out = folder.path("pictures");
-    let ran = Command::new("node")
-        .arg(root.join("serve/tests/page/page.mjs"))
-        .arg(format!("http://{}/", serving.http))
-        .arg(&out)
-        .arg("shown")
-        .output()
-        .expect("node starts");
+    true
+}
+
+/// Runs a script of `tests/browser/` on a page; it leaves pictures in `out` and must find nothing wrong.
+fn look(script: &str, page: &str, out: &Path, texts: &[&str]) {
+    let script = root().join("tests/browser").join(script);
+    let ran = Command::new("node").arg(script).arg(page).arg(out).args(texts).output().expect("node starts");
     let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}");
     for picture in ["1280-light.png", "400-dark.png"] {
         assert!(out.join(picture).metadata().is_ok_and(|file| file.len() > 10_000), "{picture}: {said}");
     }
+}
+
+#[test]
+fn the_service_draws_its_flow() {
+    if !browser() {
+        return;
+    }
+    let folder = Folder::new();
+    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
+    burnrec("synth --users 100 --items 80 --rows 3000 --out {}", &[&raw]).ok();
+    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
+    burnrec("train {} --data {} --out {}", &[&root().join("configs/popularity.toml"), &data, &run]).ok();
+    let config = folder.file("serve.toml", format!("models.shown.run = {run:?}\n"));
+    let mut serving = Serving::start(&folder, "page", &config, &[]);
+    serving.ready();
+    look("flow.mjs", &format!("http://{}/", serving.http), &folder.path("pictures"), &["shown"]);
     assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
+fn the_report_draws_its_charts() {
+    if !browser() {
+        return;
+    }
+    let folder = Folder::new();
+    let (raw, out) = (folder.path("raw"), folder.path("out"));
+    burnrec("synth --users 300 --items 200 --rows 12000 --out {}", &[&raw]).ok();
+    let config = root().join("configs/bench.toml");
+    let said = burnrec("bench {} --data {} --out {} --quick --device cpu", &[&config, &raw, &out]).ok();
+    let page: PathBuf = out.join("report.html");
+    assert!(said.contains(&page.display().to_string()), "{said}");
+    let texts = ["NeuMF, pretrained", "Cluster + ALS", "synthetic", "RMSE", "95 %", "Holm"];
+    look("report.mjs", &page.display().to_string(), &folder.path("pictures"), &texts);
 }

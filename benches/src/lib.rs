@@ -1,9 +1,13 @@
-//! Measurement: what the programs under `benches/` share.
+//! Measurement: the bench of a config, its records, and what the programs under `benches/` share.
 
+pub mod bench;
+pub mod chart;
 pub mod kafka;
 pub mod neural;
 pub mod peers;
 pub mod record;
+pub mod report;
+pub mod stats;
 
 use std::time::Instant;
 

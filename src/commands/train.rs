@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use burnrec_bench::bench::plan::{Extent, Plan};
 use burnrec_data::Prepared;
 use burnrec_models::DeviceChoice;
 use burnrec_models::checkpoint::{self, Run};
@@ -22,10 +23,15 @@ use crate::show;
 pub fn check(args: Check) -> Result<()> {
     let (file, set) = (&args.config, &args.settings.set);
     let table = table(file, set)?;
-    let text = match (table.contains_key("models"), table.contains_key("search")) {
-        (true, _) => toml::to_string(&serve_config(file, set)?)?,
-        (_, true) => toml::to_string(&tune_config(file, set)?.to_table())?,
-        _ => toml::to_string(&train_config(file, set)?.to_table())?,
+    let has = |key: &str| table.contains_key(key);
+    let text = if has("models") {
+        toml::to_string(&serve_config(file, set)?)?
+    } else if has("search") {
+        toml::to_string(&tune_config(file, set)?.to_table())?
+    } else if has("ranking") || has("rating") {
+        toml::to_string(&Plan::read(file, "auto", Extent { quick: false, peers: true })?)?
+    } else {
+        toml::to_string(&train_config(file, set)?.to_table())?
     };
     write!(std::io::stdout(), "{text}")?;
     Ok(())
@@ -58,10 +64,8 @@ pub fn run(args: Train) -> Result<()> {
 
 /// What an interrupted run says last.
 fn how_to_go_on(out: &Path) -> Result<String> {
-    let settings = overrides().map(|(name, value)| format!("{name}={}", show::quoted(&value)));
-    let words = std::env::args_os().filter(|word| word != "--force" && word != "--resume");
-    let words = settings.chain(words.map(|word| show::quoted(&word.to_string_lossy())));
-    let command = words.collect::<Vec<_>>().join(" ");
+    let settings = overrides().map(|(name, value)| format!("{name}={} ", show::quoted(&value)));
+    let command = settings.collect::<String>() + &show::command_line(&["--force", "--resume"]);
     Ok(match checkpoints::newest(out)? {
         Some((phase, epoch, _)) => {
             format!("interrupted; {phase} epoch {epoch} is saved; go on with:\n{command} --resume")

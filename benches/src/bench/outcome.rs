@@ -1,0 +1,143 @@
+//! What came of a case, whoever trained it, and the record that is made of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use burnrec_data::Error as DataError;
+use burnrec_train::Result;
+use burnrec_train::evaluate::{ITEM_K, Scores};
+use burnrec_train::machine::Machine;
+use burnrec_train::metrics::Metric;
+use burnrec_train::record::{Phase, RunRecord};
+use serde::Deserialize;
+
+use super::Place;
+use super::plan::{CasePlan, Way};
+use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task};
+
+/// What came of a case; the fields are those of [`CaseRecord`].
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub config: serde_json::Value,
+    pub epochs: Vec<EpochPoint>,
+    pub chosen_epochs: u32,
+    pub fit_seconds: f64,
+    pub total_seconds: f64,
+    pub peak_memory_bytes: u64,
+    pub parameters: u64,
+    pub device: String,
+    pub threads: usize,
+    pub machine: Machine,
+    pub versions: BTreeMap<String, String>,
+    pub inference: Inference,
+    pub valid: Scores,
+    pub test: Scores,
+}
+
+impl Outcome {
+    /// Of a run as `burnrec train` makes it.
+    pub fn of_run(run: RunRecord, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
+        Self {
+            config: run.config,
+            epochs,
+            chosen_epochs: run.epochs,
+            fit_seconds: run.fit_seconds,
+            total_seconds: run.total_seconds,
+            peak_memory_bytes: run.peak_memory_bytes,
+            parameters: run.parameters,
+            // ALS computes on the same CPU as Burn does there, whatever the backend is called.
+            device: run.device.split_once(" (flex").map_or(run.device.clone(), |(cpu, _)| cpu.to_owned()),
+            threads: run.threads,
+            machine: run.machine,
+            versions: versions(),
+            inference,
+            valid: run.metrics.valid,
+            test: run.metrics.test,
+        }
+    }
+
+    pub(super) fn into_record(
+        self,
+        place: &Place,
+        case: &CasePlan,
+        metric: Metric,
+        data_hash: String,
+    ) -> CaseRecord {
+        let rating = place.task == Task::Rating;
+        let kept = [metric, Metric::Hr(10), Metric::Ndcg(10)];
+        let per_user = self.test.per_user.into_iter().filter(|(metric, _)| kept.contains(metric) && !rating);
+        let errors = self.test.errors.iter().map(|errors| [errors.squared, errors.absolute, errors.pairs]);
+        let per_user_errors = if rating { errors.collect() } else { Vec::new() };
+        let peer = match &case.way {
+            Way::Peer { peer, .. } => Some(peer.clone()),
+            Way::Train { .. } | Way::Cluster { .. } => None,
+        };
+        CaseRecord {
+            format: FORMAT,
+            task: place.task,
+            case: case.name.clone(),
+            label: case.label.clone(),
+            peer,
+            seed: place.seed,
+            data_hash,
+            config: self.config,
+            metric,
+            epochs: self.epochs,
+            chosen_epochs: self.chosen_epochs,
+            fit_seconds: self.fit_seconds,
+            total_seconds: self.total_seconds,
+            peak_memory_bytes: self.peak_memory_bytes,
+            parameters: self.parameters,
+            device: self.device,
+            threads: self.threads,
+            machine: self.machine,
+            versions: self.versions,
+            inference: self.inference,
+            valid: Scores { per_user: BTreeMap::new(), ..self.valid },
+            per_user: per_user.collect(),
+            per_user_errors,
+            k: ITEM_K,
+            item_shown: self.test.per_item.shown.clone(),
+            item_hits: self.test.per_item.hits.clone(),
+            test: Scores {
+                per_user: BTreeMap::new(),
+                judged_users: Vec::new(),
+                errors: Vec::new(),
+                per_item: Default::default(),
+                ..self.test
+            },
+        }
+    }
+}
+
+/// The versions of what trains here.
+pub fn versions() -> BTreeMap<String, String> {
+    let versions = [("burnrec", env!("CARGO_PKG_VERSION")), ("burn", burnrec_models::BURN_VERSION)];
+    versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into()
+}
+
+/// The epochs of a run's `record.jsonl`; `metric` is the one that chose among them.
+///
+/// # Errors
+/// When the file cannot be read, or a line is no epoch.
+pub fn epochs(path: &Path, metric: Metric) -> Result<Vec<EpochPoint>> {
+    #[derive(Deserialize)]
+    struct Line {
+        phase: Phase,
+        epoch: u32,
+        loss: Option<f64>,
+        valid: Option<Scores>,
+        seconds: f64,
+        samples_per_second: f64,
+    }
+    let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
+    let point = |line: &str| {
+        let line: Line = serde_json::from_str(line)
+            .map_err(|error| DataError::malformed(path, error.to_string(), "lines of epochs"))?;
+        let Line { phase, epoch, loss, valid, seconds, samples_per_second } = line;
+        let valid = valid.and_then(|scores| scores.value(metric));
+        Ok(EpochPoint { phase, epoch, loss, valid, seconds, samples_per_second })
+    };
+    text.lines().map(point).collect()
+}

@@ -1,0 +1,283 @@
+//! What a bench sets out to do: its config file, and the same with every case's settings laid together.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use burnrec_data::Error as DataError;
+use burnrec_data::split::SplitConfig;
+use burnrec_models::Error as ModelError;
+use burnrec_train::metrics::Metric;
+use burnrec_train::{Result, TrainConfig};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::record::Task;
+
+/// Everything, resolved: it needs no other file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Each draws a split and trains every case on it.
+    pub seeds: Vec<u64>,
+    /// Where networks compute, as `--device` has it.
+    pub device: String,
+    /// What is asked.
+    pub tasks: BTreeMap<Task, TaskPlan>,
+}
+
+/// A task's split and cases.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskPlan {
+    /// How the rows are split.
+    pub split: SplitConfig,
+    /// What is shown first and tested, decided before anything is trained.
+    pub metric: Metric,
+    /// The case that the others are tested against.
+    pub against: String,
+    /// The cases, in the order of the report.
+    pub cases: Vec<CasePlan>,
+}
+
+/// A case.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CasePlan {
+    /// Unique in its task.
+    pub name: String,
+    /// How people call it.
+    pub label: String,
+    /// How it is trained.
+    pub way: Way,
+}
+
+/// How a case is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Way {
+    /// As `burnrec train` does.
+    Train {
+        /// The settings.
+        config: Table,
+    },
+    /// Users are clustered, and ALS is trained on each cluster.
+    Cluster {
+        /// How many clusters.
+        clusters: usize,
+        /// The settings of ALS.
+        config: Table,
+    },
+    /// A script of `benches/peers/`.
+    Peer {
+        /// Who is run: `implicit`.
+        peer: String,
+        /// The script's file name.
+        script: String,
+        /// Its arguments, beside those that name the data.
+        args: Vec<String>,
+    },
+}
+
+/// What is left out or shortened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extent {
+    /// One seed, and what each case calls quick.
+    pub quick: bool,
+    /// Whether peers are run.
+    pub peers: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    seeds: Vec<u64>,
+    ranking: Option<FileTask>,
+    rating: Option<FileTask>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTask {
+    split: SplitConfig,
+    metric: Metric,
+    against: String,
+    case: Vec<FileCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileCase {
+    name: String,
+    label: Option<String>,
+    config: Option<String>,
+    #[serde(default)]
+    set: Table,
+    #[serde(default)]
+    quick: Table,
+    clusters: Option<usize>,
+    peer: Option<String>,
+    script: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+}
+
+impl Plan {
+    /// Of a config file; the configs it names lie beside it.
+    ///
+    /// # Errors
+    /// When a file cannot be read, has an unknown key, or its settings make no sense.
+    pub fn read(path: &Path, device: &str, extent: Extent) -> Result<Self> {
+        let text = |path: &Path| fs::read_to_string(path).map_err(DataError::io("read", path));
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let of = |name: &str| Ok(text(&folder.join(name))?);
+        Self::parse(&text(path)?, &of, device, extent).map_err(|error| {
+            DataError::malformed(path, error.to_string(), "a config of a bench, such as configs/bench.toml")
+                .into()
+        })
+    }
+
+    /// Of a config's text; `file` gives the text of the configs that it names.
+    ///
+    /// # Errors
+    /// As [`Plan::read`].
+    pub fn parse(
+        text: &str,
+        file: &dyn Fn(&str) -> Result<String>,
+        device: &str,
+        extent: Extent,
+    ) -> Result<Self> {
+        let refused = |error: toml::de::Error| {
+            ModelError::config("bench", error.message(), "what configs/bench.toml shows")
+        };
+        let File { mut seeds, ranking, rating } = toml::from_str(text).map_err(refused)?;
+        if extent.quick {
+            seeds.truncate(1);
+        }
+        let mut tasks = BTreeMap::new();
+        for (task, of) in [(Task::Ranking, ranking), (Task::Rating, rating)] {
+            if let Some(FileTask { split, metric, against, case }) = of {
+                let cases = case.into_iter().filter(|case| extent.peers || case.peer.is_none());
+                let cases =
+                    cases.map(|case| case.resolve(task, file, extent.quick)).collect::<Result<Vec<_>>>()?;
+                tasks.insert(task, TaskPlan { split, metric, against, cases });
+            }
+        }
+        let plan = Self { seeds, device: device.to_owned(), tasks };
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// All cases with their task.
+    pub fn cases(&self) -> impl Iterator<Item = (Task, &CasePlan)> {
+        self.tasks.iter().flat_map(|(&task, of)| of.cases.iter().map(move |case| (task, case)))
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |key: &str, found: &dyn ToString, expected: &str| {
+            Err(ModelError::config(key, found.to_string(), expected).into())
+        };
+        if self.seeds.is_empty() || self.tasks.is_empty() {
+            return refuse(
+                "seeds, ranking, rating",
+                &"none",
+                "at least one seed, and one of [ranking] and [rating]",
+            );
+        }
+        for (task, TaskPlan { metric, against, cases, .. }) in &self.tasks {
+            if metric.is_rating() != (*task == Task::Rating) {
+                return refuse(
+                    &format!("{task}.metric"),
+                    metric,
+                    "rmse or mae of ratings, another of a ranking",
+                );
+            }
+            if matches!(metric, Metric::Coverage(_)) {
+                return refuse(&format!("{task}.metric"), metric, "one that each user has a value of");
+            }
+            if !cases.iter().any(|case| case.name == *against) {
+                return refuse(&format!("{task}.against"), against, "the name of one of its cases");
+            }
+            for (at, case) in cases.iter().enumerate() {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+                if case.name.is_empty() || !case.name.chars().all(plain) {
+                    return refuse(
+                        "case.name",
+                        &case.name,
+                        "letters, digits, - _ and . alone, as it names files",
+                    );
+                }
+                if cases[..at].iter().any(|other| other.name == case.name) {
+                    return refuse("case.name", &case.name, "a name that no other case has");
+                }
+                for part in case.parts() {
+                    if !cases[..at].iter().any(|other| other.name == part) {
+                        return refuse(
+                            &format!("{}.pretrained", case.name),
+                            &part,
+                            "a case that stands before it",
+                        );
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CasePlan {
+    /// The cases whose runs it starts from.
+    pub fn parts(&self) -> Vec<&str> {
+        let Way::Train { config } = &self.way else { return Vec::new() };
+        let runs = config.get("pretrained").and_then(Value::as_table).into_iter().flatten();
+        runs.filter_map(|(_, run)| case_of(Path::new(run.as_str()?))).collect()
+    }
+}
+
+/// The name of the case, where a run is given as `case:gmf`.
+pub fn case_of(run: &Path) -> Option<&str> {
+    run.to_str()?.strip_prefix("case:")
+}
+
+impl FileCase {
+    fn resolve(self, task: Task, file: &dyn Fn(&str) -> Result<String>, quick: bool) -> Result<CasePlan> {
+        let Self { name, label, config, set, quick: shortened, clusters, peer, script, args } = self;
+        let label = label.unwrap_or_else(|| name.clone());
+        let way = match (config, peer, script) {
+            (Some(config), None, None) => {
+                let refused = |error: toml::de::Error| {
+                    ModelError::config(&config, error.message(), "a training config")
+                };
+                let mut table: Table = toml::from_str(&file(&config)?).map_err(refused)?;
+                table.extend(set);
+                if quick {
+                    table.extend(shortened);
+                }
+                let config = TrainConfig::from_table(table)?;
+                if (config.model.output() == burnrec_models::Output::Rating) != (task == Task::Rating) {
+                    let found = format!("a model of {:?}", config.model.output());
+                    return Err(ModelError::config(
+                        format!("{task} {name}"),
+                        found,
+                        "ratings for [rating], else none",
+                    )
+                    .into());
+                }
+                let config = config.to_table();
+                match clusters {
+                    Some(0) => {
+                        return Err(ModelError::config(format!("{name}.clusters"), 0, "at least 1").into());
+                    }
+                    Some(clusters) => Way::Cluster { clusters, config },
+                    None => Way::Train { config },
+                }
+            }
+            (None, Some(peer), Some(script)) => Way::Peer { peer, script, args },
+            _ => {
+                let expected = "either config, or peer and script";
+                return Err(ModelError::config(format!("case {name}"), "neither or both", expected).into());
+            }
+        };
+        Ok(CasePlan { name, label, way })
+    }
+}

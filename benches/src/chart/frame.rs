@@ -1,0 +1,97 @@
+//! The axes that values are drawn between, and the legend below them.
+
+use super::scale::Scale;
+use super::svg::{Anchor, FONT, Svg, width};
+use super::{Axis, Style};
+
+/// The width of a chart that stands alone.
+pub const WIDTH: f64 = 640.0;
+/// The width of one of several that stand side by side.
+pub const SMALL: f64 = 340.0;
+/// The height of a row of a legend.
+const ROW: f64 = 22.0;
+
+/// A plot with its two scales.
+pub struct Frame {
+    /// Where it is drawn.
+    pub svg: Svg,
+    /// To the right.
+    pub x: Scale,
+    /// Upwards.
+    pub y: Scale,
+    /// The inside: left, top, right, bottom.
+    pub inside: [f64; 4],
+}
+
+/// A name with its look, as a legend has it.
+pub type Entry<'a> = (&'a str, Style);
+
+impl Frame {
+    /// Grid, marks and titles, and a legend if it has entries.
+    pub fn new([width, height]: [f64; 2], x: (&Axis, Scale), y: (&Axis, Scale), legend: &[Entry]) -> Self {
+        let ((x_axis, x), (y_axis, y)) = (x, y);
+        let widest = y.ticks.iter().map(|(_, text)| self::width(text)).fold(0.0, f64::max);
+        let inside = [widest + 2.2 * FONT, 10.0, width - 18.0, height - 50.0];
+        let rows = legend_rows(legend, inside[0], width);
+        let svg = Svg::new(width, height + rows.len() as f64 * ROW);
+        let mut frame = Self { svg, x, y, inside };
+        let [left, top, right, bottom] = inside;
+        for (value, text) in std::mem::take(&mut frame.y.ticks) {
+            let at = frame.up(value);
+            frame.svg.line("grid", [left, at], [right, at]);
+            frame.svg.text("", Anchor::End, [left - 6.0, at + 0.35 * FONT], &text);
+        }
+        let ticks = std::mem::take(&mut frame.x.ticks);
+        let last = ticks.len().saturating_sub(1);
+        for (place, (value, text)) in ticks.into_iter().enumerate() {
+            let at = frame.right(value);
+            frame.svg.line("grid", [at, top], [at, bottom]);
+            let half = self::width(&text) / 2.0;
+            let at = if place == last { at.min(width - half - 2.0) } else { at };
+            frame.svg.text("", Anchor::Middle, [at, bottom + 1.3 * FONT], &text);
+        }
+        frame.svg.text("", Anchor::Middle, [(left + right) / 2.0, bottom + 2.8 * FONT], &x_axis.title);
+        frame.svg.upwards([FONT, (top + bottom) / 2.0], &y_axis.title);
+        for (row, entries) in rows.iter().enumerate() {
+            let y = height + (row as f64 + 0.6) * ROW;
+            for (x, (name, style)) in entries {
+                frame.svg.mark(*style, [x + 8.0, y - 0.35 * FONT], 5.0, "");
+                frame.svg.text("", Anchor::Start, [x + 18.0, y], name);
+            }
+        }
+        frame
+    }
+
+    /// Where a value of x lies.
+    pub fn right(&self, value: f64) -> f64 {
+        self.inside[0] + self.x.at(value) * (self.inside[2] - self.inside[0])
+    }
+
+    /// Where a value of y lies.
+    pub fn up(&self, value: f64) -> f64 {
+        self.inside[3] - self.y.at(value) * (self.inside[3] - self.inside[1])
+    }
+
+    /// Where a point lies.
+    pub fn at(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        [self.right(x), self.up(y)]
+    }
+}
+
+/// The entries in rows that fit, each with where it starts.
+fn legend_rows<'a>(entries: &[Entry<'a>], left: f64, right: f64) -> Vec<Vec<(f64, Entry<'a>)>> {
+    let mut rows: Vec<Vec<(f64, Entry)>> = Vec::new();
+    let mut x = f64::INFINITY;
+    for &(name, style) in entries {
+        let needed = width(name) + 36.0;
+        if x + needed > right {
+            rows.push(Vec::new());
+            x = left;
+        }
+        if let Some(row) = rows.last_mut() {
+            row.push((x, (name, style)));
+        }
+        x += needed;
+    }
+    rows
+}

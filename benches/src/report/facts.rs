@@ -1,0 +1,185 @@
+//! What the figures depend on: data, machines, versions, settings, commands.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::group::{Group, Model, Run};
+use super::number::{bytes, counted};
+use super::table::{Cell, Table};
+
+/// A model's settings.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Setting {
+    /// The model.
+    pub model: String,
+    /// The seed of the run; the other seeds' settings differ in nothing else.
+    pub seed: u64,
+    /// Every setting, defaults included.
+    pub config: Json,
+}
+
+/// The splits of a group.
+pub fn data(group: &Group) -> Table {
+    let columns = [
+        "Data",
+        "Seed",
+        "Users",
+        "Items",
+        "Rows in train",
+        "Rows in valid",
+        "Rows in test",
+        "Judged users",
+        "Protocol",
+        "Split",
+        "Hash",
+    ];
+    let mut table = Table::new("Data", &columns);
+    table.rows = group
+        .splits
+        .iter()
+        .map(|split| {
+            let kind = if split.data.synthetic { " (synthetic)" } else { "" };
+            vec![
+                Cell::text(format!("{}{kind}", split.data.name)),
+                Cell::number(split.seed as f64, |seed| format!("{seed:.0}")),
+                Cell::count(split.counts.users),
+                Cell::count(split.counts.items),
+                Cell::count(split.counts.train),
+                Cell::count(split.counts.valid),
+                Cell::count(split.counts.test),
+                Cell::count(split.user_activity.len() as u64),
+                Cell::text(&split.protocol),
+                Cell::text(words(&split.split)),
+                Cell::text(split.data.hash.chars().take(12).collect::<String>()),
+            ]
+        })
+        .collect();
+    table
+}
+
+/// A small config in one line: `kind = leave-one-out, seed = 1`.
+fn words(config: &Json) -> String {
+    match config {
+        Json::Object(table) => {
+            let pair = |(key, value): (&String, &Json)| match value {
+                Json::Object(_) => format!("{key} = ({})", words(value)),
+                value => format!("{key} = {}", words(value)),
+            };
+            table.iter().map(pair).collect::<Vec<_>>().join(", ")
+        }
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// All runs of a group, with the names of their models.
+fn runs<'a>(group: &'a Group<'a>) -> impl Iterator<Item = (&'a Model<'a>, &'a Run<'a>)> {
+    group.models.iter().flat_map(|model| model.runs.iter().map(move |run| (model, run)))
+}
+
+/// Values that differ, each with the models that have it.
+fn differing<'a, T: PartialEq>(group: &'a Group<'a>, of: impl Fn(&Run) -> T) -> Vec<(T, Vec<&'a str>)> {
+    let mut found: Vec<(T, Vec<&str>)> = Vec::new();
+    for (model, run) in runs(group) {
+        let value = of(run);
+        let place = found.iter().position(|(have, _)| *have == value).unwrap_or_else(|| {
+            found.push((value, Vec::new()));
+            found.len() - 1
+        });
+        if !found[place].1.contains(&model.name.as_str()) {
+            found[place].1.push(&model.name);
+        }
+    }
+    found
+}
+
+/// Whom a row is about.
+fn whom(group: &Group, names: &[&str]) -> Cell {
+    Cell::text(if names.len() == group.models.len() { "all".to_owned() } else { names.join(", ") })
+}
+
+/// The machines.
+pub fn machines(group: &Group) -> Table {
+    let mut table =
+        Table::new("Machines", &["Processor", "Cores", "Memory", "System", "SIMD", "Models trained there"]);
+    let row = |(machine, names): &(burnrec_train::machine::Machine, Vec<&str>)| {
+        vec![
+            Cell::text(&machine.cpu),
+            Cell::count(machine.cores as u64),
+            Cell::maybe(Some(machine.memory_bytes as f64).filter(|bytes| *bytes > 0.0), bytes),
+            Cell::text(&machine.os),
+            Cell::text(&machine.simd),
+            whom(group, names),
+        ]
+    };
+    table.rows = differing(group, |run| run.case.machine.clone()).iter().map(row).collect();
+    table
+}
+
+/// The versions.
+pub fn versions(group: &Group) -> Table {
+    let mut table = Table::new("Versions", &["Versions", "Models"]);
+    let row = |(versions, names): &(std::collections::BTreeMap<String, String>, Vec<&str>)| {
+        let all = versions.iter().map(|(name, version)| format!("{name} {version}"));
+        vec![Cell::text(all.collect::<Vec<_>>().join(", ")), whom(group, names)]
+    };
+    table.rows = differing(group, |run| run.case.versions.clone()).iter().map(row).collect();
+    table
+}
+
+/// What must be known before figures of the group are compared.
+pub fn warnings(group: &Group) -> Vec<String> {
+    let mut found = Vec::new();
+    if group.splits.iter().any(|split| split.data.synthetic) {
+        found.push(
+            "The data is synthetic: it was drawn by a program. The scores say how well models find what that program put \
+             in, and nothing about real users."
+                .to_owned(),
+        );
+    }
+    let machines = differing(group, |run| run.case.machine.clone()).len();
+    if machines > 1 {
+        found.push(format!(
+            "Models were trained on {machines} different machines: compare times, speed and memory only within one."
+        ));
+    }
+    let devices = differing(group, |run| (run.case.device.clone(), run.case.threads));
+    if devices.len() > 1 {
+        let mut text = "Not all models had the same to compute with:".to_owned();
+        for (at, ((device, threads), names)) in devices.iter().enumerate() {
+            let (comma, threads) = (if at > 0 { ";" } else { "" }, counted(*threads as u64, "thread"));
+            // Writing to a string does not fail.
+            let _ = write!(text, "{comma} {} on {device} with {threads}", names.join(", "));
+        }
+        found.push(text + ".");
+    }
+    let fewer: Vec<String> = group
+        .models
+        .iter()
+        .filter(|model| model.runs.len() < group.splits.len())
+        .map(|model| format!("{} ({} of {})", model.name, model.runs.len(), group.splits.len()))
+        .collect();
+    if !fewer.is_empty() {
+        found.push(format!(
+            "Not judged on all seeds: {}. Their values are means over fewer splits; the tests compare the seeds that both \
+             models have.",
+            fewer.join(", ")
+        ));
+    }
+    let missing = group.missing();
+    if !missing.is_empty() {
+        found.push(format!("Set out for and not finished: {}.", missing.join(", ")));
+    }
+    found
+}
+
+/// Each model's settings.
+pub fn settings(group: &Group) -> Vec<Setting> {
+    let of = |model: &Model| {
+        let case = model.runs[0].case;
+        Setting { model: model.name.clone(), seed: case.seed, config: case.config.clone() }
+    };
+    group.models.iter().map(of).collect()
+}

@@ -1,0 +1,160 @@
+//! The report as one page: no script, nothing from elsewhere, light and dark, screen and paper.
+
+use std::fmt::Write;
+
+use super::part::{Block, Part};
+use super::table::{Cell, Table};
+use super::{Bench, Report};
+use crate::chart::{Chart, STYLE, escape};
+
+const PAGE: &str = include_str!("page.css");
+
+/// The page.
+pub fn page(report: &Report) -> String {
+    let title = escape(&report.title);
+    let mut page = format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+         <style>\n{STYLE}{PAGE}</style>\n</head>\n<body>\n<header><h1>{title}</h1></header>\n<main>\n"
+    );
+    for (at, part) in report.parts.iter().enumerate() {
+        summary(&mut page, at, part);
+    }
+    contents(&mut page, report);
+    for (at, part) in report.parts.iter().enumerate() {
+        for (place, one) in part.blocks.iter().enumerate() {
+            let several = if report.parts.len() > 1 { Some(part.title.as_str()) } else { None };
+            block(&mut page, &format!("part-{at}-{place}"), one, several);
+        }
+    }
+    commands(&mut page, report);
+    page + "</main>\n</body>\n</html>\n"
+}
+
+/// Writing to a string does not fail.
+macro_rules! put {
+    ($page:expr, $($what:tt)*) => { let _ = writeln!($page, $($what)*); };
+}
+
+/// What the user came for: the sentences and the picture.
+fn summary(page: &mut String, at: usize, part: &Part) {
+    put!(page, "<section id=\"part-{at}\">\n<h2>{}</h2>", escape(&part.title));
+    if let Some((first, rest)) = part.sentences.split_first() {
+        put!(page, "<p class=\"lead\">{}</p>", escape(first));
+        list(page, "", rest);
+    }
+    list(page, " class=\"warnings\"", &part.warnings);
+    if let Some(picture) = &part.picture {
+        figure(page, picture, &part.caption);
+    }
+    put!(page, "</section>");
+}
+
+fn list(page: &mut String, class: &str, texts: &[String]) {
+    if !texts.is_empty() {
+        let items: Vec<String> = texts.iter().map(|text| format!("<li>{}</li>", escape(text))).collect();
+        put!(page, "<ul{class}>{}</ul>", items.join(""));
+    }
+}
+
+fn contents(page: &mut String, report: &Report) {
+    put!(page, "<nav aria-label=\"Contents\">");
+    for (at, part) in report.parts.iter().enumerate() {
+        let link = |(place, block): (usize, &Block)| {
+            format!("<a href=\"#part-{at}-{place}\">{}</a>", escape(&block.title))
+        };
+        let links: Vec<String> = part.blocks.iter().enumerate().map(link).collect();
+        put!(page, "<p><a href=\"#part-{at}\">{}</a>: {}</p>", escape(&part.title), links.join(" · "));
+    }
+    put!(page, "<p><a href=\"#commands\">Commands and settings</a></p>\n</nav>");
+}
+
+fn block(page: &mut String, id: &str, block: &Block, part: Option<&str>) {
+    let of = part.map_or(String::new(), |part| format!(" <small>{}</small>", escape(part)));
+    put!(page, "<section id=\"{id}\">\n<h2>{}{of}</h2>", escape(&block.title));
+    for note in &block.notes {
+        put!(page, "<p>{}</p>", escape(note));
+    }
+    let (small, wide): (Vec<&Chart>, Vec<&Chart>) = block.charts.iter().partition(|chart| chart.is_small());
+    for chart in wide {
+        figure(page, chart, "");
+    }
+    if !small.is_empty() {
+        put!(page, "<div class=\"grid-of-charts\">");
+        for chart in small {
+            figure(page, chart, "");
+        }
+        put!(page, "</div>");
+    }
+    for table in &block.tables {
+        self::table(page, table);
+    }
+    put!(page, "</section>");
+}
+
+fn figure(page: &mut String, chart: &Chart, caption: &str) {
+    let caption = if caption.is_empty() { String::new() } else { format!("<p>{}</p>", escape(caption)) };
+    put!(
+        page,
+        "<figure><figcaption><b>{}</b>{caption}</figcaption><div class=\"scroll\">{}</div></figure>",
+        escape(&chart.title),
+        chart.svg()
+    );
+}
+
+fn table(page: &mut String, table: &Table) {
+    let title = escape(&table.title);
+    let note = table.note.as_ref().map_or(String::new(), |note| format!("<p>{}</p>", escape(note)));
+    if table.folded {
+        put!(page, "<details><summary>{title}</summary>{note}");
+    } else {
+        put!(page, "<h3>{title}</h3>{note}");
+    }
+    put!(
+        page,
+        "<div class=\"scroll\" role=\"region\" aria-label=\"{title}\" tabindex=\"0\"><table>\n<thead><tr>"
+    );
+    for (column, name) in table.columns.iter().enumerate() {
+        let class = if table.is_numeric(column) { " class=\"n\"" } else { "" };
+        put!(page, "<th scope=\"col\"{class}>{}</th>", escape(name));
+    }
+    put!(page, "</tr></thead>\n<tbody>");
+    for row in &table.rows {
+        let cells = row.iter().enumerate().map(|(column, cell)| {
+            let text = escape(cell.shown());
+            match (column, cell) {
+                (0, _) => format!("<th scope=\"row\">{text}</th>"),
+                (_, Cell::Text(_)) => format!("<td>{text}</td>"),
+                _ if table.is_numeric(column) => format!("<td class=\"n\">{text}</td>"),
+                _ => format!("<td>{text}</td>"),
+            }
+        });
+        put!(page, "<tr>{}</tr>", cells.collect::<String>());
+    }
+    put!(page, "</tbody></table></div>");
+    if table.folded {
+        put!(page, "</details>");
+    }
+}
+
+fn commands(page: &mut String, report: &Report) {
+    put!(page, "<section id=\"commands\">\n<h2>Commands and settings</h2>");
+    for Bench { command, config } in &report.benches {
+        put!(page, "<pre>{}</pre>", escape(command));
+        settings(page, "Its config", config);
+    }
+    for part in &report.parts {
+        for setting in &part.settings {
+            let title = format!("{}, {}: settings of seed {}", part.title, setting.model, setting.seed);
+            settings(page, &title, &setting.config);
+        }
+    }
+    put!(page, "</section>");
+}
+
+fn settings(page: &mut String, title: &str, config: &serde_json::Value) {
+    // An indented value of JSON can always be written.
+    let text = serde_json::to_string_pretty(config).unwrap_or_default();
+    put!(page, "<details><summary>{}</summary><pre>{}</pre></details>", escape(title), escape(&text));
+}

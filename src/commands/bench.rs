@@ -1,0 +1,167 @@
+//! `bench`: every case of a config on the same splits, each in a process of its own, and the report of them.
+
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use burnrec_bench::bench::outcome::{Outcome, epochs};
+use burnrec_bench::bench::plan::{Extent, Plan, Way};
+use burnrec_bench::bench::{Bench, Place, Rows, cluster, inference, peer};
+use burnrec_bench::record::{BenchRecord, Records, Task};
+use burnrec_bench::report::Report;
+use burnrec_data::Prepared;
+use burnrec_data::read::{ReadOptions, ReadOutcome, read};
+use burnrec_models::{DeviceChoice, checkpoint};
+use burnrec_train::{TrainConfig, checkpoints};
+
+use super::train::{Begin, device_for, train};
+use crate::cli::{Bench as BenchArgs, BenchCase, Report as ReportArgs};
+use crate::interrupt;
+use crate::progress::Bars;
+use crate::show;
+
+pub fn run(args: BenchArgs) -> Result<()> {
+    let extent = Extent { quick: args.quick, peers: args.peers };
+    let plan = Plan::read(&args.config, &args.device.choice.to_string(), extent)?;
+    if args.force && BenchRecord::path(&args.out).exists() {
+        std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
+    }
+    let ReadOutcome { dataset, summary, given } = read(&args.data, &ReadOptions::default())?;
+    let rows = Rows { dataset, given, read: Some(summary) };
+    bench(&args.out, plan, show::command_line(&["--force"]), &rows)?;
+    report(&[&args.out], &args.out)
+}
+
+/// Rebuilds the report of benches from their records.
+pub fn report_of(args: ReportArgs) -> Result<()> {
+    let dirs: Vec<&Path> = args.dirs.iter().map(AsRef::as_ref).collect();
+    report(&dirs, args.out.as_deref().unwrap_or(dirs[0]))
+}
+
+/// Writes the report and says what it found and where it is.
+pub fn report(dirs: &[&Path], out: &Path) -> Result<()> {
+    let records = dirs.iter().map(|dir| Records::read(dir)).collect::<Result<Vec<_>, _>>()?;
+    let report = Report::of(&records)?;
+    let paths = report.save(out)?;
+    let mut stdout = std::io::stdout().lock();
+    for part in &report.parts {
+        writeln!(stdout, "{}", part.title)?;
+        for sentence in part.warnings.iter().chain(&part.sentences) {
+            writeln!(stdout, "  {sentence}")?;
+        }
+        if let Some(scores) = part.blocks.iter().flat_map(|block| &block.tables).next() {
+            let head: Vec<&str> = scores.columns.iter().map(String::as_str).collect();
+            let rows: Vec<Vec<String>> = scores
+                .rows
+                .iter()
+                .map(|row| row.iter().map(|cell| cell.shown().to_owned()).collect())
+                .collect();
+            show::table(&mut stdout, &head, &rows)?;
+        }
+    }
+    writeln!(stdout, "report: {}", paths.html.display())?;
+    Ok(())
+}
+
+/// Runs what is left of a bench in `dir`.
+pub fn bench(dir: &Path, plan: Plan, command: String, rows: &Rows) -> Result<()> {
+    let bench = Bench::begin(dir, plan, command, rows)?;
+    interrupt::install()?;
+    let (pending, n) = bench.pending();
+    if pending.len() < n {
+        eprintln!("{}: {} of {n} cases have their records already", dir.display(), n - pending.len());
+    }
+    let done = n - pending.len();
+    for (at, place) in pending.iter().enumerate() {
+        let (_, case) = bench.case(place)?;
+        eprintln!("[{}/{n}] {}, seed {}: {}", done + at + 1, place.task, place.seed, case.label);
+        if let Err(error) = in_a_process(dir, place) {
+            let how = format!("{}: the cases before it are kept; the same command goes on", case.label);
+            return Err(error.context(how));
+        }
+    }
+    Ok(())
+}
+
+/// A pipe to the child says that this process lives.
+fn in_a_process(dir: &Path, place: &Place) -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(program);
+    command
+        .arg("bench-case")
+        .arg(dir)
+        .arg(place.task.to_string())
+        .arg(place.seed.to_string())
+        .arg(&place.case);
+    command.arg("--threads").arg(rayon::current_num_threads().to_string());
+    let mut child = command.stdin(Stdio::piped()).spawn().context("cannot start a process for the case")?;
+    loop {
+        if let Some(status) = child.try_wait().context("cannot wait for the case")? {
+            return match status.code() {
+                Some(0) => Ok(()),
+                Some(code) if code == i32::from(interrupt::EXIT_CODE) => {
+                    Err(burnrec_train::Error::Interrupted.into())
+                }
+                _ => bail!("its process ended with {status}"),
+            };
+        }
+        if interrupt::asked() {
+            drop(child.stdin.take());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ends this process as soon as the one that started it ends, so that no two ever work on one case.
+fn end_with_parent() {
+    thread::spawn(|| {
+        let mut rest = Vec::new();
+        let _ = std::io::stdin().read_to_end(&mut rest);
+        std::process::exit(interrupt::EXIT_CODE.into());
+    });
+}
+
+pub fn case(args: BenchCase) -> Result<()> {
+    interrupt::install()?;
+    end_with_parent();
+    let bench = Bench::open(&args.dir)?;
+    let place = Place { task: args.task.into(), seed: args.seed, case: args.case };
+    let (data, data_dir) = bench.data(&place)?;
+    let outcome = match &bench.case(&place)?.1.way {
+        Way::Train { config } => {
+            let config = bench.config(&place, config)?;
+            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&place))?
+        }
+        Way::Cluster { clusters, config } => {
+            cluster::run(&data, &bench.config(&place, config)?, *clusters, &Bars::default())?
+        }
+        Way::Peer { script, args, .. } => {
+            let rating = place.task == Task::Rating;
+            peer::run(&data, rating, &bench.run_dir(&place), script, args, &Bars::default())?
+        }
+    };
+    Ok(bench.keep(&place, outcome, &data)?)
+}
+
+fn trained(
+    data: &Prepared,
+    data_dir: &Path,
+    config: &TrainConfig,
+    device: &str,
+    out: &Path,
+) -> Result<Outcome> {
+    let choice = if config.burn.is_some() { device.parse()? } else { DeviceChoice::Cpu };
+    let device = device_for(config, choice)?;
+    let finished = checkpoint::manifest(out).is_ok();
+    let begin = match checkpoints::newest(out)? {
+        Some(_) if !finished => Begin::Resume,
+        _ => Begin::Replace,
+    };
+    let record = train(data, data_dir, config, &device, out, begin)?;
+    let (run, _) = checkpoint::open(out, &device)?;
+    let inference = inference::measure(&*run.model, &run.seen, Some(out))?;
+    Ok(Outcome::of_run(record, epochs(&out.join("record.jsonl"), config.select_by())?, inference))
+}

@@ -1,0 +1,208 @@
+//! A bench as a user runs it: killed, continued, refused, and reported.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{Folder, burnrec};
+use serde_json::Value;
+
+const BENCH: &str = r#"
+seeds = [0, 1]
+[ranking]
+split = { protocol = "leave-one-out" }
+metric = "ndcg@10"
+against = "als"
+[[ranking.case]]
+name = "popularity"
+config = "popularity.toml"
+[[ranking.case]]
+name = "als"
+label = "ALS"
+config = "als.toml"
+[[ranking.case]]
+name = "cluster-als"
+config = "als.toml"
+clusters = 3
+[[ranking.case]]
+name = "gmf"
+config = "gmf.toml"
+set = { epochs = 6 }
+[[ranking.case]]
+name = "mlp"
+config = "mlp.toml"
+[[ranking.case]]
+name = "neumf"
+label = "NeuMF <pretrained> & more"
+config = "neumf.toml"
+set = { pretrained = { gmf = "case:gmf", mlp = "case:mlp", alpha = 0.5 } }
+[rating]
+split = { protocol = "random", valid = 0.1, test = 0.1 }
+metric = "rmse"
+against = "als"
+[[rating.case]]
+name = "als"
+config = "explicit.toml"
+[[rating.case]]
+name = "mf"
+config = "mse.toml"
+"#;
+
+const CONFIGS: [(&str, &str); 7] = [
+    ("popularity.toml", "model = 'popularity'\nepochs = 1"),
+    ("als.toml", "model = 'als'\ndim = 8\nepochs = 3"),
+    ("explicit.toml", "model = 'als'\nfeedback = 'explicit'\ndim = 4\nepochs = 3"),
+    ("gmf.toml", "model = 'gmf'\ndim = 8\nepochs = 3\nbatch_size = 512"),
+    ("mlp.toml", "model = 'mlp'\ndim = 8\nepochs = 3\nbatch_size = 512"),
+    ("neumf.toml", "model = 'neumf'\ndim = 8\nepochs = 2\nbatch_size = 512"),
+    ("mse.toml", "model = 'mf'\nloss = 'mse'\ndim = 8\nepochs = 3\nbatch_size = 512"),
+];
+
+const RUN: &str = "bench {} --data {} --out {} --device cpu";
+
+/// A bench's config and the ratings it is run on.
+fn ready(folder: &Folder) -> (PathBuf, PathBuf) {
+    CONFIGS.iter().for_each(|(name, text)| drop(folder.file(name, text)));
+    let raw = folder.path("raw");
+    burnrec("synth --users 200 --items 120 --rows 8000 --out {}", &[&raw]).ok();
+    (folder.file("bench.toml", BENCH), raw)
+}
+
+/// Runs until stderr has a line with `last`, and then ends the program by a signal; gives its exit code.
+fn ended(paths: [&Path; 3], last: &str, signal: &str) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
+    command
+        .arg("bench")
+        .arg(paths[0])
+        .arg("--data")
+        .arg(paths[1])
+        .arg("--out")
+        .arg(paths[2])
+        .args(["--device", "cpu"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+    let mut stderr = String::new();
+    while !stderr.contains(last) {
+        assert!(lines.read_line(&mut stderr).expect("UTF-8") > 0, "no {last:?} in {stderr}");
+    }
+    let kill = format!("kill -{signal} {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+    // The process of the case holds the pipe too: this ends when both have.
+    lines.read_to_string(&mut stderr).expect("UTF-8");
+    (child.wait().expect("it ends").code(), stderr)
+}
+
+/// Every file of `records/` with all that does not depend on the clock.
+fn records(dir: &Path) -> BTreeMap<String, Value> {
+    let files = std::fs::read_dir(dir.join("records")).expect("records");
+    let file = |entry: std::io::Result<std::fs::DirEntry>| {
+        let path = entry.expect("an entry").path();
+        let mut record = json(&path);
+        timeless(&mut record);
+        (path.file_name().expect("a name").to_string_lossy().into_owned(), record)
+    };
+    files.map(file).collect()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(path).expect("a file")).expect("JSON")
+}
+
+fn timeless(value: &mut Value) {
+    const TIMES: [&str; 5] =
+        ["fit_seconds", "total_seconds", "seconds", "samples_per_second", "peak_memory_bytes"];
+    match value {
+        Value::Object(object) => {
+            // Runs are named in the config of what starts from them, by a path that is the folder's.
+            object
+                .retain(|key, _| !TIMES.contains(&key.as_str()) && key != "inference" && key != "pretrained");
+            object.values_mut().for_each(timeless);
+        }
+        Value::Array(values) => values.iter_mut().for_each(timeless),
+        _ => {}
+    }
+}
+
+#[test]
+fn a_bench_that_was_killed_ends_as_one_in_one_go() {
+    let folder = Folder::new();
+    let (config, raw) = ready(&folder);
+    let (whole, broken) = (folder.path("whole"), folder.path("broken"));
+    let stdout = burnrec(RUN, &[&config, &raw, &whole]).ok();
+    assert!(stdout.contains("NeuMF <pretrained> & more") && stdout.contains("report.html"), "{stdout}");
+
+    let paths = [config.as_path(), &raw, &broken];
+    let (code, stderr) = ended(paths, "gmf epoch 2/6", "KILL");
+    assert_eq!(code, None, "{stderr}");
+    let (code, stderr) = ended(paths, "ranking, seed 0: mlp", "TERM");
+    assert_eq!(code, Some(130), "{stderr}");
+    assert!(stderr.contains("goes on after choose epoch") || !stderr.contains("gmf epoch 1/6"), "{stderr}");
+    burnrec("report {}", &[&broken]).ok();
+    let missing = std::fs::read_to_string(broken.join("report.md")).expect("a report of what is there");
+    assert!(missing.contains("not finished"), "{missing}");
+
+    let ran = burnrec(RUN, &[&config, &raw, &broken]);
+    assert!(ran.stderr.contains("have their records already"), "{}", ran.stderr);
+    ran.ok();
+    let (whole_records, broken_records) = (records(&whole), records(&broken));
+    assert_eq!(whole_records.len(), 2 * 2 + 2 * 8);
+    for (name, record) in &whole_records {
+        assert_eq!(Some(record), broken_records.get(name), "{name}");
+    }
+
+    // A part's time is part of the time of what starts from it.
+    let seconds = |case: &str| {
+        json(&whole.join(format!("records/ranking-seed0-{case}.case.json")))["fit_seconds"].as_f64()
+    };
+    assert!(seconds("neumf") > seconds("gmf").zip(seconds("mlp")).map(|(gmf, mlp)| gmf + mlp));
+
+    // A finished one has nothing left to do, and its report is made anew, the same.
+    let before = std::fs::read(whole.join("report.html")).expect("a report");
+    burnrec("report {}", &[&whole]).ok();
+    assert_eq!(before, std::fs::read(whole.join("report.html")).expect("a report"));
+}
+
+#[test]
+fn other_settings_or_other_data_are_refused() {
+    let folder = Folder::new();
+    let (config, raw) = ready(&folder);
+    let small = BENCH
+        .split("[[ranking.case]]\nname = \"cluster-als\"")
+        .next()
+        .expect("a start")
+        .replace("[0, 1]", "[0]");
+    let small = folder.file("small.toml", small);
+    let out = folder.path("out");
+    burnrec(RUN, &[&small, &raw, &out]).ok();
+    burnrec(RUN, &[&config, &raw, &out]).fails(&["bench.json", "a bench of another config", "--force"]);
+    let other = folder.path("other");
+    burnrec("synth --users 200 --items 120 --rows 8000 --seed 7 --out {}", &[&other]).ok();
+    burnrec(RUN, &[&small, &other, &out]).fails(&["a split of other data", "--force"]);
+    burnrec(&format!("{RUN} --force"), &[&small, &other, &out]).ok();
+    burnrec("report {}", &[&raw]).fails(&["bench.json"]);
+}
+
+#[test]
+fn a_config_that_makes_no_sense_is_refused_by_name() {
+    let folder = Folder::new();
+    let (_, raw) = ready(&folder);
+    let refused = |from: &str, to: &str, words: &[&str]| {
+        let config = folder.file("wrong.toml", BENCH.replacen(from, to, 1));
+        burnrec(RUN, &[&config, &raw, &folder.path("out")]).fails(words);
+        assert!(!folder.path("out").join("bench.json").exists());
+    };
+    refused("seeds = [0, 1]", "seeds = []", &["wrong.toml", "seeds"]);
+    refused("seeds", "sedes", &["wrong.toml", "sedes"]);
+    refused("against = \"als\"", "against = \"alz\"", &["ranking.against", "alz"]);
+    refused("metric = \"ndcg@10\"", "metric = \"rmse\"", &["ranking.metric", "rmse"]);
+    refused("case:gmf", "case:mf", &["neumf.pretrained", "mf", "stands before it"]);
+    refused("name = \"gmf\"", "name = \"../gmf\"", &["case.name", "../gmf"]);
+    refused("name = \"gmf\"", "name = \"als\"", &["case.name", "no other case has"]);
+    refused("config = \"gmf.toml\"", "config = \"gfm.toml\"", &["gfm.toml"]);
+    refused("epochs = 6", "epoch = 6", &["epoch", "epochs"]);
+    refused("config = \"explicit.toml\"", "config = \"als.toml\"", &["rating als"]);
+    refused("clusters = 3", "clusters = 0", &["clusters"]);
+}
