@@ -37,6 +37,8 @@ pub struct Axis {
     pub log: bool,
     /// Whether 0 must be on it.
     pub zero: bool,
+    /// Whether it counts whole things.
+    pub whole: bool,
 }
 
 /// A chart.

@@ -25,7 +25,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 pub use compare::{Comparison, Verdict};
-pub use facts::Setting;
+pub use facts::{Setting, SplitFacts};
 pub use items::{Items, ModelItems};
 pub use part::{Block, Part};
 pub use table::{Cell, Table};
@@ -101,7 +101,7 @@ impl Report {
 
     /// As JSON, with all figures.
     pub fn json(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).expect("a report has only string keys");
+        let mut text = serde_json::to_string(self).expect("a report has only string keys");
         text.push('\n');
         text
     }

@@ -162,6 +162,8 @@ fn all_tables_of_the_page_are_in_the_json() {
         assert!(text == "–" || known.contains(text), "{text} is not in the JSON");
         n_cells += 1;
     }
+    let hash = json["parts"][1]["splits"][0]["hash"].as_str().unwrap();
+    assert!(hash.ends_with("rating") && !html.contains(hash) && html.contains(&hash[..12]));
     assert!(n_cells > 2000, "{n_cells}");
     for table in ["Scores and cost", "Speed and memory", "Machines", "Versions", "Data"] {
         assert!(html.contains(table) && known.contains(table), "{table}");

@@ -5,7 +5,7 @@ use super::svg::{Anchor, FONT, Svg, width};
 use super::{Axis, Style};
 
 /// The width of a chart that stands alone.
-pub const WIDTH: f64 = 640.0;
+pub const WIDTH: f64 = 540.0;
 /// The width of one of several that stand side by side.
 pub const SMALL: f64 = 340.0;
 /// The height of a row of a legend.
@@ -31,7 +31,7 @@ impl Frame {
     pub fn new([width, height]: [f64; 2], x: (&Axis, Scale), y: (&Axis, Scale), legend: &[Entry]) -> Self {
         let ((x_axis, x), (y_axis, y)) = (x, y);
         let widest = y.ticks.iter().map(|(_, text)| self::width(text)).fold(0.0, f64::max);
-        let inside = [widest + 2.2 * FONT, 10.0, width - 18.0, height - 50.0];
+        let inside = [widest + 2.2 * FONT, 10.0, width - 18.0, height - 52.0];
         let rows = legend_rows(legend, inside[0], width);
         let svg = Svg::new(width, height + rows.len() as f64 * ROW);
         let mut frame = Self { svg, x, y, inside };
@@ -41,16 +41,13 @@ impl Frame {
             frame.svg.line("grid", [left, at], [right, at]);
             frame.svg.text("", Anchor::End, [left - 6.0, at + 0.35 * FONT], &text);
         }
-        let ticks = std::mem::take(&mut frame.x.ticks);
-        let last = ticks.len().saturating_sub(1);
-        for (place, (value, text)) in ticks.into_iter().enumerate() {
-            let at = frame.right(value);
+        for (value, text) in &frame.x.ticks {
+            let at = left + frame.x.at(*value) * (right - left);
             frame.svg.line("grid", [at, top], [at, bottom]);
-            let half = self::width(&text) / 2.0;
-            let at = if place == last { at.min(width - half - 2.0) } else { at };
-            frame.svg.text("", Anchor::Middle, [at, bottom + 1.3 * FONT], &text);
+            let half = self::width(text) / 2.0;
+            frame.svg.text("", Anchor::Middle, [at.min(width - half - 2.0), bottom + 1.4 * FONT], text);
         }
-        frame.svg.text("", Anchor::Middle, [(left + right) / 2.0, bottom + 2.8 * FONT], &x_axis.title);
+        frame.svg.text("", Anchor::Middle, [(left + right) / 2.0, bottom + 2.9 * FONT], &x_axis.title);
         frame.svg.upwards([FONT, (top + bottom) / 2.0], &y_axis.title);
         for (row, entries) in rows.iter().enumerate() {
             let y = height + (row as f64 + 0.6) * ROW;

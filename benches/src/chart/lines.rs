@@ -8,8 +8,8 @@ use super::{Axis, Line};
 /// Draws them.
 pub fn draw(x: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
     let all = || lines.iter().flat_map(|line| &line.points);
-    let (n_ticks, size) = if small { (4, [SMALL, 230.0]) } else { (6, [WIDTH, 360.0]) };
-    let x_scale = Scale::of(x, all().map(|point| point[0]), n_ticks);
+    let (n_ticks, size) = if small { (4, [SMALL, 230.0]) } else { (6, [WIDTH, 340.0]) };
+    let x_scale = Scale::of(x, all().map(|point| point[0]), n_ticks).spread_over(size[0] - 80.0);
     let y_scale = Scale::of(y, all().map(|point| point[1]), n_ticks);
     let mut legend: Vec<Entry> = Vec::new();
     if !small {

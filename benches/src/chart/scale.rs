@@ -1,6 +1,7 @@
 //! Where values lie on an axis, and at which round numbers it is marked.
 
 use super::Axis;
+use super::svg::width;
 use crate::report::number::grouped;
 
 /// A range of values that ends at round numbers.
@@ -25,7 +26,22 @@ impl Scale {
             (Some(&low), Some(&high)) => (low, high),
             _ => (if axis.log { 1.0 } else { 0.0 }, 1.0),
         };
-        if axis.log { Self::log(low, high, n_ticks) } else { Self::linear(low, high, n_ticks) }
+        if axis.log { Self::log(low, high, n_ticks) } else { Self::linear(low, high, n_ticks, axis.whole) }
+    }
+
+    /// Without the texts of marks that would run into the one before, if the axis is so long.
+    pub fn spread_over(mut self, length: f64) -> Self {
+        let mut end = f64::NEG_INFINITY;
+        for place in 0..self.ticks.len() {
+            let (value, text) = &self.ticks[place];
+            let (middle, half) = (self.at(*value) * length, width(text) / 2.0);
+            if middle - half < end + 8.0 {
+                self.ticks[place].1.clear();
+            } else {
+                end = middle + half;
+            }
+        }
+        self
     }
 
     /// Where a value lies, 0 at the low end and 1 at the high one; values beyond lie at the ends.
@@ -38,13 +54,14 @@ impl Scale {
         place.clamp(0.0, 1.0)
     }
 
-    fn linear(low: f64, high: f64, n_ticks: usize) -> Self {
+    fn linear(low: f64, high: f64, n_ticks: usize, whole: bool) -> Self {
         let span = if high > low { high - low } else { (low.abs() * 0.1).max(1e-3) };
         let (low, high) = if high > low { (low, high) } else { (low - span / 2.0, high + span / 2.0) };
         let rough = span / n_ticks as f64;
         let power = 10f64.powf(rough.log10().floor());
         let step = [1.0, 2.0, 2.5, 5.0, 10.0].iter().map(|by| by * power).find(|step| *step >= rough * 0.999);
         let step = step.unwrap_or(10.0 * power);
+        let step = if whole { step.max(1.0).ceil() } else { step };
         let (first, last) = ((low / step + 1e-9).floor(), (high / step - 1e-9).ceil());
         let mut decimals = 0;
         while decimals < 9
@@ -55,7 +72,7 @@ impl Scale {
         let n = (last - first).max(1.0) as usize;
         let tick = |at: usize| {
             let value = (first + at as f64) * step;
-            (value, grouped(value, decimals as usize))
+            (value, written(value, decimals as usize))
         };
         Self {
             low: first * step,
@@ -87,7 +104,7 @@ impl Scale {
         let every = marks.len().div_ceil(n_ticks + 3).max(1);
         let tick = |value: &f64| {
             let decimals = (-value.log10().floor()).max(0.0) as usize;
-            (*value, grouped(*value, decimals))
+            (*value, written(*value, decimals))
         };
         Self {
             low: marks[0],
@@ -96,6 +113,21 @@ impl Scale {
             ticks: marks.iter().step_by(every).map(tick).collect(),
         }
     }
+}
+
+/// A mark's text, with a large number in thousands or millions.
+fn written(value: f64, decimals: usize) -> String {
+    match value.abs() {
+        size if size >= 1e9 => format!("{} G", trimmed(value / 1e9)),
+        size if size >= 1e6 => format!("{} M", trimmed(value / 1e6)),
+        size if size >= 1e5 => format!("{} k", trimmed(value / 1e3)),
+        _ => grouped(value, decimals),
+    }
+}
+
+fn trimmed(value: f64) -> String {
+    let text = grouped(value, 2);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Takes away what a power of ten and a product leave in the last digit.
@@ -122,7 +154,17 @@ mod tests {
         );
         let log = Axis { log: true, ..linear };
         assert_eq!(texts(&log, &[0.4, 9.0]), ["0.2", "0.5", "1", "2", "5", "10"]);
+        assert_eq!(texts(&log, &[2e3, 3e6]), ["1,000", "10,000", "100 k", "1 M", "10 M"]);
         assert_eq!(texts(&log, &[0.03, 600.0]), ["0.01", "0.1", "1", "10", "100", "1,000"]);
+    }
+
+    #[test]
+    fn epochs_are_whole_and_texts_keep_apart() {
+        let axis = Axis { whole: true, ..Axis::default() };
+        assert_eq!(texts(&axis, &[1.0, 3.0]), ["1", "2", "3"]);
+        let scale = Scale::of(&Axis::default(), [0.0, 4000.0], 4).spread_over(100.0);
+        let texts: Vec<&str> = scale.ticks.iter().map(|(_, text)| text.as_str()).collect();
+        assert_eq!(texts, ["0", "", "2,000", "", "4,000"]);
     }
 
     #[test]

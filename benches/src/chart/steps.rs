@@ -13,7 +13,7 @@ pub fn draw(x: &str, steps: &[String], y: &Axis, series: &[Series]) -> Svg {
     let x_axis = Axis { title: x.to_owned(), ..Axis::default() };
     let mut x_scale = Scale::of(&x_axis, [0.0, steps.len().max(1) as f64], 1);
     x_scale.ticks.clear();
-    let mut frame = Frame::new([WIDTH, 360.0], (&x_axis, x_scale), (y, y_scale), &legend);
+    let mut frame = Frame::new([WIDTH, 340.0], (&x_axis, x_scale), (y, y_scale), &legend);
     let [left, top, right, bottom] = frame.inside;
     let step = (right - left) / steps.len().max(1) as f64;
     let middle = |place: usize| left + (place as f64 + 0.5) * step;
@@ -21,7 +21,7 @@ pub fn draw(x: &str, steps: &[String], y: &Axis, series: &[Series]) -> Svg {
         if place > 0 {
             frame.svg.line("grid", [middle(place) - step / 2.0, top], [middle(place) - step / 2.0, bottom]);
         }
-        frame.svg.text("", Anchor::Middle, [middle(place), bottom + 1.3 * FONT], name);
+        frame.svg.text("", Anchor::Middle, [middle(place), bottom + 1.4 * FONT], name);
     }
     let between = 0.8 * step / series.len().max(1) as f64;
     for (at, one) in series.iter().enumerate() {
@@ -37,7 +37,7 @@ pub fn draw(x: &str, steps: &[String], y: &Axis, series: &[Series]) -> Svg {
             }
             let told =
                 format!("{}, {}: {}", one.name, steps[place], crate::report::number::score(value.value));
-            frame.svg.mark(one.style, [x, frame.up(value.value)], 5.0, &told);
+            frame.svg.mark(one.style, [x, frame.up(value.value)], 4.5, &told);
         }
     }
     frame.svg

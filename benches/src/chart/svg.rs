@@ -43,14 +43,16 @@ impl Svg {
     /// As a file.
     pub fn file(self, title: &str) -> String {
         let ground = format!("<style>{STYLE}</style><rect class=\"ground\" width=\"100%\" height=\"100%\"/>");
-        self.whole(title, " xmlns=\"http://www.w3.org/2000/svg\"", &ground)
+        let (width, height) = (self.width, self.height);
+        let root = format!(" xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\"");
+        self.whole(title, &root, &ground)
     }
 
-    fn whole(self, title: &str, namespace: &str, before: &str) -> String {
+    fn whole(self, title: &str, root: &str, before: &str) -> String {
         let (title, Self { width, height, body }) = (escape(title), self);
         let class = if width < 500.0 { "chart small" } else { "chart" };
         format!(
-            "<svg{namespace} class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
+            "<svg{root} class=\"{class}\" viewBox=\"0 0 {width} {height}\" role=\"img\" \
              aria-label=\"{title}\">{before}{body}</svg>\n"
         )
     }
@@ -163,15 +165,28 @@ fn cut(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// About how wide a text is, in units of the picture.
+/// At most how wide a text is, about, in units of the picture: in DejaVu Sans, which is wider than most.
 pub fn width(text: &str) -> f64 {
     let of = |c: char| match c {
-        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ' ' | '(' | ')' | '[' | ']' | '\'' | '|' => 0.33,
-        'm' | 'w' | 'M' | 'W' | '@' | '–' => 0.9,
-        'A'..='Z' => 0.7,
-        _ => 0.57,
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ' ' | '(' | ')' | '[' | ']' | '\'' | '|' => 0.38,
+        'm' | 'w' | 'M' | 'W' | '@' => 0.98,
+        '<' | '>' | '&' | '+' | '=' | '%' => 0.9,
+        'A'..='Z' => 0.72,
+        _ => 0.63,
     };
     text.chars().map(of).sum::<f64>() * FONT
+}
+
+/// A text that is at most so wide: cut short where it is wider.
+pub fn shorten(text: &str, most: f64) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    let mut short = text.to_owned();
+    while !short.is_empty() && width(&short) + width("…") > most {
+        short.pop();
+    }
+    short + "…"
 }
 
 /// A text with the characters that mean something in HTML and XML written otherwise.

@@ -46,7 +46,7 @@ pub fn by_popularity(group: &Group) -> Option<(Chart, Table)> {
          the share that stood in the first {k}. Intervals are Wilson's for a share; several seeds count as the pairs of \
          one, as they may have pairs in common."
     );
-    let y = Axis { title: format!("Recall@{k}"), log: false, zero: true };
+    let y = Axis { title: format!("Recall@{k}"), zero: true, ..Axis::default() };
     Some(both(title, note, "rows of the item in training", "rows", steps, y, recalls))
 }
 
@@ -77,7 +77,7 @@ pub fn by_activity(group: &Group, metric: Metric) -> Option<(Chart, Table)> {
     let title = format!("{} against the activity of users", name(metric));
     let note = "Judged users by their rows in training, in buckets that hold about as many users each. Intervals by \
                 bootstrap over the users of a bucket.";
-    let y = Axis { title: name(metric), log: false, zero: metric.higher_is_better() };
+    let y = Axis { title: name(metric), zero: metric.higher_is_better(), ..Axis::default() };
     Some(both(title, note.to_owned(), "rows of the user in training", "rows", steps, y, found))
 }
 

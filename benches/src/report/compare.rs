@@ -202,9 +202,8 @@ pub fn table(found: &[Comparison]) -> Option<Table> {
         ["Model", &difference, "p", "p, corrected", "Shown", "Times the training time", "Seeds", "Users"];
     let mut table = Table::new(format!("Each model against {against}"), &columns).note(format!(
         "Paired randomisation test over users, two-sided, corrected after Holm for {}. Shown: what holds at a level of \
-         {}. A user counts once for each seed.",
-        counted(found.len() as u64, "test"),
-        number::p(LEVEL)
+         {LEVEL}. A user counts once for each seed.",
+        counted(found.len() as u64, "test")
     ));
     table.rows = found
         .iter()
@@ -243,7 +242,7 @@ pub fn chart(found: &[Comparison], group: &Group) -> Option<Chart> {
     Some(Chart {
         title: format!("Difference from {against}, with 95 % intervals"),
         drawn: Drawn::Dots {
-            x: Axis { title, log: false, zero: true },
+            x: Axis { title, zero: true, ..Axis::default() },
             rows: found.iter().map(row).collect(),
         },
     })

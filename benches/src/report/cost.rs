@@ -72,7 +72,7 @@ fn chart(group: &Group, figure: &Figure) -> Option<Chart> {
     let values = || rows.iter().map(|row| row.value.value);
     let log = values().fold(0.0, f64::max) > 20.0 * values().fold(f64::INFINITY, f64::min);
     let title = format!("{}{}", figure.axis, if log { " (log scale)" } else { "" });
-    let x = Axis { title, log, zero: !log };
+    let x = Axis { title, log, zero: !log, ..Axis::default() };
     (!rows.is_empty()).then(|| Chart { title: figure.title.to_owned(), drawn: Drawn::Dots { x, rows } })
 }
 

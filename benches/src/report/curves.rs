@@ -52,8 +52,8 @@ pub fn loss(group: &Group) -> Vec<Chart> {
             drawn: Drawn::Lines { x: by.axis(false), y: axis("loss".to_owned()), lines, small: true },
         })
     };
-    let both = |model| [By::Epoch, By::Time].into_iter().filter_map(move |by| chart(model, by));
-    group.models.iter().flat_map(both).collect()
+    let all = |by| group.models.iter().filter_map(move |model| chart(model, by));
+    [By::Epoch, By::Time].into_iter().flat_map(all).collect()
 }
 
 fn valid_of(epoch: &EpochPoint) -> Option<f64> {
@@ -101,7 +101,7 @@ fn line(
 }
 
 fn axis(title: String) -> Axis {
-    Axis { title, log: false, zero: false }
+    Axis { title, ..Axis::default() }
 }
 
 impl By {
@@ -118,6 +118,6 @@ impl By {
             (Self::Time, false) => "seconds of training",
             (Self::Time, true) => "seconds of training (log scale)",
         };
-        Axis { title: title.to_owned(), log, zero: false }
+        Axis { title: title.to_owned(), log, zero: false, whole: self == Self::Epoch }
     }
 }

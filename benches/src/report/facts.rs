@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use super::group::{Group, Model, Run};
 use super::number::{bytes, counted};
 use super::table::{Cell, Table};
+use crate::record::{SplitCounts, SplitRecord};
 
 /// A model's settings.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,7 +21,43 @@ pub struct Setting {
     pub config: Json,
 }
 
+/// A split, as far as it says what was judged.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SplitFacts {
+    /// What it was drawn from.
+    pub seed: u64,
+    /// The name of the data.
+    pub data: String,
+    /// Whether a program drew the data.
+    pub synthetic: bool,
+    /// The hash of the prepared split.
+    pub hash: String,
+    /// Users, items and rows.
+    pub counts: SplitCounts,
+    /// How it was split.
+    pub split: Json,
+    /// What a user's relevant items are ranked against.
+    pub protocol: String,
+    /// How many users are judged.
+    pub judged_users: usize,
+}
+
 /// The splits of a group.
+pub fn splits(group: &Group) -> Vec<SplitFacts> {
+    let facts = |split: &&SplitRecord| SplitFacts {
+        seed: split.seed,
+        data: split.data.name.clone(),
+        synthetic: split.data.synthetic,
+        hash: split.data.hash.clone(),
+        counts: split.counts,
+        split: split.split.clone(),
+        protocol: split.protocol.clone(),
+        judged_users: split.user_activity.len(),
+    };
+    group.splits.iter().map(facts).collect()
+}
+
+/// The splits of a group as a table, with the beginning of their hashes.
 pub fn data(group: &Group) -> Table {
     let columns = [
         "Data",

@@ -8,6 +8,8 @@ use super::{Bench, Report};
 use crate::chart::{Chart, STYLE, escape};
 
 const PAGE: &str = include_str!("page.css");
+/// Words of a cell that are shorter than this stay on one line.
+const SHORT: usize = 20;
 
 /// The page.
 pub fn page(report: &Report) -> String {
@@ -42,11 +44,11 @@ fn summary(page: &mut String, at: usize, part: &Part) {
     put!(page, "<section id=\"part-{at}\">\n<h2>{}</h2>", escape(&part.title));
     if let Some((first, rest)) = part.sentences.split_first() {
         put!(page, "<p class=\"lead\">{}</p>", escape(first));
+        list(page, " class=\"warnings\"", &part.warnings);
+        if let Some(picture) = &part.picture {
+            figure(page, picture, &part.caption);
+        }
         list(page, "", rest);
-    }
-    list(page, " class=\"warnings\"", &part.warnings);
-    if let Some(picture) = &part.picture {
-        figure(page, picture, &part.caption);
     }
     put!(page, "</section>");
 }
@@ -88,7 +90,7 @@ fn block(page: &mut String, id: &str, block: &Block, part: Option<&str>) {
         put!(page, "</div>");
     }
     for table in &block.tables {
-        self::table(page, table);
+        self::table(page, table, table.title != block.title);
     }
     put!(page, "</section>");
 }
@@ -103,13 +105,16 @@ fn figure(page: &mut String, chart: &Chart, caption: &str) {
     );
 }
 
-fn table(page: &mut String, table: &Table) {
+fn table(page: &mut String, table: &Table, titled: bool) {
     let title = escape(&table.title);
-    let note = table.note.as_ref().map_or(String::new(), |note| format!("<p>{}</p>", escape(note)));
+    let note =
+        table.note.as_ref().map_or(String::new(), |note| format!("<p class=\"note\">{}</p>", escape(note)));
     if table.folded {
         put!(page, "<details><summary>{title}</summary>{note}");
-    } else {
+    } else if titled {
         put!(page, "<h3>{title}</h3>{note}");
+    } else {
+        put!(page, "{note}");
     }
     put!(
         page,
@@ -123,9 +128,10 @@ fn table(page: &mut String, table: &Table) {
     for row in &table.rows {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let text = escape(cell.shown());
+            let short = if text.chars().count() < SHORT { "short" } else { "long" };
             match (column, cell) {
-                (0, _) => format!("<th scope=\"row\">{text}</th>"),
-                (_, Cell::Text(_)) => format!("<td>{text}</td>"),
+                (0, _) => format!("<th scope=\"row\" class=\"{short}\">{text}</th>"),
+                (_, Cell::Text(_)) => format!("<td class=\"{short}\">{text}</td>"),
                 _ if table.is_numeric(column) => format!("<td class=\"n\">{text}</td>"),
                 _ => format!("<td>{text}</td>"),
             }

@@ -3,11 +3,11 @@
 use burnrec_train::metrics::Metric;
 use serde::Serialize;
 
-use super::compare::{self, Comparison, name};
-use super::facts::{self, Setting};
+use super::compare::{self, Comparison, LEVEL, name};
+use super::facts::{self, Setting, SplitFacts};
 use super::group::Group;
 use super::items::{self, Items};
-use super::number::{amount, counted};
+use super::number::{amount, count, counted};
 use super::scores::{self, Scored};
 use super::table::{Cell, Table};
 use super::{buckets, cost, curves};
@@ -40,6 +40,8 @@ pub struct Part {
     pub blocks: Vec<Block>,
     /// Right and wrong decisions on every item.
     pub items: Option<Items>,
+    /// The splits.
+    pub splits: Vec<SplitFacts>,
     /// Each model's settings.
     pub settings: Vec<Setting>,
 }
@@ -78,6 +80,7 @@ impl Part {
             comparisons: Vec::new(),
             blocks: Vec::new(),
             items: None,
+            splits: facts::splits(group),
             settings: facts::settings(group),
         };
         if let Some(metric) = group.metric.filter(|_| !group.models.is_empty()) {
@@ -123,7 +126,11 @@ impl Part {
             self.block("Precision and recall by item", vec![], vec![], tables);
         }
         let tables = vec![facts::data(group), facts::machines(group), facts::versions(group)];
-        self.block("How it was measured", method(group, metric), vec![], tables);
+        let mut notes = method(group, metric);
+        if !comparisons.is_empty() {
+            notes.push(test());
+        }
+        self.block("How it was measured", notes, vec![], tables);
         self.comparisons = comparisons;
     }
 
@@ -187,7 +194,7 @@ fn method(group: &Group, metric: Metric) -> Vec<String> {
     let seeds: Vec<String> = group.splits.iter().map(|split| split.seed.to_string()).collect();
     vec![
         format!(
-            "{} on test was decided to be the metric before anything was trained; {direction}. Judged: {}, by {}.",
+            "{} on test was decided to be the metric before anything was trained; {direction}. Judged: {}. Protocol: {}.",
             name(metric),
             users.join(" or "),
             protocols.join(" and ")
@@ -201,18 +208,24 @@ fn method(group: &Group, metric: Metric) -> Vec<String> {
             ),
         },
         format!(
-            "Intervals are the middle 95 % of {RESAMPLES} bootstrap resamples of users (percentile bootstrap, Efron and \
+            "Intervals are the middle 95 % of {} bootstrap resamples of users (percentile bootstrap, Efron and \
              Tibshirani 1993). They say how far the value might lie with other users of the same kind, not with other \
-             seeds; one draw of users serves all seeds, by their place among the judged ones."
-        ),
-        format!(
-            "Models are compared with a paired randomisation test (Fisher; Smucker et al. 2007): each user's two results \
-             are swapped by the toss of a coin, in all seeds at once, {SWAPS} times, and p is the share of tosses whose \
-             difference is at least as large as the one found, either way. Holm's correction (1979) over the tests of \
-             this part keeps the chance of any false finding among them at .05."
+             seeds; one draw of users serves all seeds, by their place among the judged ones.",
+            count(RESAMPLES as u64)
         ),
         "Epochs and settings are chosen on valid; test is looked at once, by the final model. Times are wall-clock \
          seconds of the machine below."
             .to_owned(),
     ]
+}
+
+/// What the test was.
+fn test() -> String {
+    format!(
+        "Models are compared with a paired randomisation test (Fisher; Smucker et al. 2007): each user's two results are \
+         swapped by the toss of a coin, in all seeds at once, {} times, and p is the share of tosses whose difference is at \
+         least as large as the one found, either way. Holm's correction (1979) over the tests of this part keeps the \
+         chance of any false finding among them at {LEVEL}.",
+        count(SWAPS as u64)
+    )
 }

@@ -99,8 +99,12 @@ pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) 
     Chart {
         title,
         drawn: Drawn::Points {
-            x: Axis { title: "seconds of the final fit (log scale)".to_owned(), log: true, zero: false },
-            y: Axis { title: format!("{} on test, {direction}", name(metric)), log: false, zero: false },
+            x: Axis {
+                title: "seconds of the final fit (log scale)".to_owned(),
+                log: true,
+                ..Axis::default()
+            },
+            y: Axis { title: format!("{} on test, {direction}", name(metric)), ..Axis::default() },
             points,
         },
     }

@@ -62,11 +62,10 @@ impl Table {
         Self { note: Some(note.into()), ..self }
     }
 
-    /// Whether a column holds numbers alone.
+    /// Whether a column holds no words.
     pub fn is_numeric(&self, column: usize) -> bool {
-        let cells = || self.rows.iter().filter_map(|row| row.get(column));
-        cells().any(|cell| matches!(cell, Cell::Number { .. }))
-            && !cells().any(|cell| matches!(cell, Cell::Text(_)))
+        let mut cells = self.rows.iter().filter_map(|row| row.get(column));
+        !cells.any(|cell| matches!(cell, Cell::Text(_)))
     }
 
     /// Leaves out columns of which nothing is known.
