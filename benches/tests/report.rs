@@ -62,13 +62,13 @@ fn figures_are_those_of_the_records() {
     assert_eq!(cell(&json, 0, "Scores and cost", "NeuMF", "Fit, s")["text"], "87.1");
     close(&cell(&json, 0, "All metrics on test", "ALS", "Coverage@10"), 0.45);
     close(
-        &cell(&json, 0, "Each model against ALS", "NeuMF", "NDCG@10 less that of ALS"),
+        &cell(&json, 0, "Each model against ALS", "NeuMF", "Difference in NDCG@10"),
         mean("neumf", &ndcg) - mean("als", &ndcg),
     );
     close(&cell(&json, 0, "Each model against ALS", "NeuMF", "Times the training time"), 81.0 / 1.3);
     // One seed alone: compared on that one.
     let first = |case: &str| ndcg(of(&records, Task::Ranking, case)[0]);
-    let odd = cell(&json, 0, "Each model against ALS", "Odd <&\"> model", "NDCG@10 less that of ALS");
+    let odd = cell(&json, 0, "Each model against ALS", "Odd <&\"> model", "Difference in NDCG@10");
     close(&odd, first("odd") - first("als"));
     assert!(odd["low"].as_f64().unwrap() <= first("odd") - first("als"));
     close(&cell(&json, 1, "Scores and cost", "implicit ALS", "RMSE on test"), {
@@ -137,7 +137,10 @@ fn sentences_are_plain_and_follow_from_the_tests() {
     assert!(find(0, "Odd <&\"> model").sentence.ends_with("on 1 of 2 seeds."));
     assert!(ranking.comparisons.iter().all(|one| one.p > 0.0 && one.p_corrected >= one.p));
     assert!(
-        ranking.warnings.iter().any(|text| text.contains("not finished: Odd <&\"> model (seed 2), absent.")),
+        ranking
+            .warnings
+            .iter()
+            .any(|text| text.contains("Planned and not finished: Odd <&\"> model (seed 2), absent.")),
         "{:?}",
         ranking.warnings
     );
@@ -275,6 +278,12 @@ fn a_bench_without_its_baseline_is_told_and_one_without_cases_refused() {
         part.sentences
     );
     assert!(part.warnings.iter().any(|text| text.contains("als")));
+    // One model alone, with nothing to compare it with.
+    let mut alone = records.clone();
+    alone.cases.retain(|case| case.case == "neumf");
+    let alone = report(&[alone]);
+    balanced(&alone.html());
+    assert!(alone.parts[0].picture.is_some() && alone.html().contains("One seed (1)"));
     records.cases[0].per_user.get_mut(&Metric::Ndcg(10)).unwrap().truncate(USERS - 1);
     let error = Report::of(std::slice::from_ref(&records)).unwrap_err().to_string();
     assert!(error.contains("ndcg@10 of 399 users") && error.contains("400, as its split has"), "{error}");

@@ -197,13 +197,14 @@ pub fn name(metric: Metric) -> String {
 /// All comparisons as a table.
 pub fn table(found: &[Comparison]) -> Option<Table> {
     let Comparison { against, metric, .. } = found.first()?;
-    let difference = format!("{} less that of {against}", name(*metric));
+    let difference = format!("Difference in {}", name(*metric));
     let columns =
         ["Model", &difference, "p", "p, corrected", "Shown", "Times the training time", "Seeds", "Users"];
     let mut table = Table::new(format!("Each model against {against}"), &columns).note(format!(
         "Paired randomisation test over users, two-sided, corrected after Holm for {}. Shown: what holds at a level of \
-         {LEVEL}. A user counts once for each seed.",
-        counted(found.len() as u64, "test")
+         {} %. A user counts once for each seed.",
+        counted(found.len() as u64, "test"),
+        100.0 * LEVEL
     ));
     table.rows = found
         .iter()

@@ -60,16 +60,16 @@ fn valid_of(epoch: &EpochPoint) -> Option<f64> {
     epoch.valid
 }
 
-/// The metric that chooses the epoch, if the settings of all models name the same one.
+/// The metric that chooses the epoch, if the settings that name one agree.
 fn chooses(group: &Group) -> String {
     let named = |model: &Model| {
         let config = &model.runs[0].case.config;
         config.get("select_by").and_then(|name| name.as_str()).and_then(|name| name.parse().ok())
     };
-    let mut names: Vec<_> = group.models.iter().map(named).collect();
+    let mut names: Vec<_> = group.models.iter().filter_map(named).collect();
     names.dedup();
     match names.as_slice() {
-        [Some(metric)] => super::compare::name(*metric),
+        [metric] => super::compare::name(*metric),
         _ => "the metric that chooses".to_owned(),
     }
 }

@@ -207,7 +207,7 @@ pub fn warnings(group: &Group) -> Vec<String> {
     }
     let missing = group.missing();
     if !missing.is_empty() {
-        found.push(format!("Set out for and not finished: {}.", missing.join(", ")));
+        found.push(format!("Planned and not finished: {}.", missing.join(", ")));
     }
     found
 }

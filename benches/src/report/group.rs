@@ -150,6 +150,13 @@ fn check(case: &CaseRecord, split: &SplitRecord) -> Result<()> {
     if too_many {
         return Err(unfit(what("an item with more hits than it was shown or relevant"), "at most as many"));
     }
+    let values = case.per_user.values().flatten().all(|value| value.is_finite());
+    let errors = case.per_user_errors.iter().flatten().all(|value| value.is_finite() && *value >= 0.0);
+    let seconds =
+        [case.fit_seconds, case.total_seconds].iter().all(|value| value.is_finite() && *value >= 0.0);
+    if !(values && errors && seconds) {
+        return Err(unfit(what("a user's value or a time that is no number"), "finite ones"));
+    }
     case.test.value(case.metric).filter(|value| value.is_finite()).map(|_| ()).ok_or_else(|| {
         unfit(what(&format!("no finite {} on test", case.metric)), "the metric that was decided beforehand")
     })

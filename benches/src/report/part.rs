@@ -225,7 +225,8 @@ fn test() -> String {
         "Models are compared with a paired randomisation test (Fisher; Smucker et al. 2007): each user's two results are \
          swapped by the toss of a coin, in all seeds at once, {} times, and p is the share of tosses whose difference is at \
          least as large as the one found, either way. Holm's correction (1979) over the tests of this part keeps the \
-         chance of any false finding among them at {LEVEL}.",
-        count(SWAPS as u64)
+         chance of any false finding among them at {} %.",
+        count(SWAPS as u64),
+        100.0 * LEVEL
     )
 }
