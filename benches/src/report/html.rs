@@ -128,7 +128,7 @@ fn table(page: &mut String, table: &Table, titled: bool) {
     for row in &table.rows {
         let cells = row.iter().enumerate().map(|(column, cell)| {
             let text = escape(cell.shown());
-            let short = if text.chars().count() < SHORT { "short" } else { "long" };
+            let short = if cell.shown().chars().count() < SHORT { "short" } else { "long" };
             match (column, cell) {
                 (0, _) => format!("<th scope=\"row\" class=\"{short}\">{text}</th>"),
                 (_, Cell::Text(_)) => format!("<td class=\"{short}\">{text}</td>"),
