@@ -55,15 +55,17 @@ pub fn p_is(value: f64) -> String {
     if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
 }
 
-/// Three digits, or all of a larger number's whole ones.
+/// Three digits, or all of a larger number's whole ones; below a thousandth, that it is.
 pub fn amount(value: f64) -> String {
     let size = value.abs();
+    if size > 0.0 && size < 0.000_5 {
+        return "< 0.001".to_owned();
+    }
     let decimals = match size {
         size if size >= 99.95 || size == 0.0 => 0,
         size if size >= 9.995 => 1,
         size if size >= 0.9995 => 2,
-        size if size >= 0.000_5 => 3,
-        _ => 6,
+        _ => 3,
     };
     grouped(value, decimals)
 }
@@ -126,6 +128,7 @@ mod tests {
             [amount(1234.5), amount(0.1234), amount(61.96), amount(0.0)],
             ["1,234", "0.123", "62.0", "0"]
         );
+        assert_eq!([amount(0.000_51), amount(0.000_4), times(0.000_000_1)], ["0.001", "< 0.001", "< 0.001"]);
         assert_eq!([rate(1_234_567.0), rate(999.9), rate(12.0)], ["1,230,000", "1,000", "12.0"]);
         assert_eq!(
             [times(61.7), times(1.44), times(0.354), times(12_345.0)],
