@@ -11,6 +11,15 @@ pub struct Part {
     pub partition: i32,
 }
 
+/// A partition with the worker that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Home {
+    /// The worker's number.
+    pub worker: usize,
+    /// The partition.
+    pub part: Part,
+}
+
 /// Headers by name, in the order they came.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
@@ -31,6 +40,8 @@ pub struct Incoming {
     pub attempts: u32,
     /// Its place in the ledger of its partition.
     pub turn: u64,
+    /// The worker that read it.
+    pub worker: usize,
     /// The key, then the payload.
     bytes: Box<[u8]>,
     key_len: Option<u32>,
@@ -49,10 +60,16 @@ impl Incoming {
             received: Instant::now(),
             attempts: 0,
             turn: 0,
+            worker: 0,
             bytes: parts.concat().into_boxed_slice(),
             key_len: key.map(|key| key.len() as u32),
             has_payload: payload.is_some(),
         }
+    }
+
+    /// Where its user's history lives.
+    pub fn home(&self) -> Home {
+        Home { worker: self.worker, part: self.part }
     }
 
     /// The key.

@@ -27,6 +27,9 @@ use crate::outbox::Outbox;
 use crate::state::Undo;
 use crate::{Error, Result};
 
+/// The wait after the first failure; each one doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
 /// The longest wait between two tries.
 const MOST_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -48,6 +51,8 @@ pub struct FlowOptions {
     pub commit: Duration,
     /// How long a stop may take.
     pub drain: Duration,
+    /// How long to wait where failure follows on failure; each time twice as long.
+    pub backoff: Duration,
 }
 
 impl FlowOptions {
@@ -64,6 +69,7 @@ impl FlowOptions {
             guarantee: kafka.guarantee,
             commit: Duration::from_millis(kafka.commit_ms),
             drain: Duration::from_millis(kafka.drain_timeout_ms),
+            backoff: FIRST_BACKOFF,
         }
     }
 }
@@ -91,6 +97,8 @@ pub struct Flow<T> {
     underway: VecDeque<(u64, Vec<(Part, u64)>)>,
     batch: u64,
     paused: Vec<Part>,
+    /// Changes of partitions that are still to be made: a failure in one does not end those after it.
+    changes: VecDeque<Change>,
     last_commit: Instant,
     /// Whether anything was done since the last commit.
     unsaved: bool,
@@ -121,6 +129,7 @@ impl<T: Transport> Flow<T> {
             underway: VecDeque::new(),
             batch: 0,
             paused: Vec::new(),
+            changes: VecDeque::new(),
             last_commit: Instant::now(),
             unsaved: false,
             failures_in_a_row: 0,
@@ -173,7 +182,8 @@ impl<T: Transport> Flow<T> {
     /// One turn of the loop.
     fn step(&mut self) -> Result<(), Trouble> {
         let changes = self.receive()?;
-        for change in changes {
+        self.changes.extend(changes);
+        while let Some(change) = self.changes.pop_front() {
             self.change(change)?;
         }
         self.admit()?;
@@ -183,7 +193,7 @@ impl<T: Transport> Flow<T> {
         }
         self.look_at_arrivals(Duration::ZERO)?;
         if self.unsaved && self.last_commit.elapsed() >= self.options.commit {
-            self.commit(self.options.drain)?;
+            self.commit(Duration::ZERO)?;
         }
         Ok(())
     }
@@ -191,19 +201,22 @@ impl<T: Transport> Flow<T> {
     fn receive(&mut self) -> Result<Vec<Change>, Trouble> {
         let flow = &self.options.flow;
         let most = flow.batch_events.saturating_sub(self.waiting()).max(1);
-        let mut wait = match self.oldest() {
-            Some(received) => Duration::from_millis(flow.batch_ms).saturating_sub(received.elapsed()),
-            None => IDLE,
-        };
-        if self.waiting() >= flow.batch_events
-            || self.paused.len() == self.ledgers.len() && self.waiting() > 0
-        {
-            wait = Duration::ZERO;
+        // The stop sign is looked at again after this.
+        let mut wait = IDLE;
+        if self.yields.is_none() {
+            if let Some(received) = self.oldest() {
+                wait = wait.min(Duration::from_millis(flow.batch_ms).saturating_sub(received.elapsed()));
+            }
+            if self.waiting() >= flow.batch_events
+                || self.paused.len() == self.ledgers.len() && self.waiting() > 0
+            {
+                wait = Duration::ZERO;
+            }
         }
         if self.unsaved {
             wait = wait.min(self.options.commit.saturating_sub(self.last_commit.elapsed()));
         }
-        if self.guarantee_is_at_least_once() && !self.underway.is_empty() {
+        if !self.underway.is_empty() {
             // Deliveries are looked at often enough to commit them in time.
             wait = wait.min(Duration::from_millis(5));
         }
@@ -224,7 +237,7 @@ impl<T: Transport> Flow<T> {
             // An event of a partition that was given up meanwhile is another's.
             let Some(ledger) = self.ledgers.get_mut(&event.part) else { continue };
             if let Some(turn) = ledger.take(event.offset) {
-                event.turn = turn;
+                (event.turn, event.worker) = (turn, self.options.worker);
                 self.queues[self.engine.routes.of(&event)].push(event);
             } else {
                 self.unsaved = true;
@@ -259,10 +272,6 @@ impl<T: Transport> Flow<T> {
         Ok(())
     }
 
-    fn guarantee_is_at_least_once(&self) -> bool {
-        self.options.guarantee == Guarantee::AtLeastOnce
-    }
-
     /// How many events wait in the queues.
     fn waiting(&self) -> usize {
         self.queues.iter().map(Queue::len).sum()
@@ -290,9 +299,8 @@ impl<T: Transport> Flow<T> {
             return;
         }
         let now = Instant::now();
-        let (over, still) = self.penalised.drain(..).partition(|(end, _)| *end <= now);
+        let (over, still): (Vec<_>, Vec<_>) = self.penalised.drain(..).partition(|(end, _)| *end <= now);
         self.penalised = still;
-        let over: Vec<(Instant, Incoming)> = over;
         for (_, event) in over {
             self.queues[self.engine.routes.of(&event)].push_front(event);
         }
@@ -336,7 +344,7 @@ impl<T: Transport> Flow<T> {
             self.metrics.trouble(&text, rebuild);
             tracing::warn!(cause = text, rebuild, "taking back what is not committed");
             self.failures_in_a_row += 1;
-            let backoff = Duration::from_millis(50).saturating_mul(1 << self.failures_in_a_row.min(7));
+            let backoff = self.options.backoff.saturating_mul(1 << self.failures_in_a_row.min(7));
             let until = Instant::now() + backoff.min(MOST_BACKOFF);
             let positions = self.take_back();
             match self.transport.abort(rebuild).and_then(|()| self.read_again(positions, rebuild)) {

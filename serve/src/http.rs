@@ -76,6 +76,9 @@ pub async fn serve(
     listening.serve(router, stop).await
 }
 
+/// What the service is watched by: asked again and again, and so not counted.
+const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
+
 /// Lets in who brings the token, and counts.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
@@ -88,7 +91,9 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         }
         _ => next.run(request).await,
     };
-    app.metrics.http(&path, response.status().as_u16(), start.elapsed());
+    if !WATCHING.contains(&path.as_str()) {
+        app.metrics.http(&path, response.status().as_u16(), start.elapsed());
+    }
     response
 }
 

@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use burnrec_data::Id;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{Deserializer, IgnoredAny, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::Reject;
@@ -228,9 +228,14 @@ pub fn decode<'a>(
 
 fn from_json<'a>(text: &'a str, kind: Option<Kind>) -> Result<Request<'a>, Reject> {
     let fields: Fields<'a> = serde_json::from_str(text).map_err(|error| {
-        let reason = if error.is_data() { "not-a-request" } else { "not-json" };
-        Reject::decode(reason, error.to_string())
+        // Where a list or a number stands for a word, the parser speaks of syntax.
+        let is_json = error.is_data() || serde_json::from_str::<IgnoredAny>(text).is_ok();
+        Reject::decode(if is_json { "not-a-request" } else { "not-json" }, error.to_string())
     })?;
+    if text.trim_start().starts_with('[') {
+        // The parser takes a list for the fields in their order.
+        return Err(Reject::decode("not-a-request", "a list; expected an object"));
+    }
     request(fields, kind).map_err(|text| Reject::decode("not-a-request", text))
 }
 

@@ -83,7 +83,8 @@ pub struct Metrics {
     users: Gauge,
     memory: Gauge,
     lag: Family<OfPartition, Gauge>,
-    lags: Mutex<BTreeMap<OfPartition, i64>>,
+    /// How far behind, and which client said so.
+    lags: Mutex<BTreeMap<OfPartition, (i64, String)>>,
     http: Family<HttpReply, Counter>,
     /// HTTP requests answered.
     pub http_requests: Counter,
@@ -245,9 +246,16 @@ impl Metrics {
         self.partitions.inc_by(parts.len() as i64);
     }
 
-    /// Partitions went.
-    pub fn revoked(&self, parts: &[Part]) {
+    /// Partitions went, and with them how far behind they are; `topics` are the names of theirs.
+    pub fn revoked(&self, parts: &[Part], topics: &[String]) {
         self.partitions.dec_by(parts.len() as i64);
+        let gone = |of: &OfPartition| {
+            let is_of = |part: &Part| {
+                part.partition == of.partition && topics.get(usize::from(part.topic)) == Some(&of.topic)
+            };
+            parts.iter().any(is_of)
+        };
+        self.drop_lags(|of, _| gone(of));
     }
 
     /// How many partitions are read.
@@ -255,16 +263,27 @@ impl Metrics {
         self.partitions.get()
     }
 
-    /// How far behind a partition is.
-    pub fn lag(&self, topic: &str, partition: i32, lag: i64) {
-        let labels = OfPartition { topic: topic.to_owned(), partition };
-        self.lag.get_or_create(&labels).set(lag);
-        self.lags.lock().unwrap_or_else(PoisonError::into_inner).insert(labels, lag);
+    /// How far behind all partitions are that a client reads; what it said of others before is over.
+    pub fn lags_of(&self, client: &str, now: BTreeMap<OfPartition, i64>) {
+        self.drop_lags(|of, by| by == client && !now.contains_key(of));
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        for (of, lag) in now {
+            self.lag.get_or_create(&of).set(lag);
+            lags.insert(of, (lag, client.to_owned()));
+        }
+    }
+
+    fn drop_lags(&self, gone: impl Fn(&OfPartition, &str) -> bool) {
+        let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        for (of, _) in lags.extract_if(.., |of, (_, by)| gone(of, by)) {
+            self.lag.remove(&of);
+        }
     }
 
     /// How far behind all partitions are.
     pub fn lags(&self) -> BTreeMap<OfPartition, i64> {
-        self.lags.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
+        lags.iter().map(|(of, (lag, _))| (of.clone(), *lag)).collect()
     }
 
     /// An HTTP request was answered.
@@ -306,4 +325,28 @@ impl Ended {
 pub fn resident_bytes() -> Option<u64> {
     let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
     Some(pages * 4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_of_a_partition_that_went_goes_with_it() {
+        let metrics = Metrics::default();
+        let of = |partition| OfPartition { topic: "requests".into(), partition };
+        let lags = |parts: &[(i32, i64)]| parts.iter().map(|&(part, lag)| (of(part), lag)).collect();
+        metrics.lags_of("worker 0", lags(&[(0, 5), (1, 7)]));
+        metrics.lags_of("worker 1", lags(&[(2, 9)]));
+        metrics.revoked(&[Part { topic: 1, partition: 0 }], &["other".into(), "requests".into()]);
+        assert_eq!(metrics.lags(), lags(&[(1, 7), (2, 9)]));
+        metrics.lags_of("worker 0", lags(&[(3, 1)]));
+        assert_eq!(metrics.lags(), lags(&[(2, 9), (3, 1)]), "what statistics no longer name is gone too");
+        metrics.lags_of("worker 1", lags(&[(3, 2)]));
+        metrics.lags_of("worker 0", lags(&[]));
+        assert_eq!(metrics.lags(), lags(&[(3, 2)]), "another has taken it up");
+        let text = metrics.text(0);
+        let found: Vec<&str> = text.lines().filter(|line| line.starts_with("kafka_consumer_lag{")).collect();
+        assert_eq!(found, [r#"kafka_consumer_lag{topic="requests",partition="3"} 2"#]);
+    }
 }

@@ -41,13 +41,23 @@ pub struct Reject {
 impl Reject {
     /// At decoding.
     pub fn decode(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { stage: Stage::Decode, reason, text: text.into() }
+        Self { stage: Stage::Decode, reason, text: short(text.into()) }
     }
 
     /// At scoring.
     pub fn score(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { stage: Stage::Score, reason, text: text.into() }
+        Self { stage: Stage::Score, reason, text: short(text.into()) }
     }
+}
+
+/// A text for a header: what it cites of a message may be as long as the message.
+fn short(mut text: String) -> String {
+    const MOST: usize = 300;
+    if text.len() > MOST {
+        text.truncate(text.floor_char_boundary(MOST));
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Reject {

@@ -121,6 +121,14 @@ impl Models {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Takes up a model in place of the one of its name.
+    pub fn take_up(&self, served: Served) {
+        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
+        let mut new = Set::clone(&set);
+        new.insert(served.name.clone(), Arc::new(served));
+        *set = Arc::new(new);
+    }
+
     /// Where they compute.
     pub fn device(&self) -> &str {
         &self.device.name
@@ -153,10 +161,7 @@ impl Models {
             match opened {
                 Ok(served) => {
                     tracing::info!(model = name, hash = served.hash, "a new model serves");
-                    let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-                    let mut new = Set::clone(&set);
-                    new.insert(name.clone(), Arc::new(served));
-                    *set = Arc::new(new);
+                    self.take_up(served);
                     troubles.remove(name);
                     taken.push(name.clone());
                 }

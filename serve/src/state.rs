@@ -1,7 +1,8 @@
 //! What events changed: each user's history since the model was trained.
 //!
-//! Histories belong to the partition that their user's events come from, come and go with it, and are kept in a
-//! compacted topic whose records this module writes and reads. They hold outside ids, so that they outlive the model.
+//! Histories belong to the partition that their user's events come from and the worker that reads it, come and go with
+//! it, and are kept in a compacted topic whose records this module writes and reads. They hold outside ids, so that they
+//! outlive the model.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use burnrec_models::Scorer;
 use serde::{Deserialize, Serialize};
 
-use crate::event::Part;
+use crate::event::Home;
 use crate::message::WireId;
 
 /// An outside id that lives longer than its message. A string of digits is the integer.
@@ -81,15 +82,16 @@ struct Shard {
 /// What an event changed, to take it back if the transaction aborts.
 #[derive(Debug)]
 pub struct Undo {
-    part: Part,
+    home: Home,
     user: Key,
     before: Option<History>,
 }
 
-/// The histories of all users whose partitions are here. Shared by the workers and the HTTP side.
+/// The histories of all users whose partitions are here. Two workers may both have a partition for a moment, as one
+/// hears late that it lost it: each then has its own histories. Shared by the workers and the HTTP side.
 #[derive(Default)]
 pub struct State {
-    shards: RwLock<HashMap<Part, Arc<Mutex<Shard>>>>,
+    shards: RwLock<HashMap<Home, Arc<Mutex<Shard>>>>,
     /// Users with a history; while there is none, nobody needs to look.
     n_users: AtomicUsize,
     /// The last version given to a history. None is given twice, or a row folded in from a history that was taken back
@@ -116,27 +118,27 @@ impl State {
         self.n_users.load(Ordering::Acquire)
     }
 
-    fn shard(&self, part: Part) -> Arc<Mutex<Shard>> {
-        if let Some(shard) = self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&part) {
+    fn shard(&self, home: Home) -> Arc<Mutex<Shard>> {
+        if let Some(shard) = self.shards.read().unwrap_or_else(PoisonError::into_inner).get(&home) {
             return Arc::clone(shard);
         }
         let mut shards = self.shards.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(shards.entry(part).or_default())
+        Arc::clone(shards.entry(home).or_default())
     }
 
-    fn shards(&self, part: Option<Part>) -> Vec<Arc<Mutex<Shard>>> {
+    fn shards(&self, home: Option<Home>) -> Vec<Arc<Mutex<Shard>>> {
         let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
-        match part {
-            Some(part) => shards.get(&part).cloned().into_iter().collect(),
+        match home {
+            Some(home) => shards.get(&home).cloned().into_iter().collect(),
             None => shards.values().cloned().collect(),
         }
     }
 
     /// The history of a user with the row folded in from it, if it is up to date for the model of this number; of a
-    /// partition, or wherever the user is.
+    /// home, or wherever the user is.
     pub fn get(
         &self,
-        part: Option<Part>,
+        home: Option<Home>,
         user: &WireId<'_>,
         model: u64,
     ) -> Option<(History, Option<Folded>)> {
@@ -144,7 +146,7 @@ impl State {
             return None;
         }
         let user = Key::from(user);
-        self.shards(part).into_iter().find_map(|shard| {
+        self.shards(home).into_iter().find_map(|shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let (history, folded) = shard.users.get(&user)?;
             let fresh = |folded: &&Folded| folded.model == model && folded.version == history.version;
@@ -168,14 +170,14 @@ impl State {
     /// Adds an event to a user's history; gives the history's length and what takes the event back.
     pub fn push(
         &self,
-        part: Part,
+        home: Home,
         user: &WireId<'_>,
         item: &WireId<'_>,
         value: f32,
         most: usize,
     ) -> (usize, Undo) {
         let user = Key::from(user);
-        let shard = self.shard(part);
+        let shard = self.shard(home);
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shard.users.get(&user).map(|(history, _)| history.clone());
         if before.is_none() {
@@ -183,13 +185,13 @@ impl State {
         }
         let (history, _) = shard.users.entry(user.clone()).or_default();
         history.push(Key::from(item), value, most, self.versions.fetch_add(1, Ordering::Relaxed) + 1);
-        (history.events.len(), Undo { part, user, before })
+        (history.events.len(), Undo { home, user, before })
     }
 
     /// Takes events back, the last first.
     pub fn undo(&self, changes: Vec<Undo>) {
-        for Undo { part, user, before } in changes.into_iter().rev() {
-            let shard = self.shard(part);
+        for Undo { home, user, before } in changes.into_iter().rev() {
+            let shard = self.shard(home);
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             match before {
                 Some(history) => {
@@ -204,8 +206,8 @@ impl State {
     }
 
     /// Forgets a partition that went to another worker.
-    pub fn forget(&self, part: Part) {
-        let gone = self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&part);
+    pub fn forget(&self, home: Home) {
+        let gone = self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&home);
         if let Some(shard) = gone {
             let users = shard.lock().unwrap_or_else(PoisonError::into_inner).users.len();
             self.n_users.fetch_sub(users, Ordering::AcqRel);
@@ -213,8 +215,8 @@ impl State {
     }
 
     /// The record of a user as the state topic has it: appends its key, then its value; gives where the value starts.
-    pub fn write(&self, part: Part, topic: &str, user: &WireId<'_>, out: &mut Vec<u8>) -> usize {
-        let shard = self.shard(part);
+    pub fn write(&self, home: Home, topic: &str, user: &WireId<'_>, out: &mut Vec<u8>) -> usize {
+        let shard = self.shard(home);
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let key = Key::from(user);
         write_key(topic, &key, out);
@@ -230,9 +232,9 @@ impl State {
     ///
     /// # Errors
     /// When it is no such record.
-    pub fn restore(&self, part: Part, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
+    pub fn restore(&self, home: Home, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
         let Some(user) = read_key(topic, key)? else { return Ok(()) };
-        let shard = self.shard(part);
+        let shard = self.shard(home);
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let history = match value {
             Some(value) => {
@@ -271,38 +273,39 @@ fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Part;
 
-    const PART: Part = Part { topic: 0, partition: 3 };
+    const HOME: Home = Home { worker: 1, part: Part { topic: 0, partition: 3 } };
 
     fn items(state: &State, user: i64) -> Vec<(Key, f32)> {
         state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
     }
 
     fn push(state: &State, item: i64, value: f32) -> Undo {
-        state.push(PART, &WireId::Int(7), &WireId::Int(item), value, 3).1
+        state.push(HOME, &WireId::Int(7), &WireId::Int(item), value, 3).1
     }
 
     #[test]
     fn a_record_brings_a_history_back() {
         let state = State::default();
         push(&state, 1, 1.0);
-        state.push(PART, &WireId::Int(7), &WireId::Str("a\"b".into()), 2.5, 3);
+        state.push(HOME, &WireId::Int(7), &WireId::Str("a\"b".into()), 2.5, 3);
         let mut record = Vec::new();
-        let start = state.write(PART, "requests", &WireId::Str("7".into()), &mut record);
+        let start = state.write(HOME, "requests", &WireId::Str("7".into()), &mut record);
         assert_eq!(std::str::from_utf8(&record[..start]).unwrap(), r#"["requests",7]"#);
         assert_eq!(
             std::str::from_utf8(&record[start..]).unwrap(),
             r#"{"v":1,"events":[[1,1.0],["a\"b",2.5]]}"#
         );
         let other = State::default();
-        other.restore(PART, "another", &record[..start], Some(&record[start..])).unwrap();
+        other.restore(HOME, "another", &record[..start], Some(&record[start..])).unwrap();
         assert!(other.is_empty(), "a record of another topic");
-        other.restore(PART, "requests", &record[..start], Some(&record[start..])).unwrap();
+        other.restore(HOME, "requests", &record[..start], Some(&record[start..])).unwrap();
         assert_eq!(items(&other, 7), items(&state, 7));
         assert_eq!(other.n_users(), 1);
-        other.restore(PART, "requests", &record[..start], None).unwrap();
+        other.restore(HOME, "requests", &record[..start], None).unwrap();
         assert!(other.is_empty(), "a null value deletes");
-        assert!(other.restore(PART, "requests", b"7", None).is_err());
+        assert!(other.restore(HOME, "requests", b"7", None).is_err());
     }
 
     #[test]
@@ -321,13 +324,13 @@ mod tests {
         let before = items(&state, 7);
         let changes = vec![
             push(&state, 2, 1.0),
-            state.push(PART, &WireId::Int(8), &WireId::Int(1), 1.0, 3).1,
+            state.push(HOME, &WireId::Int(8), &WireId::Int(1), 1.0, 3).1,
             push(&state, 1, 4.0),
         ];
         state.undo(changes);
         assert_eq!(items(&state, 7), before);
         assert_eq!((items(&state, 8), state.n_users()), (vec![], 1));
-        state.forget(PART);
+        state.forget(HOME);
         assert!(state.is_empty() && items(&state, 7).is_empty());
     }
 }

@@ -95,13 +95,14 @@ impl Encoder<'_> {
 
     /// The user's history as the state topic keeps it.
     fn remember(&self, job: &Job<'_>, out: &mut Outbox) {
-        let part = self.events[job.event].part;
-        let (Some(topic), Some(user)) = (self.engine.topics.get(usize::from(part.topic)), job.request.user())
+        let home = self.events[job.event].home();
+        let (Some(topic), Some(user)) =
+            (self.engine.topics.get(usize::from(home.part.topic)), job.request.user())
         else {
             return;
         };
         let start = out.bytes.len();
-        let middle = self.engine.state.write(part, topic, user, &mut out.bytes);
+        let middle = self.engine.state.write(home, topic, user, &mut out.bytes);
         let end = out.bytes.len();
         let message = out.put(To::State, job.event, |_| {});
         (message.key, message.value) = (Some(start..middle), Some(middle..end));

@@ -9,7 +9,7 @@ use burnrec_models::Scorer;
 
 use super::{Engine, HTTP};
 use crate::config::{UnknownItem, UnknownUser};
-use crate::event::{Incoming, Part};
+use crate::event::{Home, Incoming};
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::Outcome;
 use crate::served::{Served, Set};
@@ -113,7 +113,7 @@ impl<'a> Plan<'a> {
                 return;
             }
             let most = self.engine.limits.history;
-            let (length, change) = self.engine.state.push(event.part, user, item, *value, most);
+            let (length, change) = self.engine.state.push(event.home(), user, item, *value, most);
             undo.push(change);
             let work = Work::Event(length);
             let (shadow, served, user, failed) = (false, None, User::None, None);
@@ -123,21 +123,21 @@ impl<'a> Plan<'a> {
         let route = &self.engine.routes.all()[self.engine.routes.of(event)];
         let name = route.model(request.user());
         if let Some(shadow) = &route.shadow
-            && let Ok(job) = self.job(at, event.part, request.clone(), shadow)
+            && let Ok(job) = self.job(at, event.home(), request.clone(), shadow)
         {
             self.jobs.push(Job { shadow: true, ..job });
         }
-        match self.job(at, event.part, request, name) {
+        match self.job(at, event.home(), request, name) {
             Ok(job) => self.jobs.push(job),
             Err(reject) => self.end(at, Outcome::Failed(reject)),
         }
     }
 
-    fn job(&mut self, at: usize, part: Part, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
+    fn job(&mut self, at: usize, home: Home, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
         let served = self.set.get(name).expect("the config's names were checked");
         let kind = request.kind();
         let (user, history) = match request.user() {
-            Some(user) => self.user(served, part, user)?,
+            Some(user) => self.user(served, home, user)?,
             None => (User::None, Cow::Borrowed(&[][..])),
         };
         let work = match &request.ask {
@@ -168,15 +168,16 @@ impl<'a> Plan<'a> {
     fn user(
         &self,
         served: &'a Served,
-        part: Part,
+        home: Home,
         user: &WireId<'_>,
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
         let row = served.users.row(user.id());
         let trained: &[u32] = row.map(|row| served.seen.row(row as usize).0).unwrap_or_default();
-        let anywhere = (part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
-        let part = (!anywhere).then_some(part);
+        let anywhere =
+            (home.part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
+        let home = (!anywhere).then_some(home);
         let policy = self.engine.unknown.user;
-        let Some((history, folded)) = self.engine.state.get(part, user, served.number) else {
+        let Some((history, folded)) = self.engine.state.get(home, user, served.number) else {
             let user = match (row, policy) {
                 (Some(row), _) => User::Row(UserIx(row)),
                 (None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),

@@ -1,6 +1,6 @@
 //! A batch: taken from the queues, answered, sent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Flow, Transport, Trouble};
 use crate::Reject;
@@ -57,7 +57,23 @@ impl<T: Transport> Flow<T> {
 
     fn answer(&mut self, events: &mut Vec<Incoming>, outbox: &mut Outbox) -> Result<(), Trouble> {
         let start = Instant::now();
+        let before = self.undo.len();
         self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+        while let Some((at, backoff)) = self.first_to_yield(events, outbox) {
+            // It and all after it wait, as if they had not been taken yet.
+            let undo = self.undo.split_off(before);
+            self.engine.state.undo(undo);
+            outbox.clear();
+            events[at].attempts += 1;
+            self.yields = Some(Instant::now() + backoff);
+            for event in events.drain(at..).rev() {
+                self.queues[self.engine.routes.of(&event)].push_front(event);
+            }
+            if events.is_empty() {
+                return Ok(());
+            }
+            self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+        }
         let scored = Instant::now();
         let again = self.judge(events, outbox)?;
         self.batch += 1;
@@ -65,6 +81,7 @@ impl<T: Transport> Flow<T> {
             let reject = Reject { stage: Stage::Sink, reason: "not-taken", text: refused.text };
             self.refuse(events, refused.event, reject, outbox)?;
         }
+        self.give_receipts(events, &again, outbox)?;
         let ended = events.iter().enumerate().filter(|(at, _)| !again.contains(at));
         let turns: Vec<_> = ended.map(|(_, event)| (event.part, event.turn)).collect();
         match self.options.guarantee {
@@ -77,12 +94,24 @@ impl<T: Transport> Flow<T> {
         let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !again.contains(at));
         self.metrics.batch(events, outcomes, scored - start, scored.elapsed());
         for at in again.into_iter().rev() {
-            self.try_again(events.swap_remove(at), at, outbox);
+            let Outcome::Failed(reject) = &outbox.outcomes[at] else { continue };
+            let end = Instant::now() + self.failure(reject.stage).backoff();
+            self.penalised.push((end, events.swap_remove(at)));
         }
         Ok(())
     }
 
-    /// Adds what rejected and expired events leave behind, and receipts; gives the places of events to be tried again.
+    /// The first event that is to be tried again before all after it, and after how long.
+    fn first_to_yield(&self, events: &[Incoming], outbox: &Outbox) -> Option<(usize, Duration)> {
+        events.iter().zip(&outbox.outcomes).enumerate().find_map(|(at, (event, outcome))| {
+            let Outcome::Failed(reject) = outcome else { return None };
+            let failure = self.failure(reject.stage);
+            let again = event.attempts < failure.retries && failure.pace == Pace::Yield;
+            again.then(|| (at, failure.backoff()))
+        })
+    }
+
+    /// Adds what rejected and expired events leave behind; gives the places of events to be tried again.
     fn judge(&mut self, events: &mut [Incoming], outbox: &mut Outbox) -> Result<Vec<usize>, Trouble> {
         let mut again = Vec::new();
         for (at, event) in events.iter_mut().enumerate() {
@@ -107,13 +136,36 @@ impl<T: Transport> Flow<T> {
                     }
                 }
             }
+        }
+        if !again.is_empty() {
+            // What a shadow model said of them it says again.
+            outbox.messages.retain(|message| !again.contains(&(message.event as usize)));
+        }
+        Ok(again)
+    }
+
+    /// Writes receipts after all else: only when the sink has taken a reply is it known how an event ended.
+    fn give_receipts(
+        &mut self,
+        events: &[Incoming],
+        again: &[usize],
+        outbox: &Outbox,
+    ) -> Result<(), Trouble> {
+        let mut receipts = Outbox::default();
+        for (at, event) in events.iter().enumerate().filter(|(at, _)| !again.contains(at)) {
             let outcome = &outbox.outcomes[at];
             let dropped =
                 matches!(outcome, Outcome::Failed(reject) if self.failure(reject.stage).then == Then::Drop);
-            let outcome = if dropped { "dropped" } else { word(outcome) };
-            self.engine.receipt(event, at, outcome, outbox);
+            self.engine.receipt(event, at, if dropped { "dropped" } else { word(outcome) }, &mut receipts);
         }
-        Ok(again)
+        if receipts.messages.is_empty() {
+            return Ok(());
+        }
+        for refused in self.transport.send(self.batch, events, &receipts)? {
+            let source = self.engine.source(&events[refused.event]);
+            tracing::warn!(source, cause = refused.text, "a receipt is not taken");
+        }
+        Ok(())
     }
 
     fn failure(&self, stage: Stage) -> Failure {
@@ -121,19 +173,6 @@ impl<T: Transport> Flow<T> {
             Stage::Queue | Stage::Decode => self.options.failures.decode,
             Stage::Score => self.options.failures.score,
             Stage::Sink => self.options.failures.sink,
-        }
-    }
-
-    fn try_again(&mut self, event: Incoming, at: usize, outbox: &Outbox) {
-        let Outcome::Failed(reject) = &outbox.outcomes[at] else { return };
-        let failure = self.failure(reject.stage);
-        let end = Instant::now() + failure.backoff();
-        match failure.pace {
-            Pace::Penalise => self.penalised.push((end, event)),
-            Pace::Yield => {
-                self.yields = Some(end);
-                self.queues[self.engine.routes.of(&event)].push_front(event);
-            }
         }
     }
 

@@ -4,14 +4,20 @@ use std::time::{Duration, Instant};
 
 use super::{Change, Flow, Ledger, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
-use crate::event::Part;
+use crate::event::{Home, Part};
 
 impl<T: Transport> Flow<T> {
     /// Takes up or gives up partitions.
     pub(super) fn change(&mut self, change: Change) -> Result<(), Trouble> {
         match change {
             Change::Assigned(parts) => {
-                let positions = self.restore(&parts)?;
+                let positions = match self.restore(&parts) {
+                    Ok(positions) => positions,
+                    Err(trouble) => {
+                        self.changes.push_front(Change::Assigned(parts));
+                        return Err(trouble);
+                    }
+                };
                 for (part, next, metadata) in &positions {
                     self.ledgers.insert(*part, Ledger::new(*next, metadata));
                     self.committed.insert(*part, (*next, metadata.clone()));
@@ -34,6 +40,10 @@ impl<T: Transport> Flow<T> {
                     self.committed.remove(part);
                 }
                 self.paused.retain(|part| !parts.contains(part));
+                // What arrives too late is not of the ledger that these partitions may have next.
+                self.underway
+                    .iter_mut()
+                    .for_each(|(_, turns)| turns.retain(|(part, _)| !parts.contains(part)));
                 let given = self.transport.give_up(&parts);
                 // The state goes last: taking back what was not committed needs it.
                 let result = match kept {
@@ -44,8 +54,8 @@ impl<T: Transport> Flow<T> {
                         Err(trouble)
                     }
                 };
-                parts.iter().for_each(|&part| self.engine.state.forget(part));
-                self.metrics.revoked(&parts);
+                parts.iter().for_each(|&part| self.engine.state.forget(self.home(part)));
+                self.metrics.revoked(&parts, &self.engine.topics);
                 result
             }
         }
@@ -55,10 +65,13 @@ impl<T: Transport> Flow<T> {
     /// partitions are ours, and nobody else can read them.
     fn restore(&mut self, parts: &[Part]) -> Result<Vec<Position>, Trouble> {
         let (engine, metrics) = (&self.engine, &self.metrics);
-        parts.iter().for_each(|&part| engine.state.forget(part));
+        let worker = self.options.worker;
+        parts.iter().for_each(|&part| engine.state.forget(Home { worker, part }));
         let mut bad = 0;
         let positions = self.transport.positions(parts, &mut |part, key, value| {
-            if let Err(error) = engine.state.restore(part, engine.state_topic(part), key, value) {
+            if let Err(error) =
+                engine.state.restore(Home { worker, part }, engine.state_topic(part), key, value)
+            {
                 bad += 1;
                 metrics.trouble(&format!("a record of the state topic: {error}"), false);
             }
@@ -67,6 +80,10 @@ impl<T: Transport> Flow<T> {
             tracing::warn!(records = bad, "records of the state topic could not be read");
         }
         positions
+    }
+
+    fn home(&self, part: Part) -> Home {
+        Home { worker: self.options.worker, part }
     }
 
     /// Reads on where the last commit was. After a rebuild a commit that failed may have been one all the same: then the
@@ -93,7 +110,6 @@ impl<T: Transport> Flow<T> {
     fn drop_waiting(&mut self, parts: &[Part]) {
         self.queues.iter_mut().for_each(|queue| queue.drop_parts(|part| parts.contains(&part)));
         self.penalised.retain(|(_, event)| !parts.contains(&event.part));
-        self.received.retain(|event| !parts.contains(&event.part));
     }
 
     /// Where too many done events stand behind earlier ones for the metadata of a commit, all that wait are answered.
@@ -112,17 +128,15 @@ impl<T: Transport> Flow<T> {
 
     /// Commits what is done; at least once, waits up to `wait` for what is underway.
     pub(super) fn commit(&mut self, wait: Duration) -> Result<(), Trouble> {
-        if self.options.guarantee == Guarantee::AtLeastOnce
-            && self.last_commit.elapsed() < self.options.commit
-        {
-            // Asked for out of turn: partitions are given up, or the service stops.
+        if !wait.is_zero() {
             self.look_at_arrivals(wait)?;
         }
         self.make_fit()?;
         self.last_commit = Instant::now();
         let now = |(part, ledger): (&Part, &Ledger)| {
             let (next, metadata) = ledger.position()?;
-            Some((*part, Some(next), metadata))
+            // At least once goes without it: what it tells is then answered again.
+            Some((*part, Some(next), if ledger.fits() { metadata } else { String::new() }))
         };
         let positions: Vec<Position> = self.ledgers.iter().filter_map(now).collect();
         let moved = |(part, next, metadata): &&Position| {

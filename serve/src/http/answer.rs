@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -13,10 +14,18 @@ use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
 use crate::message::{Ask, WireId, decode};
 use crate::outbox::{Outbox, Outcome, To};
+use crate::reject::Stage;
 use crate::{Kind, Reject};
 
+/// A body as it came, or why it did not.
+type Body = Result<Bytes, BytesRejection>;
+
 /// Answers a request of a type.
-pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Bytes) -> Response {
+pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return not_read(&app, &rejection),
+    };
     let event = Incoming::new(HTTP, 0, None, Some(&body));
     let mut outbox = Outbox::default();
     app.engine.answer(
@@ -41,9 +50,13 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Bytes) -> Res
 
 /// Takes an event. Where there is Kafka, it is written to the topic of requests, where it has an order and an owner, and
 /// the answer says where it stands; else it is kept in memory.
-pub async fn event(State(app): State<Arc<App>>, body: Bytes) -> Response {
+pub async fn event(State(app): State<Arc<App>>, body: Body) -> Response {
     let Some(writer) = &app.writer else {
         return answer(State(app), Kind::Event, body).await;
+    };
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return not_read(&app, &rejection),
     };
     let kafka = app.config.kafka.as_ref();
     if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
@@ -75,12 +88,26 @@ pub async fn event(State(app): State<Arc<App>>, body: Bytes) -> Response {
     }
 }
 
+fn not_read(app: &App, rejection: &BytesRejection) -> Response {
+    let (reason, text) = match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let most = app.config.limits.message_bytes;
+            ("too-large", format!("a body over the limit; expected at most {most} bytes"))
+        }
+        _ => ("not-read", rejection.body_text()),
+    };
+    let reject = Reject::decode(reason, text);
+    app.metrics.ended(&Outcome::Failed(reject.clone()));
+    refusal(&reject)
+}
+
 fn refusal(reject: &Reject) -> Response {
     let status = match reject.reason {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" => StatusCode::CONFLICT,
-        "model-failed" | "not-finite" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
+        "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
+        "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
     error(status, reject.stage.name(), reject.reason, &reject.text)

@@ -1,6 +1,6 @@
 //! librdkafka's clients with our settings, and what they tell us while they work.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use rdkafka::types::RDKafkaRespErr;
 
 use crate::config::{Guarantee, KafkaConfig, Mode};
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OfPartition};
 use crate::{Error, Result};
 
 /// How long a call to the brokers may take.
@@ -237,13 +237,14 @@ impl Watch {
 impl ClientContext for Watch {
     fn stats(&self, statistics: Statistics) {
         self.alive();
+        let mut lags = BTreeMap::new();
         for (topic, of_topic) in &statistics.topics {
-            for (partition, of_partition) in of_topic.partitions.iter().filter(|(_, p)| p.consumer_lag >= 0) {
-                if of_partition.desired {
-                    self.metrics.lag(topic, *partition, of_partition.consumer_lag);
-                }
-            }
+            let read = of_topic.partitions.iter().filter(|(_, part)| part.desired && part.consumer_lag >= 0);
+            lags.extend(read.map(|(&partition, part)| {
+                (OfPartition { topic: topic.clone(), partition }, part.consumer_lag)
+            }));
         }
+        self.metrics.lags_of(&self.who, lags);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -288,8 +289,8 @@ struct Ledgers {
     /// Messages of each batch that are not delivered; a batch that is still being sent counts one more.
     open: VecDeque<usize>,
     failed: Option<String>,
-    /// Events whose messages brokers will never take, as batch and place, with why.
-    refused: Vec<(u64, usize, String)>,
+    /// Events whose messages brokers will never take, as batch and place, with the topic and why.
+    refused: Vec<(u64, usize, String, String)>,
 }
 
 impl Deliveries {
@@ -335,7 +336,7 @@ impl Deliveries {
     }
 
     /// Events whose messages brokers refused for good.
-    pub fn refused(&self) -> Vec<(u64, usize, String)> {
+    pub fn refused(&self) -> Vec<(u64, usize, String, String)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).refused)
     }
 }
@@ -363,7 +364,7 @@ impl ProducerContext for Deliveries {
             if let Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) =
                 error.rdkafka_error_code()
             {
-                all.refused.push((batch, event, text.clone()));
+                all.refused.push((batch, event, message.topic().to_owned(), text.clone()));
             }
             // What was purged by an abort is no failure of its own.
             if !matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight)) {

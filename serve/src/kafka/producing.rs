@@ -221,10 +221,11 @@ impl KafkaTransport {
 
     /// The last batch that has arrived with all before it. Remembers events that brokers refuse.
     pub(super) fn last_arrived(&mut self) -> Result<u64, Trouble> {
-        for (batch, event, text) in self.deliveries.refused() {
+        for (batch, event, topic, text) in self.deliveries.refused() {
             let of_batch = self.sent.iter().find(|(number, _)| *number == batch);
-            if let Some(&source) = of_batch.and_then(|(_, events)| events.get(event)) {
-                self.poison.insert(source, text);
+            if let Some(&(part, offset)) = of_batch.and_then(|(_, events)| events.get(event)) {
+                let is_receipt = self.config.receipts.as_ref() == Some(&topic);
+                self.poison.insert((part, offset, is_receipt), text);
             }
         }
         let last = self.deliveries.last().map_err(Trouble::Abort)?.min(self.last_batch);

@@ -39,8 +39,8 @@ pub struct KafkaTransport {
     /// The events of batches that may not have arrived.
     pub(super) sent: VecDeque<(u64, Vec<(Part, i64)>)>,
     pub(super) last_batch: u64,
-    /// Events whose messages the brokers refused for good.
-    pub(super) poison: HashMap<(Part, i64), String>,
+    /// Events whose receipts, or whose other messages, the brokers refused for good.
+    pub(super) poison: HashMap<(Part, i64, bool), String>,
     pub(super) health: Arc<Health>,
     pub(super) stop: Arc<AtomicBool>,
 }
@@ -264,7 +264,7 @@ impl Transport for KafkaTransport {
             _ => self.consumer.unassign(),
         };
         self.owned.retain(|part| !parts.contains(part));
-        self.poison.retain(|(part, _), _| !parts.contains(part));
+        self.poison.retain(|(part, ..), _| !parts.contains(part));
         told.map_err(|error| Trouble::Abort(format!("cannot give partitions up: {error}")))
     }
 
@@ -282,7 +282,7 @@ impl Transport for KafkaTransport {
         for message in &outbox.messages {
             let event = &events[message.event as usize];
             let cut = message.to == To::Rejects && message.value.is_some();
-            let text = match self.poison.get(&(event.part, event.offset)) {
+            let text = match self.poison.get(&(event.part, event.offset, message.to == To::Receipts)) {
                 Some(text) if !cut => {
                     self.deliveries.remove(batch, 1);
                     Some(text.clone())

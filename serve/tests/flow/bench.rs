@@ -1,0 +1,159 @@
+//! A flow with a cluster of two topics, and a model that fails when it is told to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use burnrec_data::rng::stream;
+use burnrec_data::tensors::Tensor;
+use burnrec_data::{ItemIx, UserIx};
+use burnrec_models::als::AlsModel;
+use burnrec_models::{Model, ModelConfig, Output, Scorer};
+use burnrec_serve::config::ServeConfig;
+use burnrec_serve::engine::unix_ms;
+use burnrec_serve::event::Part;
+use burnrec_serve::flow::{Flow, FlowOptions};
+use burnrec_serve::metrics::Metrics;
+use burnrec_serve::outbox::To;
+use burnrec_serve::served::Served;
+use burnrec_serve::{Engine, Result};
+
+use crate::common;
+use crate::twin::{Cluster, Record, Rules, Stored, Twin};
+
+pub const FIRST: Part = Part { topic: 0, partition: 0 };
+pub const SECOND: Part = Part { topic: 1, partition: 0 };
+
+/// A cluster of two topics, and an engine.
+pub struct Bench {
+    pub cluster: Arc<Cluster>,
+    pub metrics: Arc<Metrics>,
+    engine: Arc<Engine>,
+    config: ServeConfig,
+}
+
+impl Bench {
+    pub fn new(guarantee: &str, settings: &str, rules: Rules) -> Self {
+        let config = common::config(&format!(
+            r#"
+models = {{ main = {{ run = "RUN" }}, other = {{ run = "OTHER" }} }}
+{settings}
+[kafka]
+bootstrap = "twin"
+instance = "a"
+guarantee = "{guarantee}"
+requests = ["first", "second"]
+replies = "replies"
+rejects = "rejects"
+state = "state"
+receipts = "receipts"
+shadow = "shadow"
+"#
+        ));
+        let rules = Rules { exactly_once: guarantee == "exactly-once", ..rules };
+        let cluster = Cluster::new(&[FIRST, SECOND], stream(7, "bench", 0), rules);
+        Self {
+            cluster,
+            metrics: Arc::default(),
+            engine: Arc::new(Engine::open(&config).expect("an engine")),
+            config,
+        }
+    }
+
+    pub fn put(&self, part: Part, user: i64, payload: &str, headers: &[(&str, &str)]) {
+        let header = |(name, value): &(&str, &str)| ((*name).to_owned(), Some(value.as_bytes().to_vec()));
+        let stored = Stored {
+            offset: 0,
+            key: Some(user.to_string().into_bytes()),
+            payload: Some(payload.as_bytes().to_vec()),
+            headers: headers.iter().map(header).collect(),
+            timestamp_ms: Some(unix_ms()),
+        };
+        self.cluster.put(part, stored);
+    }
+
+    pub fn score(&self, part: Part, user: i64) {
+        self.put(part, user, &score(user), &[]);
+    }
+
+    /// A model that panics at a user so many times; with each try it is asked twice, among others and alone.
+    pub fn fail_at(&self, user: i64, calls: usize) {
+        let model = Flaky { model: common::als(1), at: UserIx(user as u32 - 1), calls: calls.into() };
+        let run = common::run_of(Box::new(model));
+        self.engine.models.take_up(Served::new("main", "flaky", "0".into(), run, Output::Raw));
+    }
+
+    /// Runs a flow until all is committed, or it is stopped.
+    pub fn run(&self) -> Result<()> {
+        let kafka = self.config.kafka.as_ref().expect("a [kafka]");
+        let options = FlowOptions::new(0, &self.config.flow, self.config.failures, kafka);
+        let options = FlowOptions { commit: Duration::ZERO, ..options };
+        let twin = Twin::new(&self.cluster);
+        let stop = Arc::clone(&twin.stop);
+        Flow::new(Arc::clone(&self.engine), Arc::clone(&self.metrics), options, twin).run(&stop)
+    }
+
+    pub fn records(&self, to: To) -> Vec<Record> {
+        self.cluster.visible().into_iter().filter(|record| record.to == to).collect()
+    }
+
+    /// The users of the replies, in their order.
+    pub fn replied(&self) -> Vec<i64> {
+        self.records(To::Replies).iter().map(|reply| reply.json()["user"].as_i64().expect("a user")).collect()
+    }
+
+    /// The receipts' words with the tries it took.
+    pub fn receipts(&self) -> Vec<(String, u64)> {
+        let receipts = self.records(To::Receipts);
+        let facts = receipts.iter().map(Record::json);
+        facts
+            .map(|of| (of["outcome"].as_str().unwrap().to_owned(), of["attempts"].as_u64().unwrap()))
+            .collect()
+    }
+}
+
+pub fn score(user: i64) -> String {
+    format!(r#"{{"type":"score","user":{user},"items":[101,102]}}"#)
+}
+
+/// A model that panics at a user.
+struct Flaky {
+    model: AlsModel,
+    at: UserIx,
+    calls: AtomicUsize,
+}
+
+impl Scorer for Flaky {
+    fn n_users(&self) -> usize {
+        self.model.n_users()
+    }
+
+    fn n_items(&self) -> usize {
+        self.model.n_items()
+    }
+
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        let less = |calls: usize| calls.checked_sub(1);
+        if users.contains(&self.at)
+            && self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+        {
+            // A panic that the standard error says nothing of.
+            std::panic::resume_unwind(Box::new(format!("no answer for {:?}", self.at)));
+        }
+        self.model.score_pairs(users, items, out);
+    }
+
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        self.model.score_catalog(users, out);
+    }
+}
+
+impl Model for Flaky {
+    fn config(&self) -> ModelConfig {
+        self.model.config()
+    }
+
+    fn weights(&self) -> Vec<(&'static str, Tensor)> {
+        self.model.weights()
+    }
+}

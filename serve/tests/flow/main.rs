@@ -1,0 +1,14 @@
+//! The flow over an in-memory twin of Kafka.
+
+mod bad;
+mod bench;
+#[path = "../common/mod.rs"]
+mod common;
+mod failures;
+mod order;
+mod pace;
+mod partitions;
+mod routes;
+mod sink;
+mod storm;
+mod twin;

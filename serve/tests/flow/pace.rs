@@ -1,0 +1,134 @@
+//! Queues have bounds, waits are waits, and a stop is clean.
+
+use std::time::{Duration, Instant};
+
+use burnrec_serve::event::Part;
+
+use crate::bench::{Bench, FIRST, SECOND, score};
+use crate::common::USERS;
+use crate::twin::{Act, Call, Rules};
+
+/// The flow waits at its first request for a while, and goes on reading.
+const HOLD: &str = "failures.score = { retries = 1, backoff_ms = 100, pace = \"yield\" }";
+
+#[test]
+fn a_full_queue_pauses_reading_until_half_of_it_is_gone() {
+    let bench = Bench::new(
+        "exactly-once",
+        &format!("{HOLD}\n[flow]\nbatch_events = 4\nqueue_events = 10"),
+        Rules::default(),
+    );
+    bench.fail_at(1, 2);
+    (1..=30).for_each(|user| bench.score(FIRST, user));
+    bench.run().unwrap();
+    assert_eq!(bench.replied(), (1..=30).collect::<Vec<i64>>());
+    let (mut sent, mut pauses, mut at) = (0, Vec::new(), 0);
+    for call in bench.cluster.calls() {
+        match call {
+            Call::Sent(events) => sent += events.len(),
+            Call::Paused { parts, paused: true, received } => {
+                assert_eq!(parts.len(), 2, "of both topics");
+                assert!(received - sent >= 10, "paused at {}", received - sent);
+                at = received;
+                pauses.push(true);
+            }
+            Call::Paused { paused: false, received, .. } => {
+                assert_eq!(received, at, "nothing comes while reading is paused");
+                assert!(received - sent < 5, "resumed at {}", received - sent);
+                pauses.push(false);
+            }
+            _ => {}
+        }
+    }
+    assert!(!pauses.is_empty() && pauses.iter().step_by(2).all(|paused| *paused), "{pauses:?}");
+}
+
+#[test]
+fn a_full_route_of_a_topic_pauses_that_topic_alone() {
+    let routes = "[[routes]]\ntopic = \"first\"\nmodels = { main = 1 }\nqueue_events = 3";
+    let bench = Bench::new(
+        "exactly-once",
+        &format!(
+            "[flow]\nbatch_events = 4\n{routes}\n[failures.score]\nretries = 1\nbackoff_ms = 100\npace = \"yield\""
+        ),
+        Rules::default(),
+    );
+    bench.fail_at(1, 2);
+    for user in 1..=20 {
+        bench.score(FIRST, user);
+        bench.score(SECOND, user);
+    }
+    bench.run().unwrap();
+    let calls = bench.cluster.calls();
+    let pauses: Vec<(Vec<Part>, usize)> = calls
+        .iter()
+        .filter_map(|call| match call {
+            Call::Paused { parts, received, .. } => Some((parts.clone(), *received)),
+            _ => None,
+        })
+        .collect();
+    assert!(pauses.len() >= 2 && pauses.iter().all(|(parts, _)| parts == &[FIRST]), "{pauses:?}");
+    assert!(pauses[1].1 > pauses[0].1, "the other topic is read on: {pauses:?}");
+    assert_eq!(bench.replied().len(), 40);
+}
+
+#[test]
+fn a_flow_that_waits_does_not_run_hot() {
+    let bench = Bench::new("exactly-once", &format!("{HOLD}\n[flow]\nbatch_events = 2"), Rules::default());
+    bench.fail_at(1, 2);
+    (1..=4).for_each(|user| bench.score(FIRST, user));
+    bench.run().unwrap();
+    assert_eq!(bench.replied(), [1, 2, 3, 4]);
+    assert!(bench.cluster.looks() < 40, "it looked {} times in 100 ms", bench.cluster.looks());
+}
+
+#[test]
+fn a_stop_finishes_what_was_read_and_no_more() {
+    for guarantee in ["exactly-once", "at-least-once"] {
+        // It would wait long for a full batch; what is sent arrives only when it is waited for.
+        let rules = Rules { script: vec![(3, Act::Stop)], delay: 1000, ..Rules::default() };
+        let bench = Bench::new(guarantee, "flow = { batch_events = 1000, batch_ms = 60000 }", rules);
+        (1..=USERS as i64).for_each(|user| bench.score(FIRST, user));
+        bench.run().unwrap();
+        let read = bench.cluster.received();
+        assert!((1..USERS).contains(&read), "{guarantee}: {read} read");
+        assert_eq!(bench.replied(), (1..=read as i64).collect::<Vec<_>>(), "{guarantee}");
+        let last = bench.cluster.requests()[read - 1].1.offset;
+        assert_eq!(bench.cluster.committed(FIRST), last + 1, "{guarantee}");
+    }
+}
+
+#[test]
+fn a_stop_is_heard_while_a_batch_waits_for_more() {
+    let rules = Rules { script: vec![(8, Act::Stop)], ..Rules::default() };
+    let bench = Bench::new("exactly-once", "flow = { batch_events = 1000, batch_ms = 60000 }", rules);
+    bench.score(FIRST, 1);
+    let start = Instant::now();
+    bench.run().unwrap();
+    assert!(start.elapsed() < Duration::from_secs(10), "it took {:?}", start.elapsed());
+    assert_eq!(bench.replied(), [1]);
+}
+
+#[test]
+fn many_gaps_fit_into_the_metadata_of_a_commit() {
+    for guarantee in ["exactly-once", "at-least-once"] {
+        // While the first waits, all others are read; then every other one of them is answered first.
+        let flow = "flow = { order = \"header:priority\", batch_events = 50, batch_ms = 0 }";
+        let bench = Bench::new(guarantee, &format!("{flow}\n{HOLD}"), Rules::default());
+        bench.fail_at(2, 2);
+        bench.put(FIRST, 2, &score(2), &[("priority", "9")]);
+        for at in 0..2000 {
+            bench.put(FIRST, 1, &score(1), &[("priority", if at % 2 == 0 { "1" } else { "2" })]);
+        }
+        bench.run().unwrap();
+        assert_eq!(bench.replied().len(), 2001, "{guarantee}");
+        let committed = |call: &Call| match call {
+            Call::Committed(positions) => {
+                positions.iter().map(|(.., metadata)| metadata.len()).max().unwrap_or(0)
+            }
+            _ => 0,
+        };
+        let longest = bench.cluster.calls().iter().map(committed).max().unwrap_or(0);
+        assert!(longest > 1000, "{guarantee}: the metadata had at most {longest} bytes");
+    }
+}

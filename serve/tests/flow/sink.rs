@@ -1,0 +1,62 @@
+//! Replies that the sink does not take: what a receipt says is how it ended.
+
+use std::collections::BTreeSet;
+
+use burnrec_serve::outbox::To;
+
+use crate::bench::{Bench, FIRST, score};
+use crate::twin::Rules;
+
+/// Three requests, the reply to the second too large for its topic.
+fn bench(guarantee: &str, settings: &str, brokers_refuse: bool) -> Bench {
+    let too_large = |offset| BTreeSet::from([(FIRST, offset)]);
+    let fill = |rules: Rules| {
+        let bench = Bench::new(guarantee, settings, rules);
+        (1..=3).for_each(|user| bench.score(FIRST, user));
+        bench
+    };
+    // Where the second stands follows from the seed.
+    let second = fill(Rules::default()).cluster.requests()[1].1.offset;
+    fill(Rules { too_large: too_large(second), brokers_refuse, ..Rules::default() })
+}
+
+#[test]
+fn a_reply_that_is_not_taken_is_rejected_and_its_receipt_says_so() {
+    for guarantee in ["exactly-once", "at-least-once"] {
+        for brokers_refuse in [false, true] {
+            let bench = bench(guarantee, "flow.batch_events = 3", brokers_refuse);
+            bench.run().unwrap();
+            let context = format!("{guarantee}, brokers refuse: {brokers_refuse}");
+            let users: BTreeSet<i64> = bench.replied().into_iter().collect();
+            assert_eq!(users, [1, 3].into(), "{context}");
+            let rejects = bench.records(To::Rejects);
+            assert_eq!(rejects[0].text(), score(2), "{context}");
+            assert!(rejects[0].header("burnrec-reason").unwrap().starts_with("not-taken: too large"));
+            assert_eq!(rejects[0].header("burnrec-stage"), Some("sink"));
+            let receipts = bench.receipts();
+            let of = |word: &str| receipts.iter().filter(|(found, _)| found == word).count();
+            assert_eq!((of("rejected"), of("dropped")), (rejects.len(), 0), "{context}");
+            assert_eq!(of("replied"), bench.replied().len(), "{context}");
+            if guarantee == "exactly-once" {
+                assert_eq!((rejects.len(), receipts.len()), (1, 3), "{context}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reply_that_is_not_taken_can_be_dropped() {
+    let bench = bench("exactly-once", "failures.sink.then = \"drop\"", false);
+    bench.run().unwrap();
+    assert_eq!((bench.replied(), bench.records(To::Rejects).len()), (vec![1, 3], 0));
+    let words: Vec<String> = bench.receipts().into_iter().map(|(word, _)| word).collect();
+    assert_eq!(words, ["replied", "dropped", "replied"]);
+}
+
+#[test]
+fn a_reply_that_is_not_taken_can_stop_the_service() {
+    let bench = bench("exactly-once", "failures.sink.then = \"stop\"", false);
+    let error = bench.run().unwrap_err().to_string();
+    assert!(error.contains("failures.sink.then") && error.contains("too large"), "{error}");
+    assert!(bench.replied().iter().all(|user| *user == 1));
+}

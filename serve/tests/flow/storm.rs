@@ -1,0 +1,283 @@
+//! Nothing lost and nothing twice, whatever happens: many short runs, each from a seed, with failures at every call,
+//! partitions that move, members that die.
+
+mod check;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use burnrec_data::rng::stream;
+use burnrec_serve::Engine;
+use burnrec_serve::config::{Guarantee, Order, ServeConfig};
+use burnrec_serve::engine::unix_ms;
+use burnrec_serve::event::Part;
+use burnrec_serve::flow::{Flow, FlowOptions};
+use rand::RngExt;
+use rand_pcg::Pcg64;
+
+use crate::common::{self, ITEMS, USERS, item_id};
+use crate::twin::{Cluster, Faults, Rules, Stored, Twin};
+
+use check::{Ran, check};
+
+/// A run, drawn.
+#[derive(Clone, Debug)]
+struct Storm {
+    seed: u64,
+    guarantee: Guarantee,
+    order: Order,
+    parts: Vec<Part>,
+    n_events: usize,
+    /// Flows side by side, and whether they are workers of one process.
+    n_flows: usize,
+    one_process: bool,
+    filters: bool,
+    retries: u32,
+    pace: &'static str,
+    then: &'static str,
+    batch_events: usize,
+    queue_events: usize,
+    commit: Duration,
+    rules: Rules,
+}
+
+impl Storm {
+    fn new(seed: u64, guarantee: Guarantee) -> Self {
+        let mut rng = stream(seed, "storm", 0);
+        let (n_topics, n_partitions) = (rng.random_range(1..=2u16), rng.random_range(1..=3i32));
+        let orders = [Order::FirstIn, Order::Newest, Order::Oldest, Order::Header("priority".into())];
+        let order = if rng.random_bool(0.5) { 0 } else { rng.random_range(1..4) };
+        let n_flows = rng.random_range(1..=2);
+        let one_process = rng.random_bool(0.5);
+        let mut rate = |most: f64| if rng.random_bool(0.7) { rng.random_range(0.0..most) } else { 0.0 };
+        let faults = Faults {
+            budget: 12,
+            send: rate(0.05),
+            commit: rate(0.2),
+            arrived: rate(0.1),
+            positions: rate(0.2),
+            abort: rate(0.1),
+            other: rate(0.05),
+            rebuild: rate(1.0),
+            moved: rate(0.1),
+            lost: rate(1.0),
+            // Workers of a process die together.
+            crash: if one_process { 0.0 } else { rate(0.03) },
+            stop: rate(0.02),
+        };
+        let rules = Rules {
+            exactly_once: guarantee == Guarantee::ExactlyOnce,
+            faults,
+            delay: rng.random_range(0..4),
+            slow: rng.random_bool(0.5),
+            brokers_refuse: rng.random_bool(0.5),
+            ..Rules::default()
+        };
+        let part = |at: i32| Part { topic: (at / n_partitions) as u16, partition: at % n_partitions };
+        Self {
+            seed,
+            guarantee,
+            order: orders[order].clone(),
+            parts: (0..i32::from(n_topics) * n_partitions).map(part).collect(),
+            n_events: rng.random_range(20..200),
+            n_flows,
+            one_process,
+            filters: rng.random_bool(0.5),
+            retries: rng.random_range(0..3),
+            pace: ["penalise", "yield"][rng.random_range(0..2)],
+            then: ["reject", "reject", "drop"][rng.random_range(0..3)],
+            batch_events: rng.random_range(1..12),
+            queue_events: rng.random_range(1..30),
+            commit: Duration::from_micros([0, 0, 300, 3000][rng.random_range(0..4)]),
+            rules,
+        }
+    }
+
+    fn config(&self) -> ServeConfig {
+        let filter = format!("[table]\npath = {:?}\nthreshold = \"threshold\"\n", offers());
+        let order = match &self.order {
+            Order::FirstIn => "first-in",
+            Order::Newest => "newest",
+            Order::Oldest => "oldest",
+            Order::Header(_) => "header:priority",
+        };
+        let guarantee =
+            if self.guarantee == Guarantee::ExactlyOnce { "exactly-once" } else { "at-least-once" };
+        common::config(&format!(
+            r#"
+models.main.run = "RUN"
+limits.history = 6
+[kafka]
+bootstrap = "twin"
+instance = "a"
+guarantee = "{guarantee}"
+requests = ["first", "second"]
+replies = "replies"
+rejects = "rejects"
+state = "state"
+receipts = "receipts"
+[flow]
+order = "{order}"
+batch_events = {}
+batch_ms = 0
+queue_events = {}
+max_event_age_ms = 3600000
+[failures.decode]
+retries = {}
+backoff_ms = 1
+pace = "{}"
+then = "{}"
+{}"#,
+            self.batch_events,
+            self.queue_events,
+            self.retries,
+            self.pace,
+            self.then,
+            if self.filters { &filter } else { "" },
+        ))
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.order == Order::FirstIn && (self.retries == 0 || self.pace == "yield")
+    }
+
+    fn options(&self, config: &ServeConfig, worker: usize) -> FlowOptions {
+        let kafka = config.kafka.as_ref().expect("a [kafka]");
+        let options = FlowOptions::new(worker, &config.flow, config.failures, kafka);
+        let (drain, backoff) = (Duration::from_secs(5), Duration::from_micros(100));
+        FlowOptions { commit: self.commit, drain, backoff, ..options }
+    }
+
+    /// Fills the partitions; gives the requests whose replies will be too large.
+    fn requests(&self) -> Vec<(Part, Stored, bool)> {
+        let mut rng = stream(self.seed, "requests", 0);
+        let now = unix_ms();
+        let one = |_| {
+            let user = rng.random_range(1..USERS as i64 + 10);
+            let part = self.parts[user as usize % self.parts.len()];
+            let (payload, too_large) = payload(user, &mut rng);
+            let expired = rng.random_bool(0.05);
+            let priority = rng.random_range(0..5).to_string();
+            let stored = Stored {
+                offset: 0,
+                key: Some(user.to_string().into_bytes()),
+                payload,
+                headers: vec![("priority".into(), Some(priority.into_bytes()))],
+                timestamp_ms: Some(now - if expired { 7_200_000 } else { rng.random_range(0..60_000) }),
+            };
+            (part, stored, too_large && !expired)
+        };
+        (0..self.n_events).map(one).collect()
+    }
+
+    /// Runs it, and gives what it left.
+    fn run(&self) -> Ran {
+        let mut rules = self.rules.clone();
+        let requests = self.requests();
+        // The places are the same each time: they follow from the seed.
+        let fill = |cluster: &Cluster| -> Vec<(Part, i64)> {
+            let put = |(part, stored, _): &(Part, Stored, bool)| (*part, cluster.put(*part, stored.clone()));
+            requests.iter().map(put).collect()
+        };
+        let rng = || stream(self.seed, "twin", 0);
+        let places = fill(&Cluster::new(&self.parts, rng(), Rules::default()));
+        let large = places.iter().zip(&requests).filter(|(_, (_, _, too_large))| *too_large);
+        rules.too_large = large.map(|(place, _)| *place).collect();
+        let cluster = Cluster::new(&self.parts, rng(), rules.clone());
+        fill(&cluster);
+        let config = self.config();
+        let shared = Arc::new(Engine::open(&config).expect("an engine"));
+        std::thread::scope(|scope| {
+            for worker in 0..self.n_flows {
+                let (cluster, config, shared) = (&cluster, &config, &shared);
+                scope.spawn(move || {
+                    let ends = std::panic::AssertUnwindSafe(|| self.work(worker, cluster, config, shared));
+                    assert!(std::panic::catch_unwind(ends).is_ok(), "a worker panicked: {self:?}");
+                });
+            }
+        });
+        Ran { cluster, config, too_large: rules.too_large }
+    }
+
+    /// A worker, started again whenever it ends before all is done.
+    fn work(&self, worker: usize, cluster: &Arc<Cluster>, config: &ServeConfig, shared: &Arc<Engine>) {
+        while !cluster.is_done() {
+            let engine = match self.one_process {
+                true => Arc::clone(shared),
+                false => Arc::new(Engine::open(config).expect("an engine")),
+            };
+            let twin = Twin::new(cluster);
+            let stop = Arc::clone(&twin.stop);
+            let mut flow = Flow::new(engine, Arc::default(), self.options(config, worker), twin);
+            match flow.run(&stop) {
+                Ok(()) => {}
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(told.contains("a crash") || told.starts_with("fenced"), "{self:?}: {told}");
+                }
+            }
+        }
+    }
+}
+
+/// A table with thresholds that filter some items.
+fn offers() -> std::path::PathBuf {
+    let path = common::als_run().with_file_name("offers.csv");
+    let row = |row: usize| format!("{},offer {row},{}\n", item_id(row), row as f32 / 20.0 - 0.8);
+    let rows: String = (0..ITEMS).filter(|row| row % 7 > 0).map(row).collect();
+    burnrec_data::write::write_file(&path, format!("item,offer,threshold\n{rows}").as_bytes())
+        .expect("a file");
+    path
+}
+
+/// A request of a user, and whether its answer is too large to write.
+fn payload(user: i64, rng: &mut Pcg64) -> (Option<Vec<u8>>, bool) {
+    let item = |rng: &mut Pcg64| item_id(rng.random_range(0..ITEMS));
+    let text = match rng.random_range(0..20) {
+        0..6 => format!(r#"{{"type":"score","user":{user},"items":[{},{}]}}"#, item(rng), item(rng)),
+        6..12 => {
+            let value = rng.random_range(1..=5);
+            format!(r#"{{"type":"event","user":{user},"item":{},"value":{value}}}"#, item(rng))
+        }
+        12..14 => format!(r#"{{"type":"recommend","user":"{user}","k":3}}"#),
+        14 => format!(r#"{{"type":"similar","item":{},"k":2}}"#, item(rng)),
+        15 => format!(r#"{{"type":"score","user":{user},"items":[7]}}"#),
+        16 => "no JSON".to_owned(),
+        17 => return (None, false),
+        18 => return (Some(format!(r#"{{"type":"recommend","user":{user},"k":30}}"#).into_bytes()), true),
+        _ => return (Some(b"much nonsense".to_vec()), true),
+    };
+    (Some(text.into_bytes()), false)
+}
+
+/// Runs many storms beside each other; most of a storm's time is waiting.
+fn storms(guarantee: Guarantee) {
+    let n: u64 = std::env::var("BURNREC_STORMS").map_or(200, |n| n.parse().expect("a number"));
+    let (next, faults) = (AtomicU64::new(0), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= n {
+                        break;
+                    }
+                    faults.fetch_add(check(&Storm::new(seed, guarantee)).into(), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    println!("{n} storms, {} failures", faults.load(Ordering::Relaxed));
+    assert!(faults.load(Ordering::Relaxed) > n, "too few failures to say anything");
+}
+
+#[test]
+fn exactly_once_every_request_ends_exactly_once() {
+    storms(Guarantee::ExactlyOnce);
+}
+
+#[test]
+fn at_least_once_no_request_is_missing() {
+    storms(Guarantee::AtLeastOnce);
+}

@@ -1,0 +1,193 @@
+//! What must hold when a storm is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use burnrec_serve::Engine;
+use burnrec_serve::config::{Guarantee, Order, ServeConfig};
+use burnrec_serve::engine::Reading;
+use burnrec_serve::event::{Home, Part};
+use burnrec_serve::message::WireId;
+use burnrec_serve::outbox::{Outbox, Outcome, To};
+use burnrec_serve::state::{Key, State};
+
+use super::Storm;
+use crate::common::USERS;
+use crate::twin::{Cluster, Record};
+
+/// What a storm left.
+pub struct Ran {
+    pub cluster: Arc<Cluster>,
+    pub config: ServeConfig,
+    pub too_large: BTreeSet<(Part, i64)>,
+}
+
+/// How a request must end: the word of its receipt, and where its messages go.
+type End = (&'static str, Vec<Message>);
+
+/// Where to, key and value.
+type Message = (To, Option<String>, Option<String>);
+
+impl Ran {
+    /// How each request must end, if they are answered in their order by one who never fails; and the state then.
+    fn expected(&self, storm: &Storm) -> (BTreeMap<(Part, i64), End>, Engine) {
+        let engine = Engine::open(&self.config).expect("an engine");
+        let mut all = BTreeMap::new();
+        for (part, stored) in self.cluster.requests() {
+            let event = stored.event(part);
+            let mut outbox = Outbox::default();
+            engine.answer(std::slice::from_ref(&event), Reading::default(), &mut Vec::new(), &mut outbox);
+            let source = (part, stored.offset);
+            let large = self.too_large.contains(&source);
+            let word = match &outbox.outcomes[0] {
+                Outcome::Replied(_) if large => "rejected",
+                Outcome::Replied(_) => "replied",
+                Outcome::Filtered | Outcome::Resubmitted => "filtered",
+                Outcome::Expired(_) => "expired",
+                Outcome::Failed(reject) if reject.stage.name() == "decode" && storm.then == "drop" => {
+                    "dropped"
+                }
+                Outcome::Failed(_) => "rejected",
+            };
+            let messages = outbox.messages.iter();
+            let mut messages: Vec<_> = messages
+                .map(|message| {
+                    let key = message.key.clone().map(|range| &outbox.bytes[range]);
+                    let value = outbox.value(message).filter(|_| message.to != To::State);
+                    (message.to, text(key.or(stored.key.as_deref())), text(value))
+                })
+                .collect();
+            if word == "rejected" || word == "expired" {
+                messages = vec![(To::Rejects, text(stored.key.as_deref()), text(stored.payload.as_deref()))];
+            }
+            all.insert(source, (word, messages));
+        }
+        (all, engine)
+    }
+
+    /// What was written for each request: the words of its receipts, and its messages.
+    fn found(&self) -> BTreeMap<(Part, i64), (Vec<String>, Vec<Record>)> {
+        let mut all: BTreeMap<_, (Vec<String>, Vec<Record>)> = BTreeMap::new();
+        for record in self.cluster.visible() {
+            let entry = all.entry((record.part, record.offset)).or_default();
+            if record.to == To::Receipts {
+                let receipt = record.json();
+                let topic = ["first", "second"][usize::from(record.part.topic)];
+                let source = format!("{topic}/{}/{}", record.part.partition, record.offset);
+                assert_eq!(receipt["source"], source.as_str());
+                entry.0.push(receipt["outcome"].as_str().expect("a word").to_owned());
+            } else {
+                entry.1.push(record);
+            }
+        }
+        all
+    }
+
+    /// The histories that the state topic keeps.
+    fn restored(&self, part: Part) -> State {
+        let state = State::default();
+        let topic = ["first", "second"][usize::from(part.topic)];
+        let visible = self.cluster.visible();
+        let kept =
+            visible.iter().filter(|kept| kept.to == To::State && kept.part.partition == part.partition);
+        for record in kept {
+            let key = record.key.as_deref().expect("a key");
+            state.restore(home(part), topic, key, record.value.as_deref()).expect("a record");
+        }
+        state
+    }
+}
+
+fn home(part: Part) -> Home {
+    Home { worker: 0, part }
+}
+
+fn history(state: &State, part: Part, user: i64) -> Vec<(Key, f32)> {
+    state.get(Some(home(part)), &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
+}
+
+/// How many replies and rejects a word stands for.
+fn wanted(word: &str) -> (usize, usize) {
+    match word {
+        "replied" => (1, 0),
+        "rejected" | "expired" => (0, 1),
+        "filtered" | "dropped" => (0, 0),
+        other => panic!("{other}"),
+    }
+}
+
+fn count(records: &[Message], of: To) -> usize {
+    records.iter().filter(|(to, ..)| *to == of).count()
+}
+
+fn exact(word: &str, records: &[Message]) -> bool {
+    wanted(word) == (count(records, To::Replies), count(records, To::Rejects))
+}
+
+/// Whether a request may end so where another order, or one more time, is answered from another history.
+fn may_be(found: &str, expected: &str) -> bool {
+    let by_score = |word: &str| ["filtered", "replied", "rejected"].contains(&word);
+    found == expected || by_score(found) && by_score(expected)
+}
+
+/// Checks all that holds for a run; says what happened in it.
+pub fn check(storm: &Storm) -> u32 {
+    let ran = storm.run();
+    let exactly_once = storm.guarantee == Guarantee::ExactlyOnce;
+    let (expected, engine) = ran.expected(storm);
+    let found = ran.found();
+    let first_in = storm.order == Order::FirstIn;
+    for (source, (word, messages)) in &expected {
+        let Some((words, records)) = found.get(source) else { panic!("{source:?} is missing: {storm:?}") };
+        // A history is written as it is after the batch.
+        let parts = |record: &Record| {
+            let value = record.value.as_deref().filter(|_| record.to != To::State);
+            (record.to, text(record.key.as_deref()), text(value))
+        };
+        let records: Vec<Message> = records.iter().map(parts).collect();
+        let context = || format!("{source:?}: {words:?}, {records:?}, not {word} {messages:?}: {storm:?}");
+        if exactly_once && first_in {
+            assert!(words[..] == [*word] && records == *messages, "{}", context());
+        } else if exactly_once {
+            // What users had before is another thing where the order is another.
+            let once = words.len() == 1 && exact(&words[0], &records);
+            assert!(once && may_be(&words[0], word), "{}", context());
+            assert_eq!(count(&records, To::State), count(messages, To::State), "{}", context());
+        } else {
+            let written = |found: &&String| {
+                let n = wanted(found);
+                n.0 <= count(&records, To::Replies) && n.1 <= count(&records, To::Rejects)
+            };
+            assert!(words.iter().filter(written).any(|found| may_be(found, word)), "{}", context());
+        }
+    }
+    assert_eq!(expected.len(), found.len(), "nothing comes from nowhere: {storm:?}");
+    if exactly_once && storm.keeps_order() {
+        let mut last = BTreeMap::new();
+        let ordered = |record: &&Record| [To::Replies, To::Receipts].contains(&record.to);
+        for record in ran.cluster.visible().iter().filter(ordered) {
+            let before = last.insert((record.to, record.part), record.offset).unwrap_or(-1);
+            assert!(before < record.offset, "{record:?} after {before}: {storm:?}");
+        }
+    }
+    // At least once nothing keeps a record that comes late from who was the owner out of the topic.
+    let late = storm.rules.slow || storm.rules.faults.lost > 0.0;
+    for &part in storm.parts.iter().filter(|_| exactly_once || !late) {
+        let state = ran.restored(part);
+        for user in 1..USERS as i64 + 10 {
+            let (kept, right) = (history(&state, part, user), history(&engine.state, part, user));
+            if first_in {
+                assert_eq!(kept, right, "the history of {user} in {part:?}: {storm:?}");
+            } else if right.len() < 6 {
+                let items = |events: &[(Key, f32)]| events.iter().map(|(item, _)| item.clone()).collect();
+                let (kept, right): (BTreeSet<Key>, BTreeSet<Key>) = (items(&kept), items(&right));
+                assert_eq!(kept, right, "the items of {user} in {part:?}: {storm:?}");
+            }
+        }
+    }
+    ran.cluster.faults()
+}
+
+fn text(bytes: Option<&[u8]>) -> Option<String> {
+    bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+}

@@ -1,0 +1,283 @@
+//! An in-memory twin of Kafka: a log of requests in partitions, a group whose members share them, transactions whose
+//! messages nobody sees before they are committed, deliveries that come later, and failures drawn from a seed.
+//!
+//! Members take turns: each runs from one `receive` to the next, and the seed says who is next.
+
+mod group;
+mod member;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use burnrec_serve::event::{Headers, Incoming, Part};
+use burnrec_serve::flow::Change;
+use burnrec_serve::outbox::To;
+use rand::RngExt;
+use rand_pcg::Pcg64;
+
+pub use member::Twin;
+
+/// A request in its partition.
+#[derive(Clone)]
+pub struct Stored {
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub payload: Option<Vec<u8>>,
+    pub headers: Headers,
+    pub timestamp_ms: Option<i64>,
+}
+
+impl Stored {
+    /// As a reader gets it.
+    pub fn event(&self, part: Part) -> Incoming {
+        let mut event = Incoming::new(part, self.offset, self.key.as_deref(), self.payload.as_deref());
+        (event.timestamp_ms, event.headers) = (self.timestamp_ms, self.headers.clone());
+        event
+    }
+}
+
+/// A message that was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub to: To,
+    /// The event that it comes from.
+    pub part: Part,
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// The value as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(self.value.as_deref().unwrap_or_default()).expect("UTF-8")
+    }
+
+    /// The value as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(self.text()).expect("JSON")
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
+        std::str::from_utf8(value).ok()
+    }
+}
+
+/// How often what goes wrong, from 0 to 1, and how often in all.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// The most that go wrong in a run.
+    pub budget: u32,
+    pub send: f64,
+    pub commit: f64,
+    pub arrived: f64,
+    pub positions: f64,
+    pub abort: f64,
+    /// Each of the other calls.
+    pub other: f64,
+    /// Of the failures, how many ask for a new connection.
+    pub rebuild: f64,
+    /// Partitions move.
+    pub moved: f64,
+    /// Of the moves, how many come too late to finish anything.
+    pub lost: f64,
+    /// A member dies with all it has in memory; with exactly-once as often another takes its name.
+    pub crash: f64,
+    /// A member stops as it should.
+    pub stop: f64,
+}
+
+/// How the twin behaves.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    pub exactly_once: bool,
+    pub faults: Faults,
+    /// The longest until what was sent arrives, in looks; and whether it takes as long each time, and waiting does not help.
+    pub delay: u32,
+    pub slow: bool,
+    /// What befalls whoever looks for events for the so manieth time, of all members.
+    pub script: Vec<(usize, Act)>,
+    /// Requests whose reply (or reject as a whole) is too large, and whether only the brokers notice.
+    pub too_large: BTreeSet<(Part, i64)>,
+    pub brokers_refuse: bool,
+}
+
+/// Something that befalls a member.
+#[derive(Clone, Copy, Debug)]
+pub enum Act {
+    Crash,
+    Stop,
+    /// Another process has taken the member's name.
+    Fence,
+    /// The partition is taken away in good order, and comes back.
+    Rejoin(Part),
+    /// It is another's already, and comes back.
+    Lose(Part),
+}
+
+/// What the members and the test share.
+pub struct Cluster {
+    inner: Mutex<Inner>,
+    turn: Condvar,
+    rules: Rules,
+}
+
+struct Inner {
+    rng: Pcg64,
+    faults: u32,
+    log: BTreeMap<Part, Vec<Stored>>,
+    committed: HashMap<Part, (i64, String)>,
+    /// Who may commit for a partition.
+    owners: BTreeMap<Part, usize>,
+    /// Who gets a partition when its owner has given it up.
+    going: BTreeMap<Part, usize>,
+    /// Partitions that are another's already, with the members that do not know it yet.
+    lost: Vec<(Part, usize)>,
+    members: Vec<Seat>,
+    /// Whose turn it is.
+    running: usize,
+    visible: Vec<Record>,
+    calls: Vec<Call>,
+    looks: usize,
+    received: usize,
+    /// How many looks in a row brought nothing.
+    idle: usize,
+    /// A member panicked: the test has failed, and the others need not go on.
+    failed: bool,
+}
+
+/// What the group knows of a member.
+#[derive(Default)]
+struct Seat {
+    alive: bool,
+    changes: VecDeque<Change>,
+    stop: Arc<std::sync::atomic::AtomicBool>,
+}
+
+/// A call of a flow that tests ask about.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// Reading of these was paused or resumed, after so many events had been handed out.
+    Paused {
+        parts: Vec<Part>,
+        paused: bool,
+        received: usize,
+    },
+    /// A batch of these events.
+    Sent(Vec<(Part, i64)>),
+    Committed(Vec<(Part, i64, String)>),
+    Aborted {
+        rebuild: bool,
+    },
+}
+
+impl Cluster {
+    /// With empty partitions and a seed for all that is drawn.
+    pub fn new(parts: &[Part], rng: Pcg64, rules: Rules) -> Arc<Self> {
+        let inner = Inner {
+            rng,
+            faults: 0,
+            log: parts.iter().map(|part| (*part, Vec::new())).collect(),
+            committed: HashMap::new(),
+            owners: BTreeMap::new(),
+            going: BTreeMap::new(),
+            lost: Vec::new(),
+            members: Vec::new(),
+            running: 0,
+            visible: Vec::new(),
+            calls: Vec::new(),
+            looks: 0,
+            received: 0,
+            idle: 0,
+            failed: false,
+        };
+        Arc::new(Self { inner: Mutex::new(inner), turn: Condvar::new(), rules })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a request; now and then a place is taken by a transaction's marker, which readers never see.
+    pub fn put(&self, part: Part, mut request: Stored) -> i64 {
+        let mut inner = self.lock();
+        let gap = i64::from(inner.rng.random_bool(0.1));
+        let log = inner.log.get_mut(&part).expect("a partition of the twin");
+        request.offset = log.last().map_or(0, |last| last.offset + 1) + gap;
+        log.push(request);
+        log.last().map_or(0, |last| last.offset)
+    }
+
+    /// The requests of all partitions.
+    pub fn requests(&self) -> Vec<(Part, Stored)> {
+        let inner = self.lock();
+        inner.log.iter().flat_map(|(part, log)| log.iter().map(|event| (*part, event.clone()))).collect()
+    }
+
+    /// What readers of committed messages see.
+    pub fn visible(&self) -> Vec<Record> {
+        self.lock().visible.clone()
+    }
+
+    /// What the flows asked for.
+    pub fn calls(&self) -> Vec<Call> {
+        self.lock().calls.clone()
+    }
+
+    /// Where a partition would be read on.
+    pub fn committed(&self, part: Part) -> i64 {
+        self.lock().committed.get(&part).map_or(0, |(next, _)| *next)
+    }
+
+    /// How many events were handed out.
+    pub fn received(&self) -> usize {
+        self.lock().received
+    }
+
+    /// How often flows asked for events.
+    pub fn looks(&self) -> usize {
+        self.lock().looks
+    }
+
+    /// Whether every request is committed.
+    pub fn is_done(&self) -> bool {
+        self.lock().is_done()
+    }
+
+    /// How often something went wrong.
+    pub fn faults(&self) -> u32 {
+        self.lock().faults
+    }
+}
+
+impl Inner {
+    fn is_done(&self) -> bool {
+        self.log.iter().all(|(part, log)| {
+            log.last()
+                .is_none_or(|last| self.committed.get(part).is_some_and(|(next, _)| *next > last.offset))
+        })
+    }
+
+    /// Whether something goes wrong now.
+    fn fails(&mut self, rules: &Rules, share: f64) -> bool {
+        let fails = self.faults < rules.faults.budget && share > 0.0 && self.rng.random_bool(share);
+        self.faults += u32::from(fails);
+        fails
+    }
+}
+
+/// How long a member may wait for its turn before the test fails.
+const STUCK: Duration = Duration::from_secs(20);
+
+/// How long all members wait where none has anything to do.
+const NAP: Duration = Duration::from_micros(200);
+
+/// So many looks in a row that bring nothing, and nothing comes any more.
+const MOST_IDLE: usize = 300;
+
+/// So many looks for events are no progress any more: a run of 200 events takes some thousands.
+const MOST_LOOKS: usize = 50_000;

@@ -1,0 +1,118 @@
+//! Members come and go, and partitions with them.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use burnrec_serve::event::Part;
+use burnrec_serve::flow::Change;
+use rand::RngExt;
+
+use super::{Cluster, Inner, STUCK, Seat};
+
+impl Cluster {
+    /// Takes a seat in the group, with the sign by which its member is stopped.
+    pub(super) fn join(&self) -> (usize, Arc<AtomicBool>) {
+        let mut inner = self.lock();
+        let stop = Arc::new(AtomicBool::new(false));
+        inner.members.push(Seat { alive: true, stop: Arc::clone(&stop), ..Seat::default() });
+        let me = inner.members.len() - 1;
+        if inner.alive().len() == 1 {
+            inner.running = me;
+        }
+        inner.assign_free();
+        (me, stop)
+    }
+
+    /// Leaves the group: its partitions are free, and somebody else has the turn.
+    pub(super) fn leave(&self, me: usize) {
+        let mut inner = self.lock();
+        inner.members[me].alive = false;
+        inner.members[me].changes.clear();
+        inner.owners.retain(|_, owner| *owner != me);
+        inner.lost.retain(|(_, from)| *from != me);
+        inner.assign_free();
+        if inner.running == me {
+            inner.next_turn();
+        }
+        drop(inner);
+        self.turn.notify_all();
+    }
+
+    /// Gives the turn away and waits until it comes back.
+    pub(super) fn pass(&self, me: usize) {
+        let mut inner = self.lock();
+        if inner.running == me {
+            inner.next_turn();
+        }
+        self.turn.notify_all();
+        while inner.running != me {
+            let waited = self.turn.wait_timeout(inner, STUCK);
+            let (back, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+            inner = back;
+            assert!(!timeout.timed_out(), "member {me} never got its turn");
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn alive(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|&at| self.members[at].alive).collect()
+    }
+
+    fn next_turn(&mut self) {
+        let alive = self.alive();
+        if !alive.is_empty() {
+            self.running = alive[self.rng.random_range(0..alive.len())];
+        }
+    }
+
+    /// Gives partitions of nobody to whoever is there.
+    fn assign_free(&mut self) {
+        let alive = self.alive();
+        let parts: Vec<Part> = self.log.keys().copied().collect();
+        let mut came: Vec<Vec<Part>> = vec![Vec::new(); self.members.len()];
+        for part in parts {
+            if !alive.is_empty() && !self.owners.contains_key(&part) {
+                let to = alive[self.rng.random_range(0..alive.len())];
+                self.owners.insert(part, to);
+                came[to].push(part);
+            }
+        }
+        for (to, parts) in came.into_iter().enumerate().filter(|(_, parts)| !parts.is_empty()) {
+            self.members[to].changes.push_back(Change::Assigned(parts));
+        }
+    }
+
+    pub(super) fn move_part(&mut self, part: Part, to: usize, lost: bool) {
+        let Some(&from) = self.owners.get(&part) else { return };
+        if self.going.contains_key(&part) {
+            return;
+        }
+        self.members[from].changes.push_back(Change::Revoked { parts: vec![part], lost });
+        if lost {
+            self.lost.push((part, from));
+            self.owners.insert(part, to);
+            self.members[to].changes.push_back(Change::Assigned(vec![part]));
+        } else {
+            self.going.insert(part, to);
+        }
+    }
+
+    /// A member has given a partition up.
+    pub(super) fn given_up(&mut self, part: Part, by: usize) {
+        if let Some(known) = self.lost.iter().position(|lost| *lost == (part, by)) {
+            self.lost.swap_remove(known);
+            return;
+        }
+        match self.going.remove(&part).filter(|&to| self.members[to].alive) {
+            Some(to) => {
+                self.owners.insert(part, to);
+                self.members[to].changes.push_back(Change::Assigned(vec![part]));
+            }
+            None => {
+                self.owners.remove(&part);
+                self.assign_free();
+            }
+        }
+    }
+}

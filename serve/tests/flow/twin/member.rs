@@ -1,0 +1,396 @@
+//! A member's transport.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use burnrec_serve::Error;
+use burnrec_serve::event::{Incoming, Part};
+use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use burnrec_serve::outbox::{Outbox, Outgoing, To};
+use rand::RngExt;
+
+use super::{Act, Call, Cluster, Inner, MOST_IDLE, MOST_LOOKS, NAP, Record};
+
+/// What a commit's metadata may weigh (`offset.metadata.max.bytes`).
+const MOST_METADATA: usize = 4096;
+
+/// A seat in the group, its reader and its writer.
+pub struct Twin {
+    cluster: Arc<Cluster>,
+    me: usize,
+    /// Tells the flow to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Where reading goes on, by place in the log.
+    at: BTreeMap<Part, usize>,
+    paused: BTreeSet<Part>,
+    /// The open transaction.
+    transaction: Vec<Record>,
+    /// Batches that have not arrived, with how many looks they still take.
+    underway: VecDeque<(u64, u32, Vec<Record>)>,
+    last_batch: u64,
+    arrived: u64,
+    /// Requests that brokers were found to refuse.
+    refused: HashMap<(Part, i64), String>,
+    /// Whether another has its name: nothing that it writes counts any more.
+    fenced: bool,
+    /// Whether a commit came since the last failure: failure upon failure makes flows wait.
+    recovered: bool,
+}
+
+impl Twin {
+    /// Joins the group.
+    pub fn new(cluster: &Arc<Cluster>) -> Self {
+        let (me, stop) = cluster.join();
+        Self {
+            cluster: Arc::clone(cluster),
+            me,
+            stop,
+            at: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            transaction: Vec::new(),
+            underway: VecDeque::new(),
+            last_batch: 0,
+            arrived: 0,
+            refused: HashMap::new(),
+            fenced: false,
+            recovered: true,
+        }
+    }
+
+    fn exactly_once(&self) -> bool {
+        self.cluster.rules.exactly_once
+    }
+
+    /// A drawn failure, or none.
+    fn fail(&mut self, inner: &mut Inner, share: f64, what: &str) -> Result<(), Trouble> {
+        let rules = &self.cluster.rules;
+        if !(self.recovered || inner.rng.random_bool(0.02)) || !inner.fails(rules, share) {
+            return Ok(());
+        }
+        self.recovered = false;
+        let rebuild = inner.rng.random_bool(rules.faults.rebuild);
+        Err(if rebuild { Trouble::Rebuild(what.into()) } else { Trouble::Abort(what.into()) })
+    }
+
+    fn check_name(&self) -> Result<(), Trouble> {
+        let fenced = || Error::Fenced { group: "twin".into(), instance: "a".into() };
+        if self.fenced { Err(Trouble::Fatal(fenced())) } else { Ok(()) }
+    }
+
+    /// Partitions move, members die and stop.
+    fn befall(&mut self, inner: &mut Inner) -> Result<(), Trouble> {
+        let rules = &self.cluster.rules;
+        let crash = || Trouble::Fatal(Error::Stop { stage: "test", found: "a crash".into() });
+        let now = inner.looks;
+        for (_, act) in rules.script.iter().filter(|(look, _)| *look == now) {
+            match *act {
+                Act::Crash => return Err(crash()),
+                Act::Fence => self.fenced = true,
+                Act::Stop => self.stop.store(true, Ordering::Relaxed),
+                Act::Rejoin(part) => inner.move_part(part, self.me, false),
+                Act::Lose(part) => inner.move_part(part, self.me, true),
+            }
+        }
+        if inner.fails(rules, rules.faults.moved) {
+            let (alive, owned) = (inner.alive(), inner.owners.keys().copied().collect::<Vec<_>>());
+            if !owned.is_empty() {
+                let to = alive[inner.rng.random_range(0..alive.len())];
+                let part = owned[inner.rng.random_range(0..owned.len())];
+                let lost = inner.rng.random_bool(rules.faults.lost);
+                inner.move_part(part, to, lost);
+            }
+        }
+        if inner.fails(rules, rules.faults.crash) {
+            self.fenced = rules.exactly_once && inner.rng.random_bool(0.5);
+            if !self.fenced {
+                return Err(crash());
+            }
+        }
+        if inner.fails(rules, rules.faults.stop) {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn record(&self, event: &Incoming, message: &Outgoing, outbox: &Outbox) -> Record {
+        let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+        if message.to != To::State {
+            let kept = event.headers.iter();
+            headers.extend(kept.map(|(name, value)| (name.clone(), value.clone().unwrap_or_default())));
+            headers.extend(message.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        }
+        Record {
+            to: message.to,
+            part: event.part,
+            offset: event.offset,
+            key: match &message.key {
+                Some(range) => Some(outbox.bytes[range.clone()].to_vec()),
+                None => event.key().map(<[u8]>::to_vec),
+            },
+            value: match message.value {
+                Some(_) => outbox.value(message).map(<[u8]>::to_vec),
+                None => event.payload().map(<[u8]>::to_vec),
+            },
+            headers,
+        }
+    }
+
+    /// What is on its way arrives, or is lost.
+    fn scatter(&mut self, inner: &mut Inner) {
+        for record in self.underway.drain(..).flat_map(|(_, _, records)| records) {
+            if inner.rng.random_bool(0.5) {
+                inner.visible.push(record);
+            }
+        }
+        self.transaction.clear();
+    }
+
+    /// Whether the group takes a commit of this member.
+    fn owns(&self, inner: &Inner, positions: &[Position]) -> bool {
+        positions.iter().all(|(part, ..)| inner.owners.get(part) == Some(&self.me))
+    }
+
+    /// The transaction and the positions are there for all to see.
+    fn make_durable(&mut self, inner: &mut Inner, positions: &[Position]) {
+        for (part, next, metadata) in positions {
+            assert!(metadata.len() <= MOST_METADATA, "metadata of {} bytes", metadata.len());
+            inner.committed.insert(*part, (next.expect("an offset"), metadata.clone()));
+        }
+        inner.visible.append(&mut self.transaction);
+    }
+
+    /// Whether a message is too large for its topic.
+    fn is_too_large(&self, message: &Outgoing, event: &Incoming) -> bool {
+        let whole = message.to == To::Replies || message.to == To::Rejects && message.value.is_none();
+        whole && self.cluster.rules.too_large.contains(&(event.part, event.offset))
+    }
+}
+
+impl Transport for Twin {
+    fn receive(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        into: &mut Vec<Incoming>,
+    ) -> Result<Vec<Change>, Trouble> {
+        self.cluster.pass(self.me);
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        inner.looks += 1;
+        assert!(!inner.failed, "another member failed");
+        let ends = inner.looks < MOST_LOOKS && inner.idle < MOST_IDLE;
+        assert!(ends, "it never ends after {} looks: {:?}", inner.looks, inner.committed);
+        if inner.is_done() {
+            inner.members.iter().for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
+        }
+        self.befall(&mut inner)?;
+        self.fail(&mut inner, cluster.rules.faults.other, "receive")?;
+        let ready: Vec<Part> = self.at.keys().filter(|part| !self.paused.contains(part)).copied().collect();
+        let before = into.len();
+        while into.len() < before + most {
+            let left = |part: &&Part| self.at[part] < inner.log[part].len();
+            let ready: Vec<Part> = ready.iter().filter(left).copied().collect();
+            if ready.is_empty() || into.len() > before && inner.rng.random_bool(0.05) {
+                break;
+            }
+            let part = ready[inner.rng.random_range(0..ready.len())];
+            let at = self.at.get_mut(&part).expect("it is read");
+            into.push(inner.log[&part][*at].event(part));
+            *at += 1;
+        }
+        let changes: Vec<Change> = inner.members[self.me].changes.drain(..).collect();
+        inner.received += into.len() - before;
+        let busy = into.len() > before || !changes.is_empty() || !self.underway.is_empty();
+        inner.idle = if busy { 0 } else { inner.idle + 1 };
+        let alive = inner.alive().len();
+        if inner.idle > 4 * alive || inner.idle > 0 && alive == 1 {
+            // Nobody has anything to do: the time passes.
+            drop(inner);
+            std::thread::park_timeout(if alive == 1 { wait } else { wait.min(NAP) });
+        }
+        Ok(changes)
+    }
+
+    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        self.fail(&mut inner, cluster.rules.faults.positions, "positions")?;
+        for kept in inner.visible.iter().filter(|kept| kept.to == To::State) {
+            for part in parts.iter().filter(|part| part.partition == kept.part.partition) {
+                record(*part, kept.key.as_deref().expect("a key"), kept.value.as_deref());
+            }
+        }
+        let position = |part: &Part| match inner.committed.get(part) {
+            Some((next, metadata)) => (*part, Some(*next), metadata.clone()),
+            None => (*part, None, String::new()),
+        };
+        Ok(parts.iter().map(position).collect())
+    }
+
+    fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        for (part, next, _) in positions {
+            let before = |event: &&super::Stored| event.offset < next.unwrap_or(0);
+            self.at.insert(*part, inner.log[part].iter().take_while(before).count());
+            self.paused.remove(part);
+        }
+        self.fail(&mut inner, cluster.rules.faults.other, "begin")
+    }
+
+    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        for part in parts {
+            self.at.remove(part);
+            self.paused.remove(part);
+            inner.given_up(*part, self.me);
+        }
+        self.fail(&mut inner, cluster.rules.faults.other, "give up")
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        self.check_name()?;
+        self.fail(&mut inner, cluster.rules.faults.send, "send")?;
+        if batch != self.last_batch {
+            assert!(batch > self.last_batch, "batch numbers ascend");
+            inner.calls.push(Call::Sent(events.iter().map(|event| (event.part, event.offset)).collect()));
+        }
+        self.last_batch = batch;
+        let (mut records, mut refused): (Vec<Record>, Vec<Refused>) = (Vec::new(), Vec::new());
+        for message in &outbox.messages {
+            let event = &events[message.event as usize];
+            let source = (event.part, event.offset);
+            let known = self.refused.get(&source).filter(|_| {
+                message.to != To::Receipts && (message.to != To::Rejects || message.value.is_none())
+            });
+            let text = match (self.is_too_large(message, event), cluster.rules.brokers_refuse, known) {
+                (_, _, Some(text)) => text.clone(),
+                (true, true, None) => {
+                    self.refused.insert(source, "too large for the brokers".into());
+                    return Err(Trouble::Abort("refused".into()));
+                }
+                (true, false, None) => "too large".into(),
+                (false, _, None) => {
+                    records.push(self.record(event, message, outbox));
+                    continue;
+                }
+            };
+            if refused.iter().all(|known| known.event != message.event as usize) {
+                refused.push(Refused { event: message.event as usize, text });
+            }
+        }
+        if self.exactly_once() {
+            self.transaction.extend(records);
+        } else {
+            let most = cluster.rules.delay;
+            let looks = if cluster.rules.slow { most } else { inner.rng.random_range(0..=most) };
+            match self.underway.back_mut() {
+                Some((last, _, all)) if *last == batch => all.extend(records),
+                _ => self.underway.push_back((batch, looks, records)),
+            }
+        }
+        Ok(refused)
+    }
+
+    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        self.fail(&mut inner, cluster.rules.faults.arrived, "arrived")?;
+        while let Some((batch, looks, records)) = self.underway.front_mut() {
+            if *looks > 0 && (wait.is_zero() || cluster.rules.slow) {
+                *looks -= 1;
+                break;
+            }
+            inner.visible.append(records);
+            self.arrived = *batch;
+            self.underway.pop_front();
+        }
+        Ok(self.arrived)
+    }
+
+    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        self.check_name()?;
+        let failed = self.fail(&mut inner, cluster.rules.faults.commit, "commit");
+        if failed.is_err() {
+            // Whether it was one all the same is not known before the connections are new.
+            let is_one = matches!(failed, Err(Trouble::Rebuild(_))) && inner.rng.random_bool(0.5);
+            if is_one && self.owns(&inner, positions) {
+                self.make_durable(&mut inner, positions);
+            }
+            return failed;
+        }
+        if !self.owns(&inner, positions) {
+            let text = "not of this generation".to_owned();
+            self.recovered = false;
+            return Err(if self.exactly_once() { Trouble::Abort(text) } else { Trouble::Later(text) });
+        }
+        self.make_durable(&mut inner, positions);
+        let moved = positions.iter().map(|(part, next, text)| (*part, next.unwrap_or(0), text.clone()));
+        inner.calls.push(Call::Committed(moved.collect()));
+        self.recovered = true;
+        Ok(())
+    }
+
+    fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        self.check_name()?;
+        inner.calls.push(Call::Aborted { rebuild });
+        self.scatter(&mut inner);
+        if inner.fails(&cluster.rules, cluster.rules.faults.abort) {
+            return Err(Trouble::Rebuild("abort".into()));
+        }
+        Ok(())
+    }
+
+    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        if inner.fails(&cluster.rules, cluster.rules.faults.abort) {
+            return Err(Trouble::Rebuild("read again".into()));
+        }
+        for (part, next, _) in positions {
+            if let Some(at) = self.at.get_mut(part) {
+                let before = |event: &&super::Stored| event.offset < next.unwrap_or(0);
+                *at = inner.log[part].iter().take_while(before).count();
+            }
+        }
+        self.paused.clear();
+        Ok(())
+    }
+
+    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        self.fail(&mut inner, cluster.rules.faults.other, "pause")?;
+        let received = inner.received;
+        inner.calls.push(Call::Paused { parts: parts.to_vec(), paused, received });
+        for part in parts {
+            if paused {
+                self.paused.insert(*part);
+            } else {
+                self.paused.remove(part);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Twin {
+    /// The process ends, be it in a panic: what it had not committed is gone, and others go on.
+    fn drop(&mut self) {
+        let cluster = Arc::clone(&self.cluster);
+        let mut inner = cluster.lock();
+        inner.failed |= std::thread::panicking();
+        self.scatter(&mut inner);
+        drop(inner);
+        cluster.leave(self.me);
+    }
+}

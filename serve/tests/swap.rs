@@ -1,0 +1,104 @@
+//! Models that change while the service runs: a good one is taken up between two batches, a broken one is not.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burnrec_models::{Model, Output};
+use burnrec_serve::Engine;
+use burnrec_serve::served::Served;
+use common::{answer, answer_all, config};
+use tempfile::TempDir;
+
+const GOOD: &str = r#"{"type":"score","user":7,"items":[101,102,103]}"#;
+
+/// What breaks a directory.
+type Damage<'a> = Box<dyn Fn() + 'a>;
+
+/// An engine that serves a model from a directory of its own.
+fn serving(model: Box<dyn Model>) -> (Engine, TempDir) {
+    let folder = TempDir::new().expect("a temporary folder");
+    common::save(&folder.path().join("run"), model);
+    let text = format!("models.main.run = {:?}", folder.path().join("run"));
+    (Engine::open(&config(&text)).expect("an engine"), folder)
+}
+
+#[test]
+fn a_broken_directory_leaves_the_old_model_serving() {
+    let (engine, folder) = serving(Box::new(common::als(3)));
+    let run = folder.path().join("run");
+    let manifest = run.join("manifest.json");
+    let good = std::fs::read(&manifest).unwrap();
+    let before = answer(&engine, GOOD).text().to_owned();
+    assert!(engine.models.reload().is_empty(), "nothing has changed");
+    let text = String::from_utf8(good.clone()).unwrap();
+    let broken: [(&str, Damage<'_>); 5] = [
+        ("manifest.json", Box::new(|| std::fs::write(&manifest, &good[..good.len() / 2]).unwrap())),
+        (
+            "format 9",
+            Box::new(|| std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 9")).unwrap()),
+        ),
+        ("SHA-256", Box::new(|| std::fs::write(run.join("weights.safetensors"), b"x").unwrap())),
+        ("no manifest.json", Box::new(|| std::fs::remove_file(&manifest).unwrap())),
+        ("no manifest.json", Box::new(|| std::fs::remove_dir_all(&run).unwrap())),
+    ];
+    for (why, damage) in broken {
+        // What is damaged beside the manifest is met when the manifest says that there is something new.
+        let touched = text.replace("\"drawn\"", "\"drawn again\"");
+        if run.exists() {
+            std::fs::write(&manifest, touched).unwrap();
+        }
+        damage();
+        for _ in 0..2 {
+            assert!(engine.models.reload().is_empty(), "{why}");
+            let troubles = engine.models.troubles();
+            assert!(troubles["main"].contains(why), "{troubles:?}, expected {why}");
+            assert_eq!(answer(&engine, GOOD).text(), before);
+        }
+    }
+    common::save(&run, Box::new(common::als(4)));
+    assert_eq!(engine.models.reload(), ["main"]);
+    assert!(engine.models.troubles().is_empty());
+    let (old, new): (serde_json::Value, _) = (serde_json::from_str(&before).unwrap(), answer(&engine, GOOD));
+    assert_ne!(old["hash"], new.json()["hash"]);
+    let (fresh, _folder) = serving(Box::new(common::als(4)));
+    assert_eq!(new.scores(), answer(&fresh, GOOD).scores());
+}
+
+#[test]
+fn no_batch_is_answered_by_parts_of_two_models() {
+    let (engine, _folder) = serving(Box::new(common::als(3)));
+    let scores = |seed: u64| {
+        let (engine, _folder) = serving(Box::new(common::als(seed)));
+        answer(&engine, GOOD).scores()
+    };
+    let expected = [scores(3), scores(4)];
+    let swap = |seed: u64| {
+        let run = common::run_of(Box::new(common::als(seed)));
+        engine.models.take_up(Served::new("main", "swapped", seed.to_string(), run, Output::Raw));
+    };
+    swap(3);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                [4, 3].into_iter().for_each(swap);
+            }
+        });
+        let mut of = [0, 0];
+        for _ in 0..20_000 {
+            let answers = answer_all(&engine, &[Some(GOOD.as_bytes()); 3]);
+            let hash = answers[0].json()["hash"].clone();
+            let model = usize::from(hash == "4");
+            for answer in &answers {
+                assert_eq!((&answer.json()["hash"], answer.scores()), (&hash, expected[model].clone()));
+            }
+            of[model] += 1;
+            if of.iter().all(|n| *n > 100) {
+                break;
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(of.iter().all(|n| *n > 100), "each model answered batches: {of:?}");
+    });
+}
