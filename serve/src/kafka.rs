@@ -6,6 +6,7 @@ mod opening;
 mod producing;
 mod replay;
 mod restore;
+mod token;
 mod topics;
 mod transport;
 mod workers;

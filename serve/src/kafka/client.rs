@@ -14,6 +14,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
+use super::token;
 use crate::config::{Guarantee, KafkaConfig, Mode};
 use crate::health::Health;
 use crate::metrics::{Metrics, OfPartition};
@@ -108,7 +109,7 @@ pub fn check_settings(config: &KafkaConfig) -> Result<()> {
             other => Error::kafka("set up a client")(other),
         })?;
     }
-    Ok(())
+    token::check(config)
 }
 
 /// A consumer of the group; one that tells of the ends of partitions costs a little more.
@@ -133,7 +134,10 @@ pub fn consumer(
         .set("queued.min.messages", "100000")
         .set("fetch.wait.max.ms", if config.mode == Mode::Message { "10" } else { "100" });
     let client = with_users(client, config, false);
-    BaseConsumer::from_config_and_context(&client, watch).map_err(Error::kafka("make a consumer"))
+    let made = BaseConsumer::from_config_and_context(&client, watch);
+    let consumer = made.map_err(Error::kafka("make a consumer"))?;
+    token::fetch(&consumer);
+    Ok(consumer)
 }
 
 /// A producer that writes nothing twice; with exactly-once it has the worker's own name.
@@ -155,7 +159,10 @@ pub fn producer(
             .set("transaction.timeout.ms", "10000");
     }
     let client = with_users(client, config, true);
-    BaseProducer::from_config_and_context(&client, deliveries).map_err(Error::kafka("make a producer"))
+    let made = BaseProducer::from_config_and_context(&client, deliveries);
+    let producer = made.map_err(Error::kafka("make a producer"))?;
+    producer.poll(Duration::ZERO); // It has its token before the first call that waits for the brokers.
+    Ok(producer)
 }
 
 /// A worker's name in the group.
@@ -235,6 +242,12 @@ impl Watch {
 }
 
 impl ClientContext for Watch {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+
     fn stats(&self, statistics: Statistics) {
         self.alive();
         let mut lags = BTreeMap::new();
@@ -347,6 +360,12 @@ pub fn opaque(batch: u64, event: usize) -> usize {
 }
 
 impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer");
     }

@@ -11,6 +11,7 @@ use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{ASK, base};
+use super::token;
 use crate::config::{KafkaConfig, Start};
 use crate::engine::unix_ms;
 
@@ -34,13 +35,21 @@ fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer<Qui
             client.set(key, value);
         }
     }
-    client.create_with_context(Quiet)
+    let reader = client.create_with_context(Quiet)?;
+    token::fetch(&reader);
+    Ok(reader)
 }
 
 /// Leaves it to the reader to tell of errors: the end of a partition would be logged as one.
 struct Quiet;
 
 impl ClientContext for Quiet {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "restoring");
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::client::{base, check_settings};
+use super::token;
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
 
@@ -27,6 +28,7 @@ pub fn check(config: &KafkaConfig) -> Result<()> {
     let reader: BaseConsumer<Heard> =
         rdkafka::config::FromClientConfigAndContext::from_config_and_context(&client, heard.clone())
             .map_err(Error::kafka("make a client; see [kafka.librdkafka]"))?;
+    token::fetch(&reader);
     let all = reader.fetch_metadata(None, FIRST_ANSWER).map_err(|error| {
         // Serving the queue once brings the errors that say why.
         let _ = reader.poll(Duration::from_millis(100));
@@ -83,6 +85,12 @@ impl Heard {
 }
 
 impl rdkafka::ClientContext for Heard {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+
     fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, text: &str) {
         let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // The first says most: later ones are that no broker is left. What the client says of its settings is no answer.

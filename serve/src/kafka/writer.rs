@@ -7,6 +7,7 @@ use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
 use super::client::base;
+use super::token;
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
 
@@ -55,7 +56,13 @@ impl EventWriter {
 /// Hands deliveries to those who wait for them.
 struct Answers;
 
-impl ClientContext for Answers {}
+impl ClientContext for Answers {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+}
 
 impl ProducerContext for Answers {
     type DeliveryOpaque = Box<oneshot::Sender<Written>>;
