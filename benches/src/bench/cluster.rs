@@ -23,7 +23,7 @@ use rayon::prelude::*;
 
 use super::outcome::{Outcome, versions};
 use super::{inference, seen};
-use crate::record::{EpochPoint, Inference};
+use crate::record::EpochPoint;
 
 /// Rounds of k-means, at most; it stops where no user moves.
 const ROUNDS: usize = 30;
@@ -82,7 +82,7 @@ pub fn run(
     let test = evaluate(&*last.model, &split.test, &both, &options, progress)?;
     let total_seconds = start.elapsed().as_secs_f64();
     let peak_memory_bytes = peak_memory_bytes();
-    let inference = inference::measure(&*last.model, &both, None).unwrap_or(Inference::default());
+    let inference = inference::measure(&*last.model, &both, None).unwrap_or_default();
     Ok(Outcome {
         config: serde_json::json!({ "clusters": clusters, "als": config.to_table() }),
         epochs,
@@ -314,8 +314,8 @@ mod tests {
         for user in 0..40u32 {
             for item in 0..10u32 {
                 if rng.random_range(0..2u32) == 0 || item == user % 10 {
-                    users.push(user);
-                    items.push(item + 10 * (user / 20));
+                    users.push(UserIx(user));
+                    items.push(ItemIx(item + 10 * (user / 20)));
                 }
             }
         }

@@ -99,6 +99,7 @@ fn case(split: &SplitRecord, kind: &Kind) -> CaseRecord {
         judged_users: Vec::new(),
         per_user: BTreeMap::new(),
         errors: Vec::new(),
+        per_item: Default::default(),
     };
     let mut valid = test.clone();
     valid.metrics.values_mut().for_each(|score| score.value *= 1.02);
