@@ -20,6 +20,9 @@ pub struct Bench {
     /// The first seed alone, and what the config calls quick: about a minute.
     #[arg(long)]
     pub quick: bool,
+    /// The first so many seeds of the config alone.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub seeds: Option<u16>,
     /// Run the cases of peers too: implicit, Spark, PyTorch. PYTHON names the interpreter that has
     /// benches/peers/requirements.txt.
     #[arg(long)]

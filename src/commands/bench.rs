@@ -24,7 +24,7 @@ use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: BenchArgs) -> Result<()> {
-    let extent = Extent { quick: args.quick, peers: args.peers };
+    let extent = Extent { quick: args.quick, seeds: args.seeds.map(usize::from), peers: args.peers };
     let plan = Plan::read(&args.config, &args.device.choice.to_string(), extent)?;
     if args.force && BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;

@@ -29,7 +29,7 @@ pub fn check(args: Check) -> Result<()> {
     } else if has("search") {
         toml::to_string(&tune_config(file, set)?.to_table())?
     } else if has("ranking") || has("rating") {
-        toml::to_string(&Plan::read(file, "auto", Extent { quick: false, peers: true })?)?
+        toml::to_string(&Plan::read(file, "auto", Extent { peers: true, ..Extent::default() })?)?
     } else {
         toml::to_string(&train_config(file, set)?.to_table())?
     };

@@ -37,9 +37,13 @@ fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The most memory this process has held so far, in bytes of resident memory: `ru_maxrss` of getrusage(2). 0 where
-/// the system does not say.
+/// The most memory this process has held so far, in bytes of resident memory; 0 where the system does not say. Linux tells it
+/// in `/proc/self/status`: `ru_maxrss` of getrusage(2), which serves elsewhere, has there what the process that started this one
+/// held.
 pub fn peak_memory_bytes() -> u64 {
+    if let Some(peak) = peak(&text("/proc/self/status")) {
+        return peak;
+    }
     #[cfg(unix)]
     {
         // SAFETY: getrusage writes one rusage, a plain struct of integers for which all zeros is a value.
@@ -50,12 +54,18 @@ pub fn peak_memory_bytes() -> u64 {
             }
             usage
         };
-        // Linux and the BSDs count kibibytes, macOS counts bytes.
+        // The BSDs count kibibytes, macOS counts bytes.
         let unit = if cfg!(target_os = "macos") { 1 } else { 1024 };
         usage.ru_maxrss as u64 * unit
     }
     #[cfg(not(unix))]
     0
+}
+
+/// `VmHWM` of `/proc/self/status`, in bytes.
+fn peak(status: &str) -> Option<u64> {
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(1024 * peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
 /// The processor's name in `/proc/cpuinfo`.

@@ -51,9 +51,10 @@ pub fn run(
     write_file(&users, list.as_bytes())?;
 
     let [n_users, n_items_text] = [n_users, n_items].map(|n| n.to_string());
+    let seed = data.manifest.seed.to_string();
     let [rows, users, out] = [&rows, &users, &scores].map(|path| path.display().to_string());
     let mut words = vec!["--train", &rows, "--n-users", &n_users, "--n-items", &n_items_text];
-    words.extend(["--score-users", &users, "--scores", &out]);
+    words.extend(["--score-users", &users, "--scores", &out, "--seed", &seed]);
     words.extend(args.iter().map(String::as_str));
     let said = peers::run(script, &words).map_err(DataError::io("run", script))?;
 

@@ -84,6 +84,8 @@ pub enum Way {
 pub struct Extent {
     /// One seed, and what each case calls quick.
     pub quick: bool,
+    /// So many of the seeds alone.
+    pub seeds: Option<usize>,
     /// Whether peers are run.
     pub peers: bool,
 }
@@ -151,9 +153,7 @@ impl Plan {
             ModelError::config("bench", error.message(), "what configs/bench.toml shows")
         };
         let File { mut seeds, ranking, rating } = toml::from_str(text).map_err(refused)?;
-        if extent.quick {
-            seeds.truncate(1);
-        }
+        seeds.truncate(extent.seeds.unwrap_or(if extent.quick { 1 } else { usize::MAX }));
         let mut tasks = BTreeMap::new();
         for (task, of) in [(Task::Ranking, ranking), (Task::Rating, rating)] {
             if let Some(FileTask { split, metric, against, case }) = of {

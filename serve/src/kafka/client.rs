@@ -29,6 +29,8 @@ pub const SESSION: Duration = Duration::from_secs(15);
 /// How long a question to them waits for its answer before it is asked again.
 pub const ASK: Duration = Duration::from_secs(5);
 
+/// rdkafka polls a producer for all of the time that it is given.
+pub const POLL: Duration = Duration::from_millis(1);
 /// How long a call waits before it looks whether the service stops.
 pub const SLICE: Duration = Duration::from_secs(1);
 

@@ -10,15 +10,12 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client::{ASK, CALL, Deliveries, SESSION, SLICE, client_id, opaque, producer};
+use super::client::{ASK, CALL, Deliveries, POLL, SESSION, SLICE, client_id, opaque, producer};
 use super::transport::KafkaTransport;
 use crate::Error;
 use crate::event::Incoming;
 use crate::flow::{Position, Trouble};
 use crate::outbox::{Outbox, Outgoing, To};
-
-/// rdkafka polls a producer for all of the time that it is given.
-pub(super) const POLL: Duration = Duration::from_millis(1);
 
 /// A call that did not come back after this long never will.
 const HANGS: Duration = Duration::from_secs(12);

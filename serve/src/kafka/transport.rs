@@ -11,8 +11,7 @@ use rdkafka::message::{Header, Headers as _, Message};
 use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{ASK, CALL, Deliveries, SLICE, Watch};
-use super::producing::POLL;
+use super::client::{ASK, CALL, Deliveries, POLL, SLICE, Watch};
 use super::restore::{restore, start};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Headers, Incoming, Part};
