@@ -12,7 +12,7 @@ What Spark does, read in `ml/recommendation/ALS.scala` of 4.0:
 * Start. Each row a random unit vector (normal entries, normalised), drawn per block: `--blocks` changes it.
   With 0 iterations the model's factors are that start.
 * A user or item without ratings has no factors; `coldStartStrategy="drop"` leaves its pairs out of the RMSE, and its
-  scores are NaN.
+  scores are -inf.
 * A pair that occurs twice counts twice.
 """
 
@@ -115,10 +115,10 @@ def test_rmse(model, test):
 
 
 def scores(problem, user_factors, item_factors, users):
-    """[users, items], f32; NaN where the user or the item has no ratings and so no factors."""
+    """[users, items], f32; -inf where the user or the item has no ratings and so no factors: Spark never recommends it."""
     table = user_factors[users] @ item_factors.T
-    table[problem.user_counts()[users] == 0] = np.nan
-    table[:, problem.item_counts() == 0] = np.nan
+    table[problem.user_counts()[users] == 0] = -np.inf
+    table[:, problem.item_counts() == 0] = -np.inf
     return table
 
 
