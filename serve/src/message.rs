@@ -41,6 +41,15 @@ impl WireId<'_> {
     }
 }
 
+impl<'a> From<Id<'a>> for WireId<'a> {
+    fn from(id: Id<'a>) -> Self {
+        match id {
+            Id::Int(id) => Self::Int(id),
+            Id::Str(id) => Self::Str(Cow::Borrowed(id)),
+        }
+    }
+}
+
 impl<'a, 'de: 'a> Deserialize<'de> for WireId<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Ids;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burnrec_data::rng::stream;
-use burnrec_data::{Csr, Id, ItemIx, UserIx};
+use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::Scorer;
 use burnrec_models::topk::top_k;
 use burnrec_serve::engine::Reading;
@@ -101,14 +101,10 @@ fn requests(engine: &Engine) -> Vec<Incoming> {
     let set = engine.models.set();
     let Some(served) = set.values().next() else { return Vec::new() };
     let (users, items) = (served.users.vocab(), served.items.vocab());
-    let wire = |id: Id<'_>| match id {
-        Id::Int(id) => WireId::Int(id),
-        Id::Str(id) => WireId::Str(id.to_owned().into()),
-    };
     let mut rng = stream(42, "inference", 1);
     let request = |k: usize| {
-        let user = wire(users.id(rng.random_range(0..users.len() as u32)));
-        let item = wire(items.id(rng.random_range(0..items.len() as u32)));
+        let user = WireId::from(users.id(rng.random_range(0..users.len() as u32)));
+        let item = WireId::from(items.id(rng.random_range(0..items.len() as u32)));
         let request = serde_json::json!({ "type": "score", "user": user, "items": [item], "id": k });
         Incoming::new(Part { topic: 0, partition: 0 }, k as i64, None, Some(request.to_string().as_bytes()))
     };

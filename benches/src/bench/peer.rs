@@ -113,16 +113,7 @@ fn outcome(said: &Value, test: Scores) -> Outcome {
             top10_users_per_second: figure("/inference/recommend_users_per_second"),
             service_requests_per_second: None,
         },
-        valid: Scores {
-            protocol: test.protocol.clone(),
-            users: 0,
-            cold_pairs: None,
-            metrics: BTreeMap::new(),
-            judged_users: Vec::new(),
-            per_user: BTreeMap::new(),
-            errors: Vec::new(),
-            per_item: Default::default(),
-        },
+        valid: Scores { protocol: test.protocol.clone(), ..Scores::default() },
         test,
     }
 }

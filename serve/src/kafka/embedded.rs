@@ -97,12 +97,7 @@ fn write(engine: &Engine, bootstrap: &str, n: u64) -> Result<()> {
         // Primes: the steps go through all users and all items.
         let user = users.id((k * 7919 % users.len() as u64) as u32);
         let item = items.id((k * 104_729 % items.len() as u64) as u32);
-        let wire = |id: burnrec_data::Id<'_>| match id {
-            burnrec_data::Id::Int(id) => WireId::Int(id),
-            burnrec_data::Id::Str(id) => WireId::Str(id.to_owned().into()),
-        };
-        let request =
-            serde_json::json!({ "type": "score", "user": wire(user), "items": [wire(item)], "id": k });
+        let request = serde_json::json!({ "type": "score", "user": WireId::from(user), "items": [WireId::from(item)], "id": k });
         let (key, text) = (user.to_string(), request.to_string());
         let mut record = BaseRecord::to("requests").key(&key).payload(&text);
         while let Err((error, back)) = producer.send(record) {

@@ -25,7 +25,7 @@ pub struct Score {
 
 /// All metrics of one model on one holdout. As JSON, one object: `protocol`, `users`, `cold_pairs` where ratings
 /// were judged, then each metric by its name, in the order of [`Metric`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
     /// What was asked: `full ranking`, or `99 drawn candidates`.
     pub protocol: String,
