@@ -15,7 +15,7 @@ use burnrec_train::Result;
 use burnrec_train::evaluate::Scores;
 use burnrec_train::machine::Machine;
 use burnrec_train::metrics::Metric;
-use burnrec_train::record::Phase;
+use burnrec_train::record::{EpochRecord, Phase};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +161,20 @@ pub struct EpochPoint {
     pub seconds: f64,
     /// Samples of the epoch by its seconds.
     pub samples_per_second: f64,
+}
+
+impl EpochPoint {
+    /// Of a run's epoch; `metric` is the one that chose.
+    pub fn of(epoch: &EpochRecord, metric: Metric) -> Self {
+        Self {
+            phase: epoch.phase,
+            epoch: epoch.epoch,
+            loss: epoch.loss,
+            valid: epoch.valid.as_ref().and_then(|scores| scores.value(metric)),
+            seconds: epoch.seconds,
+            samples_per_second: epoch.samples_per_second,
+        }
+    }
 }
 
 /// How fast a model answers, each figure the best of several rounds; none where it was not measured.

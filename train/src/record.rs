@@ -15,7 +15,7 @@ use crate::evaluate::Scores;
 use crate::machine::Machine;
 
 /// One epoch, as a line of `record.jsonl`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Which fit it belongs to.
     pub phase: Phase,
@@ -25,7 +25,7 @@ pub struct EpochRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
     /// What it is made of, by name, where it is more than one thing.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub loss_parts: BTreeMap<String, f64>,
     /// Scores on valid after the epoch, where it was judged.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,7 @@ use burnrec_train::als::AlsLearner;
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 use burnrec_train::fit::{FitState, Judge, fit};
 use burnrec_train::machine::{Machine, peak_memory_bytes};
+use burnrec_train::record::EpochRecord;
 use burnrec_train::run::options;
 use burnrec_train::{EpochLoss, Learner, Progress, Result, TrainConfig};
 use rand::RngExt;
@@ -49,15 +50,8 @@ pub fn run(
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
     let judge = Judge { evaluate: &on_valid, metric: config.select_by() };
     let mut epochs = Vec::new();
-    let mut after = |epoch: &burnrec_train::record::EpochRecord, _: &dyn Learner, _: &FitState| {
-        epochs.push(EpochPoint {
-            phase: epoch.phase,
-            epoch: epoch.epoch,
-            loss: epoch.loss,
-            valid: epoch.valid.as_ref().and_then(|scores| scores.value(config.select_by())),
-            seconds: epoch.seconds,
-            samples_per_second: epoch.samples_per_second,
-        });
+    let mut after = |epoch: &EpochRecord, _: &dyn Learner, _: &FitState| {
+        epochs.push(EpochPoint::of(epoch, config.select_by()));
         Ok(())
     };
     let parts = Parts::new(&train, clusters, seed);

@@ -9,8 +9,7 @@ use burnrec_train::Result;
 use burnrec_train::evaluate::{ITEM_K, Scores};
 use burnrec_train::machine::Machine;
 use burnrec_train::metrics::Metric;
-use burnrec_train::record::{Phase, RunRecord};
-use serde::Deserialize;
+use burnrec_train::record::{EpochRecord, RunRecord};
 
 use super::Place;
 use super::plan::{CasePlan, Way};
@@ -122,22 +121,11 @@ pub fn versions() -> BTreeMap<String, String> {
 /// # Errors
 /// When the file cannot be read, or a line is no epoch.
 pub fn epochs(path: &Path, metric: Metric) -> Result<Vec<EpochPoint>> {
-    #[derive(Deserialize)]
-    struct Line {
-        phase: Phase,
-        epoch: u32,
-        loss: Option<f64>,
-        valid: Option<Scores>,
-        seconds: f64,
-        samples_per_second: f64,
-    }
     let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
     let point = |line: &str| {
-        let line: Line = serde_json::from_str(line)
+        let epoch: EpochRecord = serde_json::from_str(line)
             .map_err(|error| DataError::malformed(path, error.to_string(), "lines of epochs"))?;
-        let Line { phase, epoch, loss, valid, seconds, samples_per_second } = line;
-        let valid = valid.and_then(|scores| scores.value(metric));
-        Ok(EpochPoint { phase, epoch, loss, valid, seconds, samples_per_second })
+        Ok(EpochPoint::of(&epoch, metric))
     };
     text.lines().map(point).collect()
 }
