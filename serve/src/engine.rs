@@ -119,7 +119,7 @@ impl Engine {
     /// Answers a batch into `out`. What its events change is in the state at once; `undo` takes it back.
     pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
         let set = self.models.set();
-        let mut plan = Plan::new(self, &set);
+        let mut plan = Plan::new(self, &set, events.len());
         let now_ms = unix_ms();
         for (at, event) in events.iter().enumerate() {
             if let Some(late) = self.late(event, now_ms) {

@@ -49,15 +49,21 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Of a key and a payload, either of which may be absent.
-    pub fn new(part: Part, offset: i64, key: Option<&[u8]>, payload: Option<&[u8]>) -> Self {
+    /// Of a key and a payload, either of which may be absent. Who reads many looks at the clock once.
+    pub fn new(
+        received: Instant,
+        part: Part,
+        offset: i64,
+        key: Option<&[u8]>,
+        payload: Option<&[u8]>,
+    ) -> Self {
         let parts = [key.unwrap_or_default(), payload.unwrap_or_default()];
         Self {
             part,
             offset,
             timestamp_ms: None,
             headers: Headers::new(),
-            received: Instant::now(),
+            received,
             attempts: 0,
             turn: 0,
             worker: 0,

@@ -36,6 +36,9 @@ const MOST_BACKOFF: Duration = Duration::from_secs(5);
 /// How long an idle flow waits for events before it looks at its clock and its stop sign.
 const IDLE: Duration = Duration::from_millis(50);
 
+/// In `message` mode no event waits for more than so many others that were there with it.
+const MOST_MESSAGES: usize = 32;
+
 /// What a worker's flow is told.
 #[derive(Clone)]
 pub struct FlowOptions {
@@ -56,11 +59,11 @@ pub struct FlowOptions {
 }
 
 impl FlowOptions {
-    /// Of a config; `message` mode is a batch of one that waits for no other.
+    /// Of a config; in `message` mode a batch waits for no event that is not there yet.
     pub fn new(worker: usize, flow: &FlowConfig, failures: Stages, kafka: &KafkaConfig) -> Self {
         let mut flow = flow.clone();
         if kafka.mode == Mode::Message {
-            (flow.batch_events, flow.batch_ms) = (1, 0);
+            (flow.batch_events, flow.batch_ms) = (flow.batch_events.min(MOST_MESSAGES), 0);
         }
         Self {
             worker,

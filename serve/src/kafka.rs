@@ -1,6 +1,7 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
 mod client;
+mod deliveries;
 mod embedded;
 mod opening;
 mod producing;
@@ -9,6 +10,7 @@ mod restore;
 mod token;
 mod topics;
 mod transport;
+mod watch;
 mod workers;
 mod writer;
 

@@ -184,8 +184,10 @@ impl Metrics {
         send: Duration,
     ) {
         let mut counts: BTreeMap<Ended, u64> = BTreeMap::new();
-        for (_, outcome) in outcomes {
-            *counts.entry(Ended::of(outcome)).or_default() += 1;
+        let mut outcomes = outcomes.map(|(_, outcome)| outcome).peekable();
+        while let Some(first) = outcomes.next() {
+            let like_it = std::iter::from_fn(|| outcomes.next_if(|next| *next == first)).count();
+            *counts.entry(Ended::of(first)).or_default() += 1 + like_it as u64;
         }
         self.count(counts);
         self.batches.inc();

@@ -160,7 +160,9 @@ fn a_million_messages_are_answered_once_each() {
     let (mut outbox, mut undo) = (Outbox::default(), Vec::new());
     let (mut replied, mut longest) = (0, Duration::ZERO);
     for batch in 0..MESSAGES / BATCH {
-        let event = |at: usize| Incoming::new(common::PART, at as i64, None, Some(&message(&mut rng)));
+        let event = |at: usize| {
+            Incoming::new(Instant::now(), common::PART, at as i64, None, Some(&message(&mut rng)))
+        };
         let events: Vec<Incoming> = (0..BATCH).map(event).collect();
         let start = Instant::now();
         outbox.clear();

@@ -106,7 +106,13 @@ fn requests(engine: &Engine) -> Vec<Incoming> {
         let user = WireId::from(users.id(rng.random_range(0..users.len() as u32)));
         let item = WireId::from(items.id(rng.random_range(0..items.len() as u32)));
         let request = serde_json::json!({ "type": "score", "user": user, "items": [item], "id": k });
-        Incoming::new(Part { topic: 0, partition: 0 }, k as i64, None, Some(request.to_string().as_bytes()))
+        Incoming::new(
+            Instant::now(),
+            Part { topic: 0, partition: 0 },
+            k as i64,
+            None,
+            Some(request.to_string().as_bytes()),
+        )
     };
     (0..REQUESTS).map(request).collect()
 }

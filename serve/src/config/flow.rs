@@ -27,7 +27,7 @@ pub struct FlowConfig {
 impl Default for FlowConfig {
     fn default() -> Self {
         Self {
-            batch_events: 4096,
+            batch_events: 512,
             batch_ms: 5,
             queue_events: 32_768,
             queue_bytes: 64 << 20,

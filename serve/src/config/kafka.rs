@@ -5,7 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{Error, Result};
 
@@ -52,8 +53,9 @@ pub struct KafkaConfig {
     /// How long a stop may take to finish what was begun.
     #[serde(default = "ten_seconds")]
     pub drain_timeout_ms: u64,
-    /// Settings of librdkafka, as it names them: TLS, SASL, compression, and all others.
-    #[serde(default, serialize_with = "without_secrets")]
+    /// Settings of librdkafka, as it names them: TLS, SASL, compression, and all others. TOML reads a name without
+    /// quotes as tables in tables, which mean the same.
+    #[serde(default, deserialize_with = "dotted", serialize_with = "without_secrets")]
     pub librdkafka: BTreeMap<String, toml::Value>,
 }
 
@@ -75,7 +77,7 @@ pub enum Mode {
     /// Batches of up to `flow.batch_events`, filled for up to `flow.batch_ms`.
     #[default]
     Stream,
-    /// An event is answered as soon as it is there.
+    /// Events are answered as soon as they are there.
     Message,
 }
 
@@ -160,6 +162,24 @@ fn duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
+}
+
+/// Tables in tables as one, their names joined by dots.
+fn dotted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, toml::Value>, D::Error> {
+    let mut all = BTreeMap::new();
+    let mut left: Vec<(String, toml::Value)> = BTreeMap::deserialize(deserializer)?.into_iter().collect();
+    while let Some((name, value)) = left.pop() {
+        match value {
+            toml::Value::Table(inner) => {
+                left.extend(inner.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            _ if all.contains_key(&name) => {
+                return Err(D::Error::custom(format!("{name} is there twice; expected it once")));
+            }
+            value => drop(all.insert(name, value)),
+        }
+    }
+    Ok(all)
 }
 
 /// Writes the settings of librdkafka with nothing that opens a door.
@@ -248,11 +268,12 @@ impl KafkaConfig {
 }
 
 /// Settings of librdkafka that the service itself must set.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "bootstrap.servers",
     "group.id",
     "transactional.id",
     "enable.auto.commit",
+    "auto.commit.interval.ms",
     "enable.auto.offset.store",
     "enable.idempotence",
     "enable.partition.eof",
@@ -268,5 +289,25 @@ impl fmt::Debug for KafkaConfig {
             .field("group", &self.group)
             .field("requests", &self.requests)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(settings: &str) -> Result<Vec<(String, String)>, toml::de::Error> {
+        let topics = "bootstrap = 'b'\nrequests = ['q']\nreplies = 'r'\nrejects = 'x'";
+        let config: KafkaConfig = toml::from_str(&format!("{topics}\n[librdkafka]\n{settings}"))?;
+        Ok(config.librdkafka().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    #[test]
+    fn settings_of_librdkafka_are_named_with_quotes_or_without() {
+        let both = read("sasl.username = 'me'\n\"sasl.password\" = 'secret'\nlinger.ms = 3").unwrap();
+        let expected = [("linger.ms", "3"), ("sasl.password", "secret"), ("sasl.username", "me")];
+        assert_eq!(both, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        let error = read("linger.ms = 3\n\"linger.ms\" = 5").unwrap_err().to_string();
+        assert!(error.contains("linger.ms is there twice"), "{error}");
     }
 }

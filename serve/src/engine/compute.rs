@@ -152,7 +152,7 @@ impl Plan<'_> {
     /// Folds in the users whose histories changed since.
     fn fold(&mut self) {
         let state = &self.engine.state;
-        self.jobs.par_iter_mut().for_each(|job| {
+        let step = |job: &mut Job<'_>| {
             let (Some(served), User::ToFold(history, row)) = (job.served, &job.user) else { return };
             match guarded(|| fold(served, history, *row)) {
                 Ok(Ok(scorer)) => {
@@ -164,7 +164,15 @@ impl Plan<'_> {
                 Ok(Err(error)) => job.failed = Some(Reject::score("not-folded-in", error)),
                 Err(panic) => job.failed = Some(Reject::score("model-failed", panic)),
             }
-        });
+        };
+        let jobs = self.jobs.iter_mut().filter(|job| matches!(job.user, User::ToFold(..)));
+        let mut jobs: Vec<&mut Job<'_>> = jobs.collect();
+        // Rayon's threads must be woken, which takes longer than a fold.
+        match &mut jobs[..] {
+            [] => {}
+            [job] => step(job),
+            jobs => jobs.par_iter_mut().for_each(|job| step(job)),
+        }
     }
 }
 

@@ -90,9 +90,10 @@ pub enum Work<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Without a request yet.
-    pub fn new(engine: &'a Engine, set: &'a Set) -> Self {
-        Self { engine, set, jobs: Vec::new(), ends: Vec::new(), rows: Vec::new(), scores: Vec::new() }
+    /// Without a request yet, with room for one of each event.
+    pub fn new(engine: &'a Engine, set: &'a Set, events: usize) -> Self {
+        let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
+        Self { engine, set, jobs, ends: Vec::new(), rows, scores: Vec::new() }
     }
 
     /// Ends an event without an answer.

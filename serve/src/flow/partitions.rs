@@ -143,9 +143,11 @@ impl<T: Transport> Flow<T> {
             self.committed.get(part).is_none_or(|(at, known)| at != next || known != metadata)
         };
         let moved: Vec<Position> = positions.iter().filter(moved).cloned().collect();
-        if !moved.is_empty() || self.unsaved {
+        // At least once, earlier commits may not be answered yet.
+        let is_last = !wait.is_zero() && self.options.guarantee == Guarantee::AtLeastOnce;
+        if !moved.is_empty() || self.unsaved || is_last {
             let start = Instant::now();
-            match self.transport.commit(&moved) {
+            match self.transport.commit(&moved, is_last) {
                 Ok(()) => self.metrics.committed(start.elapsed()),
                 Err(Trouble::Later(text)) => {
                     tracing::debug!(cause = text, "committed later");

@@ -147,8 +147,13 @@ mod tests {
     use super::*;
 
     fn event(offset: i64, time: i64, priority: &str) -> Incoming {
-        let mut event =
-            Incoming::new(Part { topic: 0, partition: offset as i32 % 2 }, offset, None, Some(b"x"));
+        let mut event = Incoming::new(
+            Instant::now(),
+            Part { topic: 0, partition: offset as i32 % 2 },
+            offset,
+            None,
+            Some(b"x"),
+        );
         event.timestamp_ms = Some(time);
         event.headers = vec![("priority".into(), Some(priority.into()))];
         event

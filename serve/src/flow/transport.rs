@@ -92,11 +92,13 @@ pub trait Transport {
     /// When something will never arrive.
     fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble>;
 
-    /// Commits positions; with exactly-once together with all that was sent since the last time.
+    /// Commits positions; with exactly-once together with all that was sent since the last time. At least once, the answer
+    /// is waited for only where `wait` says so, and is then that of all positions before as well: until it comes the
+    /// transport itself goes on trying.
     ///
     /// # Errors
     /// When nothing of it is committed.
-    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble>;
+    fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble>;
 
     /// Takes back all that was sent since the last commit; `rebuild` with new connections, after which only
     /// [`Transport::positions`] knows whether a commit that failed was one all the same.

@@ -1,6 +1,7 @@
 //! Requests over HTTP.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -26,7 +27,7 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
         Ok(body) => body,
         Err(rejection) => return not_read(&app, &rejection),
     };
-    let event = Incoming::new(HTTP, 0, None, Some(&body));
+    let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
     let mut outbox = Outbox::default();
     app.engine.answer(
         std::slice::from_ref(&event),

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client::{CALL, Deliveries, Pending, Watch, consumer, producer};
+use super::client::{ASK, CALL, consumer, producer};
+use super::deliveries::Deliveries;
 use super::transport::KafkaTransport;
+use super::watch::{Pending, Watch};
 use crate::config::KafkaConfig;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::{Error, Result};
 
 impl KafkaTransport {
-    /// Joins the group and, with exactly-once, takes the worker's name; waits for brokers that are not there yet.
+    /// Of a worker that can join its group; with exactly-once, it has taken its name. Waits for brokers that are not there
+    /// yet.
     ///
     /// # Errors
     /// When a setting is refused.
@@ -25,10 +29,21 @@ impl KafkaTransport {
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let transport = Self::new(config, worker, false, health, metrics, stop)?;
-        let topics: Vec<&str> = config.requests.iter().map(String::as_str).collect();
-        transport.consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))?;
+        let mut transport = Self::new(config, worker, false, health, metrics, stop)?;
+        // No offsets are asked for: the answer says that the group's coordinator is there.
+        transport.until_done("reach the group's coordinator", |transport| {
+            transport.consumer.committed_offsets(TopicPartitionList::new(), ASK)
+        });
         Ok(transport)
+    }
+
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// When a topic's name is refused.
+    pub fn join(&self) -> Result<()> {
+        let topics: Vec<&str> = self.config.requests.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))
     }
 
     /// Takes all partitions of the topics, whoever else reads them.
@@ -77,6 +92,7 @@ impl KafkaTransport {
             owned: HashSet::new(),
             begun: HashSet::new(),
             ended: HashSet::new(),
+            stored: HashMap::new(),
             sent: VecDeque::new(),
             last_batch: 0,
             poison: HashMap::new(),

@@ -10,7 +10,8 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client::{ASK, CALL, Deliveries, POLL, SESSION, SLICE, client_id, opaque, producer};
+use super::client::{ASK, CALL, POLL, SESSION, SLICE, client_id, producer};
+use super::deliveries::{Deliveries, opaque};
 use super::transport::KafkaTransport;
 use crate::Error;
 use crate::event::Incoming;

@@ -203,8 +203,8 @@ impl Transport for Bounded {
         self.inner.arrived(wait)
     }
 
-    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble> {
-        self.inner.commit(positions)
+    fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
+        self.inner.commit(positions, wait)
     }
 
     fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {

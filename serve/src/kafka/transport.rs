@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{Header, Headers as _, Message};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
 use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{ASK, CALL, Deliveries, POLL, SLICE, Watch};
+use super::client::{ASK, CALL, POLL, SLICE};
+use super::deliveries::Deliveries;
 use super::restore::{restore, start};
+use super::watch::Watch;
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Headers, Incoming, Part};
 use crate::flow::{Change, Position, Records, Refused, Transport, Trouble};
@@ -35,6 +37,8 @@ pub struct KafkaTransport {
     pub(super) begun: HashSet<Part>,
     /// The partitions whose end was met.
     pub(super) ended: HashSet<i32>,
+    /// The last positions that librdkafka was told to commit, at least once.
+    pub(super) stored: HashMap<Part, Position>,
     /// The events of batches that may not have arrived.
     pub(super) sent: VecDeque<(u64, Vec<(Part, i64)>)>,
     pub(super) last_batch: u64,
@@ -85,6 +89,14 @@ impl KafkaTransport {
 
     fn topic(&self, part: Part) -> &str {
         &self.config.requests[usize::from(part.topic)]
+    }
+
+    /// The place of a message's topic in the config's list; where that has one, no name needs to be compared.
+    fn topic_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
+        match self.config.requests.len() {
+            1 => Some(0),
+            _ => Some(self.config.requests.iter().position(|topic| topic == message.topic())? as u16),
+        }
     }
 
     fn parts(&self, named: &[(String, i32)]) -> Vec<Part> {
@@ -149,17 +161,16 @@ impl Transport for KafkaTransport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
-        let mut wait = wait;
+        let (mut wait, mut now) = (wait, None);
         while into.len() < before + most {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    let Some(topic) = self.config.requests.iter().position(|topic| topic == message.topic())
-                    else {
-                        continue;
-                    };
-                    let part = Part { topic: topic as u16, partition: message.partition() };
-                    let mut event = Incoming::new(part, message.offset(), message.key(), message.payload());
+                    let Some(topic) = self.topic_of(&message) else { continue };
+                    let part = Part { topic, partition: message.partition() };
+                    let received = *now.get_or_insert_with(Instant::now);
+                    let (key, payload) = (message.key(), message.payload());
+                    let mut event = Incoming::new(received, part, message.offset(), key, payload);
                     event.timestamp_ms = message.timestamp().to_millis();
                     if let Some(headers) = message.headers() {
                         let owned = |header: Header<'_, &[u8]>| {
@@ -263,6 +274,7 @@ impl Transport for KafkaTransport {
             _ => self.consumer.unassign(),
         };
         self.owned.retain(|part| !parts.contains(part));
+        self.stored.retain(|part, _| !parts.contains(part));
         self.poison.retain(|(part, ..), _| !parts.contains(part));
         told.map_err(|error| Trouble::Abort(format!("cannot give partitions up: {error}")))
     }
@@ -311,15 +323,22 @@ impl Transport for KafkaTransport {
         }
     }
 
-    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+    fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
         if self.exactly_once() {
             return self.commit_transaction(positions);
         }
+        // librdkafka commits what is stored by itself, again and again until it is there.
+        self.stored.extend(positions.iter().map(|position| (position.0, position.clone())));
+        let positions: Vec<Position> = self.stored.values().cloned().collect();
         if positions.is_empty() {
             return Ok(());
         }
-        let list = self.list(positions)?;
-        self.consumer.commit(&list, CommitMode::Sync).map_err(|error| Trouble::Later(error.to_string()))
+        let list = self.list(&positions)?;
+        let done = match wait {
+            true => self.consumer.commit(&list, CommitMode::Sync),
+            false => self.consumer.store_offsets(&list),
+        };
+        done.map_err(|error| Trouble::Later(error.to_string()))
     }
 
     fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {

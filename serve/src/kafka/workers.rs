@@ -1,8 +1,9 @@
 //! The workers: threads with a flow each, in one group.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::KafkaTransport;
 use crate::config::ServeConfig;
@@ -31,7 +32,9 @@ impl Workers {
     ) -> Result<Self> {
         let Some(kafka) = config.kafka.clone() else { return Ok(Self { threads: Vec::new() }) };
         let mut threads = Vec::new();
+        let ready = Arc::new(Ready::default());
         for worker in 0..kafka.workers {
+            let ready = Arc::clone(&ready);
             let options = FlowOptions::new(worker, &config.flow, config.failures, &kafka);
             let (kafka, engine) = (kafka.clone(), Arc::clone(engine));
             let (metrics, health, stop) = (Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
@@ -41,6 +44,8 @@ impl Workers {
                 let end = Ends(Arc::clone(&stop));
                 let transport =
                     KafkaTransport::open(&kafka, worker, health, Arc::clone(&metrics), Arc::clone(&stop))?;
+                ready.wait(kafka.workers);
+                transport.join()?;
                 let mut flow = Flow::new(engine, metrics, options, transport);
                 let result = flow.run(&stop);
                 flow.into_transport().close();
@@ -68,6 +73,23 @@ impl Workers {
             })
             .collect();
         ends.into_iter().collect()
+    }
+}
+
+/// Lets workers that are ready at about the same time join their group together: whoever comes later takes partitions
+/// from the first while they are read.
+#[derive(Default)]
+struct Ready(Mutex<usize>, Condvar);
+
+impl Ready {
+    /// Waits a moment for all of them; who is held up holds no other up.
+    fn wait(&self, all: usize) {
+        const MOMENT: Duration = Duration::from_secs(1);
+        let Self(ready, changed) = self;
+        let mut ready = ready.lock().unwrap_or_else(PoisonError::into_inner);
+        *ready += 1;
+        changed.notify_all();
+        drop(changed.wait_timeout_while(ready, MOMENT, |ready| *ready < all));
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor, TensorFile};
@@ -166,7 +167,9 @@ impl Answer {
 
 /// Answers payloads as one batch from a partition.
 pub fn answer_all(engine: &Engine, payloads: &[Option<&[u8]>]) -> Vec<Answer> {
-    let event = |(at, payload): (usize, &Option<&[u8]>)| Incoming::new(PART, at as i64, None, *payload);
+    let event = |(at, payload): (usize, &Option<&[u8]>)| {
+        Incoming::new(Instant::now(), PART, at as i64, None, *payload)
+    };
     answer_events(engine, &payloads.iter().enumerate().map(event).collect::<Vec<_>>(), Reading::default())
 }
 
@@ -191,6 +194,6 @@ pub fn answer(engine: &Engine, payload: impl AsRef<[u8]>) -> Answer {
 
 /// Answers one JSON request as it came over HTTP.
 pub fn answer_http(engine: &Engine, kind: Kind, payload: &str) -> Answer {
-    let event = Incoming::new(burnrec_serve::engine::HTTP, 0, None, Some(payload.as_bytes()));
+    let event = Incoming::new(Instant::now(), burnrec_serve::engine::HTTP, 0, None, Some(payload.as_bytes()));
     answer_events(engine, &[event], Reading { http: Some(kind) }).pop().expect("an answer")
 }

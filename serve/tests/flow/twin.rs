@@ -3,12 +3,13 @@
 //!
 //! Members take turns: each runs from one `receive` to the next, and the seed says who is next.
 
+mod fate;
 mod group;
 mod member;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use burnrec_serve::event::{Headers, Incoming, Part};
 use burnrec_serve::flow::Change;
@@ -31,7 +32,8 @@ pub struct Stored {
 impl Stored {
     /// As a reader gets it.
     pub fn event(&self, part: Part) -> Incoming {
-        let mut event = Incoming::new(part, self.offset, self.key.as_deref(), self.payload.as_deref());
+        let mut event =
+            Incoming::new(Instant::now(), part, self.offset, self.key.as_deref(), self.payload.as_deref());
         (event.timestamp_ms, event.headers) = (self.timestamp_ms, self.headers.clone());
         event
     }

@@ -119,7 +119,8 @@ replica.fetch.max.bytes=16777216
 broker.session.timeout.ms=$session_ms
 broker.heartbeat.interval.ms=250
 transaction.abort.timed.out.transaction.cleanup.interval.ms=1000
-group.initial.rebalance.delay.ms=0
+# Members that start together get their partitions together; 3 s by default.
+group.initial.rebalance.delay.ms=100
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=200

@@ -11,15 +11,15 @@ use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble
 use burnrec_serve::outbox::{Outbox, Outgoing, To};
 use rand::RngExt;
 
-use super::{Act, Call, Cluster, Inner, MOST_IDLE, MOST_LOOKS, NAP, Record};
+use super::{Call, Cluster, Inner, MOST_IDLE, MOST_LOOKS, NAP, Record};
 
 /// What a commit's metadata may weigh (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
 
 /// A seat in the group, its reader and its writer.
 pub struct Twin {
-    cluster: Arc<Cluster>,
-    me: usize,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) me: usize,
     /// Tells the flow to stop.
     pub stop: Arc<AtomicBool>,
     /// Where reading goes on, by place in the log.
@@ -31,12 +31,14 @@ pub struct Twin {
     underway: VecDeque<(u64, u32, Vec<Record>)>,
     last_batch: u64,
     arrived: u64,
+    /// A commit that is on its way.
+    handed: Vec<Position>,
     /// Requests that brokers were found to refuse.
     refused: HashMap<(Part, i64), String>,
     /// Whether another has its name: nothing that it writes counts any more.
-    fenced: bool,
+    pub(super) fenced: bool,
     /// Whether a commit came since the last failure: failure upon failure makes flows wait.
-    recovered: bool,
+    pub(super) recovered: bool,
 }
 
 impl Twin {
@@ -53,6 +55,7 @@ impl Twin {
             underway: VecDeque::new(),
             last_batch: 0,
             arrived: 0,
+            handed: Vec::new(),
             refused: HashMap::new(),
             fenced: false,
             recovered: true,
@@ -63,55 +66,9 @@ impl Twin {
         self.cluster.rules.exactly_once
     }
 
-    /// A drawn failure, or none.
-    fn fail(&mut self, inner: &mut Inner, share: f64, what: &str) -> Result<(), Trouble> {
-        let rules = &self.cluster.rules;
-        if !(self.recovered || inner.rng.random_bool(0.02)) || !inner.fails(rules, share) {
-            return Ok(());
-        }
-        self.recovered = false;
-        let rebuild = inner.rng.random_bool(rules.faults.rebuild);
-        Err(if rebuild { Trouble::Rebuild(what.into()) } else { Trouble::Abort(what.into()) })
-    }
-
     fn check_name(&self) -> Result<(), Trouble> {
         let fenced = || Error::Fenced { group: "twin".into(), instance: "a".into() };
         if self.fenced { Err(Trouble::Fatal(fenced())) } else { Ok(()) }
-    }
-
-    /// Partitions move, members die and stop.
-    fn befall(&mut self, inner: &mut Inner) -> Result<(), Trouble> {
-        let rules = &self.cluster.rules;
-        let crash = || Trouble::Fatal(Error::Stop { stage: "test", found: "a crash".into() });
-        let now = inner.looks;
-        for (_, act) in rules.script.iter().filter(|(look, _)| *look == now) {
-            match *act {
-                Act::Crash => return Err(crash()),
-                Act::Fence => self.fenced = true,
-                Act::Stop => self.stop.store(true, Ordering::Relaxed),
-                Act::Rejoin(part) => inner.move_part(part, self.me, false),
-                Act::Lose(part) => inner.move_part(part, self.me, true),
-            }
-        }
-        if inner.fails(rules, rules.faults.moved) {
-            let (alive, owned) = (inner.alive(), inner.owners.keys().copied().collect::<Vec<_>>());
-            if !owned.is_empty() {
-                let to = alive[inner.rng.random_range(0..alive.len())];
-                let part = owned[inner.rng.random_range(0..owned.len())];
-                let lost = inner.rng.random_bool(rules.faults.lost);
-                inner.move_part(part, to, lost);
-            }
-        }
-        if inner.fails(rules, rules.faults.crash) {
-            self.fenced = rules.exactly_once && inner.rng.random_bool(0.5);
-            if !self.fenced {
-                return Err(crash());
-            }
-        }
-        if inner.fails(rules, rules.faults.stop) {
-            self.stop.store(true, Ordering::Relaxed);
-        }
-        Ok(())
     }
 
     fn record(&self, event: &Incoming, message: &Outgoing, outbox: &Outbox) -> Record {
@@ -161,6 +118,15 @@ impl Twin {
         inner.visible.append(&mut self.transaction);
     }
 
+    /// The commit that was on its way is there, but for partitions that are another's by now.
+    fn settle(&mut self, inner: &mut Inner) {
+        for position in std::mem::take(&mut self.handed) {
+            if self.owns(inner, std::slice::from_ref(&position)) {
+                self.make_durable(inner, &[position]);
+            }
+        }
+    }
+
     /// Whether a message is too large for its topic.
     fn is_too_large(&self, message: &Outgoing, event: &Incoming) -> bool {
         let whole = message.to == To::Replies || message.to == To::Rejects && message.value.is_none();
@@ -186,6 +152,7 @@ impl Transport for Twin {
             inner.members.iter().for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
         }
         self.befall(&mut inner)?;
+        self.settle(&mut inner);
         self.fail(&mut inner, cluster.rules.faults.other, "receive")?;
         let ready: Vec<Part> = self.at.keys().filter(|part| !self.paused.contains(part)).copied().collect();
         let before = into.len();
@@ -313,9 +280,10 @@ impl Transport for Twin {
         Ok(self.arrived)
     }
 
-    fn commit(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+    fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
+        self.settle(&mut inner);
         self.check_name()?;
         let failed = self.fail(&mut inner, cluster.rules.faults.commit, "commit");
         if failed.is_err() {
@@ -331,7 +299,11 @@ impl Transport for Twin {
             self.recovered = false;
             return Err(if self.exactly_once() { Trouble::Abort(text) } else { Trouble::Later(text) });
         }
-        self.make_durable(&mut inner, positions);
+        if wait || self.exactly_once() {
+            self.make_durable(&mut inner, positions);
+        } else {
+            self.handed = positions.to_vec();
+        }
         let moved = positions.iter().map(|(part, next, text)| (*part, next.unwrap_or(0), text.clone()));
         inner.calls.push(Call::Committed(moved.collect()));
         self.recovered = true;

@@ -1,0 +1,115 @@
+//! What a producer tells us of the messages it was handed.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::ProducerContext;
+
+use super::token;
+
+/// Counts what of each batch has not been delivered.
+#[derive(Clone, Default)]
+pub struct Deliveries(Arc<Mutex<Ledgers>>);
+
+#[derive(Default)]
+struct Ledgers {
+    /// The number of the first batch of `open`.
+    first: u64,
+    /// Messages of each batch that are not delivered; a batch that is still being sent counts one more.
+    open: VecDeque<usize>,
+    failed: Option<String>,
+    /// Events whose messages brokers will never take, as batch and place, with the topic and why.
+    refused: Vec<(u64, usize, String, String)>,
+}
+
+impl Deliveries {
+    /// Forgets everything before a batch that comes.
+    pub fn reset(&self, next: u64) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *all = Ledgers { first: next, ..Ledgers::default() };
+    }
+
+    /// A message of a batch goes out.
+    pub fn add(&self, batch: u64, messages: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.open.is_empty() && all.first < batch {
+            all.first = batch;
+        }
+        let Some(at) = batch.checked_sub(all.first) else { return };
+        if all.open.len() <= at as usize {
+            all.open.resize(at as usize + 1, 0);
+        }
+        all.open[at as usize] += messages;
+    }
+
+    /// A message of a batch did not go out after all.
+    pub fn remove(&self, batch: u64, messages: usize) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = batch.wrapping_sub(all.first) as usize;
+        if let Some(open) = all.open.get_mut(at) {
+            *open = open.saturating_sub(messages);
+        }
+    }
+
+    /// The last batch that is delivered with all before it, or why one will never be.
+    pub fn last(&self) -> Result<u64, String> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(failed) = all.failed.take() {
+            return Err(failed);
+        }
+        while all.open.front() == Some(&0) {
+            all.open.pop_front();
+            all.first += 1;
+        }
+        Ok(all.first.saturating_sub(1))
+    }
+
+    /// Events whose messages brokers refused for good.
+    pub fn refused(&self) -> Vec<(u64, usize, String, String)> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).refused)
+    }
+}
+
+/// A batch and a place in it as a number.
+pub fn opaque(batch: u64, event: usize) -> usize {
+    ((batch as usize) << 24) | (event & 0xff_ffff)
+}
+
+impl ClientContext for Deliveries {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "producer");
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let (batch, event) = ((opaque >> 24) as u64, opaque & 0xff_ffff);
+        if let Err((error, message)) = result {
+            use RDKafkaErrorCode as Code;
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let text = format!("{error} (topic {})", message.topic());
+            if let Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) =
+                error.rdkafka_error_code()
+            {
+                all.refused.push((batch, event, message.topic().to_owned(), text.clone()));
+            }
+            // What was purged by an abort is no failure of its own.
+            if !matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight)) {
+                all.failed.get_or_insert(text);
+            }
+            return;
+        }
+        self.remove(batch, 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! What a consumer tells us while it works.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use super::token;
+use crate::Error;
+use crate::health::Health;
+use crate::metrics::{Metrics, OfPartition};
+
+/// An error that librdkafka mends by itself stands in `/health/ready` until this long after it was last heard.
+const ERROR_STANDS: Duration = Duration::from_secs(5);
+
+/// A change of partitions that the consumer was told of and waits to hear back about.
+pub struct Pending {
+    /// Whether they come; else they go.
+    pub assign: bool,
+    /// Topics and partitions.
+    pub parts: Vec<(String, i32)>,
+}
+
+/// Hears what a consumer is told. Rebalances are only noted: the flow answers them when it has made ready, which
+/// librdkafka waits for.
+pub struct Watch {
+    /// Whose consumer it is, in `/health/ready`.
+    who: String,
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    pending: Mutex<VecDeque<Pending>>,
+    /// While closing, rebalances are answered at once: the flow is no more.
+    closing: AtomicBool,
+    last_error: Mutex<Option<Instant>>,
+}
+
+impl Watch {
+    /// For a worker.
+    pub fn new(who: &str, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
+        Self {
+            who: format!("{who}: brokers"),
+            health,
+            metrics,
+            pending: Mutex::default(),
+            closing: false.into(),
+            last_error: Mutex::default(),
+        }
+    }
+
+    /// Notes a change.
+    pub fn note(&self, change: Pending) {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
+    }
+
+    /// The next change that was noted.
+    pub fn next_change(&self) -> Option<Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// From here on rebalances are answered at once.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Something is wrong that librdkafka goes on to mend.
+    pub fn heard(&self, error: KafkaError, reason: &str) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        let error = Error::kafka("reach the brokers")(error);
+        self.health.bad(&self.who, format!("{error} {reason}").trim_end().to_owned());
+    }
+
+    /// Events come, or statistics without an error for a while: the brokers are there.
+    pub fn alive(&self) {
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_some_and(|at| at.elapsed() > ERROR_STANDS) {
+            *last = None;
+            self.health.good(&self.who);
+        }
+    }
+}
+
+impl ClientContext for Watch {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
+        token::read(config)
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.alive();
+        let mut lags = BTreeMap::new();
+        for (topic, of_topic) in &statistics.topics {
+            let read = of_topic.partitions.iter().filter(|(_, part)| part.desired && part.consumer_lag >= 0);
+            lags.extend(read.map(|(&partition, part)| {
+                (OfPartition { topic: topic.clone(), partition }, part.consumer_lag)
+            }));
+        }
+        self.metrics.lags_of(&self.who, lags);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The end of a partition is no error.
+        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            return;
+        }
+        self.heard(error, reason);
+    }
+}
+
+impl ConsumerContext for Watch {
+    fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "a commit is tried again");
+        }
+    }
+
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assign = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::Relaxed) {
+            let answered = match (assign, consumer.rebalance_protocol()) {
+                (true, RebalanceProtocol::Cooperative) => {
+                    consumer.incremental_assign(&TopicPartitionList::new())
+                }
+                (false, RebalanceProtocol::Cooperative) => consumer.incremental_unassign(list),
+                _ => consumer.unassign(),
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "a rebalance while closing");
+            }
+            return;
+        }
+        let elements = list.elements();
+        let parts = elements.iter().map(|part| (part.topic().to_owned(), part.partition())).collect();
+        self.note(Pending { assign, parts });
+    }
+}
