@@ -13,22 +13,25 @@ mod show;
 use std::process::ExitCode;
 
 use clap::Parser;
+use cli::{Cli, Command};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Keeps freed memory for the next tensor, unless `MIMALLOC_PURGE_DELAY` says otherwise: handing it back to the system
-/// between steps costs half of a step in page faults.
-fn keep_freed_memory() {
+/// between steps costs half of a step in page faults. A service, which runs for months, hands back what it has not
+/// needed for a moment.
+fn keep_freed_memory(command: &Command) {
     // `mi_option_purge_delay` of mimalloc.h, in milliseconds; -1 is never.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    let delay = if matches!(command, Command::Serve(_)) { 200 } else { -1 };
     // SAFETY: sets a number that the allocator reads.
-    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, -1) }
+    unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, delay) }
 }
 
 fn main() -> ExitCode {
-    keep_freed_memory();
-    let cli = cli::Cli::parse();
+    let cli = Cli::parse();
+    keep_freed_memory(&cli.command);
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
