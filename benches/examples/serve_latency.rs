@@ -4,8 +4,8 @@
 //!
 //! ```sh
 //! cargo build --release --examples
-//! KAFKA_BOOTSTRAP=HOST:PORT cargo run --release --example serve_latency -- kafka --rate 20000
-//! cargo run --release --example serve_latency -- http --rate 5000 --connections 16
+//! KAFKA_BOOTSTRAP=HOST:PORT cargo run --release --example serve_latency -- kafka --rate 148000
+//! cargo run --release --example serve_latency -- http --rate 30000 --connections 16
 //! ```
 
 #[path = "serve_latency/over_http.rs"]
