@@ -182,7 +182,8 @@ fn sources<'a>(reads: impl Iterator<Item = &'a Read>) -> Sources {
     sources
 }
 
-/// Each input has one end, and what that end leaves behind, no more and no less; gives how many records are there twice.
+/// Each input has an end, and what that end leaves behind, no more and no less; gives how many records are there twice.
+/// An input that was answered twice may have two ends: the model or the user's history may have changed in between.
 fn each_has_its_end(after: &After) -> usize {
     let of = |topic: &'static str| after.outputs.iter().filter(move |read| read.topic == topic);
     let mut outcomes: BTreeMap<(i32, i64), BTreeSet<String>> = BTreeMap::new();
@@ -195,24 +196,25 @@ fn each_has_its_end(after: &After) -> usize {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for input in &after.inputs {
         let ends = outcomes.get(&input.place).unwrap_or_else(|| panic!("no receipt: {input:?}"));
-        assert_eq!(ends.len(), 1, "{ends:?}: {input:?}");
         let end = ends.first().expect("one").as_str();
         let left = (replies.contains_key(&input.place), rejects.contains_key(&input.place));
-        let expected = match end {
+        let leaves = |end: &String| match end.as_str() {
             "replied" => (true, false),
             "rejected" | "expired" => (false, true),
             "filtered" | "dropped" => (false, false),
             other => panic!("{other}: {input:?}"),
         };
-        assert_eq!(left, expected, "{end}: {input:?}");
+        let all = ends.iter().map(leaves).fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
+        assert_eq!(left, all, "{ends:?}: {input:?}");
+        assert!(ends.len() <= receipts[&input.place], "{ends:?}: {input:?}");
         let text = String::from_utf8_lossy(&input.value);
         let must = match () {
-            () if input.old => "expired",
-            () if text.starts_with("nonsense") || input.value == b"\xff\xfe" => "rejected",
-            () if text.contains("987654321") => "dropped",
-            () => end,
+            () if input.old => Some("expired"),
+            () if text.starts_with("nonsense") || input.value == b"\xff\xfe" => Some("rejected"),
+            () if text.contains("987654321") => Some("dropped"),
+            () => None,
         };
-        assert_eq!(end, must, "{text}");
+        assert!(must.is_none_or(|must| ends.len() == 1 && end == must), "{ends:?}: {text}");
         *counts.entry(end).or_default() += 1;
     }
     eprintln!("{counts:?}");

@@ -131,7 +131,7 @@ impl Default for Metrics {
             ("burnrec_score", "Decoding and scoring a batch", &all.score),
             ("burnrec_send", "Handing a batch's messages over", &all.send),
             ("burnrec_latency", "From reading the first event of a batch to sending its reply", &all.latency),
-            ("burnrec_commit", "Committing", &all.commit),
+            ("burnrec_commit", "Committing; at least once, handing a commit over", &all.commit),
             ("burnrec_http", "Answering an HTTP request", &all.http_seconds),
         ];
         for (name, help, histogram) in seconds {
