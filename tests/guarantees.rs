@@ -182,9 +182,10 @@ fn sources<'a>(reads: impl Iterator<Item = &'a Read>) -> Sources {
     sources
 }
 
-/// Each input has an end, and what that end leaves behind, no more and no less; gives how many records are there twice.
-/// An input that was answered twice may have two ends: the model or the user's history may have changed in between.
-fn each_has_its_end(after: &After) -> usize {
+/// Each input has an end and what that end leaves behind; gives how many records are there twice. An input that was
+/// answered twice may have two ends, or what the first left without its receipt: the model or the user's history may have
+/// changed in between. Where `exactly`, neither counts.
+fn each_has_its_end(after: &After, exactly: bool) -> usize {
     let of = |topic: &'static str| after.outputs.iter().filter(move |read| read.topic == topic);
     let mut outcomes: BTreeMap<(i32, i64), BTreeSet<String>> = BTreeMap::new();
     for receipt in of("receipts") {
@@ -205,8 +206,8 @@ fn each_has_its_end(after: &After) -> usize {
             other => panic!("{other}: {input:?}"),
         };
         let all = ends.iter().map(leaves).fold((false, false), |all, one| (all.0 | one.0, all.1 | one.1));
-        assert_eq!(left, all, "{ends:?}: {input:?}");
-        assert!(ends.len() <= receipts[&input.place], "{ends:?}: {input:?}");
+        let is_there = left.0 >= all.0 && left.1 >= all.1;
+        assert!(is_there && (!exactly || left == all && ends.len() == 1), "{left:?} {ends:?}: {input:?}");
         let text = String::from_utf8_lossy(&input.value);
         let must = match () {
             () if input.old => Some("expired"),
@@ -339,7 +340,7 @@ c.close()
 fn exactly_once_under_kills() {
     let Some(kafka) = Kafka::start(3, false) else { return };
     let after = storm(&kafka, "exactly-once");
-    assert_eq!(each_has_its_end(&after), 0, "records are there twice");
+    assert_eq!(each_has_its_end(&after, true), 0, "records are there twice");
     order_is_kept(&after);
     state_is_whole(&kafka, &after);
     others_agree(&kafka, &after);
@@ -349,6 +350,6 @@ fn exactly_once_under_kills() {
 fn at_least_once_under_kills() {
     let Some(kafka) = Kafka::start(3, false) else { return };
     let after = storm(&kafka, "at-least-once");
-    let twice = each_has_its_end(&after);
+    let twice = each_has_its_end(&after, false);
     eprintln!("at least once: {twice} records twice, none missing");
 }
