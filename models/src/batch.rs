@@ -1,7 +1,7 @@
 //! The rows of one training step, and which table rows they meet: each table row of a batch is fetched once and
 //! receives its whole gradient at once, however many samples share it.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_tensor::{Device, Int, Tensor, TensorData};
 
 use crate::device::is_host;
 

@@ -5,10 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
-use burn::backend::{CubeDevice, DispatchDevice, WgpuDeviceKind};
-use burn::tensor::{DeviceKind, DeviceType};
+use burn_dispatch::DispatchDevice;
+use burn_dispatch::devices::{CubeDevice, WgpuDeviceKind};
+use burn_tensor::{DeviceKind, DeviceType};
 
-pub use burn::tensor::Device;
+pub use burn_tensor::Device;
 
 use crate::{Error, Result};
 

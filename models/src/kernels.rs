@@ -7,9 +7,9 @@
 mod device;
 mod host;
 
-use burn::backend::Flex;
-use burn::backend::flex::FlexTensor;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn_dispatch::backends::Flex;
+use burn_dispatch::backends::flex::FlexTensor;
+use burn_tensor::{Device, Tensor, TensorData};
 
 use crate::batch::{Batch, Side};
 

@@ -6,7 +6,7 @@
 //! element-wise steps between the matrix products are one pass each ([`crate::kernels`]). The tests hold every
 //! gradient against autodiff over the plain formula.
 
-use burn::tensor::{Device, Tensor};
+use burn_tensor::{Device, Tensor};
 
 use crate::batch::Batch;
 use crate::mf::MfNetwork;

@@ -7,7 +7,7 @@
 
 use std::f64::consts::TAU;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn_tensor::{Device, Tensor, TensorData};
 use burnrec_data::Error as DataError;
 use burnrec_data::rng::stream;
 use burnrec_data::tensors::TensorFile;

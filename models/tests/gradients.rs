@@ -1,8 +1,8 @@
 //! Every gradient of every network equals what autodiff makes of the plain formula: embeddings looked up for each
 //! sample, concatenated, and sent through whole layers.
 
-use burn::tensor::activation::{log_sigmoid, relu, sigmoid};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_tensor::activation::{log_sigmoid, relu, sigmoid};
+use burn_tensor::{Device, Int, Tensor, TensorData};
 use burnrec_models::batch::Batch;
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig};

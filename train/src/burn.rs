@@ -8,7 +8,7 @@ mod optim;
 use std::cell::Cell;
 use std::path::Path;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn_tensor::{Device, Tensor, TensorData};
 use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor as HostTensor, TensorFile};
 use burnrec_data::{Csr, Error as DataError};

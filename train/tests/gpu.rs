@@ -2,8 +2,8 @@
 
 mod planted;
 
-use burn::tensor::activation::sigmoid;
-use burn::tensor::{Device, Tensor};
+use burn_tensor::activation::sigmoid;
+use burn_tensor::{Device, Tensor};
 use burnrec_data::testing::skipped;
 use burnrec_models::batch::Batch;
 use burnrec_models::device::{self, OpenDevice};

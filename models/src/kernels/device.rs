@@ -1,8 +1,8 @@
 //! The kernels out of Burn's tensor operations, for tensors that are not on the host. Everything moves by gathering:
 //! scattering with sums has one thread for a whole column on a GPU.
 
-use burn::tensor::activation::relu;
-use burn::tensor::{Distribution, Tensor};
+use burn_tensor::activation::relu;
+use burn_tensor::{Distribution, Tensor};
 
 use super::Hidden;
 use crate::batch::Batch;

@@ -1,6 +1,6 @@
 //! Both ways to compute a kernel agree, on more numbers than one piece holds.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use rand::RngExt;
 
 use super::*;

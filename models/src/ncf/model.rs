@@ -1,7 +1,7 @@
 //! GMF, MLP and NeuMF as they are served: the network on its device, with the item side of the first layer computed
 //! once.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_tensor::{Device, Int, Tensor, TensorData};
 use burnrec_data::tensors::{Tensor as HostTensor, TensorFile};
 use burnrec_data::{ItemIx, UserIx};
 

@@ -1,6 +1,6 @@
 //! The network of GMF, MLP and NeuMF: its weights, its scores, and their slopes.
 
-use burn::tensor::{Device, Tensor};
+use burn_tensor::{Device, Tensor};
 
 use super::{NcfModel, Parts, TOWER};
 use crate::batch::Batch;

@@ -91,18 +91,19 @@ impl KafkaTransport {
         &self.config.requests[usize::from(part.topic)]
     }
 
-    /// The place of a message's topic in the config's list; where that has one, no name needs to be compared.
-    fn topic_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
-        match self.config.requests.len() {
-            1 => Some(0),
-            _ => Some(self.config.requests.iter().position(|topic| topic == message.topic())? as u16),
-        }
+    /// The place of a topic in the config's list.
+    fn place(&self, topic: &str) -> Option<u16> {
+        Some(self.config.requests.iter().position(|known| known == topic)? as u16)
+    }
+
+    /// The place of a message's topic; where there is one topic, no name needs to be compared.
+    fn place_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
+        if self.config.requests.len() == 1 { Some(0) } else { self.place(message.topic()) }
     }
 
     fn parts(&self, named: &[(String, i32)]) -> Vec<Part> {
         let part = |(topic, partition): &(String, i32)| {
-            let topic = self.config.requests.iter().position(|known| known == topic)? as u16;
-            Some(Part { topic, partition: *partition })
+            Some(Part { topic: self.place(topic)?, partition: *partition })
         };
         named.iter().filter_map(part).collect()
     }
@@ -166,7 +167,7 @@ impl Transport for KafkaTransport {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
-                    let Some(topic) = self.topic_of(&message) else { continue };
+                    let Some(topic) = self.place_of(&message) else { continue };
                     let part = Part { topic, partition: message.partition() };
                     let received = *now.get_or_insert_with(Instant::now);
                     let (key, payload) = (message.key(), message.payload());

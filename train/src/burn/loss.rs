@@ -1,7 +1,7 @@
 //! The losses that a network is trained by, and their slopes.
 
-use burn::tensor::activation::{log_sigmoid, sigmoid, softmax};
-use burn::tensor::{Tensor, TensorData};
+use burn_tensor::activation::{log_sigmoid, sigmoid, softmax};
+use burn_tensor::{Tensor, TensorData};
 use burnrec_models::kernels::{host, made, numbers};
 use burnrec_models::loss::Loss;
 
@@ -126,7 +126,7 @@ fn signs(per_row: usize, like: &Tensor<2>) -> Tensor<2> {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Device;
+    use burn_tensor::Device;
     use burnrec_models::params::on_host as read;
 
     use super::*;

@@ -9,7 +9,7 @@ mod host;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use burnrec_models::batch::{Batch, Side};
 use burnrec_models::device::is_host;
 use burnrec_models::network::Gradient;

@@ -1,6 +1,6 @@
 //! A step out of Burn's tensor operations, for tensors that are not on the host.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn_tensor::{IndexingUpdateOp, Int, Tensor};
 
 use super::{BETA_1, BETA_2, Met, Rates};
 use crate::config::Optimizer;

@@ -1,6 +1,6 @@
 //! A step in one pass over the numbers of tensors in the memory of the host.
 
-use burn::tensor::Tensor;
+use burn_tensor::Tensor;
 use burnrec_models::kernels::{host, in_place, numbers};
 use burnrec_models::simd::vectorised;
 use rayon::prelude::*;

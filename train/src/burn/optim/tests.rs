@@ -1,6 +1,6 @@
 use burn::module::{Module, Param, ParamId};
 use burn::optim::{AdamConfig, GradientsParams};
-use burn::tensor::{Device, TensorData};
+use burn_tensor::{Device, TensorData};
 use burnrec_models::params::on_host;
 
 use super::*;
