@@ -45,13 +45,38 @@ pub enum Error {
         /// What the model takes.
         expected: String,
     },
+    /// A value of a matrix of interactions is none that the model can take.
+    #[error("value of user row {user}, item row {item}: found {found}, expected {expected}")]
+    Value {
+        /// The row of the matrix.
+        user: usize,
+        /// The column of the matrix.
+        item: u32,
+        /// The value.
+        found: f32,
+        /// The values that the model takes.
+        expected: &'static str,
+    },
+    /// Training left the finite numbers.
+    #[error(
+        "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"
+    )]
+    Diverged {
+        /// The epoch, counted from 1.
+        epoch: u32,
+        /// The loss.
+        loss: f64,
+    },
+    /// The work was asked to stop before its end.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A config has a key or a value it must not have.
+    /// Returns the error of a config that has a key or a value it must not have.
     pub fn config(key: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
         Self::Config { key: key.into(), found: found.to_string(), expected: expected.into() }
     }

@@ -1,26 +1,26 @@
-//! Models that score: popularity, ALS, and matrix factorisation and neural collaborative filtering on Burn.
+//! Models that score, and how they learn: popularity, ALS, matrix factorisation and neural collaborative filtering.
 //!
-//! Everything outside talks to a model through [`Scorer`], in batches of rows; what only some models can do is
-//! asked for ([`Scorer::as_fold_in`], [`Scorer::item_vectors`]). A [`Model`] is a scorer that can be saved:
-//! [`checkpoint`] writes and opens the run directory that is all that recommending and serving need. How a
-//! model learns is not here.
+//! Everything outside talks to a model through [`Scorer`], in batches of rows; what only some models can do is asked for
+//! ([`Scorer::as_fold_in`], [`Scorer::item_vectors`]). A [`Model`] is a scorer that can be saved: [`saved`] writes and
+//! opens the run directory that is all that recommending and serving need.
+//!
+//! A family of models is one folder with its settings ([`Family`]), its model and, with the feature `train`, its learner
+//! ([`Learner`]); networks share what is in [`nn`]. [`registry`] lists the families: nothing else names one.
 
 pub mod als;
-pub mod batch;
-pub mod checkpoint;
-pub mod config;
-pub mod device;
 pub mod error;
-pub mod fields;
-pub mod kernels;
-pub mod load;
-pub mod loss;
+pub mod family;
+#[cfg(feature = "train")]
+pub mod learner;
 pub mod mf;
 pub mod ncf;
-pub mod network;
-pub mod params;
+pub mod nn;
 pub mod popularity;
+pub mod progress;
+pub mod registry;
+pub mod saved;
 pub mod scorer;
+pub mod settings;
 pub mod simd;
 pub mod similar;
 #[cfg(feature = "testing")]
@@ -28,10 +28,14 @@ pub mod testing;
 pub mod topk;
 pub mod weights;
 
-pub use config::{ModelConfig, Output};
-pub use device::DeviceChoice;
 pub use error::{Error, Result};
-pub use load::load;
+pub use family::{Compute, Family, ModelConfig, Output};
+#[cfg(feature = "train")]
+pub use family::{Trainable, Trainer};
+#[cfg(feature = "train")]
+pub use learner::{EpochLoss, FitInput, Learner, Phase};
+pub use nn::device::{self, DeviceChoice};
+pub use progress::{Progress, Silent};
 pub use scorer::{FoldIn, Model, Scorer, Shape, Vectors};
 
 /// The version of Burn that is linked, as the manifest pins it.

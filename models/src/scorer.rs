@@ -3,7 +3,8 @@
 use burnrec_data::tensors::Tensor;
 use burnrec_data::{Csr, ItemIx, UserIx};
 
-use crate::{ModelConfig, Result};
+use crate::Result;
+use crate::family::ModelConfig;
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no squashing has
 /// made ties of near-certain ones.
@@ -72,9 +73,9 @@ pub struct Shape {
 
 /// A scorer that can be saved and opened again.
 pub trait Model: Scorer {
-    /// The settings that, with the weights, make the model.
+    /// Returns the settings that, with the weights, make the model.
     fn config(&self) -> ModelConfig;
 
-    /// The weights by name, as they are on the host.
-    fn weights(&self) -> Vec<(&'static str, Tensor)>;
+    /// Returns the weights by name, as they are on the host.
+    fn weights(&self) -> Vec<(String, Tensor)>;
 }

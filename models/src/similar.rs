@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use burnrec_data::ItemIx;
 
-use crate::Vectors;
+use crate::scorer::Vectors;
 
 /// The `k` items whose vectors point most nearly the way of `item`'s, with the cosine of the angle, best first; `item`
 /// itself is left out. A vector of length 0 is like no other: its cosine is 0.

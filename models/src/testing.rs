@@ -13,7 +13,7 @@ use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 
 use crate::device::OpenDevice;
-use crate::{FoldIn, Model, Scorer, Shape, load};
+use crate::scorer::{FoldIn, Model, Scorer, Shape};
 
 /// What a model promises beside scoring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,10 +44,10 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
     }
     match model.as_fold_in() {
         Some(fold_in) => {
-            assert!(expect.folds_in, "{} folds users in, which was not expected", model.config().name());
+            assert!(expect.folds_in, "{} folds users in, which was not expected", model.config().kind());
             folds_in_known_and_unknown_users(fold_in, &train, expect);
         }
-        None => assert!(!expect.folds_in, "{} does not fold users in", model.config().name()),
+        None => assert!(!expect.folds_in, "{} does not fold users in", model.config().kind()),
     }
 }
 
@@ -122,13 +122,13 @@ fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &Op
     let path = dir.path().join("weights.safetensors");
     tensors::write(&path, &model.weights()).expect("the weights are saved");
     let file = TensorFile::open(&path).expect("the weights are read");
-    let opened = load(&model.config(), &file, SHAPE, device).expect("the saved model is opened");
+    let opened = model.config().load(&file, SHAPE, device).expect("the saved model is opened");
     assert_eq!(opened.config(), model.config(), "the saved model's config");
     for (before, after) in scores.iter().zip(catalog(&*opened)) {
         assert!(close(*before, after), "{before} before saving, {after} after");
     }
     let other = Shape { n_users: SHAPE.n_items, n_items: SHAPE.n_users };
-    assert!(load(&model.config(), &file, other, device).is_err(), "weights of another shape are refused");
+    assert!(model.config().load(&file, other, device).is_err(), "weights of another shape are refused");
 }
 
 /// The hidden items stand above all that the user does not like.

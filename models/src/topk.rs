@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use burnrec_data::{ItemIx, UserIx};
 use rayon::prelude::*;
 
-use crate::Scorer;
+use crate::scorer::Scorer;
 
 /// Scores of one block of users should stay in a second-level cache until they are read again.
 const BLOCK_BYTES: usize = 1 << 19;

@@ -16,14 +16,13 @@ use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::write::write_file;
 use burnrec_data::{Csr, Error as DataError, Prepared, hash};
 use burnrec_models::device::OpenDevice;
-use burnrec_models::{Error as ModelError, Shape, load};
+use burnrec_models::{Error as ModelError, Learner, Phase, Shape};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::evaluate::Scores;
 use crate::fit::{Best, FitState};
-use crate::record::Phase;
-use crate::{Learner, Result, TrainConfig};
+use crate::{Result, TrainConfig};
 
 /// The number of the format that this program writes and the only one it reads.
 const FORMAT: u32 = 1;
@@ -190,7 +189,7 @@ impl Checkpoints {
         learner.load_state(dir)?;
         let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
         let best = |BestSoFar { epoch, value }| -> Result<Best> {
-            let model = load(&config.model, &TensorFile::open(&dir.join(BEST))?, shape, device)?;
+            let model = config.model().load(&TensorFile::open(&dir.join(BEST))?, shape, device)?;
             Ok(Best { epoch, value, model })
         };
         let best = manifest.best.map(best).transpose()?;

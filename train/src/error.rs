@@ -10,25 +10,20 @@ pub enum Error {
     /// A model cannot be made, opened or asked.
     #[error(transparent)]
     Model(#[from] burnrec_models::Error),
-    /// Training left the finite numbers.
-    #[error(
-        "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"
-    )]
-    Diverged {
-        /// The epoch, counted from 1.
-        epoch: u32,
-        /// The loss.
-        loss: f64,
-    },
-    /// The work was asked to stop before its end.
-    #[error("interrupted")]
-    Interrupted,
     /// A metric name nobody knows.
     #[error("metric {found:?}: expected {expected}")]
     Metric {
         /// The name.
         found: String,
         /// What it may be.
+        expected: &'static str,
+    },
+    /// A saved run has no record, or one that cannot be read.
+    #[error("record: found {found}, expected {expected}")]
+    Record {
+        /// What is there.
+        found: String,
+        /// What should be there.
         expected: &'static str,
     },
     /// A model cannot be judged on a holdout.
@@ -45,7 +40,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The error of a key in a table, told as one of the whole file: `dim` in `search.space` is `search.space.dim`.
+    /// Returns the error of a key in a table, told as one of the whole file: `dim` in `search.space` is `search.space.dim`.
     pub(crate) fn under(self, table: &str) -> Self {
         match self {
             Self::Model(burnrec_models::Error::Config { key, found, expected }) => {
@@ -56,7 +51,12 @@ impl Error {
         }
     }
 
-    /// A model cannot be judged on a holdout.
+    /// Returns whether the work was asked to stop before its end.
+    pub fn is_interrupted(&self) -> bool {
+        matches!(self, Self::Model(burnrec_models::Error::Interrupted))
+    }
+
+    /// Returns the error of a model that cannot be judged on a holdout.
     pub(crate) fn evaluate(found: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::Evaluate { found: found.into(), expected: expected.into() }
     }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
-use burnrec_models::{FoldIn, Scorer};
+use burnrec_models::{FoldIn, Progress, Scorer};
 use rayon::prelude::*;
 
 pub use check::protocol;
@@ -21,7 +21,7 @@ pub use scores::{ITEM_K, ItemCounts, Score, Scores};
 use user::{Asked, Judge, Judged};
 
 use crate::metrics::Metric;
-use crate::{Error, Progress, Result};
+use crate::{Error, Result};
 
 /// What to compute, and how sure to be of it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use burnrec_models::{Model, Scorer};
+use burnrec_models::{Learner, Model, Phase, Progress, Scorer};
 
 use crate::evaluate::Scores;
 use crate::metrics::Metric;
-use crate::record::{EpochRecord, Phase};
-use crate::{Error, Learner, Progress, Result, RunConfig};
+use crate::record::EpochRecord;
+use crate::{Error, Result, RunConfig};
 
 /// How a fit is judged while it goes on.
 pub struct Judge<'a> {

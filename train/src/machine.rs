@@ -80,20 +80,6 @@ fn cpu(cpuinfo: &str) -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-/// Main memory that is free to take, in bytes; `None` where the system does not say.
-pub fn free_memory_bytes() -> Option<u64> {
-    free(&text("/proc/meminfo"), &text("/sys/fs/cgroup/memory.max"), &text("/sys/fs/cgroup/memory.current"))
-}
-
-/// Of `/proc/meminfo`, and what the control group's limit leaves.
-fn free(meminfo: &str, limit: &str, used: &str) -> Option<u64> {
-    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let available: u64 = available.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    let left = limit.trim().parse::<u64>().ok().zip(used.trim().parse().ok());
-    let left = left.map_or(u64::MAX, |(limit, used)| limit.saturating_sub(used));
-    Some((available * 1024).min(left))
-}
-
 /// Main memory in bytes, of `/proc/meminfo` and the control group's limit (`max` or bytes).
 fn memory(meminfo: &str, limit: &str) -> u64 {
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
@@ -149,10 +135,6 @@ mod tests {
         assert_eq!(memory(meminfo, "max\n"), 8048 * 1024);
         assert_eq!(memory(meminfo, "4096\n"), 4096);
         assert_eq!(memory(meminfo, "18446744073709551615"), 8048 * 1024);
-        let meminfo = "MemTotal:        8048 kB\nMemAvailable:  40 kB\n";
-        assert_eq!(free(meminfo, "max\n", "7\n"), Some(40 * 1024));
-        assert_eq!(free(meminfo, "9000\n", "7000\n"), Some(2000));
-        assert_eq!(free("", "max\n", "7\n"), None);
         assert_eq!(memory("", ""), 0);
         assert_eq!(
             os("ID=x\nPRETTY_NAME=\"Some Linux 12\"\n", "6.1.0"),

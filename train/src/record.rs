@@ -1,18 +1,20 @@
 //! What a run leaves behind: one line per epoch, and one record of the whole.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burnrec_data::Error as DataError;
-use burnrec_models::checkpoint::DataFacts;
+use burnrec_models::Phase;
+use burnrec_models::saved::{DataFacts, Manifest};
+use burnrec_models::settings::{Settings, cut};
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::config::RunConfig;
 use crate::evaluate::Scores;
 use crate::machine::Machine;
+use crate::{Error, Result};
 
 /// One epoch, as a line of `record.jsonl`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,25 +36,6 @@ pub struct EpochRecord {
     pub seconds: f64,
     /// Samples of the epoch by its seconds.
     pub samples_per_second: f64,
-}
-
-/// Which fit an epoch belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// On train, judged on valid to choose the epoch.
-    Choose,
-    /// On train and valid together, for the chosen number of epochs.
-    Refit,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Choose => "choose",
-            Self::Refit => "refit",
-        })
-    }
 }
 
 /// `record.jsonl`: a line for each epoch, in their order.
@@ -119,12 +102,12 @@ impl EpochLog {
 }
 
 /// The record of a finished run: all that could change a number, and the numbers.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The value of the `model` key.
-    pub model: &'static str,
+    pub model: String,
     /// Every setting, defaults included.
-    pub config: serde_json::Value,
+    pub config: toml::Table,
     /// What the model was trained on.
     pub data: DataFacts,
     /// What it scored.
@@ -146,13 +129,34 @@ pub struct RunRecord {
     /// The machine.
     pub machine: Machine,
     /// The version of the program.
-    pub version: &'static str,
+    pub version: String,
     /// The version of Burn.
-    pub burn: &'static str,
+    pub burn: String,
+}
+
+impl RunRecord {
+    /// Reads the record of a saved run.
+    ///
+    /// # Errors
+    /// When the run was saved by something else than a training run, and has none.
+    pub fn of(manifest: &Manifest) -> Result<Self> {
+        serde_json::from_value(manifest.record.clone()).map_err(|error| Error::Record {
+            found: error.to_string(),
+            expected: "the record of a training run, in manifest.json",
+        })
+    }
+
+    /// Returns the settings of the run that do not depend on the model.
+    ///
+    /// # Errors
+    /// When they are none that this version knows.
+    pub fn run_config(&self) -> Result<RunConfig> {
+        Ok(RunConfig::from_table(cut(&mut self.config.clone(), &RunConfig::keys()))?)
+    }
 }
 
 /// The scores of a run on both holdouts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// Of the chosen epoch, before the refit.
     pub valid: Scores,

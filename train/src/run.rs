@@ -3,21 +3,16 @@
 use std::time::Instant;
 
 use burnrec_data::{Csr, Prepared};
-use burnrec_models::checkpoint::DataFacts;
 use burnrec_models::device::OpenDevice;
-use burnrec_models::{Model, ModelConfig, Output, Scorer};
+use burnrec_models::saved::DataFacts;
+use burnrec_models::{FitInput, Learner, Model, Output, Phase, Progress, Scorer};
 
-use crate::als::AlsLearner;
-use crate::burn::BurnLearner;
 use crate::checkpoints::{Checkpoints, Chosen};
 use crate::evaluate::{EvaluateOptions, Scores, able, evaluate};
 use crate::fit::{Best, FitState, Fitted, Judge, fit};
 use crate::machine::{Machine, peak_memory_bytes};
-use crate::popularity::PopularityLearner;
-use crate::pretrained;
-use crate::record::{EpochRecord, Metrics, Phase, RunRecord};
-use crate::warm_start::{self, Start};
-use crate::{Learner, Progress, Result, TrainConfig};
+use crate::record::{EpochRecord, Metrics, RunRecord};
+use crate::{Result, TrainConfig};
 
 /// A trained model with its record.
 pub struct Trained {
@@ -36,7 +31,7 @@ pub struct Trained {
 ///
 /// # Errors
 /// When the model cannot be made, diverges, or cannot be judged as the data's protocol asks; when a checkpoint cannot be
-/// read or written; and [`Error::Interrupted`](crate::Error::Interrupted) when `progress` says to stop.
+/// read or written; and [`Error::Interrupted`](burnrec_models::Error::Interrupted) when `progress` says to stop.
 pub fn run(
     data: &Prepared,
     config: &TrainConfig,
@@ -64,8 +59,8 @@ pub fn run(
             if config.run.refit {
                 let chosen = Chosen { epochs: best.epoch, valid };
                 // At 20 M rows the model is worth hundreds of megabytes: it is kept only where others start from it.
-                let is_part = matches!(config.model, ModelConfig::Gmf(_) | ModelConfig::Mlp(_));
-                work.refit(train, chosen, best.into_best().filter(|_| is_part))?
+                let keeps_chosen = config.trainer.keeps_chosen();
+                work.refit(train, chosen, best.into_best().filter(|_| keeps_chosen))?
             } else {
                 (best, train, valid)
             }
@@ -120,7 +115,8 @@ impl Work<'_> {
         chosen: Option<(&Chosen, Option<Best>)>,
     ) -> Result<Fitted> {
         let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
-        let mut learner = learner(self.config, train, self.data, phase, self.device)?;
+        let (data, device, seed) = (self.data, self.device, self.config.run.seed);
+        let mut learner = self.config.trainer.learner(&FitInput { train, data, phase, seed, device })?;
         if self.data.split.valid.fold_in || self.data.split.test.fold_in {
             able(&*learner.model())?;
         }
@@ -142,47 +138,9 @@ impl Work<'_> {
     }
 }
 
-/// The learner of a config over a training matrix `[n_users, n_items]` of the data, for one fit of the run.
-///
-/// # Errors
-/// When the settings cannot be met by the data or the device.
-pub fn learner<'a>(
-    config: &TrainConfig,
-    train: &'a Csr,
-    data: &Prepared,
-    phase: Phase,
-    device: &OpenDevice,
-) -> Result<Box<dyn Learner + 'a>> {
-    let seed = config.run.seed;
-    Ok(match (&config.model, &config.burn) {
-        (ModelConfig::Popularity(_), _) => Box::new(PopularityLearner::new(train)),
-        (ModelConfig::Als(als), _) => {
-            let mut learner = match &config.run.warm_start {
-                None => AlsLearner::new(train, als.clone(), seed)?,
-                Some(dir) => {
-                    let Start { users, items } = warm_start::read(dir, data, als, seed)?;
-                    AlsLearner::with_factors(train, als.clone(), users, items)?
-                }
-            };
-            learner.set_loss(config.run.track_loss);
-            Box::new(learner)
-        }
-        (model, burn) => {
-            let burn = burn.clone().unwrap_or_default();
-            match &config.run.pretrained {
-                None => Box::new(BurnLearner::new(train, model, &burn, seed, device)?),
-                Some(pretrained) => {
-                    let weights = pretrained::weights(pretrained, model, data, phase)?;
-                    Box::new(BurnLearner::with_weights(train, model, &burn, seed, weights, device)?)
-                }
-            }
-        }
-    })
-}
-
-/// How the models of a config are judged.
+/// Returns how the models of a config are judged.
 pub fn options(config: &TrainConfig) -> EvaluateOptions {
-    let rating = config.model.output() == Output::Rating;
+    let rating = config.model().output() == Output::Rating;
     EvaluateOptions::with(rating, config.run.seed, Some(config.select_by()))
 }
 
@@ -195,8 +153,8 @@ fn record(
     total_seconds: f64,
 ) -> RunRecord {
     RunRecord {
-        model: config.model.name(),
-        config: serde_json::to_value(config.to_table()).unwrap_or_default(),
+        model: config.model().kind().to_owned(),
+        config: config.to_table(),
         data: DataFacts {
             name: data.name.clone(),
             synthetic: data.synthetic,
@@ -212,7 +170,7 @@ fn record(
         device: config.device_name(device),
         threads: rayon::current_num_threads(),
         machine: Machine::read(),
-        version: env!("CARGO_PKG_VERSION"),
-        burn: burnrec_models::BURN_VERSION,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        burn: burnrec_models::BURN_VERSION.to_owned(),
     }
 }

@@ -3,10 +3,10 @@
 mod common;
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, Lists, UserIx};
-use burnrec_models::{FoldIn, Scorer};
+use burnrec_models::{FoldIn, Progress, Scorer, Silent};
 use burnrec_train::evaluate::{EvaluateOptions, Scores, evaluate};
 use burnrec_train::metrics::Metric;
-use burnrec_train::{Progress, Silent};
+
 use common::{Table, drawn, matrix, seeded};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;

@@ -9,7 +9,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
-use burnrec_train::Silent;
+use burnrec_models::Silent;
 use burnrec_train::evaluate::{EvaluateOptions, Scores, evaluate};
 use burnrec_train::metrics::Metric;
 use common::{Table, matrix};

@@ -5,8 +5,8 @@ use burnrec_data::filter::{self, Filters};
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::split::{SplitConfig, split};
 use burnrec_data::testing::real_data;
+use burnrec_models::Silent;
 use burnrec_models::popularity::Popularity;
-use burnrec_train::Silent;
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 use burnrec_train::metrics::Metric;
 

@@ -8,12 +8,12 @@ use burnrec_data::UserIx;
 use burnrec_data::filter::Filters;
 use burnrec_data::split::SplitConfig;
 use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_models::checkpoint::{self, Run};
+
 use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::{DeviceChoice, Scorer};
-use burnrec_train::record::Phase;
-use burnrec_train::run::{Trained, learner, run};
-use burnrec_train::{Silent, TrainConfig};
+use burnrec_models::saved::{self, Run};
+use burnrec_models::{DeviceChoice, Error, FitInput, Learner, Phase, Scorer, Silent};
+use burnrec_train::TrainConfig;
+use burnrec_train::run::{Trained, run};
 
 const GMF: &str =
     "model = 'gmf'\ndim = 4\nepochs = 3\nbatch_size = 500\nlearning_rate = 0.02\ninit_std = 0.3";
@@ -34,6 +34,16 @@ fn cpu() -> OpenDevice {
     device::open(DeviceChoice::Cpu).expect("the CPU")
 }
 
+fn learner<'a>(
+    config: &TrainConfig,
+    train: &'a burnrec_data::Csr,
+    data: &'a Prepared,
+    phase: Phase,
+    device: &'a OpenDevice,
+) -> Result<Box<dyn Learner + 'a>, Error> {
+    config.trainer.learner(&FitInput { train, data, phase, seed: config.run.seed, device })
+}
+
 /// All scores, users by items.
 fn scores(model: &dyn Scorer) -> Vec<f32> {
     let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
@@ -43,14 +53,14 @@ fn scores(model: &dyn Scorer) -> Vec<f32> {
 }
 
 /// Trains a config and saves its run; gives its scores as chosen and as final.
-fn saved(text: &str, data: &Prepared, dir: &Path) -> [Vec<f32>; 2] {
+fn save(text: &str, data: &Prepared, dir: &Path) -> [Vec<f32>; 2] {
     let trained = run(data, &config(text), &cpu(), None, &mut |_| Ok(()), &Silent).expect("a run");
     let Trained { model, chosen, seen, record } = trained;
     let both = [scores(&**chosen.as_ref().expect("kept, as others start from it")), scores(&*model)];
     let facts = record.data.clone();
     let (users, items) = (data.users.clone(), data.items.clone());
     let run = Run { model, chosen, users, items, titles: None, seen };
-    checkpoint::save(dir, &run, facts, serde_json::Value::Null).expect("saved");
+    saved::save(dir, &run, facts, serde_json::Value::Null).expect("saved");
     both
 }
 
@@ -64,12 +74,13 @@ fn neumf(dir: &Path, more: &str) -> TrainConfig {
 #[test]
 fn the_first_scores_are_the_weighted_sum_of_both_runs() {
     let (data, dir) = (data(5), tempfile::tempdir().expect("a directory"));
-    let gmf = saved(GMF, &data, &dir.path().join("gmf"));
-    let mlp = saved(MLP, &data, &dir.path().join("mlp"));
+    let gmf = save(GMF, &data, &dir.path().join("gmf"));
+    let mlp = save(MLP, &data, &dir.path().join("mlp"));
     assert_ne!(gmf[0], gmf[1], "the final fit is another one");
     let train = data.split.train.to_csr(data.users.len(), data.items.len());
     for (phase, at) in [(Phase::Choose, 0), (Phase::Refit, 1)] {
-        let neumf = learner(&neumf(dir.path(), ""), &train, &data, phase, &cpu()).expect("a learner").model();
+        let cpu = cpu();
+        let neumf = learner(&neumf(dir.path(), ""), &train, &data, phase, &cpu).expect("a learner").model();
         for ((ours, gmf), mlp) in scores(&*neumf).iter().zip(&gmf[at]).zip(&mlp[at]) {
             let expected = 0.3 * gmf + 0.7 * mlp;
             assert!((ours - expected).abs() < 1e-5, "{phase}: {ours}, expected {expected}");
@@ -81,11 +92,12 @@ fn the_first_scores_are_the_weighted_sum_of_both_runs() {
 fn runs_that_do_not_fit_are_refused() {
     let (ours, dir) = (data(5), tempfile::tempdir().expect("a directory"));
     let folder = |name: &str| dir.path().join(name);
-    saved(GMF, &ours, &folder("gmf"));
-    saved(MLP, &ours, &folder("mlp"));
+    save(GMF, &ours, &folder("gmf"));
+    save(MLP, &ours, &folder("mlp"));
     let refused = |data: &Prepared, config: &TrainConfig| {
         let train = data.split.train.to_csr(data.users.len(), data.items.len());
-        let learner = learner(config, &train, data, Phase::Choose, &cpu());
+        let cpu = cpu();
+        let learner = learner(config, &train, data, Phase::Choose, &cpu);
         learner.err().expect("refused").to_string()
     };
     let error = refused(&ours, &neumf(dir.path(), "layers = [16, 8, 5]"));
@@ -102,5 +114,5 @@ fn runs_that_do_not_fit_are_refused() {
     assert!(error.ends_with("expected a run of gmf with dim = 4"), "{error}");
     let wrong = "model = 'mf'\npretrained = { gmf = 'a', mlp = 'b' }";
     let error = TrainConfig::from_table(toml::from_str(wrong).expect("TOML")).expect_err("mf").to_string();
-    assert!(error.starts_with("pretrained: found a"), "{error}");
+    assert!(error.starts_with("pretrained: found an unknown key, expected a setting of mf"), "{error}");
 }

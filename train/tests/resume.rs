@@ -11,11 +11,11 @@ use burnrec_data::filter::Filters;
 use burnrec_data::split::SplitConfig;
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::{DeviceChoice, Model};
+use burnrec_models::{DeviceChoice, Error as ModelError, Model, Phase, Progress};
 use burnrec_train::checkpoints::{Checkpoints, newest};
-use burnrec_train::record::{EpochLog, EpochRecord, Phase};
+use burnrec_train::record::{EpochLog, EpochRecord};
 use burnrec_train::run::{Trained, run};
-use burnrec_train::{Error, Progress, Result, TrainConfig};
+use burnrec_train::{Error, Result, TrainConfig};
 use serde_json::Value;
 
 const ALS: &str = "model = 'als'\ndim = 6\nepochs = 5\ntrack_loss = true";
@@ -136,7 +136,7 @@ fn numbers(place: &Place, trained: &Trained) -> (BTreeMap<&'static str, Vec<u8>>
 #[track_caller]
 fn interrupted(result: Result<Trained>) {
     match result {
-        Err(Error::Interrupted) => {}
+        Err(Error::Model(ModelError::Interrupted)) => {}
         Err(error) => panic!("{error}"),
         Ok(_) => panic!("the run came to its end"),
     }

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use burnrec_data::{Candidates, Csr, Holdout};
-use burnrec_train::Silent;
+use burnrec_models::Silent;
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 use common::{Table, drawn, seeded};
 use rand::{RngExt, SeedableRng};

@@ -1,7 +1,12 @@
 //! The settings of ALS; the module's page has the equations that they fill in.
 
+use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
+use super::AlsModel;
+use crate::device::OpenDevice;
+use crate::family::{Family, Output};
+use crate::scorer::{Model, Shape};
 use crate::{Error, Result};
 
 /// Settings of alternating least squares.
@@ -95,8 +100,8 @@ pub enum Weighting {
 pub enum Solver {
     /// Exactly, by Cholesky factorisation.
     Cholesky,
-    /// By conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what all rows share, until
-    /// most of what there was to gain is gained: the fastest.
+    /// By conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what all rows share, down
+    /// to a relative residual tolerance: the fastest.
     Cg,
     /// By exact solutions of blocks of the row, one after the other (iALS++, Rendle et al. 2021).
     Subspace,
@@ -140,11 +145,27 @@ impl AlsConfig {
         }
     }
 
-    /// Whether all values make sense, alone and together.
-    ///
-    /// # Errors
-    /// When one does not: it is named, with what was found and expected.
-    pub fn validate(&self) -> Result<()> {
+    /// What the regulariser of a row is multiplied by in all, for a row with `n` entries that count and `n_fixed`
+    /// possible ones.
+    pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
+        match self.reg_scaling {
+            RegScaling::None => self.reg,
+            RegScaling::Count => self.reg * n as f32,
+            RegScaling::Frequency => {
+                let unobserved = match self.feedback {
+                    Feedback::Explicit => 0.0,
+                    Feedback::Implicit => self.unobserved_weight * n_fixed as f32,
+                };
+                self.reg * (n as f32 + unobserved).powf(self.nu)
+            }
+        }
+    }
+}
+
+impl Family for AlsConfig {
+    const KIND: &'static str = "als";
+
+    fn validate(&self) -> Result<()> {
         let at_least_1 = [("dim", self.dim), ("cg_steps", self.cg_steps), ("block_size", self.block_size)];
         if let Some((key, found)) = at_least_1.into_iter().find(|&(_, found)| found == 0) {
             return Err(Error::config(key, found, "at least 1"));
@@ -171,20 +192,15 @@ impl AlsConfig {
         Ok(())
     }
 
-    /// What the regulariser of a row is multiplied by in all, for a row with `n` entries that count and `n_fixed`
-    /// possible ones.
-    pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
-        match self.reg_scaling {
-            RegScaling::None => self.reg,
-            RegScaling::Count => self.reg * n as f32,
-            RegScaling::Frequency => {
-                let unobserved = match self.feedback {
-                    Feedback::Explicit => 0.0,
-                    Feedback::Implicit => self.unobserved_weight * n_fixed as f32,
-                };
-                self.reg * (n as f32 + unobserved).powf(self.nu)
-            }
+    fn output(&self) -> Output {
+        match self.feedback {
+            Feedback::Explicit => Output::Rating,
+            Feedback::Implicit => Output::Raw,
         }
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
+        Ok(Box::new(AlsModel::load(weights, self.clone(), shape)?))
     }
 }
 

@@ -7,8 +7,11 @@ use burnrec_data::{Csr, ItemIx, UserIx};
 
 use super::kernels::{Panels, product_row_block};
 use super::{AlsConfig, RowSolver, Weighting, Weights};
+use crate::family::{Family, ModelConfig};
+use crate::scorer::{FoldIn, Model, Scorer, Shape, Vectors};
 use crate::simd::{Isa, Kernel, Simd};
-use crate::{Error, FoldIn, Model, ModelConfig, Result, Scorer, Shape, Vectors};
+use crate::weights::matrix;
+use crate::{Error, Result};
 
 /// Factors of users and items; the score of a pair is their dot product.
 pub struct AlsModel {
@@ -46,10 +49,11 @@ impl AlsModel {
     /// # Errors
     /// When the weights are not those of an ALS model of these settings and this shape.
     pub fn load(weights: &TensorFile, config: AlsConfig, shape: Shape) -> Result<Self> {
-        let users = crate::params::matrix(weights, USERS, &[shape.n_users, config.dim])?;
-        let items = crate::params::matrix(weights, ITEMS, &[shape.n_items, config.dim])?;
+        config.validate()?;
+        let users = matrix(weights, USERS, &[shape.n_users, config.dim])?;
+        let items = matrix(weights, ITEMS, &[shape.n_items, config.dim])?;
         let item_norms = match config.weighting {
-            Weighting::Bm25 => crate::params::matrix(weights, ITEM_NORMS, &[shape.n_items])?,
+            Weighting::Bm25 => matrix(weights, ITEM_NORMS, &[shape.n_items])?,
             _ => Vec::new(),
         };
         let saved = Weights::from_saved(config.weighting, item_norms);
@@ -122,17 +126,18 @@ impl FoldIn for AlsModel {
 
 impl Model for AlsModel {
     fn config(&self) -> ModelConfig {
-        ModelConfig::Als(self.config.clone())
+        self.config.clone().into()
     }
 
-    fn weights(&self) -> Vec<(&'static str, Tensor)> {
+    fn weights(&self) -> Vec<(String, Tensor)> {
         let matrix = |values: &[f32]| {
             Tensor::new(&[values.len() / self.config.dim, self.config.dim], values.iter().copied())
         };
-        let mut weights = vec![(USERS, matrix(&self.users)), (ITEMS, matrix(&self.items.factors))];
+        let mut weights =
+            vec![(USERS.to_owned(), matrix(&self.users)), (ITEMS.to_owned(), matrix(&self.items.factors))];
         let norms = self.items.weights.item_norms();
         if !norms.is_empty() {
-            weights.push((ITEM_NORMS, Tensor::new(&[norms.len()], norms.iter().copied())));
+            weights.push((ITEM_NORMS.to_owned(), Tensor::new(&[norms.len()], norms.iter().copied())));
         }
         weights
     }

@@ -44,10 +44,14 @@ impl Weights {
     /// When a value is not finite, or is negative and the weighting has no meaning for it.
     pub fn apply<'a>(&self, rows: &'a Csr) -> Result<Cow<'a, Csr>> {
         let least = if self.weighting == Weighting::None { f32::NEG_INFINITY } else { 0.0 };
-        if let Some(&value) = rows.values().iter().find(|value| !(value.is_finite() && **value >= least)) {
-            let expected =
-                if value.is_finite() { "values of at least 0 for this weighting" } else { "finite values" };
-            return Err(Error::FoldIn { found: format!("value {value}"), expected: expected.into() });
+        let bad = |value: f32| !(value.is_finite() && value >= least);
+        for user in 0..rows.n_rows() {
+            let (items, values) = rows.row(user);
+            if let Some((&item, &found)) = items.iter().zip(values).find(|(_, value)| bad(**value)) {
+                let expected =
+                    if found.is_finite() { "at least 0 for this weighting" } else { "a finite number" };
+                return Err(Error::Value { user, item, found, expected });
+            }
         }
         // The more items a user has, the less each says (implicit.nearest_neighbours, with items as documents).
         let idf = |user: usize| (rows.n_cols() as f64).ln() - (rows.row(user).0.len() as f64).ln_1p();

@@ -20,9 +20,11 @@ use std::sync::Arc;
 use burnrec_data::Csr;
 use rayon::prelude::*;
 
-use super::{MfConfig, MfModel, Side};
-use crate::loss::Loss;
-use crate::{Error, FoldIn, Result, Scorer};
+use super::MfConfig;
+use super::model::{MfModel, Side};
+use crate::nn::loss::Loss;
+use crate::scorer::{FoldIn, Scorer};
+use crate::{Error, Result};
 
 /// How many unseen items each seen one is compared with for `bpr`.
 const CONTRASTS: usize = 100;
@@ -246,7 +248,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Init, drawn};
+    use crate::nn::params::{Init, drawn};
 
     fn model(config: MfConfig, n_users: usize, n_items: usize) -> MfModel {
         let mut draw = drawn(3);

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use burn_tensor::{Device, Tensor};
 
-use super::{MfConfig, MfModel, Side};
-use crate::batch::Batch;
-use crate::kernels::{biased, decayed, dots, dots_back, gather, sums_by_side};
-use crate::network::{Gradient, Network, Objective, Step};
-use crate::params::{Init, Values, on_host, weight};
-use crate::{Model, Result, Shape};
+use super::MfConfig;
+use super::model::{MfModel, Side};
+use crate::Result;
+use crate::family::Family;
+use crate::nn::batch::Batch;
+use crate::nn::kernels::{biased, decayed, dots, dots_back, gather, sums_by_side};
+use crate::nn::network::{Gradient, Network, Objective, Step};
+use crate::nn::params::{Init, Values, on_host, weight};
+use crate::scorer::{Model, Shape};
 
 /// The weights of matrix factorisation on a device.
 pub struct MfNetwork {

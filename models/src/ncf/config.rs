@@ -1,9 +1,29 @@
 //! Settings of the networks of He et al. 2017.
 
+use burn_tensor::Device;
+use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use crate::loss::Loss;
+use super::{NcfModel, NcfNetwork};
+use crate::device::OpenDevice;
+use crate::family::{Compute, Family, ModelConfig, Output};
+use crate::nn::loss::Loss;
+use crate::nn::network::{Architecture, Network};
+use crate::nn::params::Values;
+use crate::scorer::{Model, Shape};
 use crate::{Error, Result};
+
+/// Names of the weight and the bias of each dense layer of the tower.
+pub(super) const TOWER: [(&str, &str); 8] = [
+    ("tower_0_weight", "tower_0_bias"),
+    ("tower_1_weight", "tower_1_bias"),
+    ("tower_2_weight", "tower_2_bias"),
+    ("tower_3_weight", "tower_3_bias"),
+    ("tower_4_weight", "tower_4_bias"),
+    ("tower_5_weight", "tower_5_bias"),
+    ("tower_6_weight", "tower_6_bias"),
+    ("tower_7_weight", "tower_7_bias"),
+];
 
 /// Settings of generalised matrix factorisation: score = bias + sum over k of `w[k] * p[k] * q[k]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +45,7 @@ pub struct GmfConfig {
 pub struct MlpConfig {
     /// Number of predictive factors: the length of the tower's last layer where `layers` are not given.
     pub dim: usize,
-    /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
+    /// TowerWidths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
     pub layers: Vec<usize>,
     /// How much of the first width is the user's embedding; the rest is the item's. Half of it by default.
     pub user_dim: Option<usize>,
@@ -47,7 +67,7 @@ pub struct MlpConfig {
 pub struct NeumfConfig {
     /// Number of predictive factors: the length of the GMF embeddings and of the tower's last layer.
     pub dim: usize,
-    /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
+    /// TowerWidths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
     pub layers: Vec<usize>,
     /// What is minimised, and so what a score says.
     pub loss: Loss,
@@ -59,13 +79,15 @@ pub struct NeumfConfig {
     pub init_std: f32,
 }
 
-/// What the three have in common: NeuMF with one part or the other left out.
+/// The architecture that the three have in common: NeuMF with one part or the other left out.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Parts {
+pub struct NcfSpec {
+    /// The settings that it is of.
+    pub model: ModelConfig,
     /// Length of the GMF part's embeddings.
     pub gmf: Option<usize>,
     /// The MLP part.
-    pub tower: Option<Widths>,
+    pub tower: Option<TowerWidths>,
     /// Outputs: 1, or 2 whose difference is the score.
     pub classes: usize,
     /// What is minimised.
@@ -80,7 +102,7 @@ pub struct Parts {
 
 /// The widths of a tower.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Widths {
+pub struct TowerWidths {
     /// Of the user's embedding.
     pub user: usize,
     /// Of the concatenated embeddings, and then of the output of each dense layer.
@@ -114,28 +136,40 @@ impl Default for NeumfConfig {
     }
 }
 
-impl From<&GmfConfig> for Parts {
+impl From<&GmfConfig> for NcfSpec {
     fn from(config: &GmfConfig) -> Self {
         let GmfConfig { dim, loss, negatives, init_std } = *config;
-        Self { gmf: Some(dim), tower: None, classes: 1, loss, negatives, dropout: 0.0, init_std }
+        let model = config.clone().into();
+        Self { model, gmf: Some(dim), tower: None, classes: 1, loss, negatives, dropout: 0.0, init_std }
     }
 }
 
-impl From<&MlpConfig> for Parts {
+impl From<&MlpConfig> for NcfSpec {
     fn from(config: &MlpConfig) -> Self {
         let MlpConfig { dim, ref layers, user_dim, classes, loss, negatives, dropout, init_std } = *config;
         let layers = halving(layers, dim);
         let user = user_dim.unwrap_or(layers[0] / 2);
-        Self { gmf: None, tower: Some(Widths { user, layers }), classes, loss, negatives, dropout, init_std }
+        let model = config.clone().into();
+        Self {
+            model,
+            gmf: None,
+            tower: Some(TowerWidths { user, layers }),
+            classes,
+            loss,
+            negatives,
+            dropout,
+            init_std,
+        }
     }
 }
 
-impl From<&NeumfConfig> for Parts {
+impl From<&NeumfConfig> for NcfSpec {
     fn from(config: &NeumfConfig) -> Self {
         let NeumfConfig { dim, ref layers, loss, negatives, dropout, init_std } = *config;
         let layers = halving(layers, dim);
-        let tower = Some(Widths { user: layers[0] / 2, layers });
-        Self { gmf: Some(dim), tower, classes: 1, loss, negatives, dropout, init_std }
+        let tower = Some(TowerWidths { user: layers[0] / 2, layers });
+        let model = config.clone().into();
+        Self { model, gmf: Some(dim), tower, classes: 1, loss, negatives, dropout, init_std }
     }
 }
 
@@ -147,9 +181,9 @@ fn halving(layers: &[usize], dim: usize) -> Vec<usize> {
     }
 }
 
-impl Parts {
+impl NcfSpec {
     /// The most widths of a tower.
-    pub const MOST_LAYERS: usize = super::TOWER.len() + 1;
+    pub const MOST_LAYERS: usize = TOWER.len() + 1;
 
     /// Checks every setting against its range.
     ///
@@ -160,7 +194,7 @@ impl Parts {
             return Err(Error::config("dim", 0, "at least 1"));
         }
         self.loss.validate(self.negatives)?;
-        if let Some(Widths { user, layers }) = &self.tower {
+        if let Some(TowerWidths { user, layers }) = &self.tower {
             if !(2..=Self::MOST_LAYERS).contains(&layers.len()) || layers.contains(&0) {
                 let expected = format!("2 to {} widths above 0", Self::MOST_LAYERS);
                 return Err(Error::config("layers", format!("{layers:?}"), expected));
@@ -184,6 +218,76 @@ impl Parts {
     }
 }
 
+impl Architecture for NcfSpec {
+    fn config(&self) -> ModelConfig {
+        self.model.clone()
+    }
+
+    fn loss(&self) -> (Loss, usize) {
+        (self.loss, self.loss.negatives(self.negatives))
+    }
+
+    fn weight_shapes(&self, shape: Shape) -> Vec<(&'static str, [usize; 2])> {
+        let Shape { n_users, n_items } = shape;
+        let (mut shapes, mut joined) = (Vec::new(), 0);
+        if let Some(dim) = self.gmf {
+            shapes.extend([("user_gmf", [n_users, dim]), ("item_gmf", [n_items, dim])]);
+            joined += dim;
+        }
+        if let Some(tower) = &self.tower {
+            let item = tower.layers[0] - tower.user;
+            shapes.extend([("user_mlp", [n_users, tower.user]), ("item_mlp", [n_items, item])]);
+            for (pair, (weight, bias)) in tower.layers.windows(2).zip(TOWER) {
+                shapes.extend([(weight, [pair[0], pair[1]]), (bias, [1, pair[1]])]);
+            }
+            joined += tower.layers[tower.layers.len() - 1];
+        }
+        shapes.extend([("output_weight", [joined, self.classes]), ("output_bias", [1, self.classes])]);
+        shapes
+    }
+
+    fn hidden_width(&self) -> usize {
+        self.tower.as_ref().map_or(0, |tower| tower.layers[1..].iter().sum())
+    }
+
+    fn network(
+        &self,
+        shape: Shape,
+        _: f32,
+        values: &mut Values<'_>,
+        device: &Device,
+    ) -> Result<Box<dyn Network>> {
+        Ok(Box::new(NcfNetwork::new(self, shape, values, device)?))
+    }
+}
+
+/// The three differ in their parts alone.
+macro_rules! families {
+    ($($config:ident = $kind:literal),*) => {$(
+        impl Family for $config {
+            const KIND: &'static str = $kind;
+
+            fn validate(&self) -> Result<()> {
+                NcfSpec::from(self).validate()
+            }
+
+            fn output(&self) -> Output {
+                self.loss.output()
+            }
+
+            fn scores_on(&self) -> Compute {
+                Compute::Device
+            }
+
+            fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
+                Ok(Box::new(NcfModel::load(weights, &self.into(), shape, &device.device)?))
+            }
+        }
+    )*};
+}
+
+families!(GmfConfig = "gmf", MlpConfig = "mlp", NeumfConfig = "neumf");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,15 +295,15 @@ mod tests {
     #[test]
     fn widths_halve_by_default_and_bad_ones_are_refused() {
         let config = NeumfConfig { dim: 8, ..NeumfConfig::default() };
-        let parts = Parts::from(&config);
-        assert_eq!(parts.tower, Some(Widths { user: 16, layers: vec![32, 16, 8] }));
-        parts.validate().expect("the default");
+        let spec = NcfSpec::from(&config);
+        assert_eq!(spec.tower, Some(TowerWidths { user: 16, layers: vec![32, 16, 8] }));
+        spec.validate().expect("the default");
         for layers in [vec![32], vec![31, 8], vec![32, 0], vec![2; 10]] {
             let config = NeumfConfig { layers, ..config.clone() };
-            let error = Parts::from(&config).validate().expect_err("refused").to_string();
+            let error = NcfSpec::from(&config).validate().expect_err("refused").to_string();
             assert!(error.starts_with("layers: found ["), "{error}");
         }
-        assert!(Parts::from(&NeumfConfig { dropout: 1.0, ..config }).validate().is_err());
+        assert!(NcfSpec::from(&NeumfConfig { dropout: 1.0, ..config }).validate().is_err());
     }
 
     #[test]
@@ -210,13 +314,13 @@ mod tests {
             classes: 2,
             ..MlpConfig::default()
         };
-        Parts::from(&config).validate().expect("a user of 200 and an item of 100");
+        NcfSpec::from(&config).validate().expect("a user of 200 and an item of 100");
         for bad in [
             MlpConfig { user_dim: Some(300), ..config.clone() },
             MlpConfig { user_dim: Some(0), ..config.clone() },
             MlpConfig { classes: 3, ..config },
         ] {
-            assert!(Parts::from(&bad).validate().is_err(), "{bad:?}");
+            assert!(NcfSpec::from(&bad).validate().is_err(), "{bad:?}");
         }
     }
 }

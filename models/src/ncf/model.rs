@@ -5,12 +5,15 @@ use burn_tensor::{Device, Int, Tensor, TensorData};
 use burnrec_data::tensors::{Tensor as HostTensor, TensorFile};
 use burnrec_data::{ItemIx, UserIx};
 
-use super::NcfNetwork;
-use crate::batch::Batch;
-use crate::kernels::{Hidden, catalog_sums, product};
-use crate::network::Network;
-use crate::params::{on_host, saved};
-use crate::{Model, ModelConfig, Result, Scorer, Shape};
+use super::config::NcfSpec;
+use super::network::NcfNetwork;
+use crate::Result;
+use crate::family::ModelConfig;
+use crate::nn::batch::Batch;
+use crate::nn::kernels::{Hidden, catalog_sums, product};
+use crate::nn::network::Network;
+use crate::nn::params::{on_host, saved};
+use crate::scorer::{Model, Scorer, Shape};
 
 /// The most pairs that go through the network at once.
 const BLOCK: usize = 16384;
@@ -35,15 +38,12 @@ impl NcfModel {
         Self { network, item_sums, item_gmf }
     }
 
-    /// Of saved weights.
+    /// Opens saved weights.
     ///
     /// # Errors
-    /// When the weights are not those of a model of this config and shape.
-    ///
-    /// # Panics
-    /// When the config is not one of the three.
-    pub fn load(weights: &TensorFile, config: &ModelConfig, shape: Shape, device: &Device) -> Result<Self> {
-        Ok(Self::new(NcfNetwork::new(config, shape, &mut saved(weights), device)?))
+    /// When the weights are not those of a model of this architecture and shape.
+    pub fn load(weights: &TensorFile, spec: &NcfSpec, shape: Shape, device: &Device) -> Result<Self> {
+        Ok(Self::new(NcfNetwork::new(spec, shape, &mut saved(weights), device)?))
     }
 
     fn device(&self) -> Device {
@@ -103,9 +103,9 @@ impl Model for NcfModel {
         self.network.config.clone()
     }
 
-    fn weights(&self) -> Vec<(&'static str, HostTensor)> {
+    fn weights(&self) -> Vec<(String, HostTensor)> {
         // Sync: the weights are read back.
         let host = |weight: &Tensor<2>| HostTensor::new(&weight.dims(), on_host(weight));
-        self.network.weights().into_iter().map(|(name, weight)| (name, host(weight))).collect()
+        self.network.weights().into_iter().map(|(name, weight)| (name.to_owned(), host(weight))).collect()
     }
 }

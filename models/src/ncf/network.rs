@@ -2,15 +2,18 @@
 
 use burn_tensor::{Device, Tensor};
 
-use super::{NcfModel, Parts, TOWER};
-use crate::batch::Batch;
-use crate::kernels::{
+use super::config::{NcfSpec, TOWER};
+use super::model::NcfModel;
+use crate::Result;
+use crate::family::ModelConfig;
+use crate::nn::batch::Batch;
+use crate::nn::kernels::{
     Hidden, dots, dots_back, gather, last_back, pair_sums, product, product_of_columns, product_of_rows,
     rectified, rectified_back, sums_by_side,
 };
-use crate::network::{Gradient, Network, Objective, Step};
-use crate::params::{Init, Values, weight};
-use crate::{Model, ModelConfig, Result, Shape};
+use crate::nn::network::{Gradient, Network, Objective, Step};
+use crate::nn::params::{Init, Values, weight};
+use crate::scorer::{Model, Shape};
 
 /// The weights on a device.
 #[derive(Clone)]
@@ -69,17 +72,13 @@ impl NcfNetwork {
     ///
     /// # Errors
     /// When a setting is out of its range, or as `values` has them.
-    ///
-    /// # Panics
-    /// When the config is not one of the three.
-    pub fn new(config: &ModelConfig, shape: Shape, values: &mut Values<'_>, device: &Device) -> Result<Self> {
-        let parts: Parts = config.ncf().expect("the caller asked for one of the three");
-        parts.validate()?;
+    pub fn new(spec: &NcfSpec, shape: Shape, values: &mut Values<'_>, device: &Device) -> Result<Self> {
+        spec.validate()?;
         let Shape { n_users, n_items } = shape;
-        let normal = Init::Normal { std: parts.init_std };
+        let normal = Init::Normal { std: spec.init_std };
         let mut get = |name, shape, init| weight(values, name, shape, init, device);
         let mut joined = 0;
-        let gmf = match parts.gmf {
+        let gmf = match spec.gmf {
             None => None,
             Some(dim) => {
                 joined += dim;
@@ -87,7 +86,7 @@ impl NcfNetwork {
                 Some(Embeddings { user, item: get("item_gmf", [n_items, dim], normal)? })
             }
         };
-        let tower = match &parts.tower {
+        let tower = match &spec.tower {
             None => None,
             Some(widths) => {
                 let (user, item) = (widths.user, widths.layers[0] - widths.user);
@@ -109,11 +108,11 @@ impl NcfNetwork {
         Ok(Self {
             gmf,
             tower,
-            output_weight: get("output_weight", [joined, parts.classes], lecun)?,
-            output_bias: get("output_bias", [1, parts.classes], Init::Constant(0.0))?,
-            dropout: parts.dropout,
+            output_weight: get("output_weight", [joined, spec.classes], lecun)?,
+            output_bias: get("output_bias", [1, spec.classes], Init::Constant(0.0))?,
+            dropout: spec.dropout,
             shape,
-            config: config.clone(),
+            config: spec.model.clone(),
         })
     }
 

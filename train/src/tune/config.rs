@@ -1,12 +1,12 @@
 //! A training config with a `[search]` table: what a search goes through, and the config of each of its trials.
 
 use burnrec_models::Error as ModelError;
-use burnrec_models::fields::fields_of;
+use burnrec_models::registry::model_name;
+use burnrec_models::settings::{Settings, decode, refuse_unknown};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::space::Space;
-use crate::config::{decode, model_name, refuse_unknown};
 use crate::metrics::Metric;
 use crate::{Error, Result, TrainConfig};
 
@@ -161,8 +161,8 @@ impl SearchConfig {
 
     /// Of the table `[search]`, with every default filled in.
     fn from_table(table: Table) -> Result<Self> {
-        refuse_unknown(&table, "search.", "a key of [search]", fields_of::<Self>())?;
-        let mut search: Self = decode(table).map_err(|error| error.under("search"))?;
+        refuse_unknown(&table, "search.", "a key of [search]", &<Self as Settings>::keys())?;
+        let mut search: Self = decode(table).map_err(|error| Error::from(error).under("search"))?;
         let random = search.method == Method::Random;
         let refused = |key: &str, found: String, expected: &str| {
             Err(ModelError::config(format!("search.{key}"), found, expected).into())
@@ -228,6 +228,8 @@ fn table_of(search: &SearchConfig) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use burnrec_models::nn::NnTraining;
+
     use super::*;
 
     fn parse(text: &str) -> Result<TuneConfig> {
@@ -240,7 +242,7 @@ mod tests {
         let config = parse(text).expect("a search");
         let [first, second] = config.trials() else { panic!("two trials") };
         assert_eq!((first.number, second.number), (1, 2));
-        assert_eq!(second.config.burn.as_ref().expect("burn").learning_rate, 0.2);
+        assert_eq!(second.config.trainer.training::<NnTraining>().expect("a network's").learning_rate, 0.2);
         assert_eq!((second.config.run.epochs, second.settings["dim"].as_integer()), (3, Some(4)));
         let whole = config.to_table();
         assert_eq!(whole["epochs"].as_integer(), Some(3));

@@ -1,12 +1,11 @@
 //! A range of numbers to search.
 
 use burnrec_models::Error as ModelError;
-use burnrec_models::fields::fields_of;
+use burnrec_models::settings::{decode, fields_of, refuse_unknown};
 use rand::{Rng, RngExt};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::config::{decode, refuse_unknown};
 use crate::{Error, Result};
 
 /// The most trials of a search, and so the most steps of a range; more are a mistake.
@@ -54,7 +53,7 @@ impl Range {
     pub fn read(key: &str, table: &Table, default: Option<&Value>) -> Result<(Self, Option<u32>)> {
         let prefix = format!("search.space.{key}");
         refuse_unknown(table, &format!("{prefix}."), "a key of a range", fields_of::<Given>())?;
-        let given: Given = decode(table.clone()).map_err(|error| error.under(&prefix))?;
+        let given: Given = decode(table.clone()).map_err(|error| Error::from(error).under(&prefix))?;
         let range = Self { ends: Ends::new(key, table, &given, default)?, scale: given.scale };
         let (low, high) = range.ends.as_numbers();
         if low >= high {

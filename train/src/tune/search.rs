@@ -7,7 +7,7 @@ use burnrec_data::split::{Fold, folds};
 use burnrec_data::write::write_file;
 use burnrec_data::{Csr, Holdout, Prepared};
 use burnrec_models::device::OpenDevice;
-use burnrec_models::{Error as ModelError, Scorer};
+use burnrec_models::{Error as ModelError, FitInput, Learner, Phase, Progress, Scorer, Silent};
 use serde_json::json;
 
 use super::log::{BEST, Log, VERSION, settings};
@@ -15,9 +15,8 @@ use super::{FoldScore, Outcome, Trial, TrialRecord, TuneConfig};
 use crate::evaluate::{EvaluateOptions, able, evaluate, protocol};
 use crate::fit::{FitState, Judge, fit};
 use crate::metrics::Metric;
-use crate::record::Phase;
-use crate::run::{learner, options};
-use crate::{Error, Progress, Result, Silent};
+use crate::run::options;
+use crate::{Error, Result, TrainConfig};
 
 /// The number of the format of a search's directory; another one is refused.
 const FORMAT: u32 = 1;
@@ -62,18 +61,18 @@ pub fn search(
             train = split.train.to_csr(data.users.len(), data.items.len());
             vec![(&train, &split.valid)]
         }
-        Some(_) if trials.iter().any(|trial| trial.config.run.pretrained.is_some()) => {
-            let expected = "no folds: the runs that neumf starts from have seen what a fold holds out";
-            return Err(ModelError::config("pretrained", "with search.folds", expected).into());
-        }
         Some(n) => {
+            if let Some(key) = trials.iter().find_map(|trial| trial.config.trainer.starts_from_runs()) {
+                let expected = "no folds: the runs that training starts from have seen what a fold holds out";
+                return Err(ModelError::config(key, "with search.folds", expected).into());
+            }
             cut = folds(split, data.users.len(), n, config.search().seed())?;
             cut.iter().map(|Fold { train, valid }| (train, valid)).collect()
         }
     };
     let protocol = protocol(parts[0].1);
     if let (true, Some(trial)) = (split.valid.fold_in, trials.first()) {
-        able(&*learner(&trial.config, parts[0].0, data, Phase::Choose, device)?.model())?;
+        able(&*learner(&trial.config, parts[0].0, data, device)?.model())?;
     }
     progress.begin("tune", trials.len() as u64);
     progress.advance(taken_up as u64);
@@ -123,7 +122,7 @@ fn outcome(
     for (fold, part) in parts.iter().enumerate() {
         match choose(trial, *part, data, device) {
             Ok(score) => scores.push(score),
-            Err(error @ (Error::Diverged { .. } | Error::Evaluate { .. })) => {
+            Err(error @ (Error::Model(ModelError::Diverged { .. }) | Error::Evaluate { .. })) => {
                 let of = if folded { format!("fold {}: ", fold + 1) } else { String::new() };
                 return Ok(Outcome::Failed { failed: format!("{of}{error}") });
             }
@@ -135,7 +134,18 @@ fn outcome(
     Ok(Outcome::Scored { value, epoch, folds: if folded { scores } else { Vec::new() } })
 }
 
-/// Trains on `train` and gives the best epoch on `valid`.
+/// Makes the learner of a trial over `train`.
+fn learner<'a>(
+    config: &TrainConfig,
+    train: &'a Csr,
+    data: &'a Prepared,
+    device: &'a OpenDevice,
+) -> Result<Box<dyn Learner + 'a>> {
+    let fit = FitInput { train, data, phase: Phase::Choose, seed: config.run.seed, device };
+    Ok(config.trainer.learner(&fit)?)
+}
+
+/// Trains on `train` and returns the best epoch on `valid`.
 fn choose(
     trial: &Trial,
     (train, valid): (&Csr, &Holdout),
@@ -146,7 +156,7 @@ fn choose(
     let options = EvaluateOptions { resamples: 0, ..options(config) };
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, valid, train, &options, &Silent);
     let judge = Judge { evaluate: &on_valid, metric };
-    let mut learner = learner(config, train, data, Phase::Choose, device)?;
+    let mut learner = learner(config, train, data, device)?;
     let epochs = config.run.epochs;
     let fitted = fit(
         &mut *learner,

@@ -1,0 +1,60 @@
+//! Alternating least squares (Hu, Koren and Volinsky 2008; Zhou et al. 2008; Rendle et al. 2021).
+//!
+//! With `s_ui = p_u . q_i`, training minimises
+//!
+//! ```text
+//! explicit:  sum over observed (r_ui - s_ui)^2                                        + R
+//! implicit:  sum over observed w_ui (t_ui - s_ui)^2 + w0 sum over unobserved s_ui^2   + R
+//! R = sum over users reg_u |p_u|^2 + sum over items reg_i |q_i|^2
+//! ```
+//!
+//! with `w0 = unobserved_weight`, `t_ui` 1 (0 where the value is not over 0 and the convention weighs values), and by
+//! `convention`
+//!
+//! | convention | `w_ui` | unobserved cells | source |
+//! |---|---|---|---|
+//! | `rendle`   | 1                      | all cells, the observed ones too | Rendle et al. 2021, "Revisiting the Performance of iALS" |
+//! | `implicit` | `alpha * abs(value)`     | those without an entry | the `implicit` library |
+//! | `spark`    | `1 + alpha * abs(value)` | those without an entry | Spark MLlib; Hu, Koren and Volinsky 2008 |
+//!
+//! and by `reg_scaling`, for a user with `n_u` entries (items alike, with `n_users`)
+//!
+//! | reg_scaling | `reg_u` |
+//! |---|---|
+//! | `none`      | `reg` |
+//! | `count`     | `reg * n_u` |
+//! | `frequency` | `reg * (n_u + w0 * n_items)^nu` (explicit: without the second term) |
+//!
+//! With all else standing still, a user's row solves `A p_u = b`,
+//! `A = w0 Q^T Q + sum over observed a_ui q_i q_i^T + reg_u I`, `b = sum over observed b_ui q_i`, where
+//! `a = w - w0` (`w` where all cells count as unobserved) and `b = w t`; explicit: `a = 1`, `b = r`, no `w0` term.
+//! [`RowSolver`] solves it, in training and for new users.
+
+mod cg;
+mod config;
+mod eigen;
+mod exact;
+mod gram;
+mod init;
+pub mod kernels;
+#[cfg(feature = "train")]
+mod learner;
+pub mod lines;
+mod model;
+mod nonnegative;
+mod objective;
+mod row;
+mod subspace;
+#[cfg(feature = "train")]
+mod warm_start;
+mod weighting;
+
+pub use config::{AlsConfig, Convention, Feedback, RegScaling, Solver, Weighting};
+pub use gram::gram;
+pub use init::first_factors;
+#[cfg(feature = "train")]
+pub use learner::{AlsLearner, AlsTraining};
+pub use model::AlsModel;
+pub use objective::Objective;
+pub use row::{RowSolver, Scratch};
+pub use weighting::Weights;

@@ -1,0 +1,56 @@
+//! First factors of ALS from an earlier run, so that new ratings need few epochs more.
+
+use std::path::Path;
+
+use burnrec_data::{Prepared, Vocab};
+
+use super::{AlsConfig, first_factors};
+use crate::device::{self, DeviceChoice};
+use crate::family::Family;
+use crate::saved;
+use crate::scorer::{Scorer, Vectors};
+use crate::{Error, Result};
+
+/// Factors to start from, in the rows of the data at hand.
+pub struct FirstFactors {
+    /// `[n_users, dim]`
+    pub users: Vec<f32>,
+    /// `[n_items, dim]`
+    pub items: Vec<f32>,
+}
+
+/// Returns the factors of the run in `dir` for the ids that it knows; those of other users are drawn with `seed`, those of other
+/// items are 0 until they are solved.
+///
+/// # Errors
+/// When the run cannot be opened, or is not one of ALS with factors of this length.
+pub fn read(dir: &Path, data: &Prepared, config: &AlsConfig, seed: u64) -> Result<FirstFactors> {
+    let (run, manifest) = saved::open(dir, &device::open(DeviceChoice::Cpu)?)?;
+    let refused = |found: String| {
+        let expected = format!("a run of als with dim = {}", config.dim);
+        Error::config("warm_start", found, expected)
+    };
+    let dim_of = |vectors: Option<Vectors<'_>>| vectors.map_or(0, |vectors| vectors.dim);
+    if manifest.model.kind() != AlsConfig::KIND || dim_of(run.model.user_vectors()) != config.dim {
+        let found = format!("{} with dim = {}", manifest.model.kind(), dim_of(run.model.user_vectors()));
+        return Err(refused(found));
+    }
+    let mut users = first_factors(seed, data.users.len(), config.dim, config.init_std);
+    let mut items = vec![0.0; data.items.len() * config.dim];
+    if config.nonnegative {
+        users.iter_mut().for_each(|x| *x = x.abs());
+    }
+    take_over(&mut users, &data.users, run.model.user_vectors(), &run.users);
+    take_over(&mut items, &data.items, run.model.item_vectors(), &run.items);
+    Ok(FirstFactors { users, items })
+}
+
+/// Copies the vectors of the ids that both vocabularies have.
+fn take_over(factors: &mut [f32], ids: &Vocab, vectors: Option<Vectors<'_>>, known: &Vocab) {
+    let Some(vectors) = vectors else { return };
+    for (row, factors) in factors.chunks_exact_mut(vectors.dim).enumerate() {
+        if let Some(known) = known.row(ids.id(row as u32)) {
+            factors.copy_from_slice(vectors.row(known as usize));
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Matrix factorisation with biases: trained as a network ([`MfNetwork`]), served as plain host arrays ([`MfModel`]),
+//! because its score is no more than a dot product.
+
+mod config;
+mod fold_in;
+#[cfg(feature = "train")]
+mod learner;
+mod model;
+mod network;
+
+pub use config::MfConfig;
+pub use model::MfModel;
+pub use network::MfNetwork;

@@ -1,0 +1,120 @@
+//! Matrix factorisation as it is served.
+
+use std::sync::Arc;
+
+use burnrec_data::tensors::{Tensor, TensorFile};
+use burnrec_data::{ItemIx, UserIx};
+use rayon::prelude::*;
+
+use super::MfConfig;
+use crate::Result;
+use crate::family::{Family, ModelConfig};
+use crate::nn::params::{Init, Values, saved};
+use crate::scorer::{FoldIn, Model, Scorer, Shape, Vectors};
+use crate::simd::dot;
+
+/// Matrix factorisation with biases, on the host.
+pub struct MfModel {
+    pub(super) config: MfConfig,
+    pub(super) mean: f32,
+    pub(super) users: Side,
+    pub(super) items: Arc<Side>,
+}
+
+/// The vectors and biases of all users, or of all items.
+pub(super) struct Side {
+    /// `[rows, dim]`.
+    pub(super) vectors: Vec<f32>,
+    /// `[rows]`.
+    pub(super) biases: Vec<f32>,
+}
+
+impl MfModel {
+    /// Opens saved weights.
+    ///
+    /// # Errors
+    /// When the weights are not those of a model of this config and shape.
+    pub fn load(weights: &TensorFile, config: MfConfig, shape: Shape) -> Result<Self> {
+        config.validate()?;
+        let values: &mut Values<'_> = &mut saved(weights);
+        let mut get = |name, rows, cols| values(name, [rows, cols], Init::Constant(0.0));
+        Ok(Self {
+            mean: get("mean", 1, 1)?[0],
+            users: Side {
+                vectors: get("user_embedding", shape.n_users, config.dim)?,
+                biases: get("user_bias", shape.n_users, 1)?,
+            },
+            items: Arc::new(Side {
+                vectors: get("item_embedding", shape.n_items, config.dim)?,
+                biases: get("item_bias", shape.n_items, 1)?,
+            }),
+            config,
+        })
+    }
+
+    fn score(&self, user: usize, item: usize) -> f32 {
+        let dim = self.config.dim;
+        let dot = dot(self.users.vector(user, dim), self.items.vector(item, dim));
+        self.mean + self.users.biases[user] + self.items.biases[item] + dot
+    }
+}
+
+impl Side {
+    pub(super) fn vector(&self, row: usize, dim: usize) -> &[f32] {
+        &self.vectors[row * dim..(row + 1) * dim]
+    }
+}
+
+impl Scorer for MfModel {
+    fn n_users(&self) -> usize {
+        self.users.biases.len()
+    }
+
+    fn n_items(&self) -> usize {
+        self.items.biases.len()
+    }
+
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        for ((out, user), item) in out.iter_mut().zip(users).zip(items) {
+            *out = self.score(user.at(), item.at());
+        }
+    }
+
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        out.par_chunks_exact_mut(self.n_items()).zip(users).for_each(|(row, user)| {
+            row.iter_mut().enumerate().for_each(|(item, out)| *out = self.score(user.at(), item));
+        });
+    }
+
+    fn as_fold_in(&self) -> Option<&dyn FoldIn> {
+        Some(self)
+    }
+
+    fn item_vectors(&self) -> Option<Vectors<'_>> {
+        Some(Vectors { values: &self.items.vectors, dim: self.config.dim })
+    }
+
+    fn user_vectors(&self) -> Option<Vectors<'_>> {
+        Some(Vectors { values: &self.users.vectors, dim: self.config.dim })
+    }
+}
+
+impl Model for MfModel {
+    fn config(&self) -> ModelConfig {
+        self.config.clone().into()
+    }
+
+    fn weights(&self) -> Vec<(String, Tensor)> {
+        let matrix = |values: &[f32], rows: usize| {
+            Tensor::new(&[rows, values.len() / rows.max(1)], values.iter().copied())
+        };
+        let weights = [
+            ("mean", matrix(&[self.mean], 1)),
+            ("user_embedding", matrix(&self.users.vectors, self.n_users())),
+            ("user_bias", matrix(&self.users.biases, self.n_users())),
+            ("item_embedding", matrix(&self.items.vectors, self.n_items())),
+            ("item_bias", matrix(&self.items.biases, self.n_items())),
+        ];
+        weights.map(|(name, values)| (name.to_owned(), values)).into()
+    }
+}

@@ -1,0 +1,188 @@
+//! Batches for one step each: rows in an order drawn for the epoch, each with its drawn negatives. What a batch holds
+//! depends on the seed, the epoch and its number alone, so that it can be drawn ahead, on another thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::Scope;
+
+use crate::nn::batch::Batch;
+use burnrec_data::negatives::{NegativeSampler, rng};
+use burnrec_data::rng::stream;
+use burnrec_data::{Csr, Error as DataError, UserIx};
+use rand::seq::SliceRandom;
+
+use crate::Result;
+
+/// How many batches may wait for the device.
+const AHEAD: usize = 4;
+
+/// The rows of one step.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// A row for each training row: its item, then the user's negatives.
+    pub batch: Batch,
+    /// `[rows]`: the values of the training rows.
+    pub ratings: Vec<f32>,
+}
+
+/// Cuts the training matrix into batches; cheap to clone.
+#[derive(Clone)]
+pub struct Batches {
+    data: Arc<Data>,
+    negatives: usize,
+    rows_per_batch: usize,
+    folded: bool,
+    seed: u64,
+}
+
+struct Data {
+    /// User, item and value of each training row.
+    rows: Vec<(u32, u32, f32)>,
+    sampler: NegativeSampler,
+}
+
+impl Batches {
+    /// Of at most `batch_size` samples each, but at least one row; `folded` for devices other than the host.
+    ///
+    /// Users who have had every item have no negatives: unless none are drawn, their rows are left out.
+    ///
+    /// # Errors
+    /// When no row is left.
+    pub fn new(train: &Csr, negatives: usize, batch_size: usize, folded: bool, seed: u64) -> Result<Self> {
+        let sampler = NegativeSampler::new(train.clone(), 0.0);
+        let learned = |&user: &u32| negatives == 0 || sampler.has_negatives(UserIx(user));
+        let rows = |user: u32| {
+            let (items, values) = train.row(user as usize);
+            items.iter().zip(values).map(move |(&item, &value)| (user, item, value))
+        };
+        let rows: Vec<_> = (0..train.n_rows() as u32).filter(learned).flat_map(rows).collect();
+        if rows.is_empty() {
+            let found = format!("{} rows, none of a user with an item left to contrast", train.nnz());
+            return Err(DataError::setting("training data", found, "at least one row to learn from").into());
+        }
+        let rows_per_batch = (batch_size / (1 + negatives)).max(1);
+        Ok(Self { data: Arc::new(Data { rows, sampler }), negatives, rows_per_batch, folded, seed })
+    }
+
+    /// How many training rows there are.
+    pub fn rows(&self) -> usize {
+        self.data.rows.len()
+    }
+
+    /// Entries of a whole batch: `[users, items]`.
+    pub fn entries(&self) -> [usize; 2] {
+        let rows = self.rows_per_batch.min(self.rows());
+        [rows, rows * (1 + self.negatives)]
+    }
+
+    /// How many batches an epoch has.
+    pub fn count(&self) -> usize {
+        self.rows().div_ceil(self.rows_per_batch)
+    }
+
+    /// How many samples an epoch has.
+    pub fn samples(&self) -> u64 {
+        (self.rows() * (1 + self.negatives)) as u64
+    }
+
+    /// The order of the rows in an epoch.
+    pub fn order(&self, epoch: u32) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.rows() as u32).collect();
+        order.shuffle(&mut stream(self.seed, "batches.order", u64::from(epoch)));
+        order
+    }
+
+    /// Draws all batches of an epoch, in their order, on a thread of their own.
+    pub fn draw_on<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        order: &'scope [u32],
+        epoch: u32,
+    ) -> Receiver<Drawn> {
+        let (sender, receiver) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for (number, rows) in order.chunks(self.rows_per_batch).enumerate() {
+                if sender.send(self.batch(rows, epoch, number)).is_err() {
+                    // Nobody waits for batches any more: training ended early.
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
+    /// The batch of these training rows.
+    fn batch(&self, rows: &[u32], epoch: u32, number: usize) -> Drawn {
+        let per_row = 1 + self.negatives;
+        let (mut users, mut ratings) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+        let mut items = Vec::with_capacity(rows.len() * per_row);
+        let mut rng = rng(self.seed, u64::from(epoch), number as u64);
+        let mut drawn = Vec::with_capacity(self.negatives);
+        for &row in rows {
+            let (user, item, value) = self.data.rows[row as usize];
+            users.push(user);
+            items.push(item);
+            ratings.push(value);
+            drawn.clear();
+            self.data.sampler.sample(UserIx(user), self.negatives, &mut rng, &mut drawn);
+            items.extend(drawn.iter().map(|item| item.0));
+        }
+        let train = self.data.sampler.train();
+        let batch = Batch::new(&users, train.n_rows(), &items, train.n_cols());
+        Drawn { batch: if self.folded { batch.folded() } else { batch }, ratings }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn train() -> Csr {
+        // User 1 has every item.
+        Csr::new(4, vec![0, 2, 6, 7], vec![0, 3, 0, 1, 2, 3, 2], vec![5.0, 4.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    }
+
+    /// The user and the items of each row, and its value.
+    fn drawn(batches: &Batches, epoch: u32) -> Vec<Vec<(u32, Vec<u32>, f32)>> {
+        let order = batches.order(epoch);
+        let drawn: Vec<Drawn> =
+            std::thread::scope(|scope| batches.draw_on(scope, &order, epoch).into_iter().collect());
+        let rows = |Drawn { batch, ratings }: &Drawn| {
+            let items = batch.items.places.chunks(batch.per_row);
+            let items = items.map(|row| row.iter().map(|&place| batch.items.rows[place as usize]).collect());
+            let users = batch.users.places.iter().map(|&place| batch.users.rows[place as usize]);
+            users.zip(items).zip(ratings).map(|((user, items), &rating)| (user, items, rating)).collect()
+        };
+        drawn.iter().map(rows).collect()
+    }
+
+    #[test]
+    fn an_epoch_has_every_row_once_with_negatives_of_its_user() {
+        let train = train();
+        let batches = Batches::new(&train, 2, 7, false, 1).expect("batches");
+        let epoch = drawn(&batches, 1);
+        assert_eq!((batches.rows(), batches.count(), epoch.len()), (3, 2, 2));
+        assert_eq!(epoch, drawn(&batches, 1));
+        assert_ne!(epoch, drawn(&batches, 2));
+        let mut positives = Vec::new();
+        for (user, items, _) in epoch.iter().flatten() {
+            assert_eq!(items.len(), 3);
+            assert!(items[1..].iter().all(|&item| !train.contains(*user as usize, item)));
+            positives.push((*user, items[0]));
+        }
+        positives.sort();
+        assert_eq!(positives, [(0, 0), (0, 3), (2, 2)]);
+    }
+
+    #[test]
+    fn ratings_come_as_they_are_and_nothing_to_learn_is_an_error() {
+        let batches = Batches::new(&train(), 0, 3, false, 1).expect("batches");
+        let mut ratings: Vec<f32> =
+            drawn(&batches, 1).into_iter().flatten().map(|(_, _, rating)| rating).collect();
+        ratings.sort_by(f32::total_cmp);
+        assert_eq!(ratings, [1.0, 2.0, 3.0, 4.0, 4.0, 5.0, 5.0]);
+        let full = Csr::new(1, vec![0, 1], vec![0], vec![1.0]);
+        let error = Batches::new(&full, 2, 7, false, 1).err().expect("nothing to contrast").to_string();
+        assert!(error.starts_with("training data: found 1 rows"), "{error}");
+    }
+}

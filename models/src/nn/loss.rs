@@ -1,0 +1,57 @@
+//! What neural models minimise.
+
+use serde::{Deserialize, Serialize};
+
+use crate::family::Output;
+use crate::{Error, Result};
+
+/// The loss over a training row: the score `s` of its item, and those `s_j` of the row's drawn negatives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Loss {
+    /// Binary cross-entropy: the mean over all samples of `-ln sigmoid(s)` and `-ln sigmoid(-s_j)`.
+    Bce,
+    /// Bayesian personalised ranking (Rendle et al. 2009): the mean over all pairs of `-ln sigmoid(s - s_j)`.
+    Bpr,
+    /// Sampled softmax (Jean et al. 2015; uniform draws need no correction): the mean over rows of
+    /// `-ln (e^s / (e^s + sum e^s_j))`.
+    Softmax,
+    /// Squared error on ratings: the mean over rows of `(s - rating)^2`; no negatives are drawn.
+    Mse,
+}
+
+impl Loss {
+    /// Returns what the scores say of a model that minimises it.
+    pub fn output(self) -> Output {
+        match self {
+            Self::Bce => Output::Probability,
+            Self::Mse => Output::Rating,
+            Self::Bpr | Self::Softmax => Output::Raw,
+        }
+    }
+
+    /// How many negatives each row gets.
+    pub fn negatives(self, setting: usize) -> usize {
+        if self == Self::Mse { 0 } else { setting }
+    }
+
+    /// Refuses a loss that has nothing to contrast.
+    ///
+    /// # Errors
+    /// When negatives are needed and there are none.
+    pub fn validate(self, negatives: usize) -> Result<()> {
+        if self != Self::Mse && negatives == 0 {
+            return Err(Error::config("negatives", 0, "at least 1, as every loss but \"mse\" needs"));
+        }
+        Ok(())
+    }
+
+    /// How many terms the mean over `rows` rows of `per_row` samples is over.
+    pub fn terms(self, rows: usize, per_row: usize) -> usize {
+        match self {
+            Self::Bce => rows * per_row,
+            Self::Bpr => rows * (per_row - 1),
+            Self::Softmax | Self::Mse => rows,
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! What all networks share: batches, losses, optimisers, kernels of the CPU and of a GPU, the device.
+//!
+//! A family of networks is an [`Architecture`](network::Architecture): it names its weights and makes its
+//! [`Network`](network::Network), which scores a batch and gives the gradients of a loss over it. The learner of all of
+//! them draws batches with negatives, asks for gradients and updates the weights.
+
+pub mod batch;
+#[cfg(feature = "train")]
+mod batches;
+pub mod device;
+#[cfg(feature = "train")]
+mod free_memory;
+pub mod kernels;
+#[cfg(feature = "train")]
+mod learner;
+pub mod loss;
+#[cfg(feature = "train")]
+mod loss_gradients;
+#[cfg(feature = "train")]
+mod memory;
+pub mod network;
+#[cfg(feature = "train")]
+mod optim;
+pub mod params;
+#[cfg(feature = "train")]
+mod training;
+
+#[cfg(feature = "train")]
+pub use learner::{FirstWeights, NnLearner};
+#[cfg(feature = "train")]
+pub use training::{EmbeddingUpdate, NnTraining, Optimizer, Schedule, ScheduleKind};

@@ -1,0 +1,137 @@
+use crate::nn::params::on_host;
+use burn::module::{Module, Param, ParamId};
+use burn::optim::{AdamConfig, GradientsParams};
+use burn_tensor::{Device, TensorData};
+
+use super::*;
+
+const WIDTH: usize = 3;
+
+/// `[rows, WIDTH]`, of numbers that differ.
+fn matrix(rows: usize, factor: f32) -> Tensor<2> {
+    let values = (0..rows * WIDTH).map(|k| factor * ((k as f32 * 1.7).sin() + 0.3)).collect::<Vec<_>>();
+    Tensor::from_data(TensorData::new(values, [rows, WIDTH]), &Device::flex())
+}
+
+fn batch() -> Batch {
+    Batch::new(&[4, 1, 4, 2], 6, &[0, 1, 2, 3], 4)
+}
+
+fn steps(config: &NnTraining, lazy: bool, n: usize, gradient: impl Fn(&Tensor<2>) -> Gradient) -> Vec<f32> {
+    let (mut weight, mut optim) = (matrix(6, 1.0), Optim::new(config, [lazy; 2]));
+    for _ in 0..n {
+        let slopes = gradient(&weight);
+        optim.step(vec![("weight", &mut weight)], vec![slopes], &batch(), 0.0);
+    }
+    on_host(&weight)
+}
+
+#[track_caller]
+fn near(ours: &[f32], theirs: &[f32]) {
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(theirs) {
+        assert!((ours - theirs).abs() < 1e-5, "{ours} and {theirs}");
+    }
+}
+
+#[test]
+fn adam_takes_the_steps_of_burns_own() {
+    let config = NnTraining { learning_rate: 0.01, ..NnTraining::default() };
+    // The slopes of `w^3 + 0.3 w^2`.
+    let slopes = |weight: &Tensor<2>| weight.clone().square() * 3.0 + weight.clone() * 0.6;
+    let ours = steps(&config, false, 20, |weight| Gradient::Whole(slopes(weight)));
+    let mut theirs = Param::initialized(ParamId::new(), matrix(6, 1.0).autodiff().require_grad());
+    let mut burns = AdamConfig::new().with_epsilon(EPSILON).init();
+    for _ in 0..20 {
+        let loss = (theirs.val().square() * theirs.val().add_scalar(0.3)).sum();
+        let gradients = GradientsParams::from_grads(loss.backward(), &theirs);
+        theirs = burns.step(0.01, theirs, gradients);
+    }
+    assert_eq!(theirs.num_params(), 18);
+    near(&ours, &on_host(&theirs.val()));
+}
+
+/// The rows 1, 2 and 4 have slopes.
+fn of_users(weight: &Tensor<2>) -> Gradient {
+    let rows = [1, 2, 4].map(|row| weight.clone().slice(row..row + 1) * 0.5 + 0.1);
+    Gradient::Users(Tensor::cat(rows.into(), 0))
+}
+
+#[test]
+fn a_dense_step_moves_by_the_means_of_rows_that_are_not_met() {
+    let config = NnTraining { learning_rate: 0.01, weight_decay: 0.1, ..NnTraining::default() };
+    for optimizer in [Optimizer::Adam, Optimizer::Adagrad, Optimizer::Sgd] {
+        let config = NnTraining { optimizer, ..config.clone() };
+        let whole = |weight: &Tensor<2>| {
+            let Gradient::Users(rows) = of_users(weight) else { unreachable!() };
+            let zero = Tensor::zeros([1, WIDTH], &Device::flex());
+            let row = |at: usize| rows.clone().slice(at..at + 1);
+            let all = vec![zero.clone(), row(0), row(1), zero.clone(), row(2), zero];
+            Gradient::Whole(Tensor::cat(all, 0))
+        };
+        near(&steps(&config, false, 5, of_users), &steps(&config, false, 5, whole));
+    }
+}
+
+#[test]
+fn a_lazy_step_leaves_the_other_rows_alone() {
+    for optimizer in [Optimizer::Adam, Optimizer::Adagrad, Optimizer::Sgd] {
+        let config =
+            NnTraining { learning_rate: 0.01, optimizer, weight_decay: 0.1, ..NnTraining::default() };
+        let (lazy, dense) = (steps(&config, true, 5, of_users), steps(&config, false, 5, of_users));
+        let start = on_host(&matrix(6, 1.0));
+        for row in 0..6 {
+            let range = row * WIDTH..(row + 1) * WIDTH;
+            match [1, 2, 4].contains(&row) {
+                true => near(&lazy[range.clone()], &dense[range]),
+                false => assert_eq!(lazy[range.clone()], start[range]),
+            }
+        }
+    }
+}
+
+/// The tensor operations of a device take the same steps as the passes over the host's memory.
+#[test]
+fn both_ways_to_step_agree() {
+    let mut batch = batch().folded();
+    batch.users.upload(&Device::flex());
+    for optimizer in [Optimizer::Adam, Optimizer::Adagrad, Optimizer::Sgd] {
+        let rates = Rates { optimizer, keep: 0.99, length: 0.1, epsilon: 1e-3 };
+        let state = |n| (0..n).map(|number| matrix(6, 0.1 + number as f32).square()).collect::<Vec<_>>();
+        let lazily = |lazy| Met::Rows { side: &batch.users, lazy };
+        for (rows, met) in [(6, Met::Whole), (3, lazily(true)), (3, lazily(false))] {
+            let (slopes, n) = (matrix(rows, 0.7), optimizer.n_states());
+            let (ours, our_state) = host::moved(matrix(6, 1.0), state(n), &slopes, met, rates);
+            let (theirs, their_state) = device::moved(matrix(6, 1.0), state(n), slopes, met, rates);
+            near(&on_host(&ours), &on_host(&theirs));
+            for (ours, theirs) in our_state.iter().zip(&their_state) {
+                near(&on_host(ours), &on_host(theirs));
+            }
+        }
+    }
+}
+
+#[test]
+fn sgd_goes_down_the_gradient_and_decay_shrinks() {
+    let config = NnTraining {
+        learning_rate: 0.1,
+        weight_decay: 0.5,
+        optimizer: Optimizer::Sgd,
+        ..NnTraining::default()
+    };
+    let moved = steps(&config, false, 1, |weight| Gradient::Whole(weight.clone() * 2.0));
+    let expected: Vec<f32> = on_host(&matrix(6, 1.0)).iter().map(|w| w * (1.0 - 0.05 - 0.2)).collect();
+    near(&moved, &expected);
+}
+
+#[test]
+fn long_gradients_are_cut_to_length_and_short_ones_left() {
+    let config = NnTraining { learning_rate: 1.0, optimizer: Optimizer::Sgd, ..NnTraining::default() };
+    let start = on_host(&matrix(6, 1.0));
+    let norm = start.iter().map(|w| w * w).sum::<f32>().sqrt();
+    for (most, factor) in [(norm / 4.0, 0.25), (norm * 4.0, 1.0)] {
+        let config = NnTraining { clip_norm: Some(most), ..config.clone() };
+        let moved = steps(&config, false, 1, |weight| Gradient::Whole(weight.clone()));
+        near(&moved, &start.iter().map(|w| w - factor * w).collect::<Vec<_>>());
+    }
+}

@@ -1,0 +1,164 @@
+//! The kinds of models that configs and saved runs may name: one line for each family here, and those that a program
+//! adds.
+
+use std::any::TypeId;
+use std::sync::{PoisonError, RwLock};
+
+use toml::{Table, Value};
+
+use crate::family::{Family, ModelConfig};
+#[cfg(feature = "train")]
+use crate::family::{Trainable, Trainer};
+use crate::settings::{Settings, cut, did_you_mean, refuse_unknown};
+use crate::{Error, Result, als, mf, ncf, popularity};
+
+/// The kinds that come with burnrec, in the order in which messages list them.
+const KINDS: [Kind; 6] = [
+    Kind::of::<popularity::PopularityConfig>(),
+    Kind::of::<als::AlsConfig>(),
+    Kind::of::<mf::MfConfig>(),
+    Kind::of::<ncf::GmfConfig>(),
+    Kind::of::<ncf::MlpConfig>(),
+    Kind::of::<ncf::NeumfConfig>(),
+];
+
+/// The kinds that the program has added.
+static ADDED: RwLock<Vec<Kind>> = RwLock::new(Vec::new());
+
+/// What the registry knows of a kind of model.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    name: &'static str,
+    settings: TypeId,
+    keys: fn() -> Vec<&'static str>,
+    from_table: fn(Table) -> Result<ModelConfig>,
+    from_json: fn(serde_json::Value) -> serde_json::Result<ModelConfig>,
+    #[cfg(feature = "train")]
+    training: TrainingKind,
+}
+
+/// The part of a kind that training reads.
+#[cfg(feature = "train")]
+#[derive(Clone, Copy, Debug)]
+struct TrainingKind {
+    keys: fn() -> Vec<&'static str>,
+    trainer: fn(Table, Table) -> Result<Trainer>,
+}
+
+impl Kind {
+    /// Describes a family that learns.
+    #[cfg(feature = "train")]
+    pub const fn of<F: Trainable>() -> Self {
+        let trainer: fn(Table, Table) -> Result<Trainer> =
+            |model, training| Ok(Trainer::new(F::from_table(model)?, F::Training::from_table(training)?));
+        let training = TrainingKind { keys: <F::Training as Settings>::keys, trainer };
+        let (from_table, from_json) = (from_table::<F>, from_json::<F>);
+        Self { name: F::KIND, settings: TypeId::of::<F>(), keys: F::keys, from_table, from_json, training }
+    }
+
+    /// Describes a family.
+    #[cfg(not(feature = "train"))]
+    pub const fn of<F: Family>() -> Self {
+        let (from_table, from_json) = (from_table::<F>, from_json::<F>);
+        Self { name: F::KIND, settings: TypeId::of::<F>(), keys: F::keys, from_table, from_json }
+    }
+
+    /// Returns the value of the `model` key.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Decodes the settings of a saved run, an object without its `model`.
+    pub(crate) fn decode(&self, settings: serde_json::Value) -> serde_json::Result<ModelConfig> {
+        (self.from_json)(settings)
+    }
+
+    /// Decodes the settings of a config, a flat table without its `model`.
+    ///
+    /// # Errors
+    /// When a key is unknown or a value has the wrong type; the error names it.
+    pub fn config(&self, table: Table) -> Result<ModelConfig> {
+        refuse_unknown(&table, "", &format!("a setting of {}", self.name), &(self.keys)())?;
+        (self.from_table)(table)
+    }
+
+    /// Returns the keys that a config of training may have beside `model` and those of the run.
+    #[cfg(feature = "train")]
+    pub fn training_keys(&self) -> Vec<&'static str> {
+        [(self.keys)(), (self.training.keys)()].concat()
+    }
+
+    /// Takes the settings of the model and of its training out of a config's flat table.
+    ///
+    /// # Errors
+    /// When a value has the wrong type; the error names its key.
+    #[cfg(feature = "train")]
+    pub fn trainer(&self, table: &mut Table) -> Result<Trainer> {
+        let model = cut(table, &(self.keys)());
+        let training = cut(table, &(self.training.keys)());
+        (self.training.trainer)(model, training)
+    }
+}
+
+fn from_table<F: Family>(table: Table) -> Result<ModelConfig> {
+    F::from_table(table).map(ModelConfig::new)
+}
+
+fn from_json<F: Family>(settings: serde_json::Value) -> serde_json::Result<ModelConfig> {
+    serde_json::from_value::<F>(settings).map(ModelConfig::new)
+}
+
+/// Adds a kind of model of the program's own, so that configs and saved runs may name it. Adding the same family again
+/// changes nothing.
+///
+/// # Errors
+/// When another family has the name.
+pub fn register(kind: Kind) -> Result<()> {
+    let mut added = ADDED.write().unwrap_or_else(PoisonError::into_inner);
+    match KINDS.iter().chain(added.iter()).find(|known| known.name == kind.name) {
+        None => {
+            added.push(kind);
+            Ok(())
+        }
+        Some(known) if known.settings == kind.settings => Ok(()),
+        Some(_) => Err(Error::config(
+            "model",
+            format!("a second family {:?}", kind.name),
+            "a name that is not taken",
+        )),
+    }
+}
+
+/// Returns the names of all kinds.
+pub fn names() -> Vec<&'static str> {
+    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    KINDS.iter().chain(added.iter()).map(|kind| kind.name).collect()
+}
+
+/// Returns the kind of a name.
+///
+/// # Errors
+/// When there is none; the error lists those that there are, and names the nearest.
+pub fn kind(name: &str) -> Result<Kind> {
+    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(kind) = KINDS.iter().chain(added.iter()).find(|kind| kind.name == name) {
+        return Ok(*kind);
+    }
+    drop(added);
+    let names = names();
+    let near = did_you_mean(name, names.iter().copied()).map(|name| format!("; did you mean {name:?}?"));
+    let expected = format!("one of {}{}", names.join(", "), near.unwrap_or_default());
+    Err(Error::config("model", format!("{name:?}"), expected))
+}
+
+/// Returns the value of the `model` key of a config's table.
+///
+/// # Errors
+/// When there is none, or it is no text.
+pub fn model_name(table: &Table) -> Result<String> {
+    match table.get("model") {
+        Some(Value::String(name)) => Ok(name.clone()),
+        Some(other) => Err(Error::config("model", other, "the name of a model, in quotes")),
+        None => Err(Error::config("model", "no such key", format!("one of {}", names().join(", ")))),
+    }
+}

@@ -1,0 +1,241 @@
+//! Saved runs: a directory with all that recommending and serving need, in files that appear whole.
+//!
+//! `weights.safetensors`, `vocab.safetensors` (outside ids), `seen.safetensors` (each user's history),
+//! `titles.safetensors` where there are titles, `chosen.safetensors` where the model was chosen before it was trained on
+//! valid as well and others may start from it, and `manifest.json`. The manifest is written last, by rename, and
+//! holds the hash of every other file: no manifest, no model.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burnrec_data::tensors::{self, Tensor, TensorFile};
+use burnrec_data::vocab_file as stored;
+use burnrec_data::write::write_file;
+use burnrec_data::{Csr, Error as DataError, Titles, Vocab, hash};
+use serde::{Deserialize, Serialize};
+
+use crate::device::OpenDevice;
+use crate::family::{ModelConfig, Output};
+use crate::scorer::{Model, Shape};
+use crate::{Error, Result};
+
+/// The number of the format that this program writes and the only one it reads.
+pub const FORMAT: u32 = 1;
+
+const MANIFEST: &str = "manifest.json";
+const WEIGHTS: &str = "weights.safetensors";
+const CHOSEN: &str = "chosen.safetensors";
+const VOCAB: &str = "vocab.safetensors";
+const SEEN: &str = "seen.safetensors";
+const TITLES: &str = "titles.safetensors";
+
+/// What a run directory says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Always [`FORMAT`].
+    pub format: u32,
+    /// The version of the program that wrote it.
+    pub version: String,
+    /// The model's settings.
+    pub model: ModelConfig,
+    /// What a score says.
+    pub output: Output,
+    /// Rows of users.
+    pub n_users: usize,
+    /// Rows of items.
+    pub n_items: usize,
+    /// SHA-256 of each file beside the manifest.
+    pub files: BTreeMap<String, String>,
+    /// What the model was trained on.
+    pub data: DataFacts,
+    /// How it was trained and what it scored: the run record, as it was when the run ended.
+    pub record: serde_json::Value,
+}
+
+/// What a model was trained on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// The name of the dataset.
+    pub name: String,
+    /// Whether it was drawn by `synth`.
+    pub synthetic: bool,
+    /// The hash of the prepared split.
+    pub hash: String,
+    /// Where the prepared split was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// A model with the ids, titles and histories around it.
+pub struct Run {
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// The model as it was chosen on valid, before it was trained on valid as well, if it is kept. It is not read back.
+    pub chosen: Option<Box<dyn Model>>,
+    /// The users' ids.
+    pub users: Vocab,
+    /// The items' ids.
+    pub items: Vocab,
+    /// The items' titles.
+    pub titles: Option<Titles>,
+    /// `[n_users, n_items]`: what the model was trained on.
+    pub seen: Csr,
+}
+
+/// Writes a run into `dir`, the manifest last.
+///
+/// # Errors
+/// When a file cannot be written; the directory then has no manifest and is no model.
+pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -> Result<()> {
+    make_room(dir, true)?;
+    let mut files = BTreeMap::new();
+    put(dir, WEIGHTS, &run.model.weights(), &mut files)?;
+    if let Some(chosen) = &run.chosen {
+        put(dir, CHOSEN, &chosen.weights(), &mut files)?;
+    }
+    let ids = stored::vocab_tensors("users", &run.users).into_iter();
+    put(dir, VOCAB, &ids.chain(stored::vocab_tensors("items", &run.items)).collect::<Vec<_>>(), &mut files)?;
+    put(dir, SEEN, &stored::csr_tensors("seen", &run.seen), &mut files)?;
+    if let Some(titles) = &run.titles {
+        put(dir, TITLES, &stored::titles_tensors("titles", titles), &mut files)?;
+    }
+    let model = run.model.config();
+    let manifest = Manifest {
+        format: FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        output: model.output(),
+        model,
+        n_users: run.model.n_users(),
+        n_items: run.model.n_items(),
+        files,
+        data,
+        record,
+    };
+    let text =
+        serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
+    Ok(write_file(&dir.join(MANIFEST), &text)?)
+}
+
+/// The manifest of a run directory, its format checked.
+///
+/// # Errors
+/// When there is none, it cannot be read, or it is of another format.
+pub fn manifest(dir: &Path) -> Result<Manifest> {
+    let path = dir.join(MANIFEST);
+    let bad =
+        |found: String, expected: &str| Error::Run { path: path.clone(), found, expected: expected.into() };
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::Run {
+            path: dir.to_owned(),
+            found: format!("no {MANIFEST}"),
+            expected: "a finished run directory, as `burnrec train … --out` writes it".into(),
+        },
+        _ => bad(error.to_string(), "a readable manifest"),
+    })?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|error| bad(error.to_string(), "JSON"))?;
+    let format = value.get("format").cloned().unwrap_or_default();
+    if format != FORMAT {
+        return Err(bad(format!("format {format}"), "format 1; train again with this version of burnrec"));
+    }
+    serde_json::from_value(value).map_err(|error| bad(error.to_string(), "the manifest of a run"))
+}
+
+/// Opens a run directory, checking every file against its hash and every array against its shape.
+///
+/// # Errors
+/// As [`manifest`], and when a file is missing, changed, or does not fit the manifest.
+pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
+    let manifest = manifest(dir)?;
+    let file = |name: &str| checked(dir, &manifest, name);
+    let fits = |name: &str, what: &str, found: usize, expected: usize| {
+        if found == expected {
+            return Ok(());
+        }
+        let expected = format!("{expected}, as the manifest says");
+        Err(Error::Run { path: dir.join(name), found: format!("{found} {what}"), expected })
+    };
+    let shape = Shape { n_users: manifest.n_users, n_items: manifest.n_items };
+    let ids = file(VOCAB)?;
+    let run = Run {
+        model: manifest.model.load(&file(WEIGHTS)?, shape, device)?,
+        chosen: None,
+        users: stored::read_vocab(&ids, "users")?,
+        items: stored::read_vocab(&ids, "items")?,
+        titles: match manifest.files.contains_key(TITLES) {
+            true => Some(stored::read_titles(&file(TITLES)?, "titles")?),
+            false => None,
+        },
+        seen: stored::read_csr(&file(SEEN)?, "seen")?,
+    };
+    fits(VOCAB, "users", run.users.len(), shape.n_users)?;
+    fits(VOCAB, "items", run.items.len(), shape.n_items)?;
+    fits(SEEN, "rows", run.seen.n_rows(), shape.n_users)?;
+    fits(SEEN, "columns", run.seen.n_cols(), shape.n_items)?;
+    if let Some(titles) = &run.titles {
+        fits(TITLES, "titles", titles.0.len(), shape.n_items)?;
+    }
+    Ok((run, manifest))
+}
+
+/// Which weights of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// As they were chosen on valid; the final ones where nothing was trained after that.
+    Chosen,
+    /// As they are served.
+    Final,
+}
+
+/// The weights of a run, checked against their hash.
+///
+/// # Errors
+/// When the file is missing or changed.
+pub fn weights(dir: &Path, manifest: &Manifest, stage: Stage) -> Result<TensorFile> {
+    let chosen = stage == Stage::Chosen && manifest.files.contains_key(CHOSEN);
+    checked(dir, manifest, if chosen { CHOSEN } else { WEIGHTS })
+}
+
+fn checked(dir: &Path, manifest: &Manifest, name: &str) -> Result<TensorFile> {
+    let path = dir.join(name);
+    let expected = manifest.files.get(name).cloned().unwrap_or_default();
+    let found = hash::file(&path)?;
+    if found != expected {
+        let (found, expected) = (format!("SHA-256 {found}"), format!("{expected}, as the manifest says"));
+        return Err(Error::Run { path, found, expected });
+    }
+    Ok(TensorFile::open(&path)?)
+}
+
+/// Makes room for a run in `dir`: creates it, and with `replace` takes away the manifest of the run that is there, so
+/// that a run which fails later is not taken for it.
+///
+/// # Errors
+/// When there is a run and `replace` is not set, when there is anything else with a manifest, such as prepared data,
+/// or when the system refuses.
+pub fn make_room(dir: &Path, replace: bool) -> Result<()> {
+    let path = dir.join(MANIFEST);
+    if path.exists() {
+        let is_run = manifest(dir).is_ok();
+        if !is_run || !replace {
+            let found = if is_run { "a finished run" } else { "something that is no run of this format" };
+            let expected =
+                if is_run { "a new directory, or --force to replace it" } else { "a new directory" };
+            return Err(Error::Run { path: dir.to_owned(), found: found.into(), expected: expected.into() });
+        }
+        std::fs::remove_file(&path).map_err(DataError::io("replace", &path))?;
+    }
+    Ok(std::fs::create_dir_all(dir).map_err(DataError::io("create", dir))?)
+}
+
+fn put<N: AsRef<str>>(
+    dir: &Path,
+    name: &str,
+    arrays: &[(N, Tensor)],
+    files: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let path = dir.join(name);
+    tensors::write(&path, arrays)?;
+    files.insert(name.to_owned(), hash::file(&path)?);
+    Ok(())
+}

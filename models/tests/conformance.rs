@@ -1,0 +1,83 @@
+//! Every model does what every model must. One line per model.
+
+use burnrec_data::Csr;
+use burnrec_models::als::AlsLearner;
+use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::mf::MfConfig;
+use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
+use burnrec_models::nn::loss::Loss;
+use burnrec_models::nn::network::Architecture;
+use burnrec_models::nn::{NnLearner, NnTraining};
+use burnrec_models::popularity::Popularity;
+use burnrec_models::testing::{Expect, conforms};
+use burnrec_models::{DeviceChoice, Learner, Model, Silent};
+
+fn cpu() -> OpenDevice {
+    device::open(DeviceChoice::Cpu).expect("the CPU")
+}
+
+fn fitted(mut learner: impl Learner, epochs: usize) -> Box<dyn Model> {
+    for _ in 0..epochs {
+        learner.epoch(&Silent).expect("an epoch");
+    }
+    learner.model()
+}
+
+fn network(architecture: impl Architecture, epochs: usize) -> impl Fn(&Csr) -> Box<dyn Model> {
+    let burn = NnTraining { batch_size: 512, learning_rate: 0.02, ..NnTraining::default() };
+    move |train| fitted(NnLearner::new(train, &architecture, &burn, 7, &cpu()).expect("a learner"), epochs)
+}
+
+#[test]
+fn popularity() {
+    let fit = |train: &Csr| Box::new(Popularity::new(train)) as Box<dyn Model>;
+    conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+}
+
+#[test]
+fn als() {
+    let fit = |train: &Csr| fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn mf() {
+    let fit = network(MfConfig { dim: 8, reg: 1e-3, ..MfConfig::default() }, 12);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn mf_of_ratings() {
+    // The planted values are all 1, so that nothing but the mean is to be learned from them.
+    let fit = network(MfConfig { dim: 8, loss: Loss::Mse, ..MfConfig::default() }, 3);
+    conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+}
+
+#[test]
+fn mf_of_pairs_and_of_softmax() {
+    for loss in [Loss::Bpr, Loss::Softmax] {
+        let fit = network(MfConfig { dim: 8, loss, reg: 1e-4, ..MfConfig::default() }, 25);
+        conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    }
+}
+
+#[test]
+fn gmf() {
+    let fit = network(NcfSpec::from(&GmfConfig { dim: 8, init_std: 0.1, ..GmfConfig::default() }), 15);
+    conforms(&fit, Expect { personal: true, folds_in: false }, &cpu());
+}
+
+#[test]
+fn mlp() {
+    for classes in [1, 2] {
+        let config = MlpConfig { dim: 8, classes, init_std: 0.1, ..MlpConfig::default() };
+        conforms(&network(NcfSpec::from(&config), 12), Expect { personal: true, folds_in: false }, &cpu());
+    }
+}
+
+#[test]
+fn neumf() {
+    // Trained on, it learns the hidden items as the negatives that they are drawn as.
+    let fit = network(NcfSpec::from(&NeumfConfig { dim: 8, init_std: 0.1, ..NeumfConfig::default() }), 12);
+    conforms(&fit, Expect { personal: true, folds_in: false }, &cpu());
+}
