@@ -5,9 +5,9 @@ mod serve;
 
 use std::path::PathBuf;
 
-use burnrec_data::read::{Format, OnBadRow};
-use burnrec_data::split::TimePoint;
-use burnrec_models::DeviceChoice;
+use burnrec::data::read::{Format, OnBadRow};
+use burnrec::data::split::TimePoint;
+use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
@@ -385,7 +385,7 @@ pub struct Demo {
 /// The version with those of the libraries that numbers and messages depend on.
 fn long_version() -> &'static str {
     static VERSION: std::sync::OnceLock<String> = std::sync::OnceLock::new();
-    let kafka = burnrec_serve::kafka_client_version();
-    let burn = burnrec_models::BURN_VERSION;
+    let kafka = burnrec::serve::kafka_client_version();
+    let burn = burnrec::models::BURN_VERSION;
     VERSION.get_or_init(|| format!("{}\nburn {burn}, librdkafka {kafka}", env!("CARGO_PKG_VERSION")))
 }

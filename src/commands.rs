@@ -4,7 +4,6 @@ mod bench;
 mod demo;
 mod evaluate;
 mod export;
-mod ids;
 mod prepare;
 mod recommend;
 mod replay;
@@ -16,21 +15,11 @@ mod train;
 mod tune;
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result};
-use burnrec_models::checkpoint::{self, Manifest, Run};
-use burnrec_models::{DeviceChoice, device};
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
-
-/// Opens a run; a model that does not compute on Burn needs no device but the CPU.
-fn open(dir: &Path, choice: DeviceChoice) -> Result<(Run, Manifest)> {
-    let manifest = checkpoint::manifest(dir)?;
-    let choice = if manifest.model.scores_on_burn() { choice } else { DeviceChoice::Cpu };
-    Ok(checkpoint::open(dir, &device::open(choice)?)?)
-}
 
 /// Runs the subcommand.
 pub fn run(cli: Cli) -> Result<()> {

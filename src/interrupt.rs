@@ -4,7 +4,6 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use burnrec_train::Error;
 
 /// What the program exits with once interrupted: 128 and the number of SIGINT, as shells have it.
 pub const EXIT_CODE: u8 = 130;
@@ -37,7 +36,14 @@ pub fn asked() -> bool {
 
 /// Whether work ended because it was asked to.
 pub fn is_cause_of(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::Interrupted)))
+    let is = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
+        Some(burnrec::Error::Model(burnrec::models::Error::Interrupted)) => true,
+        _ => match cause.downcast_ref::<burnrec::train::Error>() {
+            Some(error) => error.is_interrupted(),
+            None => matches!(cause.downcast_ref(), Some(burnrec::models::Error::Interrupted)),
+        },
+    };
+    error.chain().any(is)
 }
 
 const SIGHUP: i32 = 1;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burnrec_serve::ServeConfig;
-use burnrec_train::TrainConfig;
-use burnrec_train::tune::TuneConfig;
+use burnrec::serve::ServeConfig;
+use burnrec::train::TrainConfig;
+use burnrec::train::tune::TuneConfig;
 use toml::{Table, Value};
 
 const PREFIX: &str = "BURNREC__";

@@ -5,10 +5,9 @@ use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use burnrec_train::checkpoints::Manifest;
-use burnrec_train::metrics::Metric;
-use burnrec_train::record::{EpochRecord, Phase};
-use burnrec_train::{Progress, TrainConfig};
+use burnrec::train::checkpoints::Manifest;
+use burnrec::train::record::EpochRecord;
+use burnrec::{Metric, Phase, Progress, TrainConfig};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::interrupt;
@@ -47,7 +46,7 @@ impl Bars {
         let chosen = resumed.and_then(|resumed| resumed.chosen.as_ref());
         let total = chosen.map_or(most, |chosen| chosen.epochs.into());
         let template = "{msg:24} {wide_bar} {pos}/{len} epochs  {prefix}  {eta} left";
-        let bar = self.all.add(styled(config.model.name(), Some(total), template));
+        let bar = self.all.add(styled(config.model().kind(), Some(total), template));
         bar.set_position(resumed.map_or(0, |resumed| resumed.epoch.into()));
         bar.reset_eta();
         bar.enable_steady_tick(Duration::from_millis(500));

@@ -2,8 +2,8 @@
 
 use std::io::{Result, Write};
 
-use burnrec_train::evaluate::{Score, Scores};
-use burnrec_train::metrics::Metric;
+use burnrec::train::evaluate::Score;
+use burnrec::{Metric, ScoredItem, Scores};
 
 /// Writes a line to stdout; unlike `println!`, a closed pipe is an error and no panic.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
@@ -29,6 +29,15 @@ pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Resul
         writeln!(out, "{}", line.trim_end())?;
     }
     Ok(())
+}
+
+/// Returns a row for each item: its place, id, score and title.
+pub fn items(items: &[ScoredItem]) -> Vec<Vec<String>> {
+    let row = |(at, item): (usize, &ScoredItem)| {
+        let title = item.title.clone().unwrap_or_default();
+        vec![(at + 1).to_string(), item.id.clone(), format!("{:.4}", item.score), title]
+    };
+    items.iter().enumerate().map(row).collect()
 }
 
 /// A metric with its interval, for example `0.713 [0.702, 0.724]`; `-` where it was not computed.

@@ -57,6 +57,28 @@ pub enum Error {
         /// The values that the model takes.
         expected: &'static str,
     },
+    /// An outside id has no row in the model.
+    #[error("{what} {id:?} is not in the run, which has {n} {what}s from {first} to {last}")]
+    UnknownId {
+        /// `user` or `item`.
+        what: &'static str,
+        /// The id asked for.
+        id: String,
+        /// How many ids the model has.
+        n: usize,
+        /// The first of them.
+        first: String,
+        /// The last of them.
+        last: String,
+    },
+    /// The model cannot do what is asked.
+    #[error("{kind} has no {lacks}")]
+    Unable {
+        /// The kind of model.
+        kind: &'static str,
+        /// What it lacks.
+        lacks: &'static str,
+    },
     /// Training left the finite numbers.
     #[error(
         "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"

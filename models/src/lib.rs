@@ -17,6 +17,7 @@ pub mod ncf;
 pub mod nn;
 pub mod popularity;
 pub mod progress;
+pub mod recommender;
 pub mod registry;
 pub mod saved;
 pub mod scorer;
@@ -36,6 +37,7 @@ pub use family::{Trainable, Trainer};
 pub use learner::{EpochLoss, FitInput, Learner, Phase};
 pub use nn::device::{self, DeviceChoice};
 pub use progress::{Progress, Silent};
+pub use recommender::{DataFacts, FoldedUser, Query, Recommender, ScoredItem};
 pub use scorer::{FoldIn, Model, Scorer, Shape, Vectors};
 
 /// The version of Burn that is linked, as the manifest pins it.

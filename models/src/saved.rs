@@ -6,17 +6,18 @@
 //! holds the hash of every other file: no manifest, no model.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::vocab_file as stored;
 use burnrec_data::write::write_file;
-use burnrec_data::{Csr, Error as DataError, Titles, Vocab, hash};
+use burnrec_data::{Error as DataError, hash};
 use serde::{Deserialize, Serialize};
 
-use crate::device::OpenDevice;
+use crate::device::{DeviceChoice, OpenDevice};
 use crate::family::{ModelConfig, Output};
-use crate::scorer::{Model, Shape};
+use crate::recommender::{DataFacts, Recommender};
+use crate::scorer::Shape;
 use crate::{Error, Result};
 
 /// The number of the format that this program writes and the only one it reads.
@@ -52,71 +53,65 @@ pub struct Manifest {
     pub record: serde_json::Value,
 }
 
-/// What a model was trained on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataFacts {
-    /// The name of the dataset.
-    pub name: String,
-    /// Whether it was drawn by `synth`.
-    pub synthetic: bool,
-    /// The hash of the prepared split.
-    pub hash: String,
-    /// Where the prepared split was.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-}
-
-/// A model with the ids, titles and histories around it.
-pub struct Run {
-    /// The model.
-    pub model: Box<dyn Model>,
-    /// The model as it was chosen on valid, before it was trained on valid as well, if it is kept. It is not read back.
-    pub chosen: Option<Box<dyn Model>>,
-    /// The users' ids.
-    pub users: Vocab,
-    /// The items' ids.
-    pub items: Vocab,
-    /// The items' titles.
-    pub titles: Option<Titles>,
-    /// `[n_users, n_items]`: what the model was trained on.
-    pub seen: Csr,
-}
-
-/// Writes a run into `dir`, the manifest last.
-///
-/// # Errors
-/// When a file cannot be written; the directory then has no manifest and is no model.
-pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -> Result<()> {
-    make_room(dir, true)?;
-    let mut files = BTreeMap::new();
-    put(dir, WEIGHTS, &run.model.weights(), &mut files)?;
-    if let Some(chosen) = &run.chosen {
-        put(dir, CHOSEN, &chosen.weights(), &mut files)?;
+impl Recommender {
+    /// Opens a run directory, as training writes it. A network scores on a graphics card if there is one, else on the
+    /// CPU; other models always on the CPU.
+    ///
+    /// # Errors
+    /// When there is no finished run, the kind of model is unknown, or a file is missing, changed or of another format.
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
+        Self::open_on(dir, DeviceChoice::Auto)
     }
-    let ids = stored::vocab_tensors("users", &run.users).into_iter();
-    put(dir, VOCAB, &ids.chain(stored::vocab_tensors("items", &run.items)).collect::<Vec<_>>(), &mut files)?;
-    put(dir, SEEN, &stored::csr_tensors("seen", &run.seen), &mut files)?;
-    if let Some(titles) = &run.titles {
-        put(dir, TITLES, &stored::titles_tensors("titles", titles), &mut files)?;
+
+    /// Opens a run directory with a device for networks to score on.
+    ///
+    /// # Errors
+    /// As [`Recommender::open`], and when the device cannot be had.
+    pub fn open_on(dir: impl AsRef<Path>, device: DeviceChoice) -> Result<Self> {
+        let dir = dir.as_ref();
+        let manifest = manifest(dir)?;
+        let device = manifest.model.scores_on().open(device)?;
+        open(dir, manifest, &device)
     }
-    let model = run.model.config();
-    let manifest = Manifest {
-        format: FORMAT,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        output: model.output(),
-        model,
-        n_users: run.model.n_users(),
-        n_items: run.model.n_items(),
-        files,
-        data,
-        record,
-    };
-    let text =
-        serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
-    Ok(write_file(&dir.join(MANIFEST), &text)?)
+
+    /// Writes a run directory, which is all that recommending and serving need. The manifest is written last, by rename.
+    ///
+    /// # Errors
+    /// When a file cannot be written, and the directory has then no manifest and is no run; or when the directory holds
+    /// something that is no run.
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
+        let dir = dir.as_ref();
+        make_room(dir, true)?;
+        let mut files = BTreeMap::new();
+        put(dir, WEIGHTS, &self.model.weights(), &mut files)?;
+        if let Some(chosen) = &self.chosen {
+            put(dir, CHOSEN, &chosen.weights(), &mut files)?;
+        }
+        let ids = stored::vocab_tensors("users", self.users.vocab()).into_iter();
+        let ids = ids.chain(stored::vocab_tensors("items", self.items.vocab())).collect::<Vec<_>>();
+        put(dir, VOCAB, &ids, &mut files)?;
+        put(dir, SEEN, &stored::csr_tensors("seen", &self.seen), &mut files)?;
+        if let Some(titles) = &self.titles {
+            put(dir, TITLES, &stored::titles_tensors("titles", titles), &mut files)?;
+        }
+        let manifest = Manifest {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            model: self.model.config(),
+            output: self.output,
+            n_users: self.model.n_users(),
+            n_items: self.model.n_items(),
+            files,
+            data: self.data.clone(),
+            record: self.record.clone(),
+        };
+        let text =
+            serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
+        Ok(write_file(&dir.join(MANIFEST), &text)?)
+    }
 }
 
-/// The manifest of a run directory, its format checked.
+/// Reads the manifest of a run directory and checks its format.
 ///
 /// # Errors
 /// When there is none, it cannot be read, or it is of another format.
@@ -141,12 +136,8 @@ pub fn manifest(dir: &Path) -> Result<Manifest> {
     serde_json::from_value(value).map_err(|error| bad(error.to_string(), "the manifest of a run"))
 }
 
-/// Opens a run directory, checking every file against its hash and every array against its shape.
-///
-/// # Errors
-/// As [`manifest`], and when a file is missing, changed, or does not fit the manifest.
-pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
-    let manifest = manifest(dir)?;
+/// Opens the run of a manifest, checking every file against its hash and every array against its shape.
+fn open(dir: &Path, manifest: Manifest, device: &OpenDevice) -> Result<Recommender> {
     let file = |name: &str| checked(dir, &manifest, name);
     let fits = |name: &str, what: &str, found: usize, expected: usize| {
         if found == expected {
@@ -157,25 +148,22 @@ pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
     };
     let shape = Shape { n_users: manifest.n_users, n_items: manifest.n_items };
     let ids = file(VOCAB)?;
-    let run = Run {
-        model: manifest.model.load(&file(WEIGHTS)?, shape, device)?,
-        chosen: None,
-        users: stored::read_vocab(&ids, "users")?,
-        items: stored::read_vocab(&ids, "items")?,
-        titles: match manifest.files.contains_key(TITLES) {
-            true => Some(stored::read_titles(&file(TITLES)?, "titles")?),
-            false => None,
-        },
-        seen: stored::read_csr(&file(SEEN)?, "seen")?,
+    let model = manifest.model.load(&file(WEIGHTS)?, shape, device)?;
+    let (users, items) = (stored::read_vocab(&ids, "users")?, stored::read_vocab(&ids, "items")?);
+    let titles = match manifest.files.contains_key(TITLES) {
+        true => Some(stored::read_titles(&file(TITLES)?, "titles")?),
+        false => None,
     };
-    fits(VOCAB, "users", run.users.len(), shape.n_users)?;
-    fits(VOCAB, "items", run.items.len(), shape.n_items)?;
-    fits(SEEN, "rows", run.seen.n_rows(), shape.n_users)?;
-    fits(SEEN, "columns", run.seen.n_cols(), shape.n_items)?;
-    if let Some(titles) = &run.titles {
+    let seen = stored::read_csr(&file(SEEN)?, "seen")?;
+    fits(VOCAB, "users", users.len(), shape.n_users)?;
+    fits(VOCAB, "items", items.len(), shape.n_items)?;
+    fits(SEEN, "rows", seen.n_rows(), shape.n_users)?;
+    fits(SEEN, "columns", seen.n_cols(), shape.n_items)?;
+    if let Some(titles) = &titles {
         fits(TITLES, "titles", titles.0.len(), shape.n_items)?;
     }
-    Ok((run, manifest))
+    let recommender = Recommender::new(model, users, items, seen).with_titles(titles);
+    Ok(recommender.with_record(manifest.data, manifest.record))
 }
 
 /// Which weights of a run.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use burnrec_serve::config::Start;
+use burnrec::serve::config::Start;
 use clap::{Args, ValueEnum};
 
 use super::Settings;

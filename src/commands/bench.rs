@@ -7,17 +7,18 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use burnrec::data::read::{ReadOptions, ReadOutcome, read};
+use burnrec::models::{Compute, saved};
+use burnrec::train::checkpoints;
+use burnrec::train::run_dir::EPOCHS;
+use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
 use burnrec_bench::bench::outcome::{Outcome, epochs};
 use burnrec_bench::bench::plan::{Extent, Plan, Way};
 use burnrec_bench::bench::{Bench, Place, Rows, cluster, inference, peer};
 use burnrec_bench::record::{BenchRecord, Records, Task};
 use burnrec_bench::report::Report;
-use burnrec_data::Prepared;
-use burnrec_data::read::{ReadOptions, ReadOutcome, read};
-use burnrec_models::{DeviceChoice, checkpoint};
-use burnrec_train::{TrainConfig, checkpoints};
 
-use super::train::{Begin, device_for, train};
+use super::train::train;
 use crate::cli::{Bench as BenchArgs, BenchCase, Report as ReportArgs};
 use crate::interrupt;
 use crate::progress::Bars;
@@ -103,7 +104,7 @@ fn in_a_process(dir: &Path, place: &Place) -> Result<()> {
             return match status.code() {
                 Some(0) => Ok(()),
                 Some(code) if code == i32::from(interrupt::EXIT_CODE) => {
-                    Err(burnrec_train::Error::Interrupted.into())
+                    Err(burnrec::models::Error::Interrupted.into())
                 }
                 _ => bail!("its process ended with {status}"),
             };
@@ -153,15 +154,17 @@ fn trained(
     device: &str,
     out: &Path,
 ) -> Result<Outcome> {
-    let choice = if config.burn.is_some() { device.parse()? } else { DeviceChoice::Cpu };
-    let device = device_for(config, choice)?;
-    let finished = checkpoint::manifest(out).is_ok();
+    let choice = match config.trainer.trains_on() {
+        Compute::Device => device.parse()?,
+        Compute::Host => DeviceChoice::Cpu,
+    };
+    let finished = saved::manifest(out).is_ok();
     let begin = match checkpoints::newest(out)? {
         Some(_) if !finished => Begin::Resume,
         _ => Begin::Replace,
     };
-    let record = train(data, data_dir, config, &device, out, begin)?;
-    let (run, _) = checkpoint::open(out, &device)?;
+    let record = train(data, data_dir, config, choice, out, begin)?.record;
+    let run = Recommender::open_on(out, choice)?;
     let inference = inference::measure(&*run.model, &run.seen, Some(out))?;
-    Ok(Outcome::of_run(record, epochs(&out.join("record.jsonl"), config.select_by())?, inference))
+    Ok(Outcome::of_run(record, epochs(&out.join(EPOCHS), config.select_by())?, inference))
 }

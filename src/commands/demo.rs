@@ -7,14 +7,12 @@ use anyhow::{Context, Result};
 use burnrec_bench::bench::plan::{Extent, Plan};
 use burnrec_bench::bench::{Bench, Rows};
 use burnrec_bench::record::{BenchRecord, CaseRecord, Records};
-use burnrec_data::read::{ReadOptions, ReadOutcome, read};
-use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_models::checkpoint::{self, Run};
-use burnrec_models::topk::top_k;
-use burnrec_models::{DeviceChoice, device};
-use burnrec_serve::kafka::scoring_run;
+use burnrec::data::read::{ReadOptions, ReadOutcome, read};
+use burnrec::data::synth::{SynthConfig, synth};
+use burnrec::{DeviceChoice, ItemIx, Recommender, UserIx};
+use burnrec::serve::kafka::scoring_run;
 
-use super::{bench, ids};
+use super::bench;
 use crate::cli::Demo;
 use crate::show;
 
@@ -93,26 +91,15 @@ fn serve(run: &Path) -> Result<()> {
 
 /// Reopens the best run as a user would, and recommends to the first three users with a history.
 fn recommend(dir: &Path) -> Result<()> {
-    let (run, manifest) = checkpoint::open(dir, &device::open(DeviceChoice::Cpu)?)?;
-    let users = (0..run.users.len() as u32).map(burnrec_data::UserIx);
-    let users: Vec<_> = users.filter(|user| !run.seen.row(user.at()).0.is_empty()).take(3).collect();
-    let seen = |at: usize| run.seen.row(users[at].at()).0;
-    for (user, best) in users.iter().zip(top_k(&*run.model, &users, 5, seen, None)) {
-        show::say(format_args!("\nfor user {}, who had {} …", run.users.id(user.0), liked(&run, user.at())))?;
-        for (item, logit) in best {
-            let score = manifest.output.score(logit);
-            show::say(format_args!("  {score:.3}  {}", name(&run, item)))?;
+    let run = Recommender::open_on(dir, DeviceChoice::Cpu)?;
+    let users = (0..run.users.vocab().len() as u32).map(UserIx);
+    for user in users.filter(|user| !run.seen.row(user.at()).0.is_empty()).take(3) {
+        let had = run.seen.row(user.at()).0.iter().take(3).map(|&item| run.name(ItemIx(item)));
+        let (user, had) = (run.users.vocab().id(user.0), had.collect::<Vec<_>>().join(", "));
+        show::say(format_args!("\nfor user {user}, who had {had} …"))?;
+        for item in run.recommend(user, 5)? {
+            show::say(format_args!("  {:.3}  {}", item.score, item.title.unwrap_or(item.id)))?;
         }
     }
     Ok(())
-}
-
-fn liked(run: &Run, user: usize) -> String {
-    let items = run.seen.row(user).0.iter().take(3);
-    items.map(|&item| name(run, burnrec_data::ItemIx(item))).collect::<Vec<_>>().join(", ")
-}
-
-fn name(run: &Run, item: burnrec_data::ItemIx) -> String {
-    let title = ids::title(&run.titles, item);
-    if title.is_empty() { run.items.id(item.0).to_string() } else { title }
 }

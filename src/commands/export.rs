@@ -1,20 +1,20 @@
 //! `export`: a model's factors with their ids, for other programs.
 
 use anyhow::{Context, Result};
-use burnrec_data::Vocab;
-use burnrec_data::table::{TableColumn, write_table};
-use burnrec_models::Vectors;
+use burnrec::Recommender;
+use burnrec::data::Vocab;
+use burnrec::data::table::{TableColumn, write_table};
+use burnrec::models::Vectors;
 
-use super::open;
 use crate::cli::Export;
 use crate::show;
 
 pub fn run(args: Export) -> Result<()> {
-    let (run, manifest) = open(&args.run, args.device.choice)?;
-    let missing = || format!("{}: {} has no factors to export", args.run.display(), manifest.model.name());
+    let run = Recommender::open_on(&args.run, args.device.choice)?;
+    let missing = || format!("{}: {} has no factors to export", args.run.display(), run.kind());
     let sides: [(&str, &str, &Vocab, Option<Vectors<'_>>); 2] = [
-        ("users.parquet", "user", &run.users, run.model.user_vectors()),
-        ("items.parquet", "item", &run.items, run.model.item_vectors()),
+        ("users.parquet", "user", run.users.vocab(), run.model.user_vectors()),
+        ("items.parquet", "item", run.items.vocab(), run.model.item_vectors()),
     ];
     for (file, name, vocab, vectors) in sides {
         let vectors = vectors.with_context(missing)?;

@@ -1,21 +1,19 @@
 //! `prepare`: from a ratings file to a saved split.
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Result, bail};
-use burnrec_data::Prepared;
-use burnrec_data::filter::Filters;
-use burnrec_data::read::{Columns, ReadOptions, ReadOutcome, read};
-use burnrec_data::split::{SplitConfig, TimePoint};
+use burnrec::data::read::Columns;
+use burnrec::data::split::TimePoint;
+use burnrec::{Filters, PrepareOptions, ReadOptions, SplitConfig};
 
 use crate::cli::{Cut, Input, Prepare, SplitKind};
 use crate::show;
 
 pub fn run(args: Prepare) -> Result<()> {
-    let (config, filters) = (split_config(&args.cut)?, filters(&args.cut));
-    let options = read_options(args.input);
-    let prepared = prepare(&args.ratings, &options, &filters, config.as_ref(), args.cut.seed)?;
+    let (split, filters) = (split_config(&args.cut)?, filters(&args.cut));
+    let options = PrepareOptions { read: read_options(args.input), filters, split, seed: args.cut.seed };
+    let prepared = burnrec::prepare(&args.ratings, &options)?;
     prepared.save(&args.out)?;
     write!(std::io::stdout(), "{}", prepared.manifest)?;
     show::say(format_args!("saved to {}", args.out.display()))?;
@@ -24,24 +22,6 @@ pub fn run(args: Prepare) -> Result<()> {
         args.out.display()
     ))?;
     Ok(())
-}
-
-/// Reads, filters and splits; by leave-one-out, or as the files say if they bring their own test, where nothing is asked.
-pub fn prepare(
-    ratings: &Path,
-    options: &ReadOptions,
-    filters: &Filters,
-    config: Option<&SplitConfig>,
-    seed: u64,
-) -> Result<Prepared> {
-    let ReadOutcome { dataset, summary, given } = read(ratings, options)?;
-    let config = match (config, &given) {
-        (Some(config), _) => *config,
-        (None, Some(_)) => SplitConfig::Given {},
-        (None, None) => SplitConfig::LeaveOneOut { candidates: None },
-    };
-    let prepared = Prepared::build(dataset, given, Some(summary), filters, &config, seed)?;
-    Ok(prepared)
 }
 
 fn read_options(input: Input) -> ReadOptions {

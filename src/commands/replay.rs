@@ -1,7 +1,7 @@
 //! `replay`: a range of a topic, or what was rejected, answered again.
 
 use anyhow::Result;
-use burnrec_serve::kafka::{Range, replay};
+use burnrec::serve::kafka::{Range, replay};
 use serde_json::json;
 
 use super::serve::log;

@@ -1,7 +1,7 @@
 //! `serve`: the scoring service, until a signal stops it.
 
 use anyhow::Result;
-use burnrec_serve::Service;
+use burnrec::serve::Service;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogFormat, Serve};

@@ -3,38 +3,29 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use burnrec_models::similar::similar;
-use serde_json::json;
+use burnrec::Recommender;
+use serde_json::{Value, json};
 
-use super::{ids, open};
 use crate::cli::Similar;
 use crate::show;
 
 pub fn run(args: Similar) -> Result<()> {
-    let (run, manifest) = open(&args.run, args.device.choice)?;
-    let item = ids::item(&run, &args.item)?;
-    let vectors = run.model.item_vectors().with_context(|| {
-        format!("{}: {} has no item vectors to compare", args.run.display(), manifest.model.name())
-    })?;
-    let best = similar(vectors, item, args.k as usize);
+    let recommender = Recommender::open_on(&args.run, args.device.choice)?;
+    let best = recommender.similar(&args.item, args.k as usize);
+    let best = best.with_context(|| args.run.display().to_string())?;
     let mut stdout = std::io::stdout().lock();
     if args.json {
-        let items: Vec<_> = best
-            .iter()
-            .map(|&(item, cosine)| {
-                json!({ "item": run.items.id(item.0), "title": ids::title(&run.titles, item), "cosine": cosine })
-            })
-            .collect();
-        writeln!(stdout, "{}", json!({ "item": run.items.id(item.0), "items": items }))?;
+        // An integer id is a number in JSON.
+        let id = |id: &str| -> Result<Value> {
+            Ok(json!(recommender.items.vocab().id(recommender.item(id)?.0)))
+        };
+        let items = best.iter().map(|item| {
+            let title = item.title.clone().unwrap_or_default();
+            Ok(json!({ "item": id(&item.id)?, "title": title, "cosine": item.score }))
+        });
+        let items = items.collect::<Result<Vec<_>>>()?;
+        writeln!(stdout, "{}", json!({ "item": id(&args.item)?, "items": items }))?;
         return Ok(());
     }
-    let rows: Vec<Vec<String>> = best
-        .iter()
-        .enumerate()
-        .map(|(at, &(item, cosine))| {
-            let id = run.items.id(item.0).to_string();
-            vec![format!("{}", at + 1), id, format!("{cosine:.4}"), ids::title(&run.titles, item)]
-        })
-        .collect();
-    Ok(show::table(&mut stdout, &["rank", "item", "cosine", "title"], &rows)?)
+    Ok(show::table(&mut stdout, &["rank", "item", "cosine", "title"], &show::items(&best))?)
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use burnrec_data::fetch::{Checked, Fetched, fetch as download};
-use burnrec_data::synth::{SynthConfig, synth as draw, write_movielens};
-use burnrec_train::Progress;
+use burnrec::data::fetch::{Checked, Fetched, fetch as download};
+use burnrec::data::synth::{SynthConfig, synth as draw, write_movielens};
+use burnrec::Progress;
 
 use crate::cli::{Fetch, Synth};
 use crate::progress::Bars;

@@ -3,21 +3,18 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
+use burnrec::models::Compute;
+use burnrec::train::checkpoints::{self, Manifest};
+use burnrec::train::record::EpochRecord;
+use burnrec::train::run_dir::Watch;
+use burnrec::{Begin, DeviceChoice, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
 use burnrec_bench::bench::plan::{Extent, Plan};
-use burnrec_data::Prepared;
-use burnrec_models::DeviceChoice;
-use burnrec_models::checkpoint::{self, Run};
-use burnrec_models::device::{self, OpenDevice};
-use burnrec_train::TrainConfig;
-use burnrec_train::checkpoints::{self, Checkpoints};
-use burnrec_train::record::{EpochLog, EpochRecord, Phase, RunRecord};
-use burnrec_train::run::{Trained, run as run_config};
 
 use crate::cli::{Check, Train};
 use crate::interrupt;
 use crate::layers::{overrides, serve_config, table, train_config, tune_config};
-use crate::progress::Bars;
+use crate::progress::{Bars, RunBar};
 use crate::show;
 
 pub fn check(args: Check) -> Result<()> {
@@ -40,19 +37,18 @@ pub fn check(args: Check) -> Result<()> {
 pub fn run(args: Train) -> Result<()> {
     let config = train_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
-    let device = device_for(&config, args.device.choice)?;
     let begin = match (args.resume, args.force) {
         (true, _) => Begin::Resume,
         (false, true) => Begin::Replace,
         (false, false) => Begin::New,
     };
     interrupt::install()?;
-    let record = match train(&data, &args.data, &config, &device, &args.out, begin) {
+    let record = match train(&data, &args.data, &config, args.device.choice, &args.out, begin) {
         Err(error) if interrupt::is_cause_of(&error) => {
             let how = how_to_go_on(&args.out)?;
             return Err(error.context(how));
         }
-        other => other?,
+        other => other?.record,
     };
     if args.json {
         show::say(format_args!("{}", serde_json::to_string(&record)?))?;
@@ -74,98 +70,64 @@ fn how_to_go_on(out: &Path) -> Result<String> {
     })
 }
 
-/// The device for a config: the host for models that do not learn on Burn.
-pub fn device_for(config: &TrainConfig, choice: DeviceChoice) -> Result<OpenDevice> {
-    match (&config.burn, choice) {
-        (None, DeviceChoice::Auto | DeviceChoice::Cpu) => Ok(device::open(DeviceChoice::Cpu)?),
-        (None, _) => bail!("--device {choice}: {} computes on the CPU only", config.model.name()),
-        (Some(_), choice) => {
-            let device = device::open(choice)?;
-            eprintln!("device: {}", device.name);
-            Ok(device)
+/// Tells how a run goes: lines on stderr, and a bar over all of it.
+pub struct Told<'a> {
+    config: &'a TrainConfig,
+    out: &'a Path,
+    begin: Begin,
+    bars: &'a Bars,
+    bar: Option<RunBar>,
+}
+
+impl<'a> Told<'a> {
+    /// Tells of a run of `config` into `out`.
+    pub fn new(config: &'a TrainConfig, out: &'a Path, begin: Begin, bars: &'a Bars) -> Self {
+        Self { config, out, begin, bars, bar: None }
+    }
+}
+
+impl Watch for Told<'_> {
+    fn begun(&mut self, resumed: Option<&Manifest>, device: &str) {
+        if self.config.trainer.trains_on() == Compute::Device {
+            eprintln!("device: {device}");
+        }
+        match resumed {
+            Some(newest) => {
+                eprintln!("{}: goes on after {} epoch {}", self.out.display(), newest.phase, newest.epoch);
+                if newest.device != device {
+                    let made = &newest.device;
+                    eprintln!("the checkpoint was made on {made}; on {device} the numbers may be others");
+                }
+            }
+            None if self.begin == Begin::Resume => {
+                eprintln!("{}: no checkpoint to go on after; starts from the first epoch", self.out.display());
+            }
+            None => {}
+        }
+        self.bar = Some(self.bars.run(self.config, resumed));
+    }
+
+    fn epoch(&mut self, epoch: &EpochRecord) {
+        self.bars.line(&epoch_line(self.config, epoch));
+        if let Some(bar) = &mut self.bar {
+            bar.epoch(epoch);
         }
     }
 }
 
-/// What to do about a run that is already there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
-    /// Refuse to touch it.
-    New,
-    /// Start anew in its place.
-    Replace,
-    /// Go on after its newest checkpoint; start anew without one.
-    Resume,
-}
-
-/// Trains and judges a config and saves the run, with a line on stderr and in `record.jsonl` for each epoch.
+/// Trains a config into `out`, with a line on stderr for each epoch.
 pub fn train(
     data: &Prepared,
     data_dir: &Path,
     config: &TrainConfig,
-    device: &OpenDevice,
+    device: DeviceChoice,
     out: &Path,
     begin: Begin,
-) -> Result<RunRecord> {
-    let (mut checkpoints, mut log) = open(data, config, device, out, begin)?;
+) -> Result<Trained> {
     let bars = Bars::default();
-    let mut run_bar = bars.run(config, checkpoints.newest());
-    let mut on_epoch = |epoch: &EpochRecord| {
-        bars.line(&epoch_line(config, epoch));
-        run_bar.epoch(epoch);
-        log.add(epoch)
-    };
-    let trained = run_config(data, config, device, Some(&mut checkpoints), &mut on_epoch, &bars)?;
-    let Trained { model, chosen, seen, mut record } = trained;
-    record.data.path = std::path::absolute(data_dir).ok();
-    let run = Run {
-        model,
-        chosen,
-        users: data.users.clone(),
-        items: data.items.clone(),
-        titles: data.titles.clone(),
-        seen,
-    };
-    checkpoint::save(out, &run, record.data.clone(), serde_json::to_value(&record)?)?;
-    checkpoints.clear()?;
-    Ok(record)
-}
-
-/// The run directory, ready for the next epoch: its checkpoints, and its log up to the newest of them.
-fn open(
-    data: &Prepared,
-    config: &TrainConfig,
-    device: &OpenDevice,
-    out: &Path,
-    begin: Begin,
-) -> Result<(Checkpoints, EpochLog)> {
-    let lines = out.join("record.jsonl");
-    if begin == Begin::Resume {
-        if checkpoint::manifest(out).is_ok() {
-            bail!(
-                "{}: found a finished run, expected one that was stopped; --force trains it anew",
-                out.display()
-            );
-        }
-        if let Some(checkpoints) = Checkpoints::resume(out, config, data, device)? {
-            let newest = checkpoints.newest().context("a run that goes on has a checkpoint")?;
-            eprintln!("{}: goes on after {} epoch {}", out.display(), newest.phase, newest.epoch);
-            if newest.device != checkpoints.device() {
-                eprintln!(
-                    "the checkpoint was made on {}; on {} the numbers may be others",
-                    newest.device,
-                    checkpoints.device()
-                );
-            }
-            let log = EpochLog::up_to(&lines, newest.phase, newest.epoch)?;
-            return Ok((checkpoints, log));
-        }
-        eprintln!("{}: no checkpoint to go on after; starts from the first epoch", out.display());
-    }
-    let replace = begin == Begin::Replace;
-    checkpoint::make_room(out, replace)?;
-    let checkpoints = Checkpoints::start(out, config, data, device, replace)?;
-    Ok((checkpoints, EpochLog::create(&lines)?))
+    let mut told = Told::new(config, out, begin, &bars);
+    let training = Training::new(config.clone()).device(device).progress(&bars);
+    Ok(training.watched(out, begin, data, Some(data_dir), &mut told)?)
 }
 
 fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
@@ -178,7 +140,7 @@ fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
     let valid = epoch.valid.as_ref().and_then(|scores| scores.value(metric));
     let valid = valid.map(|value| format!("  valid {metric} {value:.4}")).unwrap_or_default();
     let rate = epoch.samples_per_second / 1e6;
-    format!("{} {of}{loss}{valid}  {:.2} s  {rate:.2} M samples/s", config.model.name(), epoch.seconds)
+    format!("{} {of}{loss}{valid}  {:.2} s  {rate:.2} M samples/s", config.model().kind(), epoch.seconds)
 }
 
 fn print_record(record: &RunRecord, config: &TrainConfig, out: &Path) -> Result<()> {

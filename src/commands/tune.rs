@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use anyhow::Result;
-use burnrec_data::Prepared;
-use burnrec_train::tune::{BEST, Found, Outcome, TrialRecord, TuneConfig, search};
+use burnrec::Prepared;
+use burnrec::models::Compute;
+use burnrec::train::tune::{BEST, Found, Outcome, TrialRecord, TuneConfig, search};
 use serde_json::{Value, json};
 
-use super::train::device_for;
 use crate::cli::Tune;
 use crate::layers::tune_config;
 use crate::progress::Bars;
@@ -19,7 +19,11 @@ const SHOWN: usize = 10;
 pub fn run(args: Tune) -> Result<()> {
     let config = tune_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
-    let device = device_for(&config.trials()[0].config, args.device.choice)?;
+    let first = &config.trials()[0].config;
+    let device = first.open_device(args.device.choice)?;
+    if first.trainer.trains_on() == Compute::Device {
+        eprintln!("device: {}", device.name);
+    }
     let bars = Bars::default();
     let mut on_trial = |trial: &TrialRecord| {
         bars.line(&trial_line(&config, trial));
@@ -31,7 +35,7 @@ pub fn run(args: Tune) -> Result<()> {
     }
     if args.json {
         let object = json!({
-            "model": config.trials()[0].config.model.name(),
+            "model": config.trials()[0].config.model().kind(),
             "data": { "name": data.name, "synthetic": data.synthetic, "hash": data.manifest.hash },
             "protocol": found.protocol,
             "metric": config.metric(),
@@ -76,7 +80,7 @@ fn print(args: &Tune, config: &TuneConfig, data: &Prepared, found: &Found) -> Re
     let failed = n - rows.len();
     let on = config.search().folds.map_or("valid".to_owned(), |folds| format!("{folds} folds, their mean"));
     let synthetic = if data.synthetic { " (synthetic)" } else { "" };
-    let model = config.trials()[0].config.model.name();
+    let model = config.trials()[0].config.model().kind();
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{model} on {}{synthetic}: {n} trials judged on {on}, {}", data.name, found.protocol)?;
     show::table(&mut stdout, &head, &rows[..rows.len().min(SHOWN)])?;

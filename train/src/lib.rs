@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod rank;
 pub mod record;
 pub mod run;
+pub mod run_dir;
 pub mod tune;
 
 pub use config::{RunConfig, TrainConfig};

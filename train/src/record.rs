@@ -6,8 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burnrec_data::Error as DataError;
-use burnrec_models::Phase;
-use burnrec_models::saved::{DataFacts, Manifest};
+use burnrec_models::{DataFacts, Phase, Recommender};
 use burnrec_models::settings::{Settings, cut};
 use serde::{Deserialize, Serialize};
 
@@ -139,8 +138,8 @@ impl RunRecord {
     ///
     /// # Errors
     /// When the run was saved by something else than a training run, and has none.
-    pub fn of(manifest: &Manifest) -> Result<Self> {
-        serde_json::from_value(manifest.record.clone()).map_err(|error| Error::Record {
+    pub fn of(run: &Recommender) -> Result<Self> {
+        serde_json::from_value(run.record.clone()).map_err(|error| Error::Record {
             found: error.to_string(),
             expected: "the record of a training run, in manifest.json",
         })

@@ -1,11 +1,11 @@
 //! A whole training run: choose the epoch on valid, fit again on train and valid together, touch test once.
 
+use std::path::Path;
 use std::time::Instant;
 
 use burnrec_data::{Csr, Prepared};
 use burnrec_models::device::OpenDevice;
-use burnrec_models::saved::DataFacts;
-use burnrec_models::{FitInput, Learner, Model, Output, Phase, Progress, Scorer};
+use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Recommender, Scorer};
 
 use crate::checkpoints::{Checkpoints, Chosen};
 use crate::evaluate::{EvaluateOptions, Scores, able, evaluate};
@@ -16,14 +16,23 @@ use crate::{Result, TrainConfig};
 
 /// A trained model with its record.
 pub struct Trained {
-    /// The model that was judged on test.
-    pub model: Box<dyn Model>,
-    /// The one that was chosen on valid, where another model may start from it.
-    pub chosen: Option<Box<dyn Model>>,
-    /// `[n_users, n_items]`: what it was trained on.
-    pub seen: Csr,
-    /// How, and what it scored.
+    /// The model that was judged on test, with its ids.
+    pub recommender: Recommender,
+    /// How it was trained, and what it scored.
     pub record: RunRecord,
+}
+
+impl Trained {
+    /// Says in the record where the prepared data is saved.
+    pub fn set_data_dir(&mut self, dir: Option<&Path>) {
+        self.record.data.path = dir.and_then(|dir| std::path::absolute(dir).ok());
+        self.recommender.data = self.record.data.clone();
+        self.recommender.record = json(&self.record);
+    }
+}
+
+fn json(record: &RunRecord) -> serde_json::Value {
+    serde_json::to_value(record).expect("a record has only string keys")
 }
 
 /// Runs a config on prepared data, from the newest of `checkpoints` on if there is one; `on_epoch` sees every epoch as
@@ -68,7 +77,11 @@ pub fn run(
     };
     let test = evaluate(&*fitted.model, &split.test, &seen, &options, progress)?;
     let record = record(data, config, device, &fitted, Metrics { valid, test }, clock.seconds());
-    Ok(Trained { model: fitted.model, chosen: fitted.chosen.map(|best| best.model), seen, record })
+    let recommender = Recommender::new(fitted.model, data.users.clone(), data.items.clone(), seen)
+        .with_titles(data.titles.clone())
+        .with_chosen(fitted.chosen.map(|best| best.model))
+        .with_record(record.data.clone(), json(&record));
+    Ok(Trained { recommender, record })
 }
 
 /// A run under way.

@@ -10,10 +10,9 @@ use burnrec_data::split::SplitConfig;
 use burnrec_data::synth::{SynthConfig, synth};
 
 use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::saved::{self, Run};
 use burnrec_models::{DeviceChoice, Error, FitInput, Learner, Phase, Scorer, Silent};
 use burnrec_train::TrainConfig;
-use burnrec_train::run::{Trained, run};
+use burnrec_train::run::run;
 
 const GMF: &str =
     "model = 'gmf'\ndim = 4\nepochs = 3\nbatch_size = 500\nlearning_rate = 0.02\ninit_std = 0.3";
@@ -55,12 +54,10 @@ fn scores(model: &dyn Scorer) -> Vec<f32> {
 /// Trains a config and saves its run; gives its scores as chosen and as final.
 fn save(text: &str, data: &Prepared, dir: &Path) -> [Vec<f32>; 2] {
     let trained = run(data, &config(text), &cpu(), None, &mut |_| Ok(()), &Silent).expect("a run");
-    let Trained { model, chosen, seen, record } = trained;
-    let both = [scores(&**chosen.as_ref().expect("kept, as others start from it")), scores(&*model)];
-    let facts = record.data.clone();
-    let (users, items) = (data.users.clone(), data.items.clone());
-    let run = Run { model, chosen, users, items, titles: None, seen };
-    saved::save(dir, &run, facts, serde_json::Value::Null).expect("saved");
+    let recommender = trained.recommender;
+    let chosen = recommender.chosen.as_ref().expect("kept, as others start from it");
+    let both = [scores(&**chosen), scores(&*recommender.model)];
+    recommender.save(dir).expect("saved");
     both
 }
 

@@ -122,15 +122,15 @@ fn without(mut value: Value, keys: &[&str]) -> Value {
     value
 }
 
-fn weights(model: &dyn Model) -> BTreeMap<&'static str, Vec<u8>> {
+fn weights(model: &dyn Model) -> BTreeMap<String, Vec<u8>> {
     model.weights().into_iter().map(|(name, tensor)| (name, tensor.bytes().to_vec())).collect()
 }
 
 /// Everything that must not depend on having been stopped.
-fn numbers(place: &Place, trained: &Trained) -> (BTreeMap<&'static str, Vec<u8>>, String, Vec<Value>) {
+fn numbers(place: &Place, trained: &Trained) -> (BTreeMap<String, Vec<u8>>, String, Vec<Value>) {
     let record = serde_json::to_value(&trained.record).expect("JSON");
     let record = without(record, &["fit_seconds", "total_seconds", "peak_memory_bytes"]);
-    (weights(&*trained.model), record.to_string(), place.epochs())
+    (weights(&*trained.recommender.model), record.to_string(), place.epochs())
 }
 
 #[track_caller]

@@ -5,9 +5,9 @@ use std::path::Path;
 use burnrec_data::{Prepared, Vocab};
 
 use super::{AlsConfig, first_factors};
-use crate::device::{self, DeviceChoice};
+use crate::device::DeviceChoice;
 use crate::family::Family;
-use crate::saved;
+use crate::recommender::Recommender;
 use crate::scorer::{Scorer, Vectors};
 use crate::{Error, Result};
 
@@ -25,14 +25,14 @@ pub struct FirstFactors {
 /// # Errors
 /// When the run cannot be opened, or is not one of ALS with factors of this length.
 pub fn read(dir: &Path, data: &Prepared, config: &AlsConfig, seed: u64) -> Result<FirstFactors> {
-    let (run, manifest) = saved::open(dir, &device::open(DeviceChoice::Cpu)?)?;
+    let earlier = Recommender::open_on(dir, DeviceChoice::Cpu)?;
     let refused = |found: String| {
         let expected = format!("a run of als with dim = {}", config.dim);
         Error::config("warm_start", found, expected)
     };
     let dim_of = |vectors: Option<Vectors<'_>>| vectors.map_or(0, |vectors| vectors.dim);
-    if manifest.model.kind() != AlsConfig::KIND || dim_of(run.model.user_vectors()) != config.dim {
-        let found = format!("{} with dim = {}", manifest.model.kind(), dim_of(run.model.user_vectors()));
+    if earlier.kind() != AlsConfig::KIND || dim_of(earlier.model.user_vectors()) != config.dim {
+        let found = format!("{} with dim = {}", earlier.kind(), dim_of(earlier.model.user_vectors()));
         return Err(refused(found));
     }
     let mut users = first_factors(seed, data.users.len(), config.dim, config.init_std);
@@ -40,8 +40,8 @@ pub fn read(dir: &Path, data: &Prepared, config: &AlsConfig, seed: u64) -> Resul
     if config.nonnegative {
         users.iter_mut().for_each(|x| *x = x.abs());
     }
-    take_over(&mut users, &data.users, run.model.user_vectors(), &run.users);
-    take_over(&mut items, &data.items, run.model.item_vectors(), &run.items);
+    take_over(&mut users, &data.users, earlier.model.user_vectors(), earlier.users.vocab());
+    take_over(&mut items, &data.items, earlier.model.item_vectors(), earlier.items.vocab());
     Ok(FirstFactors { users, items })
 }
 

@@ -1,0 +1,360 @@
+//! A trained model with the ids, titles and histories around it: what answers questions in outside ids.
+//!
+//! Everything that is asked of a model from outside goes through here: the program, the service and users of the
+//! library. Outside ids become rows on the way in and ids again on the way out.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use burnrec_data::{Csr, Index, ItemIx, Titles, UserIx, Vocab};
+
+use serde::{Deserialize, Serialize};
+
+use crate::family::Output;
+use crate::popularity::Popularity;
+use crate::scorer::{Model, Scorer};
+use crate::similar::similar;
+use crate::topk::{Allowed, select, top_k};
+use crate::{Error, Result};
+
+/// A model that answers in outside ids.
+///
+/// Ids are given as anything that displays as the id does in the ratings file: `7`, `"7"`, `"tt0110912"`.
+pub struct Recommender {
+    /// The model.
+    pub model: Box<dyn Model>,
+    /// The users' ids.
+    pub users: Index,
+    /// The items' ids.
+    pub items: Index,
+    /// The items' titles.
+    pub titles: Option<Titles>,
+    /// `[n_users, n_items]`: what the model was trained on, each user's history.
+    pub seen: Csr,
+    /// What a score says.
+    pub output: Output,
+    /// What the model was trained on.
+    pub data: DataFacts,
+    /// How it was trained and what it scored, as its saved run has it.
+    pub record: serde_json::Value,
+    /// The model as it was chosen on valid, before it was trained on valid as well, where others may start from it. A
+    /// saved run keeps its weights; they are not opened again.
+    pub chosen: Option<Box<dyn Model>>,
+    popularity: OnceLock<Popularity>,
+}
+
+/// What a model was trained on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataFacts {
+    /// The name of the dataset.
+    pub name: String,
+    /// Whether it was drawn by `synth`.
+    pub synthetic: bool,
+    /// The hash of the prepared split.
+    pub hash: String,
+    /// Where the prepared split was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathBuf>,
+}
+
+/// An item with its score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoredItem {
+    /// The item's id.
+    pub id: String,
+    /// For a recommendation what [`Recommender::output`] says, for a similar item the cosine of the angle between both
+    /// vectors.
+    pub score: f32,
+    /// The item's title, where there is one.
+    pub title: Option<String>,
+}
+
+/// What to recommend: how many items, and which may not come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Query {
+    /// How many items.
+    pub k: usize,
+    /// Whether items of the user's own history may come.
+    pub include_seen: bool,
+    /// The ids of the only items that may come; all may where there is no such list.
+    pub only: Option<Vec<String>>,
+    /// The ids of items that may not come.
+    pub without: Vec<String>,
+}
+
+impl Query {
+    /// Asks for the `k` best items that the user has not seen.
+    pub fn top(k: usize) -> Self {
+        Self { k, ..Self::default() }
+    }
+
+    /// Lets items of the user's own history come.
+    pub fn include_seen(mut self) -> Self {
+        self.include_seen = true;
+        self
+    }
+
+    /// Lets only these items come.
+    pub fn only<I: Display>(mut self, items: impl IntoIterator<Item = I>) -> Self {
+        self.only = Some(items.into_iter().map(|item| item.to_string()).collect());
+        self
+    }
+
+    /// Keeps these items from coming.
+    pub fn without<I: Display>(mut self, items: impl IntoIterator<Item = I>) -> Self {
+        self.without.extend(items.into_iter().map(|item| item.to_string()));
+        self
+    }
+}
+
+impl From<usize> for Query {
+    fn from(k: usize) -> Self {
+        Self::top(k)
+    }
+}
+
+impl Recommender {
+    /// Puts a model together with the ids of its rows and the histories it was trained on, `[n_users, n_items]`.
+    ///
+    /// # Panics
+    /// When model, ids and histories are not of one size.
+    pub fn new(model: Box<dyn Model>, users: Vocab, items: Vocab, seen: Csr) -> Self {
+        let sizes = (model.n_users(), model.n_items());
+        assert_eq!((users.len(), items.len()), sizes, "ids of users and items");
+        assert_eq!((seen.n_rows(), seen.n_cols()), sizes, "histories");
+        Self {
+            output: model.config().output(),
+            model,
+            chosen: None,
+            users: Index::new(users),
+            items: Index::new(items),
+            titles: None,
+            seen,
+            data: DataFacts::default(),
+            record: serde_json::Value::Null,
+            popularity: OnceLock::new(),
+        }
+    }
+
+    /// Gives the items titles.
+    pub fn with_titles(self, titles: Option<Titles>) -> Self {
+        Self { titles, ..self }
+    }
+
+    /// Says what the model was trained on, and how: `record` is kept in the saved run.
+    pub fn with_record(self, data: DataFacts, record: serde_json::Value) -> Self {
+        Self { data, record, ..self }
+    }
+
+    /// Keeps the model as it was chosen on valid beside the final one, in the saved run.
+    pub fn with_chosen(self, chosen: Option<Box<dyn Model>>) -> Self {
+        Self { chosen, ..self }
+    }
+
+    /// Returns the value of the `model` key: `als`, `neumf`.
+    pub fn kind(&self) -> &'static str {
+        self.model.config().kind()
+    }
+
+    /// Returns the row of a user's id.
+    ///
+    /// # Errors
+    /// When the model does not know the user.
+    pub fn user(&self, id: impl Display) -> Result<UserIx> {
+        let id = id.to_string();
+        let row = self.users.vocab().find(&id);
+        row.map(UserIx).ok_or_else(|| unknown("user", id, self.users.vocab()))
+    }
+
+    /// Returns the row of an item's id.
+    ///
+    /// # Errors
+    /// When the model does not know the item.
+    pub fn item(&self, id: impl Display) -> Result<ItemIx> {
+        let id = id.to_string();
+        let row = self.items.vocab().find(&id);
+        row.map(ItemIx).ok_or_else(|| unknown("item", id, self.items.vocab()))
+    }
+
+    /// Returns the title of an item, where there is one.
+    pub fn title(&self, item: ItemIx) -> Option<&str> {
+        self.titles.as_ref()?.get(item)
+    }
+
+    /// Returns a person's word for an item: its title, or else its id.
+    pub fn name(&self, item: ItemIx) -> String {
+        self.title(item).map_or_else(|| self.items.vocab().id(item.0).to_string(), str::to_owned)
+    }
+
+    /// Returns the same catalogue scored by how many users have an item.
+    pub fn popularity(&self) -> &Popularity {
+        self.popularity.get_or_init(|| Popularity::new(&self.seen))
+    }
+
+    /// Returns the best items for a user, best first: `recommend(7, 10)`, or with a [`Query`] of what may come.
+    ///
+    /// # Errors
+    /// When the user or an item of the query is unknown.
+    pub fn recommend(&self, user: impl Display, query: impl Into<Query>) -> Result<Vec<ScoredItem>> {
+        Ok(self.recommend_many(&[user], query)?.pop().unwrap_or_default())
+    }
+
+    /// Returns the best items for each of some users, in their order.
+    ///
+    /// # Errors
+    /// When a user or an item of the query is unknown.
+    pub fn recommend_many<U: Display>(
+        &self,
+        users: &[U],
+        query: impl Into<Query>,
+    ) -> Result<Vec<Vec<ScoredItem>>> {
+        let users = users.iter().map(|user| self.user(user)).collect::<Result<Vec<UserIx>>>()?;
+        let lists = self.top_rows(&users, &query.into())?;
+        Ok(lists.iter().map(|list| self.scored(list, |logit| self.output.score(logit))).collect())
+    }
+
+    /// Returns every user's id with the best items for the user.
+    ///
+    /// # Errors
+    /// When an item of the query is unknown.
+    pub fn recommend_all(&self, query: impl Into<Query>) -> Result<Vec<(String, Vec<ScoredItem>)>> {
+        let users: Vec<UserIx> = (0..self.users.vocab().len() as u32).map(UserIx).collect();
+        let lists = self.top_rows(&users, &query.into())?;
+        let list = |(user, list): (&UserIx, &Vec<(ItemIx, f32)>)| {
+            (self.users.vocab().id(user.0).to_string(), self.scored(list, |logit| self.output.score(logit)))
+        };
+        Ok(users.iter().zip(&lists).map(list).collect())
+    }
+
+    /// Returns the best items for each of some users as rows with their logits, best first.
+    ///
+    /// # Errors
+    /// When an item of the query is unknown.
+    pub fn top_rows(&self, users: &[UserIx], query: &Query) -> Result<Vec<Vec<(ItemIx, f32)>>> {
+        let allowed = self.allowed(query)?;
+        let seen = |at: usize| if query.include_seen { &[] } else { self.seen.row(users[at].at()).0 };
+        Ok(top_k(&*self.model, users, query.k, seen, Some(&allowed)))
+    }
+
+    /// Returns the score of each pair of a user and an item; `None` where one of them is unknown.
+    pub fn score<U: Display, I: Display>(&self, pairs: &[(U, I)]) -> Vec<Option<f32>> {
+        let (users, items) = (self.users.vocab(), self.items.vocab());
+        let rows: Vec<Option<(UserIx, ItemIx)>> = pairs
+            .iter()
+            .map(|(user, item)| {
+                let user = users.find(&user.to_string())?;
+                Some((UserIx(user), ItemIx(items.find(&item.to_string())?)))
+            })
+            .collect();
+        let (users, items): (Vec<UserIx>, Vec<ItemIx>) = rows.iter().flatten().copied().unzip();
+        let mut logits = vec![0.0; users.len()];
+        self.model.score_pairs(&users, &items, &mut logits);
+        let mut logits = logits.into_iter();
+        rows.iter().map(|pair| pair.and_then(|_| logits.next()).map(|logit| self.output.score(logit))).collect()
+    }
+
+    /// Returns the `k` items whose vectors point most nearly the way of an item's, best first.
+    ///
+    /// # Errors
+    /// When the item is unknown, or the model has no item vectors.
+    pub fn similar(&self, item: impl Display, k: usize) -> Result<Vec<ScoredItem>> {
+        let item = self.item(item)?;
+        let vectors = self.model.item_vectors().ok_or_else(|| self.unable("item vectors to compare"))?;
+        Ok(self.scored(&similar(vectors, item, k), |cosine| cosine))
+    }
+
+    /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, each with its value,
+    /// such as a rating or 1.
+    ///
+    /// # Errors
+    /// When an item is unknown, a value is none that the model can take, or the model cannot fold users in.
+    pub fn fold_in<I: Display>(&self, history: &[(I, f32)]) -> Result<FoldedUser<'_>> {
+        let rows = history.iter().map(|(item, value)| Ok((self.item(item)?, *value)));
+        let history: BTreeMap<u32, f32> = rows.map(|row| row.map(|(item, value)| (item.0, value))).collect::<Result<_>>()?;
+        let scorer = self.fold_in_rows(&history)?;
+        Ok(FoldedUser { recommender: self, scorer, history: history.into_keys().collect() })
+    }
+
+    /// Folds in a user from item rows with values.
+    ///
+    /// # Errors
+    /// When a value is none that the model can take, or the model cannot fold users in.
+    pub fn fold_in_rows(&self, history: &BTreeMap<u32, f32>) -> Result<Box<dyn Scorer>> {
+        let fold_in = self.model.as_fold_in().ok_or_else(|| self.unable("way to fold users in"))?;
+        let (items, values): (Vec<u32>, Vec<f32>) = history.iter().unzip();
+        fold_in.fold_in(&Csr::new(self.items.vocab().len(), vec![0, items.len()], items, values))
+    }
+
+    /// The items that may come.
+    fn allowed(&self, query: &Query) -> Result<Allowed> {
+        let rows = |ids: &[String]| ids.iter().map(|id| self.item(id)).collect::<Result<Vec<ItemIx>>>();
+        let mut allowed = Allowed::all(self.items.vocab().len());
+        if let Some(only) = &query.only {
+            allowed = allowed.only(&rows(only)?);
+        }
+        Ok(allowed.without(&rows(&query.without)?))
+    }
+
+    fn scored(&self, list: &[(ItemIx, f32)], score: impl Fn(f32) -> f32) -> Vec<ScoredItem> {
+        let item = |&(item, value): &(ItemIx, f32)| ScoredItem {
+            id: self.items.vocab().id(item.0).to_string(),
+            score: score(value),
+            title: self.title(item).map(str::to_owned),
+        };
+        list.iter().map(item).collect()
+    }
+
+    fn unable(&self, lacks: &'static str) -> Error {
+        Error::Unable { kind: self.kind(), lacks }
+    }
+}
+
+/// A user without a row in the model, folded in from a history.
+pub struct FoldedUser<'a> {
+    recommender: &'a Recommender,
+    scorer: Box<dyn Scorer>,
+    /// Item rows, ascending.
+    history: Vec<u32>,
+}
+
+impl FoldedUser<'_> {
+    /// Returns the best items for the user, best first.
+    ///
+    /// # Errors
+    /// When an item of the query is unknown.
+    pub fn recommend(&self, query: impl Into<Query>) -> Result<Vec<ScoredItem>> {
+        let (query, recommender) = (query.into(), self.recommender);
+        let allowed = recommender.allowed(&query)?;
+        let mut logits = vec![0.0; self.scorer.n_items()];
+        self.scorer.score_catalog(&[UserIx(0)], &mut logits);
+        let seen = if query.include_seen { &[][..] } else { &self.history };
+        let list = select(&logits, query.k, seen, Some(&allowed));
+        Ok(recommender.scored(&list, |logit| recommender.output.score(logit)))
+    }
+
+    /// Returns the score of each item; `None` where it is unknown.
+    pub fn score<I: Display>(&self, items: &[I]) -> Vec<Option<f32>> {
+        let vocab = self.recommender.items.vocab();
+        let rows: Vec<Option<ItemIx>> =
+            items.iter().map(|item| vocab.find(&item.to_string()).map(ItemIx)).collect();
+        let known: Vec<ItemIx> = rows.iter().flatten().copied().collect();
+        let mut logits = vec![0.0; known.len()];
+        self.scorer.score_pairs(&vec![UserIx(0); known.len()], &known, &mut logits);
+        let mut logits = logits.into_iter();
+        let score = |row: &Option<ItemIx>| {
+            row.and_then(|_| logits.next()).map(|logit| self.recommender.output.score(logit))
+        };
+        rows.iter().map(score).collect()
+    }
+}
+
+fn unknown(what: &'static str, id: String, vocab: &Vocab) -> Error {
+    let n = vocab.len();
+    let (first, last) = match n {
+        0 => (String::new(), String::new()),
+        _ => (vocab.id(0).to_string(), vocab.id(n as u32 - 1).to_string()),
+    };
+    Error::UnknownId { what, id, n, first, last }
+}

@@ -1,0 +1,45 @@
+//! What can go wrong, by where it went wrong.
+
+/// An error that says what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Ratings or prepared data cannot be read, written, filtered or split.
+    #[error(transparent)]
+    Data(burnrec_data::Error),
+    /// A setting is wrong, a run cannot be opened or saved, a model cannot do what is asked, training diverged or was
+    /// interrupted.
+    #[error(transparent)]
+    Model(burnrec_models::Error),
+    /// A run cannot be judged, or its record cannot be read.
+    #[error(transparent)]
+    Train(burnrec_train::Error),
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<burnrec_data::Error> for Error {
+    fn from(error: burnrec_data::Error) -> Self {
+        Self::Data(error)
+    }
+}
+
+impl From<burnrec_models::Error> for Error {
+    fn from(error: burnrec_models::Error) -> Self {
+        match error {
+            burnrec_models::Error::Data(error) => Self::Data(error),
+            error => Self::Model(error),
+        }
+    }
+}
+
+impl From<burnrec_train::Error> for Error {
+    fn from(error: burnrec_train::Error) -> Self {
+        match error {
+            burnrec_train::Error::Data(error) => Self::Data(error),
+            burnrec_train::Error::Model(error) => error.into(),
+            error => Self::Train(error),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Recommenders trained, judged side by side, and served.
+//!
+//! ```
+//! use burnrec::{AlsConfig, PrepareOptions, Recommender};
+//!
+//! # fn main() -> burnrec::Result<()> {
+//! # let folder = tempfile::tempdir().expect("a folder");
+//! # std::env::set_current_dir(&folder).expect("the folder is there");
+//! # let ratings = burnrec::data::synth::SynthConfig::new(60, 40, 900, 1);
+//! # burnrec::data::synth::write_movielens(&burnrec::data::synth::synth(&ratings)?, ".".as_ref())?;
+//! let data = burnrec::prepare("ratings.csv", &PrepareOptions::default())?;
+//! let trained = burnrec::train(&data, AlsConfig { dim: 16, ..AlsConfig::default() })?;
+//! println!("{}", trained.record.metrics.test);
+//! trained.recommender.save("runs/als")?;
+//!
+//! let recommender = Recommender::open("runs/als")?;
+//! for item in recommender.recommend(7, 10)? {
+//!     println!("{:>6} {:.3} {}", item.id, item.score, item.title.as_deref().unwrap_or(""));
+//! }
+//! # assert_eq!(recommender.recommend("7", 10)?.len(), 10);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`prepare`] reads ratings from a file (or [`prepare_dataset`] from columns in memory) and splits them once; [`train`]
+//! chooses the epoch on valid, fits again on train and valid together and touches test once; [`evaluate`] judges any
+//! [`Scorer`] on any holdout; a [`Recommender`] answers in the ids of the ratings file. A model of one's own is a
+//! [`Family`]: [`register`](registry::register) it, and the loop, the judge, saved runs and the service take it as any
+//! other.
+//!
+//! | feature | brings | default |
+//! |---|---|---|
+//! | `parquet` | Parquet files, by polars | yes |
+//! | `fetch` | downloads of MovieLens | yes |
+//! | `gpu` | networks on any graphics card, by wgpu | yes |
+//! | `kafka`, `http` | the scoring service ([`serve`](crate::serve)) and its two sides | yes |
+//! | `program` | the program `burnrec` | yes |
+//! | `vulkan`, `cuda`, `ndarray` | other ways to compute | no |
+
+#![deny(missing_docs)]
+
+mod error;
+mod prepare;
+mod training;
+
+pub use burnrec_data as data;
+pub use burnrec_models as models;
+#[cfg(feature = "serve")]
+pub use burnrec_serve as serve;
+pub use burnrec_train as train;
+
+pub use burnrec_data::filter::Filters;
+pub use burnrec_data::read::ReadOptions;
+pub use burnrec_data::split::SplitConfig;
+pub use burnrec_data::{Csr, Dataset, Holdout, ItemIx, Prepared, UserIx};
+pub use burnrec_models::als::{AlsConfig, AlsTraining};
+pub use burnrec_models::mf::MfConfig;
+pub use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig, NeumfTraining};
+pub use burnrec_models::nn::NnTraining;
+pub use burnrec_models::popularity::PopularityConfig;
+pub use burnrec_models::{
+    DeviceChoice, EpochLoss, Family, FitInput, FoldedUser, Learner, Model, ModelConfig, Output, Phase, Progress,
+    Query, Recommender, ScoredItem, Scorer, Shape, Silent, Trainable, device, registry,
+};
+pub use burnrec_train::evaluate::{EvaluateOptions, Scores};
+pub use burnrec_train::metrics::Metric;
+pub use burnrec_train::record::RunRecord;
+pub use burnrec_train::run::Trained;
+pub use burnrec_train::run_dir::Begin;
+pub use burnrec_train::{RunConfig, TrainConfig};
+
+pub use error::{Error, Result};
+pub use prepare::{PrepareOptions, prepare, prepare_dataset};
+pub use training::{Training, evaluate, train};

@@ -1,0 +1,96 @@
+//! A training run that leaves a run directory: checkpoints and a line in `record.jsonl` after each epoch, and at the end
+//! the saved model with its record.
+
+use std::path::Path;
+
+use burnrec_data::Prepared;
+use burnrec_models::device::OpenDevice;
+use burnrec_models::{Error as ModelError, Progress, saved};
+
+use crate::checkpoints::{Checkpoints, Manifest};
+use crate::record::{EpochLog, EpochRecord};
+use crate::run::{Trained, run};
+use crate::{Result, TrainConfig};
+
+/// The file of a run directory with a line for each epoch.
+pub const EPOCHS: &str = "record.jsonl";
+
+/// What to do about a run that is already there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Refuse to touch it.
+    New,
+    /// Start anew in its place.
+    Replace,
+    /// Go on after its newest checkpoint; start anew without one.
+    Resume,
+}
+
+/// Hears how a run goes.
+pub trait Watch {
+    /// Hears, before the first epoch, the checkpoint after which the run goes on, if there is one, and where it computes.
+    fn begun(&mut self, _resumed: Option<&Manifest>, _device: &str) {}
+
+    /// Hears of every epoch as it ends.
+    fn epoch(&mut self, _epoch: &EpochRecord) {}
+}
+
+/// Hears nothing.
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
+/// Trains a config on prepared data and saves the run in `out`. `data_dir` says where the data is saved, for the record.
+///
+/// # Errors
+/// When `out` holds what `begin` does not allow for, or as [`run`]; the checkpoints then stay, for [`Begin::Resume`].
+#[expect(clippy::too_many_arguments, reason = "each is a part of a run")]
+pub fn run_to(
+    out: &Path,
+    begin: Begin,
+    data: &Prepared,
+    data_dir: Option<&Path>,
+    config: &TrainConfig,
+    device: &OpenDevice,
+    watch: &mut dyn Watch,
+    progress: &dyn Progress,
+) -> Result<Trained> {
+    let (mut checkpoints, mut log) = open(out, begin, data, config, device)?;
+    watch.begun(checkpoints.newest(), checkpoints.device());
+    let mut on_epoch = |epoch: &EpochRecord| {
+        watch.epoch(epoch);
+        log.add(epoch)
+    };
+    let mut trained = run(data, config, device, Some(&mut checkpoints), &mut on_epoch, progress)?;
+    trained.set_data_dir(data_dir);
+    trained.recommender.save(out)?;
+    checkpoints.clear()?;
+    Ok(trained)
+}
+
+/// Opens the run directory for the next epoch: its checkpoints, and its log up to the newest of them.
+fn open(
+    out: &Path,
+    begin: Begin,
+    data: &Prepared,
+    config: &TrainConfig,
+    device: &OpenDevice,
+) -> Result<(Checkpoints, EpochLog)> {
+    let lines = out.join(EPOCHS);
+    if begin == Begin::Resume {
+        if saved::manifest(out).is_ok() {
+            let expected = "one that was stopped; --force trains it anew".to_owned();
+            return Err(ModelError::Run { path: out.to_owned(), found: "a finished run".into(), expected }.into());
+        }
+        if let Some(checkpoints) = Checkpoints::resume(out, config, data, device)?
+            && let Some(newest) = checkpoints.newest()
+        {
+            let log = EpochLog::up_to(&lines, newest.phase, newest.epoch)?;
+            return Ok((checkpoints, log));
+        }
+    }
+    let replace = begin == Begin::Replace;
+    saved::make_room(out, replace)?;
+    let checkpoints = Checkpoints::start(out, config, data, device, replace)?;
+    Ok((checkpoints, EpochLog::create(&lines)?))
+}
