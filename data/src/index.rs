@@ -18,7 +18,7 @@ pub struct Index {
 }
 
 impl Index {
-    /// Of a vocabulary.
+    /// Builds the index of a vocabulary.
     pub fn new(vocab: Vocab) -> Self {
         let table = match &vocab {
             Vocab::Int(ids) => table(ids),
@@ -27,15 +27,12 @@ impl Index {
         Self { vocab, table }
     }
 
-    /// The row of an outside id.
+    /// Returns the row of an outside id.
     pub fn row(&self, id: Id<'_>) -> Option<u32> {
-        match (&self.table, id) {
-            (Some((first, rows)), Id::Int(id)) => {
-                let at = usize::try_from(id.checked_sub(*first)?).ok()?;
-                rows.get(at).copied().filter(|&row| row != NONE)
-            }
-            _ => self.vocab.row(id),
-        }
+        let Some((first, rows)) = &self.table else { return self.vocab.row(id) };
+        let Id::Int(id) = id.canonical() else { return None };
+        let at = usize::try_from(id.checked_sub(*first)?).ok()?;
+        rows.get(at).copied().filter(|&row| row != NONE)
     }
 
     /// The vocabulary.
@@ -68,7 +65,9 @@ mod tests {
             for id in [-3, -2, -1, 0, 3, 5, 7, 9, 10, i64::MIN, i64::MAX] {
                 assert_eq!(index.row(Id::Int(id)), vocab.row(Id::Int(id)), "{id} in {vocab:?}");
                 let text = id.to_string();
-                assert_eq!(index.row(Id::Str(&text)), vocab.row(Id::Str(&text)), "{text:?} in {vocab:?}");
+                for text in [text.clone(), format!("0{text}"), format!("+{text}"), format!(" {text}")] {
+                    assert_eq!(index.row(Id::Str(&text)), vocab.row(Id::Str(&text)), "{text:?} in {vocab:?}");
+                }
             }
         }
     }

@@ -30,7 +30,7 @@ pub mod write;
 
 pub use csr::Csr;
 pub use error::{Error, Result};
-pub use ids::{Id, ItemIx, UserIx, Vocab};
+pub use ids::{Id, ItemIx, OwnedId, UserIx, Vocab};
 pub use index::Index;
 pub use interactions::{Dataset, Interactions, Titles};
 pub use prepared::Prepared;

@@ -19,15 +19,13 @@ pub fn vocab_tensors(prefix: &str, vocab: &Vocab) -> Vec<(String, Tensor)> {
 /// # Errors
 /// When the arrays are not there, or the ids do not ascend or are not UTF-8.
 pub fn read_vocab(file: &TensorFile, prefix: &str) -> Result<Vocab> {
-    if file.has(&format!("{prefix}.ids")) {
-        let ids = file.column::<i64>(&format!("{prefix}.ids"))?;
-        check(file, prefix, ids.is_sorted_by(|a, b| a < b), "ids that do not ascend", "ascending ids")?;
-        return Ok(Vocab::Int(ids));
-    }
-    let (bytes, offsets) = read_strings(file, prefix)?;
-    let vocab = Vocab::Str { bytes, offsets };
-    let ascend = (1..vocab.len() as u32).all(|row| vocab.id(row - 1) < vocab.id(row));
-    check(file, prefix, ascend, "ids that do not ascend", "ascending ids")?;
+    let vocab = if file.has(&format!("{prefix}.ids")) {
+        Vocab::Int(file.column::<i64>(&format!("{prefix}.ids"))?)
+    } else {
+        let (bytes, offsets) = read_strings(file, prefix)?;
+        Vocab::Str { bytes, offsets }
+    };
+    check(file, prefix, vocab.ascends(), "ids that do not ascend", "ascending ids")?;
     Ok(vocab)
 }
 

@@ -9,7 +9,6 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use rayon::prelude::*;
 
-use super::number::canonical;
 use crate::{Id, Vocab};
 
 /// The ids of the rows of one piece of a file.
@@ -46,9 +45,9 @@ impl IdColumn {
     /// Appends the id of one row.
     pub fn push(&mut self, id: &str) {
         match self {
-            IdColumn::Int(ids) => match canonical(id.as_bytes()) {
-                Some(id) => ids.push(id),
-                None => self.strings().push(id),
+            IdColumn::Int(ids) => match Id::Str(id).canonical() {
+                Id::Int(id) => ids.push(id),
+                Id::Str(id) => self.strings().push(id),
             },
             IdColumn::Str(column) => column.push(id),
         }

@@ -54,8 +54,10 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
         columns.iter().map(|name| guarded(path, || texts(&table, name))).collect::<Result<Vec<_>>>()?;
     let mut rows = HashMap::with_capacity(items.len());
     for (row, item) in items.into_iter().enumerate() {
+        // As with ratings: blanks around a field of a text file are not part of an id, those of a Parquet cell are.
+        let item = item.map(|item| if is_parquet { item } else { item.trim_ascii().to_owned() });
         let item = match item {
-            Some(item) if !item.trim().is_empty() => item.trim().to_owned(),
+            Some(item) if !item.is_empty() => item,
             _ => {
                 let found = format!("no {on} in row {}", row + 1);
                 return Err(Error::malformed(path, found, "an item in every row"));

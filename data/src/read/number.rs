@@ -1,18 +1,6 @@
-//! Numbers out of the bytes of a field, fast for what ratings files hold and exact for the rest.
+//! Reads numbers and times out of the bytes of a field, fast for what ratings files hold and exact for the rest.
 
 use crate::summary::days_of;
-
-/// An integer written the one way Rust writes it: no plus sign, no leading zeros, within `i64`. Any other text is
-/// a string id, so that `0120735` stays what it is.
-pub fn canonical(field: &[u8]) -> Option<i64> {
-    let digits = field.strip_prefix(b"-").unwrap_or(field);
-    let plain = match digits {
-        [b'0'] => field.len() == 1,
-        [first, ..] => first.is_ascii_digit() && *first != b'0',
-        [] => false,
-    };
-    if plain { integer(field) } else { None }
-}
 
 /// An integer with an optional minus sign and any leading zeros.
 pub fn integer(field: &[u8]) -> Option<i64> {
@@ -93,16 +81,6 @@ fn iso(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_canonical_form_is_an_integer_id() {
-        for id in ["0", "7", "-3", "5000000000", "9223372036854775807", "-9223372036854775808"] {
-            assert_eq!(canonical(id.as_bytes()).map(|n| n.to_string()).as_deref(), Some(id));
-        }
-        for id in ["", "-", "-0", "007", "+7", "1.0", "9223372036854775808", "x", "1 2"] {
-            assert_eq!(canonical(id.as_bytes()), None, "{id:?}");
-        }
-    }
 
     #[test]
     fn floats_are_those_of_the_standard_library() {

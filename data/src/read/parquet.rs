@@ -11,10 +11,11 @@ use polars::prelude::{
 };
 
 use super::ReadOptions;
+use super::column::IdColumn;
 use super::columns::{Picked, pick};
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use super::text::Rows;
-use crate::{Error, Result};
+use crate::{Error, Id, Result};
 
 /// Reads a file; gives its entry in the summary, the names of the columns taken, and the rows.
 ///
@@ -163,11 +164,11 @@ fn rows(
     for row in 0..table.height() {
         let value = values.as_mut().map_or(Some(1.0), |values| values.next().flatten());
         let time = times.as_mut().map_or(Some(0), |times| times.next().flatten());
-        let (user, item) = (Id::next(&mut users), Id::next(&mut items));
+        let (user, item) = (users.next(), items.next());
         let bad = match (value, time, user, item) {
             (Some(value), Some(time), Some(user), Some(item)) if value.is_finite() => {
-                user.push(&mut out.users);
-                item.push(&mut out.items);
+                push(user, &mut out.users);
+                push(item, &mut out.items);
                 out.values.push(value);
                 out.times.push((time * factor).div_euclid(divisor));
                 continue;
@@ -189,24 +190,20 @@ fn rows(
     Ok(out)
 }
 
-/// The id of one row.
-enum Id<'a> {
-    Int(i64),
-    Str(&'a str),
-}
-
-impl<'a> Id<'a> {
-    fn next(ids: &mut Ids<'a>) -> Option<Self> {
-        match ids {
+impl<'a> Ids<'a> {
+    /// The id of the next row, if it has one.
+    fn next(&mut self) -> Option<Id<'a>> {
+        match self {
             Ids::Int(ids) => ids.next().flatten().map(Id::Int),
             Ids::Str(ids) => ids.next().flatten().filter(|id| !id.is_empty()).map(Id::Str),
         }
     }
+}
 
-    fn push(self, column: &mut super::column::IdColumn) {
-        match self {
-            Id::Int(id) => column.push_int(id),
-            Id::Str(id) => column.strings().push(id),
-        }
+/// Appends an id to a column that keeps the type of the file's.
+fn push(id: Id<'_>, column: &mut IdColumn) {
+    match id {
+        Id::Int(id) => column.push_int(id),
+        Id::Str(id) => column.strings().push(id),
     }
 }

@@ -40,7 +40,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
                 let mut fields = line.split('|');
                 let both = fields.next().zip(fields.next());
                 let (id, title) = both.ok_or_else(|| bad(path, number, line, "id|title|…"))?;
-                take(id, title);
+                take(id.trim_ascii(), title);
             }
         }
         Some("movies.dat") => {
@@ -48,7 +48,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
             for (number, line) in lines(&text) {
                 let both = line.split_once("::").and_then(|(id, rest)| Some((id, rest.rsplit_once("::")?.0)));
                 let (id, title) = both.ok_or_else(|| bad(path, number, line, "id::title::genres"))?;
-                take(id, title);
+                take(id.trim_ascii(), title);
             }
         }
         _ => table(path, &file, &text, columns, take)?,
