@@ -1,4 +1,4 @@
-//! What can go wrong between a ratings file and a split.
+//! The errors of this crate, from a ratings file to a split.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,17 @@ pub enum Error {
         found: String,
         /// What should stand there.
         expected: String,
+    },
+    /// A file needs a part of this crate that was left out when it was built.
+    #[error(
+        "{}: built without the feature `{feature}`, which this file needs; build with it, or use a text file such as .csv",
+        path.display()
+    )]
+    NotBuilt {
+        /// The file.
+        path: PathBuf,
+        /// The feature of this crate.
+        feature: &'static str,
     },
     /// A download did not bring what it should.
     #[error("{url}: found {found}, expected {expected}")]

@@ -8,6 +8,7 @@
 
 pub mod csr;
 pub mod error;
+#[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod filter;
 pub mod hash;

@@ -13,11 +13,16 @@ mod item_table;
 mod ncf;
 mod number;
 mod pairs;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "read/without_parquet.rs"]
 mod parquet;
 mod plain;
 mod record;
 mod report;
 mod source;
+mod table;
 mod text;
 mod titles;
 

@@ -32,9 +32,10 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
     };
     let file = TextFile::open(path)?;
     if file.bytes().starts_with(b"PAR1") || path.extension().is_some_and(|extension| extension == "parquet") {
-        let names: Vec<String> = parquet::schema(path)?.into_iter().map(|(name, _)| name).collect();
+        let names = parquet::names(path)?;
         let (user, item) = two(&names)?;
-        let [users, items] = parquet::texts(path, [&names[user], &names[item]])?;
+        let mut texts = parquet::texts(path, &[names[user].clone(), names[item].clone()])?.into_iter();
+        let (users, items) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
         let whole = |ids: Vec<Option<String>>, what: &str| {
             let id = |(row, id): (usize, Option<String>)| {
                 let found = || format!("no {what} id in row {}", row + 1);

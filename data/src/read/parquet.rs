@@ -1,4 +1,4 @@
-//! Reads the rating rows of a Parquet file.
+//! Reads the rating rows, or columns of texts, of a Parquet file.
 //!
 //! Ids keep the type they have in the file: an integer column is integer ids, a string column string ids.
 
@@ -42,25 +42,33 @@ pub fn read_parquet(
 }
 
 /// The names and types of a file's columns.
-pub fn schema(path: &Path) -> Result<Vec<(String, ArrowDataType)>> {
+fn schema(path: &Path) -> Result<Vec<(String, ArrowDataType)>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let schema = guarded(path, || ParquetReader::new(file).schema())?;
     Ok(schema.iter().map(|(name, field)| (name.to_string(), field.dtype.clone())).collect())
 }
 
-/// Two columns as text, row by row.
+/// The names of a file's columns.
 ///
 /// # Errors
-/// When the file is damaged, or the columns cannot be text.
-pub fn texts(path: &Path, columns: [&str; 2]) -> Result<[Vec<Option<String>>; 2]> {
-    let table = table(path, &columns.map(str::to_owned))?;
-    let text = |name: &str| {
+/// When the file cannot be read or is damaged.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    Ok(schema(path)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Columns as text, each with one entry per row.
+///
+/// # Errors
+/// When the file is damaged, or a column cannot be text.
+pub fn texts(path: &Path, columns: &[String]) -> Result<Vec<Vec<Option<String>>>> {
+    let table = table(path, columns)?;
+    let text = |name: &String| {
         guarded(path, || {
             let column = table.column(name)?.strict_cast(&DataType::String)?;
             Ok(column.str()?.iter().map(|text| text.map(str::to_owned)).collect())
         })
     };
-    Ok([text(columns[0])?, text(columns[1])?])
+    columns.iter().map(text).collect()
 }
 
 /// Some columns of a file.
@@ -73,7 +81,7 @@ fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
 }
 
 /// Runs a step of the Parquet reader, whose decoders may panic on damaged bytes.
-pub fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
+fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
     let found = match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.to_string().lines().next().unwrap_or_default().to_owned(),

@@ -38,7 +38,18 @@ pub struct Field {
 impl Field {
     /// The bytes between the separators, blanks around them cut off.
     pub fn bytes<'a>(&self, file: &'a [u8]) -> Cow<'a, [u8]> {
-        let bytes = file[self.start..self.end].trim_ascii();
+        self.unquoted(file[self.start..self.end].trim_ascii())
+    }
+
+    /// The bytes between the separators with the blanks around them, but without a line break.
+    pub fn untrimmed<'a>(&self, file: &'a [u8]) -> Cow<'a, [u8]> {
+        let (bytes, ends_line) =
+            (&file[self.start..self.end], matches!(file.get(self.end), None | Some(b'\n')));
+        self.unquoted(if ends_line { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes })
+    }
+
+    /// `bytes` with one quote for every doubled one.
+    fn unquoted<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         if !self.escaped {
             return Cow::Borrowed(bytes);
         }

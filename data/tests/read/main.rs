@@ -1,9 +1,11 @@
 //! Reads ratings files of every format, whole and damaged.
 
 mod bad;
+mod damaged;
 mod formats;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod real;
-mod soup;
 
 use std::path::{Path, PathBuf};
 
