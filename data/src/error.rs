@@ -89,3 +89,10 @@ impl Error {
         Self::Setting { setting: setting.into(), found: found.into(), expected: expected.into() }
     }
 }
+
+/// Returns bytes of a file for an error message: quoted, readable, not too long.
+pub(crate) fn cite(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+    let more = if bytes.len() > 80 { " ..." } else { "" };
+    format!("{:?}{more}", text.trim_end_matches('\r'))
+}

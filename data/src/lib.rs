@@ -6,6 +6,8 @@
 //! and what came out ([`Prepared`]). Nothing here knows a model or a metric, and no polars type is in a public
 //! signature.
 
+pub mod calendar;
+pub mod counts;
 pub mod csr;
 pub mod error;
 #[cfg(feature = "fetch")]
@@ -20,7 +22,6 @@ pub mod prepared;
 pub mod read;
 pub mod rng;
 pub mod split;
-pub mod summary;
 pub mod synth;
 pub mod table;
 pub mod tensors;

@@ -9,10 +9,10 @@ mod manifest;
 
 pub use manifest::{FORMAT, PreparedManifest};
 
+use crate::counts::Counts;
 use crate::filter::{self, FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{GivenSplit, Split, SplitConfig, split, split_given};
-use crate::summary::Counts;
 use crate::{Dataset, Error, Result, Titles, Vocab};
 
 /// A dataset, ready for training and judging.

@@ -10,8 +10,10 @@ mod columns;
 mod file;
 mod format;
 mod item_table;
+mod layout;
 mod ncf;
 mod number;
+mod options;
 mod pairs;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -26,13 +28,14 @@ mod table;
 mod text;
 mod titles;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use columns::Columns;
 pub use format::Format;
 pub use item_table::{ItemTable, read_item_table};
+pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use titles::read_titles;
@@ -44,21 +47,6 @@ use assemble::{assemble, count};
 use ncf::CandidateLines;
 use report::Drops;
 use text::Rows;
-
-/// How to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// The format; recognised by default.
-    pub format: Format,
-    /// The columns of `csv`, `tsv` and `parquet` files, and of the file of titles.
-    pub columns: Columns,
-    /// What to do with a row that cannot be taken.
-    pub on_bad_row: OnBadRow,
-    /// What to call the dataset; by default the name of its file or directory.
-    pub name: Option<String>,
-    /// A file of titles; by default the one that the format has beside its ratings.
-    pub titles: Option<PathBuf>,
-}
 
 /// What was read.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::counts::Counts;
 use crate::filter::{FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{SplitConfig, SplitSummary};
-use crate::summary::Counts;
 
 /// The number of the format of the directory; another one is refused.
 pub const FORMAT: u32 = 1;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::number;
-use super::text::cite;
+use crate::error::cite;
 use crate::{Error, Result};
 
 /// The columns a caller asks for: by name, or by number counted from 0. What is not asked for is recognised by its

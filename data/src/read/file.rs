@@ -8,10 +8,12 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::columns::{Columns, is_header, pick, pick_without_header};
-use super::record::{Separator, record};
+use super::format::Format;
+use super::layout::Layout;
+use super::options::ReadOptions;
+use super::record::{Separator, line_at, record};
 use super::report::{Drops, FileRead};
-use super::text::{Layout, Rows, line_at, rows};
-use super::{Format, ReadOptions};
+use super::text::{Rows, rows};
 use crate::{Error, Result, hash};
 
 /// A file of delimited text, mapped: its bytes are read as they are needed and never copied.

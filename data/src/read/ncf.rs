@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::column::IdColumn;
 use super::file::TextFile;
+use super::record::line_at;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
-use super::text::{cite, line_at};
+use crate::error::cite;
 use crate::split::Lists;
 use crate::{Error, Interactions, ItemIx, Result, UserIx};
 

@@ -1,6 +1,6 @@
 //! Reads numbers and times out of the bytes of a field, fast for what ratings files hold and exact for the rest.
 
-use crate::summary::days_of;
+use crate::calendar::days_of;
 
 /// An integer with an optional minus sign and any leading zeros.
 pub fn integer(field: &[u8]) -> Option<i64> {

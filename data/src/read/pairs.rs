@@ -4,10 +4,11 @@ use std::path::Path;
 
 use super::columns::{Columns, is_header, pick};
 use super::file::{TextFile, header_of};
+use super::layout::Layout;
 use super::parquet;
 use super::record::Separator;
 use super::report::{Drops, OnBadRow};
-use super::text::{Layout, rows};
+use super::text::rows;
 use crate::{Error, Result};
 
 /// Pairs of outside ids; pair `k` is `(users[k], items[k])`.

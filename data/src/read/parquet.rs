@@ -10,9 +10,9 @@ use polars::prelude::{
     ArrowDataType, Column, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit,
 };
 
-use super::ReadOptions;
 use super::column::IdColumn;
 use super::columns::{Picked, pick};
+use super::options::ReadOptions;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use super::text::Rows;
 use crate::{Error, Id, Result};

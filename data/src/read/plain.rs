@@ -2,8 +2,8 @@
 //! no quotes, no blanks. Any other row goes the careful way, which takes it or finds what is wrong with it; the two
 //! agree on every row that this one takes.
 
+use super::layout::Layout;
 use super::record::Separator;
-use super::text::Layout;
 
 /// A row of integer ids.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +18,8 @@ pub struct PlainRow {
     pub time: i64,
 }
 
-/// What each field of a line is for.
-pub struct Plan {
+/// Parses plain rows of one layout.
+pub struct PlainParser {
     fields: Vec<Use>,
     separator: &'static [u8],
     /// A field that starts with this byte is not plain.
@@ -35,7 +35,7 @@ enum Use {
     Nothing,
 }
 
-impl Plan {
+impl PlainParser {
     /// For the lines of a layout; none where two columns share a field.
     pub fn new(layout: &Layout) -> Option<Self> {
         let mut fields = vec![Use::Nothing; layout.n_fields];
@@ -152,9 +152,9 @@ mod tests {
             value: Some(3),
             time: None,
         };
-        let plan = Plan::new(&layout).unwrap();
+        let parser = PlainParser::new(&layout).unwrap();
         let row =
-            |text: &str| plan.row(text.as_bytes()).map(|(row, len)| (row.user, row.item, row.value, len));
+            |text: &str| parser.row(text.as_bytes()).map(|(row, len)| (row.user, row.item, row.value, len));
         assert_eq!(row("7,12,a b,3.75\r\n9"), Some((12, 7, 3.75, 15)));
         assert_eq!(row("0,12,,5"), Some((12, 0, 5.0, 7)));
         for text in [
@@ -170,6 +170,6 @@ mod tests {
         ] {
             assert_eq!(row(text), None, "{text:?}");
         }
-        assert!(Plan::new(&Layout { value: Some(0), ..layout }).is_none());
+        assert!(PlainParser::new(&Layout { value: Some(0), ..layout }).is_none());
     }
 }

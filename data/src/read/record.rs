@@ -123,6 +123,12 @@ pub fn record(
     }
 }
 
+/// The line that starts at `at`, without its break.
+pub fn line_at(file: &[u8], at: usize) -> &[u8] {
+    let line = &file[at..];
+    line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
+}
+
 /// The quoted field that opens at `at`, and where the text after its closing quote starts.
 fn quoted(file: &[u8], at: usize) -> Option<(Field, usize)> {
     let start = at + 1;

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::text::BadRow;
 use crate::{Error, Result, hash};
 
 /// What to do with a row that cannot be taken.
@@ -127,18 +126,5 @@ impl Drops {
     pub fn into_dropped(mut self) -> Vec<Dropped> {
         self.0.sort_by_key(|dropped| dropped.reason);
         self.0
-    }
-}
-
-impl BadRow {
-    /// As an error that names the line.
-    pub fn into_error(self, path: &Path, file: &[u8]) -> Error {
-        let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        Error::Malformed {
-            path: path.to_owned(),
-            line: Some(line),
-            found: self.found,
-            expected: self.expected,
-        }
     }
 }

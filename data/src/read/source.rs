@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Format;
 use super::columns::{Columns, is_header};
 use super::file::{TextFile, header_of};
+use super::format::Format;
 use super::record::Separator;
 use crate::{Error, Result};
 
@@ -118,7 +118,7 @@ fn recognise(path: &Path, columns: &Columns) -> Result<Format> {
         _ if lossy.contains(',') => Ok(csv(&file, columns)),
         _ => Err(Error::malformed(
             path,
-            format!("a first line {}", super::text::cite(line)),
+            format!("a first line {}", crate::error::cite(line)),
             "fields separated by \",\", a tab or \"::\", or a Parquet file",
         )),
     }

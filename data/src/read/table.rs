@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::record::{Field, Separator, record};
-use super::text::{cite, line_at};
+use super::record::{Field, Separator, line_at, record};
+use crate::error::cite;
 use crate::{Error, Result};
 
 /// Calls `take` with the fields of every record below the first line; blank lines are passed over.

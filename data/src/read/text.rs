@@ -9,28 +9,13 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::column::IdColumn;
+use super::layout::Layout;
 use super::number;
-use super::plain::{PlainRow, Plan};
-use super::record::{BadQuote, Field, Separator, record};
+use super::plain::{PlainParser, PlainRow};
+use super::record::{BadQuote, Field, line_at, record};
 use super::report::{Drops, OnBadRow, Reason};
-use crate::Result;
-
-/// What a line of the file holds.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// What stands between fields.
-    pub separator: Separator,
-    /// How many fields every line has.
-    pub n_fields: usize,
-    /// Which field, counted from 0, is the user.
-    pub user: usize,
-    /// Which field is the item.
-    pub item: usize,
-    /// Which field is the value, if there is one; else it is 1.
-    pub value: Option<usize>,
-    /// Which field is the time, if there is one; else it is 0.
-    pub time: Option<usize>,
-}
+use crate::error::cite;
+use crate::{Error, Result};
 
 /// Rows as columns of equal length, not yet joined with those of other pieces and files.
 #[derive(Debug, Default)]
@@ -46,15 +31,28 @@ pub struct Rows {
 }
 
 /// A row that cannot be taken: where it starts in the file, and why.
-pub struct BadRow {
+struct BadRow {
     /// Its first byte.
-    pub at: usize,
+    at: usize,
     /// Why.
-    pub reason: Reason,
+    reason: Reason,
     /// What stands there.
-    pub found: String,
+    found: String,
     /// What should stand there.
-    pub expected: String,
+    expected: String,
+}
+
+impl BadRow {
+    /// Returns the error that names the line.
+    fn into_error(self, path: &Path, file: &[u8]) -> Error {
+        let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        Error::Malformed {
+            path: path.to_owned(),
+            line: Some(line),
+            found: self.found,
+            expected: self.expected,
+        }
+    }
 }
 
 /// Bytes per piece: small enough to share out evenly, large enough that joining costs nothing.
@@ -138,10 +136,10 @@ impl Piece {
     /// Parses the records that start in `range`.
     fn parse(file: &[u8], range: Range<usize>, layout: &Layout, on_bad_row: OnBadRow) -> Self {
         let mut piece = Self { rows: Rows::default(), bad: Vec::new(), end: range.start };
-        let (mut fields, plan) = (Vec::new(), Plan::new(layout));
+        let (mut fields, plain) = (Vec::new(), PlainParser::new(layout));
         while piece.end < range.end {
             let at = piece.end;
-            if let Some((row, length)) = plan.as_ref().and_then(|plan| plan.row(&file[at..])) {
+            if let Some((row, length)) = plain.as_ref().and_then(|plain| plain.row(&file[at..])) {
                 piece.rows.push_plain(row);
                 piece.end += length;
                 continue;
@@ -255,23 +253,11 @@ fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, Strin
     std::str::from_utf8(field).map_err(|_| (Reason::Encoding, cite(field), format!("UTF-8 as {what} id")))
 }
 
-/// The line that starts at `at`, without its break.
-pub fn line_at(file: &[u8], at: usize) -> &[u8] {
-    let line = &file[at..];
-    line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
-}
-
-/// Bytes of a file inside an error message: quoted, readable, not too long.
-pub fn cite(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
-    let more = if bytes.len() > 80 { " ..." } else { "" };
-    format!("{:?}{more}", text.trim_end_matches('\r'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::read::column::join;
+    use crate::read::record::Separator;
 
     const CSV: Layout = Layout {
         separator: Separator::Quoted(b','),

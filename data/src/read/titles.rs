@@ -8,7 +8,7 @@ use super::parquet;
 use super::record::Separator;
 use super::report::FileRead;
 use super::table::records_below_header;
-use super::text::cite;
+use crate::error::cite;
 use crate::{Error, Result, Titles, Vocab};
 
 /// Reads the titles of the items of a vocabulary. Lines of other items are passed over; of two lines of one item

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::ReadOptions;
+use super::options::ReadOptions;
 use super::report::{Drops, FileRead};
 use super::text::Rows;
 use crate::{Error, Result};

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::summary::{date, days_of};
+use crate::calendar::{date, days_of};
 use crate::{Error, Result};
 
 /// How a dataset is split. In a file: a table with `protocol = "leave-one-out"` and the fields beside it.

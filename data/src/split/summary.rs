@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Holdout, Split};
 use crate::Interactions;
-use crate::summary::date;
+use crate::calendar::date;
 
 /// How many rows and users each part has, and what was left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

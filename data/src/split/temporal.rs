@@ -1,7 +1,7 @@
 //! The past is train, the present valid, the future test.
 
 use super::{Part, SplitSummary, TimePoint};
-use crate::summary::date;
+use crate::calendar::date;
 use crate::{Error, Interactions, Result};
 
 /// Marks each row by its time; `summary` gets the two moments.
