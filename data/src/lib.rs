@@ -13,7 +13,9 @@ pub mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
 pub mod filter;
+mod from_columns;
 pub mod hash;
+mod id_builder;
 pub mod ids;
 pub mod index;
 pub mod interactions;
@@ -32,6 +34,7 @@ pub mod write;
 
 pub use csr::Csr;
 pub use error::{Error, Result};
+pub use from_columns::IdColumn;
 pub use ids::{Id, ItemIx, OwnedId, UserIx, Vocab};
 pub use index::Index;
 pub use interactions::{Dataset, Interactions, Titles};

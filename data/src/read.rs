@@ -5,7 +5,6 @@
 //! the column are integers in their plain form, else strings; see [`crate::Vocab`].
 
 mod assemble;
-mod column;
 mod columns;
 mod file;
 mod format;

@@ -1,8 +1,8 @@
 //! Puts the rows of all files and pieces together under one vocabulary of users and one of items.
 
-use super::column::join;
 use super::ncf::{CandidateIds, CandidateRows};
 use super::text::Rows;
+use crate::id_builder::join;
 use crate::{Error, Interactions, ItemIx, Result, UserIx, Vocab};
 
 /// All rows, in the order read.

@@ -4,11 +4,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::column::IdColumn;
 use super::file::TextFile;
 use super::record::line_at;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use crate::error::cite;
+use crate::id_builder::IdBuilder;
 use crate::split::Lists;
 use crate::{Error, Interactions, ItemIx, Result, UserIx};
 
@@ -25,11 +25,11 @@ pub struct CandidateLines {
 #[derive(Debug, Default)]
 pub struct CandidateIds {
     /// The user of each line.
-    pub users: IdColumn,
+    pub users: IdBuilder,
     /// The test item of each line.
-    pub items: IdColumn,
+    pub items: IdBuilder,
     /// The candidates of all lines, one line after the other.
-    pub candidates: IdColumn,
+    pub candidates: IdBuilder,
 }
 
 /// The same as rows of the vocabularies.

@@ -10,11 +10,11 @@ use polars::prelude::{
     ArrowDataType, Column, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit,
 };
 
-use super::column::IdColumn;
 use super::columns::{Picked, pick};
 use super::options::ReadOptions;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use super::text::Rows;
+use crate::id_builder::IdBuilder;
 use crate::{Error, Id, Result};
 
 /// Reads a file; gives its entry in the summary, the names of the columns taken, and the rows.
@@ -209,7 +209,7 @@ impl<'a> Ids<'a> {
 }
 
 /// Appends an id to a column that keeps the type of the file's.
-fn push(id: Id<'_>, column: &mut IdColumn) {
+fn push(id: Id<'_>, column: &mut IdBuilder) {
     match id {
         Id::Int(id) => column.push_int(id),
         Id::Str(id) => column.strings().push(id),

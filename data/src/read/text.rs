@@ -8,22 +8,22 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::column::IdColumn;
 use super::layout::Layout;
 use super::number;
 use super::plain::{PlainParser, PlainRow};
 use super::record::{BadQuote, Field, line_at, record};
 use super::report::{Drops, OnBadRow, Reason};
 use crate::error::cite;
+use crate::id_builder::IdBuilder;
 use crate::{Error, Result};
 
 /// Rows as columns of equal length, not yet joined with those of other pieces and files.
 #[derive(Debug, Default)]
 pub struct Rows {
     /// Outside ids of the users.
-    pub users: IdColumn,
+    pub users: IdBuilder,
     /// Outside ids of the items.
-    pub items: IdColumn,
+    pub items: IdBuilder,
     /// Finite values.
     pub values: Vec<f32>,
     /// Unix seconds, or 0.
@@ -256,7 +256,7 @@ fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::column::join;
+    use crate::id_builder::join;
     use crate::read::record::Separator;
 
     const CSV: Layout = Layout {
