@@ -1,16 +1,16 @@
-//! Days as people write them: Unix seconds to `2001-12-31` and back.
+//! Converts Unix seconds to a day such as `2001-12-31` and back.
 
-/// The day, in UTC, of a time in Unix seconds, as `2001-12-31`.
+/// Returns the day, in UTC, of a time in Unix seconds, as `2001-12-31`.
 pub fn date(time: i64) -> String {
     let (year, month, day) = civil_of(time.div_euclid(86_400));
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// The days from 1970-01-01 to a day written as `2001-12-31`.
+/// Returns the days from 1970-01-01 to a day written as `2001-12-31`.
 pub fn days_of(text: &str) -> Option<i64> {
-    let mut parts = text.splitn(3, '-').map(|part| part.parse::<u32>().ok());
-    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    // From the civil calendar by counting: exact, and short beside a table of month lengths.
+    let mut numbers = text.splitn(3, '-').map(|number| number.parse::<u32>().ok());
+    let (year, month, day) = (numbers.next()??, numbers.next()??, numbers.next()??);
+    // The inverse of `civil_of`; a day that does not exist does not come back.
     let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
     if !(1..=9999).contains(&year) || !(1..=12).contains(&month) {
         return None;

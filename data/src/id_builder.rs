@@ -34,7 +34,7 @@ impl Default for IdBuilder {
 }
 
 impl IdBuilder {
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match self {
             IdBuilder::Int(ids) => ids.len(),
@@ -61,7 +61,7 @@ impl IdBuilder {
         }
     }
 
-    /// The column as strings, which it is from here on.
+    /// Turns the column into strings, and returns them.
     pub fn strings(&mut self) -> &mut DictionaryBuilder {
         if let IdBuilder::Int(ids) = self {
             let mut column = DictionaryBuilder::default();
@@ -86,7 +86,7 @@ impl IdBuilder {
         }
     }
 
-    /// The ids as text, row by row.
+    /// Returns the ids as text, row by row.
     pub fn texts(&self) -> Vec<String> {
         match self {
             IdBuilder::Int(ids) => ids.iter().map(i64::to_string).collect(),
@@ -114,7 +114,7 @@ impl DictionaryBuilder {
         code
     }
 
-    /// The ids by code.
+    /// Returns the ids by code.
     fn ids(&self) -> Vec<&str> {
         let mut ids = vec![""; self.code_of.len()];
         self.code_of.iter().for_each(|(id, &code)| ids[code as usize] = id);
@@ -136,7 +136,7 @@ pub fn join<T: Send + Copy>(mut columns: Vec<IdBuilder>, row: fn(u32) -> T) -> (
         return join_ints(&columns, row);
     }
     let columns: Vec<&DictionaryBuilder> = columns.iter_mut().map(|column| &*column.strings()).collect();
-    // Pieces of a file share most of their ids: merging them before the sort leaves few to sort.
+    // Chunks of a file share most of their ids: merging them before the sort leaves few to sort.
     let mut row_of: HashMap<&str, u32, BuildHasherDefault<FastHash>> = HashMap::default();
     columns.iter().for_each(|column| row_of.extend(column.ids().into_iter().map(|id| (id, 0))));
     let vocab = Vocab::from_strs(row_of.keys().copied());
@@ -160,7 +160,7 @@ fn join_ints<T: Send + Copy>(columns: &[&[i64]], row: fn(u32) -> T) -> (Vocab, V
     let low = columns.iter().flat_map(|ids| ids.iter()).min().copied().unwrap_or(0);
     let high = columns.iter().flat_map(|ids| ids.iter()).max().copied().unwrap_or(-1);
     let range = (i128::from(high) - i128::from(low) + 1) as u128;
-    // A table of the whole range is faster than a hash as long as it is not much larger than the column itself.
+    // A table of the whole range is faster than a hash map as long as it is not much larger than the column.
     if range <= 2 * n as u128 + (1 << 16) {
         let mut table = vec![u32::MAX; range as usize];
         columns.iter().flat_map(|ids| ids.iter()).for_each(|&id| table[(id - low) as usize] = 0);
@@ -185,18 +185,18 @@ fn rows<T: Send + Copy>(columns: &[&[i64]], row: fn(u32) -> T, find: impl Fn(i64
     columns.par_iter().flat_map_iter(|ids| ids.iter().map(move |&id| row(find(id)))).collect()
 }
 
-/// Multiply and rotate, 8 bytes at a time (the "Fx" hash of Firefox): for tables of one's own data, not against
+/// Hashes by multiplying and rotating 8 bytes at a time (the "Fx" hash of Firefox). It does not resist keys chosen by
 /// an adversary.
 #[derive(Default)]
 pub struct FastHash(u64);
 
 impl Hasher for FastHash {
     fn write(&mut self, bytes: &[u8]) {
-        let mut pieces = bytes.chunks_exact(8);
-        for piece in &mut pieces {
-            self.write_u64(u64::from_le_bytes(piece.try_into().expect("a piece has 8 bytes")));
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            self.write_u64(u64::from_le_bytes(chunk.try_into().expect("a chunk has 8 bytes")));
         }
-        let rest = pieces.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte));
+        let rest = chunks.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte));
         self.write_u64(rest);
     }
 
@@ -213,7 +213,7 @@ impl Hasher for FastHash {
     }
 
     fn finish(&self) -> u64 {
-        // The table takes its slot from the low bits, which the multiplication mixes least.
+        // The hash map takes its slot from the low bits, which the multiplication mixes least.
         self.0 ^ self.0 >> 32
     }
 }

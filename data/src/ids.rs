@@ -20,14 +20,14 @@ pub struct UserIx(pub u32);
 pub struct ItemIx(pub u32);
 
 impl UserIx {
-    /// The row as an index.
+    /// Returns the row as an index.
     pub fn at(self) -> usize {
         self.0 as usize
     }
 }
 
 impl ItemIx {
-    /// The row as an index.
+    /// Returns the row as an index.
     pub fn at(self) -> usize {
         self.0 as usize
     }
@@ -119,7 +119,7 @@ impl From<Id<'_>> for OwnedId {
 }
 
 impl OwnedId {
-    /// The id, in its canonical form.
+    /// Returns the id, in its canonical form.
     pub fn id(&self) -> Id<'_> {
         match &self.0 {
             Canonical::Int(id) => Id::Int(*id),
@@ -183,7 +183,7 @@ impl Vocab {
         Vocab::Str { bytes, offsets }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match self {
             Vocab::Int(ids) => ids.len(),
@@ -235,7 +235,7 @@ impl Vocab {
         }
     }
 
-    /// The text of a row of string ids; empty for integers.
+    /// Returns the text of a row of string ids; empty for integers.
     fn text(&self, row: usize) -> &str {
         match self {
             Vocab::Str { bytes, offsets } => &bytes[offsets[row] as usize..offsets[row + 1] as usize],

@@ -1,15 +1,15 @@
-//! Finding the row of an outside id in one step, for those who ask a million times a second.
+//! Finds the row of an outside id in one step, for callers that look up millions of ids a second.
 
 use crate::{Id, Vocab};
 
-/// Integer ids spread over at most this many times their number are looked up in a table.
+/// Integer ids whose range is at most this many times their number are looked up in a table.
 const SPREAD: u64 = 8;
 
-/// No id stands here.
+/// Marks a table entry without an id.
 const NONE: u32 = u32::MAX;
 
-/// A [`Vocab`] with a way to its rows: a table where integer ids lie close together, as they do in most files, else
-/// the vocabulary's own search.
+/// A [`Vocab`] with a faster lookup: a table where integer ids lie close together, as in most files, else the
+/// vocabulary's binary search.
 #[derive(Clone, Debug)]
 pub struct Index {
     vocab: Vocab,
@@ -35,7 +35,7 @@ impl Index {
         rows.get(at).copied().filter(|&row| row != NONE)
     }
 
-    /// The vocabulary.
+    /// Returns the vocabulary.
     pub fn vocab(&self) -> &Vocab {
         &self.vocab
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::write::write_file_with;
 use crate::{Error, Result, Vocab};
 
-/// A column of a table on its way into a file.
+/// A column of a table to be written.
 #[derive(Clone, Debug)]
 pub enum TableColumn<'a> {
     /// Integers.
@@ -32,7 +32,7 @@ pub enum TableColumn<'a> {
 }
 
 impl TableColumn<'_> {
-    /// How many rows the column has.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match self {
             Self::I64(values) => values.len(),

@@ -71,7 +71,7 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
 }
 
 impl ItemTable {
-    /// The place of a column in every row.
+    /// Returns the place of a column in every row.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }
@@ -79,7 +79,7 @@ impl ItemTable {
 
 const COMMAS: Separator = Separator::Quoted(b',');
 
-/// The names in the first line of a CSV file.
+/// Returns the names in the first line of a CSV file.
 fn header(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
     let mut fields = Vec::new();
     let unclosed = |_| Error::malformed(path, "an unclosed quote in the first line", "names of columns");
@@ -93,8 +93,8 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-/// Some columns of a CSV file with the names `names`, each with one entry per row; none where a cell is empty or its
-/// line ends before it.
+/// Returns some columns of a CSV file with the names `names`, each with one entry per row; none where a cell is empty
+/// or its line ends before it.
 fn csv_texts(
     path: &Path,
     bytes: &[u8],

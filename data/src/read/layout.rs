@@ -1,20 +1,20 @@
-//! Which field of a line of a text file is what.
+//! The layout of the lines of a text file.
 
 use super::record::Separator;
 
-/// What a line of the file holds.
+/// The fields of every line of a file.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// What stands between fields.
+    /// The separator between fields.
     pub separator: Separator,
-    /// How many fields every line has.
+    /// The number of fields of every line.
     pub n_fields: usize,
-    /// Which field, counted from 0, is the user.
+    /// The field of the user, counted from 0.
     pub user: usize,
-    /// Which field is the item.
+    /// The field of the item.
     pub item: usize,
-    /// Which field is the value, if there is one; else it is 1.
+    /// The field of the value; without one, values are 1.
     pub value: Option<usize>,
-    /// Which field is the time, if there is one; else it is 0.
+    /// The field of the time; without one, times are 0.
     pub time: Option<usize>,
 }

@@ -2,7 +2,7 @@
 
 use crate::calendar::days_of;
 
-/// An integer with an optional minus sign and any leading zeros.
+/// Parses an integer with an optional minus sign and any leading zeros.
 pub fn integer(field: &[u8]) -> Option<i64> {
     let (negative, digits) = match field.strip_prefix(b"-") {
         Some(digits) => (true, digits),
@@ -19,7 +19,7 @@ pub fn integer(field: &[u8]) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
-/// A decimal number as the nearest `f32`; NaN and infinities come out as they are.
+/// Parses a decimal number as the nearest `f32`, NaN and infinities included.
 pub fn float(field: &[u8]) -> Option<f32> {
     const TEN: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
     if field.len() <= 8 {
@@ -47,7 +47,8 @@ fn slow(field: &[u8]) -> Option<f32> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// Unix seconds: an integer, a decimal number (cut), or an ISO date with or without a time of day, taken as UTC.
+/// Parses Unix seconds: an integer, a decimal number (truncated), or an ISO date with or without a time of day, taken
+/// as UTC.
 pub fn seconds(field: &[u8]) -> Option<i64> {
     if let Some(seconds) = integer(field) {
         return Some(seconds);
@@ -59,7 +60,7 @@ pub fn seconds(field: &[u8]) -> Option<i64> {
     iso(text)
 }
 
-/// `2001-02-03`, `2001-02-03 04:05:06`, `2001-02-03T04:05:06.7Z`.
+/// Parses `2001-02-03`, `2001-02-03 04:05:06`, `2001-02-03T04:05:06.7Z`.
 fn iso(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| integer(text.get(from..to)?.as_bytes()).filter(|&n| n >= 0);
     let mark = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|byte| marks.contains(byte));

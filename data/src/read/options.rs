@@ -1,4 +1,4 @@
-//! What a caller asks of the reader.
+//! The options of the reader.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use super::columns::Columns;
 use super::format::Format;
 use super::report::OnBadRow;
 
-/// How to read.
+/// The options of [`read`](super::read).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadOptions {
     /// The format; recognised by default.

@@ -1,4 +1,4 @@
-//! Pairs of a user and an item to be scored.
+//! Reads pairs of a user and an item to be scored.
 
 use std::path::Path;
 
@@ -57,11 +57,11 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
     let start = if is_header(&names, &Columns::default()) { line.len() + 1 } else { 0 };
     let layout = Layout { separator, n_fields: names.len(), user, item, value: None, time: None };
     let start = start.min(file.bytes().len());
-    let pieces = rows(path, file.bytes(), start, &layout, OnBadRow::Fail, &mut Drops::default())?;
+    let chunks = rows(path, file.bytes(), start, &layout, OnBadRow::Fail, &mut Drops::default())?;
     let mut pairs = Pairs::default();
-    for piece in pieces {
-        pairs.users.extend(piece.users.texts());
-        pairs.items.extend(piece.items.texts());
+    for chunk in chunks {
+        pairs.users.extend(chunk.users.texts());
+        pairs.items.extend(chunk.items.texts());
     }
     Ok(pairs)
 }

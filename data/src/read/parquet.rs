@@ -20,7 +20,8 @@ use crate::{Error, Id, Result};
 /// Reads a file; gives its entry in the summary, the names of the columns taken, and the rows.
 ///
 /// # Errors
-/// When the file cannot be read, is damaged or does not have the columns, and with `OnBadRow::Fail` at the first bad row.
+/// When the file cannot be read, is damaged or does not have the columns, and with `OnBadRow::Fail` at the first bad
+/// row.
 pub fn read_parquet(
     path: &Path,
     options: &ReadOptions,
@@ -41,14 +42,14 @@ pub fn read_parquet(
     Ok((summary, taken, vec![rows]))
 }
 
-/// The names and types of a file's columns.
+/// Returns the names and types of a file's columns.
 fn schema(path: &Path) -> Result<Vec<(String, ArrowDataType)>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let schema = guarded(path, || ParquetReader::new(file).schema())?;
     Ok(schema.iter().map(|(name, field)| (name.to_string(), field.dtype.clone())).collect())
 }
 
-/// The names of a file's columns.
+/// Returns the names of a file's columns.
 ///
 /// # Errors
 /// When the file cannot be read or is damaged.
@@ -56,7 +57,7 @@ pub fn names(path: &Path) -> Result<Vec<String>> {
     Ok(schema(path)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// Columns as text, each with one entry per row.
+/// Returns columns as text, each with one entry per row.
 ///
 /// # Errors
 /// When the file is damaged, or a column cannot be text.
@@ -71,7 +72,7 @@ pub fn texts(path: &Path, columns: &[String]) -> Result<Vec<Vec<Option<String>>>
     columns.iter().map(text).collect()
 }
 
-/// Some columns of a file.
+/// Returns some columns of a file.
 fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
     let mut columns = columns.to_vec();
     columns.sort();
@@ -199,7 +200,7 @@ fn rows(
 }
 
 impl<'a> Ids<'a> {
-    /// The id of the next row, if it has one.
+    /// Returns the id of the next row, if it has one.
     fn next(&mut self) -> Option<Id<'a>> {
         match self {
             Ids::Int(ids) => ids.next().flatten().map(Id::Int),

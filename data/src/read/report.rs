@@ -1,4 +1,4 @@
-//! What a reader says of its work: the files it took, the rows it dropped and why.
+//! The report of a reader: the files it read, and the rows it dropped and why.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -117,12 +117,12 @@ impl Drops {
         }
     }
 
-    /// How many rows were dropped.
+    /// Returns how many rows were dropped.
     pub fn rows(&self) -> u64 {
         self.0.iter().map(|dropped| dropped.rows).sum()
     }
 
-    /// The counts, by reason.
+    /// Returns the counts, by reason.
     pub fn into_dropped(mut self) -> Vec<Dropped> {
         self.0.sort_by_key(|dropped| dropped.reason);
         self.0

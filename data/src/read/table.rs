@@ -1,4 +1,4 @@
-//! Goes through a CSV or TSV table with a header, record by record.
+//! Reads a CSV or TSV table with a header, record by record.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// Calls `take` with the fields of every record below the first line; blank lines are passed over.
 ///
 /// # Errors
-/// When a record does not have `n_fields` fields or has an unclosed quote, and what `take` gives.
+/// When a record does not have `n_fields` fields or has an unclosed quote, and the errors of `take`.
 pub fn records_below_header(
     path: &Path,
     bytes: &[u8],

@@ -1,4 +1,4 @@
-//! The titles of items, from the file that lies beside the ratings or from any table with an item and a title.
+//! Reads the titles of items from the file that lies beside the ratings or from any table with an item and a title.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
     Ok((file.summary(), titles))
 }
 
-/// A CSV or TSV table with a header.
+/// Reads the items and titles of a CSV or TSV table with a header.
 fn table(
     path: &Path,
     file: &TextFile,
@@ -80,8 +80,8 @@ fn table(
     })
 }
 
-/// The item and the title column. The item column asked for is one of the ratings; it counts here where it stands
-/// here too.
+/// Finds the item and the title column. The item column asked for is one of the ratings file; it is used here if this
+/// file has it too.
 fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<(usize, usize)> {
     let need = |asked: &Option<String>, usual: &[&str], what: &str| {
         let expected = format!("a column of {what}, such as {:?}", usual[0]);

@@ -1,4 +1,5 @@
-//! Stands in for the Parquet reader in a build without the feature `parquet`: every file is refused, and why.
+//! Stands in for the Parquet reader in a build without the feature `parquet`: every file is refused with an error
+//! that says so.
 
 use std::path::Path;
 

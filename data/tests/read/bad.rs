@@ -4,7 +4,7 @@ use burnrec_data::read::{Columns, Format, ReadOptions, Reason, read};
 
 use crate::{file, folder, shown, skip};
 
-/// The error of reading a file with these bytes, without the folder's name.
+/// Returns the error of reading a file with these bytes, without the folder's name.
 fn error(name: &str, bytes: &[u8], format: Format) -> String {
     let (folder, path) = file(name, bytes);
     let error = read(&path, &ReadOptions { format, ..ReadOptions::default() }).unwrap_err().to_string();

@@ -22,7 +22,7 @@ const FILES: [(&str, &[u8]); 11] = [
     ("n/ml.test.negative", b"(0,25)\t7\t25\t5\n"),
 ];
 
-/// Some bytes of a file changed, put in, taken out, doubled or cut off.
+/// Returns some bytes of a file changed, put in, taken out, doubled or cut off.
 fn damage(bytes: &[u8], random: &mut Pcg64) -> Vec<u8> {
     const MARKS: &[u8] = b"\n\r\t\",:;|-.0N\x00\xff\xc3(";
     let mut bytes = bytes.to_vec();

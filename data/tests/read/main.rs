@@ -13,7 +13,7 @@ use burnrec_data::read::{OnBadRow, ReadOptions, ReadOutcome, read};
 use burnrec_data::{Dataset, Interactions};
 use tempfile::TempDir;
 
-/// A folder with these files.
+/// Returns a folder with these files.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, bytes) in files {
@@ -24,7 +24,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// A folder with one file, and the file's path.
+/// Returns a folder with one file, and the file's path.
 fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = folder(&[(name, bytes)]);
     let path = folder.path().join(name);
