@@ -12,7 +12,7 @@ pub struct Csr {
 }
 
 impl Csr {
-    /// Of its parts: row `r` holds `cols[offsets[r]..offsets[r + 1]]` and the `values` beside them.
+    /// Builds a matrix from its arrays: row `r` holds `cols[offsets[r]..offsets[r + 1]]` and the `values` beside them.
     ///
     /// # Panics
     /// When the offsets do not start at 0, ascend and end at the number of entries, or a row's columns are
@@ -30,17 +30,17 @@ impl Csr {
         matrix
     }
 
-    /// A matrix without entries.
+    /// Builds a matrix without entries.
     pub fn empty(n_rows: usize, n_cols: usize) -> Self {
         Self { n_cols, offsets: vec![0; n_rows + 1], cols: Vec::new(), values: Vec::new() }
     }
 
-    /// Without rows yet; growing to its size by doubling would cost as much again at 20 M entries.
+    /// Builds a matrix without rows, with space for `nnz` entries: growing by doubling would need twice the memory.
     fn with_capacity(n_cols: usize, nnz: usize) -> Self {
         Self { n_cols, offsets: vec![0], cols: Vec::with_capacity(nnz), values: Vec::with_capacity(nnz) }
     }
 
-    /// Of rows in any order; of a pair that stands there more than once, the last one counts.
+    /// Builds a matrix from interactions in any order; of a repeated pair, the last value counts.
     pub fn from_rows(
         n_users: usize,
         n_items: usize,
@@ -73,43 +73,43 @@ impl Csr {
         Self { n_cols: n_items, offsets, cols, values: kept }
     }
 
-    /// The number of rows.
+    /// Returns the number of rows.
     pub fn n_rows(&self) -> usize {
         self.offsets.len() - 1
     }
 
-    /// The number of columns.
+    /// Returns the number of columns.
     pub fn n_cols(&self) -> usize {
         self.n_cols
     }
 
-    /// The number of entries.
+    /// Returns the number of entries.
     pub fn nnz(&self) -> usize {
         self.cols.len()
     }
 
-    /// Where each row starts among the entries, and the end: one more than there are rows.
+    /// Returns the offset of each row among the entries, and the end: one more than there are rows.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
 
-    /// The columns of all entries, row after row.
+    /// Returns the columns of all entries, row after row.
     pub fn cols(&self) -> &[u32] {
         &self.cols
     }
 
-    /// The values of all entries, row after row.
+    /// Returns the values of all entries, row after row.
     pub fn values(&self) -> &[f32] {
         &self.values
     }
 
-    /// The columns, ascending, and the values of one row.
+    /// Returns the columns, ascending, and the values of one row.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let entries = self.offsets[row]..self.offsets[row + 1];
         (&self.cols[entries.clone()], &self.values[entries])
     }
 
-    /// The entries (column, value) of one row, columns ascending.
+    /// Returns the entries (column, value) of one row, columns ascending.
     fn entries(&self, row: usize) -> impl Iterator<Item = (u32, f32)> {
         let (cols, values) = self.row(row);
         cols.iter().copied().zip(values.iter().copied())
@@ -120,13 +120,13 @@ impl Csr {
         self.row(row).0.binary_search(&col).is_ok()
     }
 
-    /// The matrix `[n_cols, n_rows]` with rows and columns exchanged.
+    /// Returns the transpose `[n_cols, n_rows]`.
     pub fn transpose(&self) -> Self {
         let mut offsets = vec![0usize; self.n_cols + 1];
         self.cols.iter().for_each(|&col| offsets[col as usize + 1] += 1);
         (0..self.n_cols).for_each(|col| offsets[col + 1] += offsets[col]);
-        // Rows are gone through in order, so that each column's rows ascend; nothing of the size of the entries is
-        // held beside the result.
+        // Rows are visited in order, so that each column's rows ascend, and no scratch memory of the size of the
+        // entries is needed.
         let mut next = offsets.clone();
         let (mut cols, mut values) = (vec![0u32; self.nnz()], vec![0.0f32; self.nnz()]);
         for row in 0..self.n_rows() {
@@ -140,7 +140,7 @@ impl Csr {
         Self { n_cols: self.n_rows(), offsets, cols, values }
     }
 
-    /// The same entries with other values, which `f` makes of (row, column, value).
+    /// Returns the same entries with the values that `f` computes from (row, column, value).
     pub fn map_values(&self, mut f: impl FnMut(usize, u32, f32) -> f32) -> Self {
         let mut out = self.clone();
         for row in 0..self.n_rows() {
@@ -151,7 +151,8 @@ impl Csr {
         out
     }
 
-    /// Some rows of two matrices of one width, in the order given: the entries of both, and where both have one, this matrix's.
+    /// Returns the union of some rows of two matrices of one width, in the order given; where both have an entry, the
+    /// value is this matrix's.
     pub fn union(&self, other: &Self, rows: impl Iterator<Item = usize> + Clone) -> Self {
         let nnz = rows.clone().map(|row| self.row(row).0.len() + other.row(row).0.len()).sum();
         let mut out = Self::with_capacity(self.n_cols, nnz);
@@ -174,7 +175,7 @@ impl Csr {
         out
     }
 
-    /// Some rows, in the order given, as a matrix of their own.
+    /// Returns some rows, in the order given, as a matrix.
     pub fn select_rows(&self, rows: impl Iterator<Item = usize> + Clone) -> Self {
         let nnz = rows.clone().map(|row| self.row(row).0.len()).sum();
         let mut out = Self::with_capacity(self.n_cols, nnz);
@@ -188,7 +189,7 @@ impl Csr {
     }
 }
 
-/// Sorts `0..n` stably by `key` (below `n_keys`); gives where each key starts, and `value` in sorted order.
+/// Sorts `0..n` stably by `key` (below `n_keys`); returns the offset of each key, and `value` in sorted order.
 pub(crate) fn counting_sort(
     n_keys: usize,
     n: usize,

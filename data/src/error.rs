@@ -1,4 +1,4 @@
-//! What can go wrong between a ratings file and a split.
+//! The errors of this crate, from a ratings file to a split.
 
 use std::path::{Path, PathBuf};
 
@@ -23,19 +23,30 @@ pub enum Error {
         path: PathBuf,
         /// The line, counted from 1, where one is to blame.
         line: Option<u64>,
-        /// What stands there.
+        /// What was found.
         found: String,
-        /// What should stand there.
+        /// What was expected.
         expected: String,
     },
-    /// A download did not bring what it should.
+    /// A file needs a part of this crate that was left out when it was built.
+    #[error(
+        "{}: built without the feature `{feature}`, which this file needs; build with it, or use a text file such as .csv",
+        path.display()
+    )]
+    NotBuilt {
+        /// The file.
+        path: PathBuf,
+        /// The feature of this crate.
+        feature: &'static str,
+    },
+    /// A download failed or has not the expected content.
     #[error("{url}: found {found}, expected {expected}")]
     Download {
         /// The address.
         url: String,
-        /// What came.
+        /// What was found.
         found: String,
-        /// What should have come.
+        /// What was expected.
         expected: String,
     },
     /// A setting cannot be met by the data.
@@ -45,7 +56,7 @@ pub enum Error {
         setting: String,
         /// Its value, or what the data has.
         found: String,
-        /// What would do.
+        /// What was expected.
         expected: String,
     },
 }
@@ -54,12 +65,12 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// For `map_err` on a file operation.
+    /// Returns a function for `map_err` on a file operation.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.as_ref().to_owned(), source }
     }
 
-    /// A file, as a whole, does not hold what it should.
+    /// Returns the error of a file that, as a whole, does not hold what it should.
     pub fn malformed(path: impl AsRef<Path>, found: impl Into<String>, expected: impl Into<String>) -> Self {
         Self::Malformed {
             path: path.as_ref().to_owned(),
@@ -69,7 +80,7 @@ impl Error {
         }
     }
 
-    /// A setting cannot be met by the data.
+    /// Returns the error of a setting that the data cannot meet.
     pub fn setting(
         setting: impl Into<String>,
         found: impl Into<String>,
@@ -77,4 +88,11 @@ impl Error {
     ) -> Self {
         Self::Setting { setting: setting.into(), found: found.into(), expected: expected.into() }
     }
+}
+
+/// Returns bytes of a file for an error message: quoted, readable, not too long.
+pub(crate) fn cite(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
+    let more = if bytes.len() > 80 { " ..." } else { "" };
+    format!("{:?}{more}", text.trim_end_matches('\r'))
 }

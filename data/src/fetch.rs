@@ -1,7 +1,7 @@
 //! Downloads a MovieLens dataset from GroupLens, or a mirror, into a cache folder.
 //!
 //! The archive is downloaded and unpacked in a temporary folder inside the cache, checked on the way, and renamed
-//! to its place at the very end: a dataset that is there is whole.
+//! to its place last, so that a dataset in the cache is whole.
 
 mod unpack;
 
@@ -51,7 +51,7 @@ pub enum Checked {
 }
 
 /// Downloads the dataset `name` from `mirror` (by default [`GROUPLENS`]) and unpacks it to `cache/name`, unless it is
-/// there already; then the network is not asked. `progress` is told the bytes so far and of the whole, if known.
+/// there already. `progress` is called with the bytes so far and in total, if known.
 ///
 /// # Errors
 /// When the name is not one of [`DATASETS`], the download fails, falls short or does not have the published
@@ -113,7 +113,7 @@ fn agent() -> Agent {
         .into()
 }
 
-/// The checksum published at `url`; none where there is no such page.
+/// Returns the checksum published at `url`; none where there is no such page.
 fn published_md5(agent: &Agent, url: &str) -> Result<Option<String>> {
     let expected = "an MD5 sum of 32 hex digits";
     let text = match agent.get(url).call() {
@@ -134,7 +134,7 @@ fn published_md5(agent: &Agent, url: &str) -> Result<Option<String>> {
     }
 }
 
-/// Downloads `url` to `path`; gives the MD5 sum of what came.
+/// Downloads `url` to `path`; returns the MD5 sum of the bytes.
 fn download(agent: &Agent, url: &str, path: &Path, progress: &dyn Fn(u64, Option<u64>)) -> Result<String> {
     let response = agent.get(url).call().map_err(|error| failed(url, &error, "a zip archive"))?;
     let total = response.body().content_length();

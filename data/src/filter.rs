@@ -1,4 +1,4 @@
-//! Which rating rows count: repeats, a rating threshold, and a k-core.
+//! Filters rating rows: repeats, a rating threshold, and a k-core.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::csr::counting_sort;
 use crate::{Dataset, Error, Interactions, ItemIx, Result, Titles, UserIx, Vocab};
 
-/// What a row has to meet. The filters act in the order of the fields, after repeats are dropped: of the rows
+/// The filters to apply. They act in the order of the fields, after repeats are dropped: of the rows
 /// of one user and item the last by time stays, at equal times the last in the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
-    /// Makes ratings implicit: those of at least this value become 1, the others are dropped.
+    /// Makes ratings implicit: values of at least this value become 1, the others are dropped.
     pub threshold: Option<f32>,
-    /// The least number of rows of a user, once the rows below are gone as well (k-core).
+    /// The least number of rows of a user, counted after all filters (k-core).
     pub min_user: u32,
-    /// The least number of rows of an item, likewise.
+    /// The least number of rows of an item, as for users.
     pub min_item: u32,
 }
 
@@ -75,8 +75,8 @@ pub fn apply(dataset: Dataset, filters: &Filters) -> Result<(Dataset, FilterSumm
     Ok((dataset, summary))
 }
 
-/// Drops all but the last row, by time and then by place, of each user and item; the others keep their order.
-/// Gives the rows left, and how many were dropped.
+/// Drops all but the last row, by time and then by position, of each user and item; the others keep their order.
+/// Returns the rows left, and how many were dropped.
 pub fn dedupe(mut rows: Interactions, n_users: usize) -> (Interactions, u64) {
     let (starts, order) = counting_sort(n_users, rows.len(), |k| rows.users[k].at(), |k| k as u32);
     let repeats: Vec<u32> = (0..n_users)
@@ -97,7 +97,7 @@ pub fn dedupe(mut rows: Interactions, n_users: usize) -> (Interactions, u64) {
     (rows, dropped)
 }
 
-/// Keeps the rows marked; gives how many went.
+/// Keeps the marked rows; returns how many were dropped.
 pub(crate) fn retain(rows: &mut Interactions, keep: &[bool]) -> u64 {
     fn column<T>(column: &mut Vec<T>, keep: &[bool]) {
         let mut marks = keep.iter();
@@ -111,7 +111,7 @@ pub(crate) fn retain(rows: &mut Interactions, keep: &[bool]) -> u64 {
     (before - rows.len()) as u64
 }
 
-/// Marks the rows of the largest part in which every user and item has enough rows.
+/// Marks the rows of the k-core: the largest subset in which every user and item has enough rows.
 fn core(rows: &Interactions, n_users: usize, n_items: usize, filters: &Filters) -> Vec<bool> {
     let mut keep = vec![true; rows.len()];
     let (mut per_user, mut per_item) = (vec![0u32; n_users], vec![0u32; n_items]);
@@ -135,14 +135,14 @@ fn core(rows: &Interactions, n_users: usize, n_items: usize, filters: &Filters) 
     }
 }
 
-/// The rows of `0..n` that occur, ascending.
+/// Returns the rows of `0..n` that occur, ascending.
 fn used(n: usize, rows: impl Iterator<Item = usize>) -> Vec<u32> {
     let mut occurs = vec![false; n];
     rows.for_each(|row| occurs[row] = true);
     (0..n as u32).filter(|&row| occurs[row as usize]).collect()
 }
 
-/// The dataset with `users` and `items`, ascending, as its only ids.
+/// Returns the dataset with `users` and `items`, ascending, as its only ids.
 fn compact(dataset: Dataset, users: &[u32], items: &[u32]) -> Dataset {
     fn select(vocab: Vocab, rows: &[u32]) -> Vocab {
         if rows.len() == vocab.len() { vocab } else { vocab.select(rows) }
@@ -183,7 +183,7 @@ impl std::fmt::Display for FilterSummary {
 mod tests {
     use super::*;
 
-    /// Rows of (user, item, value, time), ids as large as they need.
+    /// Returns a dataset of rows (user, item, value, time).
     fn dataset(rows: &[(u32, u32, f32, i64)]) -> Dataset {
         let mut interactions = Interactions::default();
         rows.iter().for_each(|&(user, item, value, time)| {

@@ -1,4 +1,4 @@
-//! SHA-256 of files and columns, as lower-case hex.
+//! Computes SHA-256 of files and columns, as lower-case hex.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// Hashes columns in a fixed little-endian form, each with its name and length, so that equal hashes mean equal columns.
+/// Hashes columns in a fixed little-endian form, each with its name and length, so that equal hashes mean equal
+/// columns.
 #[derive(Default)]
 pub struct ColumnHash(Sha256);
 
@@ -32,13 +33,13 @@ impl ColumnHash {
         self.0.update(&block);
     }
 
-    /// The hash of all columns added.
+    /// Returns the hash of all columns added.
     pub fn finish(self) -> String {
         hex(&self.0.finalize())
     }
 }
 
-/// The hash of a file's bytes.
+/// Returns the hash of a file's bytes.
 ///
 /// # Errors
 /// When the file cannot be read.
@@ -55,7 +56,7 @@ pub fn file(path: &Path) -> Result<String> {
     }
 }
 
-/// Bytes as lower-case hex digits.
+/// Returns bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,9 @@
 //! Inside, a user or an item is a row number of its own type, so that the two cannot be exchanged. Outside
 //! ids (integers or any strings) live only in a [`Vocab`], which is sorted: looking an id up is a binary
 //! search, and the row of an id does not depend on the order of the ratings file.
+//!
+//! [`Id`] says which ids are the same. Readers, vocabularies, the service's histories, its joins and its A/B buckets
+//! all ask [`Id::canonical`] and have no rule of their own.
 
 use std::fmt;
 
@@ -17,26 +20,112 @@ pub struct UserIx(pub u32);
 pub struct ItemIx(pub u32);
 
 impl UserIx {
-    /// The row as an index.
+    /// Returns the row as an index.
     pub fn at(self) -> usize {
         self.0 as usize
     }
 }
 
 impl ItemIx {
-    /// The row as an index.
+    /// Returns the row as an index.
     pub fn at(self) -> usize {
         self.0 as usize
     }
 }
 
-/// An outside id, as it stands in the user's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An outside id, as it stands in a file or a message.
+///
+/// Two ids are the same exactly when their texts are, byte for byte. The text of an integer is its shortest decimal
+/// form, so that the number `7` and the string `"7"` are one id. Every other text is an id of its own, and no two of
+/// them are taken for each other:
+///
+/// | text | id |
+/// |---|---|
+/// | `7`, `-3`, `0`, `9223372036854775807` | the integer |
+/// | `007`, `+7`, `-0`, `7.0` | that text, another id than `7` and `0` |
+/// | `9223372036854775808` (2^63) and beyond, below -2^63 | that text |
+/// | ` 7 ` with blanks in it | that text |
+/// | `é` as one character, and as `e` with an accent | two ids: no Unicode normalisation takes place |
+///
+/// A reader of delimited text cuts the blanks around a field before the field becomes an id, and refuses an empty one.
+///
+/// ```
+/// use burnrec_data::{Id, Vocab};
+///
+/// assert_eq!(Id::Int(7), Id::Str("7"));
+/// assert_ne!(Id::Int(7), Id::Str("007"));
+/// let films = Vocab::from_strs(["0120735", "7"]);
+/// assert_eq!(films.row(Id::Int(7)), Some(1));
+/// assert_eq!(films.row(Id::Int(120735)), None);
+/// ```
+#[derive(Clone, Copy, Debug)]
 pub enum Id<'a> {
     /// An integer id.
     Int(i64),
-    /// Any other id.
+    /// An id given as text, which may be that of an integer.
     Str(&'a str),
+}
+
+impl<'a> Id<'a> {
+    /// Returns the same id as [`Id::Int`] where its text is the shortest decimal form of an `i64`, else as [`Id::Str`].
+    pub fn canonical(self) -> Self {
+        match self {
+            Id::Str(text) => integer(text).map_or(self, Id::Int),
+            Id::Int(_) => self,
+        }
+    }
+}
+
+/// Returns the integer whose shortest decimal form is `text`.
+fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let shortest = match digits.as_bytes() {
+        [b'0'] => digits.len() == text.len(),
+        [first, ..] => matches!(first, b'1'..=b'9'),
+        [] => false,
+    };
+    if shortest { text.parse().ok() } else { None }
+}
+
+impl PartialEq for Id<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self.canonical(), other.canonical()) {
+            (Id::Int(a), Id::Int(b)) => a == b,
+            (Id::Str(a), Id::Str(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Id<'_> {}
+
+/// An [`Id`] that owns its text, to be kept or to be the key of a map: equal, ordered and hashed as the canonical form.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnedId(Canonical);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Canonical {
+    Int(i64),
+    Str(Box<str>),
+}
+
+impl From<Id<'_>> for OwnedId {
+    fn from(id: Id<'_>) -> Self {
+        Self(match id.canonical() {
+            Id::Int(id) => Canonical::Int(id),
+            Id::Str(id) => Canonical::Str(id.into()),
+        })
+    }
+}
+
+impl OwnedId {
+    /// Returns the id, in its canonical form.
+    pub fn id(&self) -> Id<'_> {
+        match &self.0 {
+            Canonical::Int(id) => Id::Int(*id),
+            Canonical::Str(id) => Id::Str(id),
+        }
+    }
 }
 
 impl fmt::Display for Id<'_> {
@@ -72,14 +161,14 @@ pub enum Vocab {
 }
 
 impl Vocab {
-    /// Of integer ids in any order, repeats dropped.
+    /// Builds the vocabulary of integer ids in any order, repeats dropped.
     pub fn from_ints(mut ids: Vec<i64>) -> Self {
         ids.sort_unstable();
         ids.dedup();
         Vocab::Int(ids)
     }
 
-    /// Of string ids in any order, repeats dropped.
+    /// Builds the vocabulary of string ids in any order, repeats dropped.
     pub fn from_strs<'a>(ids: impl IntoIterator<Item = &'a str>) -> Self {
         let mut ids: Vec<&str> = ids.into_iter().collect();
         ids.sort_unstable();
@@ -94,7 +183,7 @@ impl Vocab {
         Vocab::Str { bytes, offsets }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match self {
             Vocab::Int(ids) => ids.len(),
@@ -107,52 +196,63 @@ impl Vocab {
         self.len() == 0
     }
 
-    /// The outside id of a row.
+    /// Returns the outside id of a row.
     ///
     /// # Panics
     /// When `row` is not below [`Vocab::len`].
     pub fn id(&self, row: u32) -> Id<'_> {
-        let row = row as usize;
         match self {
-            Vocab::Int(ids) => Id::Int(ids[row]),
-            Vocab::Str { bytes, offsets } => {
-                Id::Str(&bytes[offsets[row] as usize..offsets[row + 1] as usize])
+            Vocab::Int(ids) => Id::Int(ids[row as usize]),
+            Vocab::Str { .. } => Id::Str(self.text(row as usize)),
+        }
+    }
+
+    /// Returns the row of an outside id.
+    pub fn row(&self, id: Id<'_>) -> Option<u32> {
+        match (self, id) {
+            (Vocab::Int(ids), id) => match id.canonical() {
+                Id::Int(id) => ids.binary_search(&id).ok().map(|row| row as u32),
+                Id::Str(_) => None,
+            },
+            (Vocab::Str { .. }, Id::Int(id)) => self.row(Id::Str(&id.to_string())),
+            (Vocab::Str { .. }, Id::Str(text)) => {
+                let row = partition_point(self.len(), |row| self.text(row) < text);
+                (row < self.len() && self.text(row) == text).then_some(row as u32)
             }
         }
     }
 
-    /// The row of an outside id.
-    pub fn row(&self, id: Id<'_>) -> Option<u32> {
-        let found = match (self, id) {
-            (Vocab::Int(ids), Id::Int(id)) => ids.binary_search(&id).ok(),
-            (Vocab::Int(ids), Id::Str(id)) => ids.binary_search(&id.trim().parse().ok()?).ok(),
-            (Vocab::Str { .. }, Id::Int(id)) => return self.row(Id::Str(&id.to_string())),
-            (Vocab::Str { .. }, Id::Str(id)) => {
-                let after = partition_point(self.len(), |row| self.id(row as u32) < Id::Str(id));
-                (after < self.len() && self.id(after as u32) == Id::Str(id)).then_some(after)
-            }
-        };
-        found.map(|row| row as u32)
-    }
-
-    /// The row of an id as a person types it.
+    /// Returns the row of an id given as text, with the meaning that [`Id`] gives it.
     pub fn find(&self, id: &str) -> Option<u32> {
         self.row(Id::Str(id))
     }
 
-    /// The vocabulary of some of the rows, which must be ascending.
+    /// Whether the ids ascend without repeats, as those of every vocabulary must.
+    pub(crate) fn ascends(&self) -> bool {
+        match self {
+            Vocab::Int(ids) => ids.is_sorted_by(|a, b| a < b),
+            Vocab::Str { .. } => (1..self.len()).all(|row| self.text(row - 1) < self.text(row)),
+        }
+    }
+
+    /// Returns the text of a row of string ids; empty for integers.
+    fn text(&self, row: usize) -> &str {
+        match self {
+            Vocab::Str { bytes, offsets } => &bytes[offsets[row] as usize..offsets[row + 1] as usize],
+            Vocab::Int(_) => "",
+        }
+    }
+
+    /// Returns the vocabulary of some of the rows, which must be ascending.
     pub fn select(&self, rows: &[u32]) -> Self {
         match self {
             Vocab::Int(ids) => Vocab::Int(rows.iter().map(|&row| ids[row as usize]).collect()),
-            Vocab::Str { .. } => Self::from_strs(rows.iter().map(|&row| match self.id(row) {
-                Id::Str(id) => id,
-                Id::Int(_) => unreachable!("a string vocabulary gives string ids"),
-            })),
+            Vocab::Str { .. } => Self::from_strs(rows.iter().map(|&row| self.text(row as usize))),
         }
     }
 }
 
-/// The first of `0..len` for which `before` is false, where `before` is true up to some point and false after.
+/// Returns the first of `0..len` for which `before` is false, where `before` is true up to some point and false after.
 fn partition_point(len: usize, before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, len);
     while low < high {
@@ -184,6 +284,34 @@ mod tests {
         }
         assert_eq!(strs.find("c"), None);
         assert_eq!(Vocab::from_strs([]).find(""), None);
+    }
+
+    #[test]
+    fn only_the_shortest_decimal_form_is_an_integer() {
+        for text in ["0", "7", "-3", "5000000000", "9223372036854775807", "-9223372036854775808"] {
+            let Id::Int(id) = Id::Str(text).canonical() else { panic!("{text} is an integer") };
+            assert_eq!(id.to_string(), text);
+            assert_eq!(OwnedId::from(Id::Str(text)), OwnedId::from(Id::Int(id)));
+        }
+        for text in [
+            "",
+            "-",
+            "-0",
+            "00",
+            "007",
+            "-07",
+            "+7",
+            "1.0",
+            "9223372036854775808",
+            "x",
+            "1 2",
+            " 7",
+            "7 ",
+            "٧",
+        ] {
+            assert!(matches!(Id::Str(text).canonical(), Id::Str(same) if same == text), "{text:?}");
+            assert_ne!(Id::Str(text), Id::Int(7), "{text:?}");
+        }
     }
 
     #[test]

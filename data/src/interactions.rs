@@ -17,7 +17,7 @@ pub struct Interactions {
 }
 
 impl Interactions {
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.users.len()
     }
@@ -35,7 +35,7 @@ impl Interactions {
         self.times.push(time);
     }
 
-    /// The rows at `rows`, in that order.
+    /// Returns the rows at `rows`, in that order.
     pub fn select(&self, rows: &[u32]) -> Self {
         fn gather<T: Copy>(column: &[T], rows: &[u32]) -> Vec<T> {
             rows.iter().map(|&row| column[row as usize]).collect()
@@ -48,18 +48,18 @@ impl Interactions {
         }
     }
 
-    /// As a matrix `[n_users, n_items]` of the values; of a pair that stands there more than once, the last row counts.
+    /// Returns the values as a matrix `[n_users, n_items]`; of a repeated pair, the last row counts.
     pub fn to_csr(&self, n_users: usize, n_items: usize) -> Csr {
         Csr::from_rows(n_users, n_items, &self.users, &self.items, &self.values)
     }
 }
 
-/// A ratings file after reading: its rows, its ids, and the titles of its items where it brings them.
+/// Ratings with the ids of their users and items, and titles where there are any.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// What to call it, for example `ml-1m`.
+    /// Its name, for example `ml-1m`.
     pub name: String,
-    /// Whether the rows were drawn by `synth` instead of given by people.
+    /// Whether the rows were drawn by `synth`.
     pub synthetic: bool,
     /// The rating rows.
     pub interactions: Interactions,
@@ -76,7 +76,7 @@ pub struct Dataset {
 pub struct Titles(pub Vec<String>);
 
 impl Titles {
-    /// The title of an item, if there is one.
+    /// Returns the title of an item, if there is one.
     pub fn get(&self, item: ItemIx) -> Option<&str> {
         self.0.get(item.at()).map(String::as_str).filter(|title| !title.is_empty())
     }

@@ -11,22 +11,22 @@ use rand_pcg::Pcg64;
 use crate::rng::stream;
 use crate::{Csr, ItemIx, UserIx};
 
-/// How often a draw by popularity is repeated before the user's unseen items are gone through one by one.
+/// The number of rejected draws by popularity after which one of the unseen items is drawn from their exact weights.
 const MAX_DRAWS: u32 = 32;
 
-/// Draws items that a user has no training row with, each independently of the others.
+/// Draws items that a user has no training row with, independently and with replacement.
 pub struct NegativeSampler {
     /// The training rows; the items a user has are the columns of the user's row.
     train: Csr,
-    /// Tells most unseen items apart from the seen ones without looking the row up.
+    /// Rules out most unseen items without a search in the row.
     filter: SeenFilter,
-    /// Where draws are not uniform: the items' weights, and the table that draws by them.
+    /// The items' weights and the alias table over them; none where draws are uniform.
     popularity: Option<(Vec<f32>, WeightedAliasIndex<f32>)>,
 }
 
 impl NegativeSampler {
-    /// Over `train` `[users, items]`, drawing an item with a probability proportional to (1 + its number of
-    /// training rows)^`power`; 0 draws uniformly, .75 is word2vec's choice (Mikolov et al. 2013).
+    /// Builds a sampler over `train` `[users, items]` that draws an item with a probability proportional to (1 + its
+    /// number of training rows)^`power`; 0 draws uniformly, .75 is word2vec's choice (Mikolov et al. 2013).
     ///
     /// # Panics
     /// When `power` is not finite, or so large that the sum of the weights overflows.
@@ -54,11 +54,11 @@ impl NegativeSampler {
             return;
         }
         match &self.popularity {
-            // Of someone who has seen most items, one draw and one search a negative.
+            // For a user who has seen most items: one draw and one search per negative.
             None if (n_unseen as usize) < seen.len() => {
                 out.extend((0..n).map(|_| ItemIx(nth_absent(seen, rng.random_range(0..n_unseen)))));
             }
-            // Else draws until one is unseen: at most two on average, and hardly ever a search.
+            // Else rejects seen items: at most two draws per negative on average, and hardly ever a search.
             None => out.extend((0..n).map(|_| ItemIx(self.draw_unseen(user.at(), seen, rng)))),
             Some((weights, table)) => {
                 out.extend((0..n).map(|_| ItemIx(draw_weighted(seen, weights, table, rng))));
@@ -75,7 +75,7 @@ impl NegativeSampler {
         }
     }
 
-    /// The training rows.
+    /// Returns the training rows.
     pub fn train(&self) -> &Csr {
         &self.train
     }
@@ -86,19 +86,19 @@ impl NegativeSampler {
     }
 }
 
-/// The generator of the negatives of one batch.
+/// Returns the generator of the negatives of one batch.
 pub fn rng(seed: u64, epoch: u64, batch: u64) -> Pcg64 {
     stream(stream(seed, "negatives.epoch", epoch).next_u64(), "negatives.batch", batch)
 }
 
-/// The `n`-th, from 0, of the numbers that are not in `present`, which ascends and does not repeat.
+/// Returns the `n`-th, from 0, of the numbers that are not in `present`, which ascends and does not repeat.
 pub(crate) fn nth_absent(present: &[u32], n: u32) -> u32 {
     // Below present[k] there are present[k] - k absent numbers, which never falls with k.
     let before = |k: usize| present[k] - k as u32 <= n;
     let (mut start, mut len) = (0, present.len());
     while len > 1 {
         let half = len / 2;
-        // A select and not a branch: the outcome of a random search cannot be predicted.
+        // A conditional move instead of a branch, which would be mispredicted half the time.
         start = std::hint::select_unpredictable(before(start + half - 1), start + half, start);
         len -= half;
     }
@@ -113,7 +113,7 @@ fn draw_weighted(seen: &[u32], weights: &[f32], table: &WeightedAliasIndex<f32>,
             return item;
         }
     }
-    // The user has seen nearly all that is popular. Draws are independent, so going on exactly is no bias.
+    // The user has seen nearly all popular items. Draws are independent, so an exact draw here adds no bias.
     let n_unseen = (weights.len() - seen.len()) as u32;
     let weight = |place| f64::from(weights[nth_absent(seen, place) as usize]);
     let mut left = rng.random::<f64>() * (0..n_unseen).map(weight).sum::<f64>();
@@ -130,7 +130,7 @@ fn draw_weighted(seen: &[u32], weights: &[f32], table: &WeightedAliasIndex<f32>,
 mod tests {
     use super::*;
 
-    /// One user with some of the items, and one with all of them.
+    /// Returns one user with some of the items, and one with all of them.
     fn train(n_items: u32, seen: &[u32]) -> Csr {
         let cols: Vec<u32> = seen.iter().copied().chain(0..n_items).collect();
         let values = vec![1.0; cols.len()];

@@ -1,5 +1,5 @@
 //! Prepared data: a dataset filtered and split once, saved with hashes of what went in and what came out, so
-//! that every model learns from and is judged on the same rows and candidates.
+//! that every model is trained and evaluated on the same rows and candidates.
 //!
 //! A directory holds `split.safetensors`, `vocab.safetensors`, `titles.safetensors` where there are titles, and
 //! `manifest.json`, written last: without it there is no prepared data.
@@ -9,18 +9,18 @@ mod manifest;
 
 pub use manifest::{FORMAT, PreparedManifest};
 
+use crate::counts::Counts;
 use crate::filter::{self, FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{GivenSplit, Split, SplitConfig, split, split_given};
-use crate::summary::Counts;
 use crate::{Dataset, Error, Result, Titles, Vocab};
 
-/// A dataset, ready for training and judging.
+/// A dataset, ready for training and evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prepared {
     /// What the dataset is called.
     pub name: String,
-    /// Whether the rows were drawn by `synth` instead of given by people.
+    /// Whether the rows were drawn by `synth`.
     pub synthetic: bool,
     /// The users' ids.
     pub users: Vocab,
@@ -28,9 +28,9 @@ pub struct Prepared {
     pub items: Vocab,
     /// The items' titles.
     pub titles: Option<Titles>,
-    /// The rows to learn from, and the holdouts.
+    /// The training rows and the holdouts.
     pub split: Split,
-    /// How all this came to be, and its hash.
+    /// The settings, counts and hash of the data.
     pub manifest: PreparedManifest,
 }
 
@@ -39,8 +39,8 @@ impl Prepared {
     /// [`SplitConfig::Given`] and cannot be filtered.
     ///
     /// # Errors
-    /// As [`filter::apply`], [`split()`] and [`split_given`], and when only one of `given` and
-    /// [`SplitConfig::Given`] is there, or filters beside them.
+    /// Those of [`filter::apply`], [`split()`] and [`split_given`], and when only one of `given` and
+    /// [`SplitConfig::Given`] is set, or filters beside them.
     pub fn build(
         dataset: Dataset,
         given: Option<GivenSplit>,
@@ -55,9 +55,9 @@ impl Prepared {
                     let expected = "no filter, as the test that the files bring is taken as it stands";
                     return Err(Error::setting("filters", format!("{filters:?}"), expected));
                 }
-                let parts = split_given(&dataset, given, seed)?;
+                let split = split_given(&dataset, given, seed)?;
                 let rows = dataset.interactions.len() as u64;
-                (dataset, FilterSummary { rows, ..FilterSummary::default() }, parts)
+                (dataset, FilterSummary { rows, ..FilterSummary::default() }, split)
             }
             (Some(_), _) => {
                 let found = "another protocol for files that bring their own test";
@@ -65,8 +65,8 @@ impl Prepared {
             }
             (None, _) => {
                 let (dataset, filtered) = filter::apply(dataset, filters)?;
-                let parts = split(&dataset, config, seed)?;
-                (dataset, filtered, parts)
+                let split = split(&dataset, config, seed)?;
+                (dataset, filtered, split)
             }
         };
         let mut prepared = Self {

@@ -1,33 +1,40 @@
 //! Reads ratings files into a [`Dataset`].
 //!
-//! Text files are parsed by a reader of this crate's own: fields go straight from the mapped file into columns, so
-//! that no column exists twice and an error names its line. Parquet is polars's. Ids are integers where all ids of
-//! the column are integers in their plain form, else strings; see [`crate::Vocab`].
+//! Text files are parsed by this crate: fields go straight from the mapped file into columns, so that no column exists
+//! twice and an error names its line. Parquet files are read by polars. The ids of a text file are integers where all
+//! ids of the column are integers in their canonical form, else strings; see [`crate::Id`].
 
 mod assemble;
-mod column;
 mod columns;
 mod file;
 mod format;
 mod item_table;
+mod layout;
 mod ncf;
 mod number;
+mod options;
 mod pairs;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "read/without_parquet.rs"]
 mod parquet;
 mod plain;
 mod record;
 mod report;
 mod source;
+mod table;
 mod text;
 mod titles;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use columns::Columns;
 pub use format::Format;
 pub use item_table::{ItemTable, read_item_table};
+pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use titles::read_titles;
@@ -40,33 +47,18 @@ use ncf::CandidateLines;
 use report::Drops;
 use text::Rows;
 
-/// How to read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ReadOptions {
-    /// The format; recognised by default.
-    pub format: Format,
-    /// The columns of `csv`, `tsv` and `parquet` files, and of the file of titles.
-    pub columns: Columns,
-    /// What to do with a row that cannot be taken.
-    pub on_bad_row: OnBadRow,
-    /// What to call the dataset; by default the name of its file or directory.
-    pub name: Option<String>,
-    /// A file of titles; by default the one that the format has beside its ratings.
-    pub titles: Option<PathBuf>,
-}
-
-/// What was read.
+/// A dataset with the summary of its reading.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadOutcome {
     /// The rows (the training rows, where `given` is set), ids and titles.
     pub dataset: Dataset,
-    /// What the reader took and dropped.
+    /// The rows taken and dropped.
     pub summary: ReadSummary,
-    /// The test part that the files bring by themselves.
+    /// The test rows that the files bring, if they do.
     pub given: Option<GivenSplit>,
 }
 
-/// What a reader took and dropped.
+/// The files, columns and rows that a reader took, and the rows it dropped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadSummary {
     /// The format that was taken, never `auto`.
@@ -83,7 +75,7 @@ pub struct ReadSummary {
 }
 
 impl std::fmt::Display for ReadSummary {
-    /// What was taken, and what was dropped and why, a line each.
+    /// Writes a line for each file and each reason of dropped rows.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "read {} rows as {} with columns {}", self.rows, self.format, self.columns.join(", "))?;
         for file in &self.files {
@@ -110,11 +102,11 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
     }
     let (format, drops) = (source.format, Drops::default());
     let mut reading = Reading { options, format, files: Vec::new(), columns: Vec::new(), drops };
-    let mut pieces = Vec::new();
+    let mut chunks = Vec::new();
     for file in &source.files {
-        pieces.extend(reading.rows(file)?);
+        chunks.extend(reading.rows(file)?);
     }
-    let n_train = count(&pieces);
+    let n_train = count(&chunks);
     if n_train == 0 {
         let dropped = reading.drops.rows();
         let found = if dropped > 0 {
@@ -125,9 +117,9 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
         return Err(Error::malformed(path, found, "at least one rating row"));
     }
     if let Some(test) = &source.test {
-        pieces.extend(reading.rows(test)?);
+        chunks.extend(reading.rows(test)?);
     }
-    let n_rows = count(&pieces) as u64 + reading.drops.rows();
+    let n_rows = count(&chunks) as u64 + reading.drops.rows();
     let lines = match &source.candidates {
         Some(candidates) => {
             let (file, lines) = CandidateLines::read(candidates, options.on_bad_row, &mut reading.drops)?;
@@ -136,7 +128,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
         }
         None => CandidateLines::default(),
     };
-    let mut joined = assemble(pieces, lines.ids)?;
+    let mut joined = assemble(chunks, lines.ids)?;
     let given = match (&source.test, &source.candidates) {
         (None, _) => None,
         (Some(_), None) => Some(GivenSplit::Fold { test: joined.split_off(n_train) }),
@@ -172,7 +164,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
     Ok(ReadOutcome { dataset, summary, given })
 }
 
-/// What has been read so far.
+/// The state of a reading: files, columns and drops so far.
 struct Reading<'a> {
     options: &'a ReadOptions,
     format: Format,

@@ -1,10 +1,10 @@
-//! One generator per purpose and place, so that a draw depends on nothing but the seed and what it is for: not
-//! on the order of the work, nor on the number of threads.
+//! Random generators, one per seed, purpose and index, so that a draw does not depend on the order of the work or the
+//! number of threads.
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// The generator of a purpose, for example `split.candidates`, at one place of it, for example a user's row.
+/// Returns the generator of a purpose, for example `split.candidates`, and an index, for example a user's row.
 pub fn stream(seed: u64, purpose: &str, index: u64) -> Pcg64 {
     // FNV-1a tells purposes apart; the finaliser of SplitMix64 (Steele 2014) spreads neighbouring seeds.
     let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {

@@ -1,7 +1,7 @@
-//! What a split is: the training interactions and two holdouts, with all that judging a model on them needs.
+//! A split: the training interactions and two holdouts, with all that evaluating a model on them needs.
 //!
-//! How splits are drawn is in the submodules, one per protocol. A protocol only marks each row with the part
-//! it goes to; one function puts every split together from the marks, so that all of them keep the same promises.
+//! The submodules draw splits, one per protocol. A protocol only marks each row with the part of the split it goes to;
+//! one function builds every split from the marks, so that all of them keep the same promises.
 
 mod assemble;
 mod candidates;
@@ -30,12 +30,12 @@ pub struct Lists {
 }
 
 impl Lists {
-    /// No list yet.
+    /// Creates an empty collection of lists.
     pub fn new() -> Self {
         Self { offsets: vec![0], items: Vec::new() }
     }
 
-    /// Of its parts: list `r` is `items[offsets[r]..offsets[r + 1]]`.
+    /// Builds lists from offsets and items: list `r` is `items[offsets[r]..offsets[r + 1]]`.
     ///
     /// # Panics
     /// When the offsets do not start at 0, ascend and end at the number of items.
@@ -52,7 +52,7 @@ impl Lists {
         self.offsets.push(self.items.len());
     }
 
-    /// How many lists there are.
+    /// Returns the number of lists.
     pub fn len(&self) -> usize {
         self.offsets.len() - 1
     }
@@ -62,17 +62,17 @@ impl Lists {
         self.len() == 0
     }
 
-    /// Where each list starts among the items, and the end: one more than there are lists.
+    /// Returns the offset of each list among the items, and the end: one more than there are lists.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
 
-    /// The items of all lists, one list after the other.
+    /// Returns the items of all lists, one list after the other.
     pub fn items(&self) -> &[ItemIx] {
         &self.items
     }
 
-    /// One list.
+    /// Returns one list.
     pub fn row(&self, row: usize) -> &[ItemIx] {
         &self.items[self.offsets[row]..self.offsets[row + 1]]
     }
@@ -93,15 +93,15 @@ pub enum Candidates {
     Unseen,
 }
 
-/// Users whose held-out items a model has to find, and what it may know of them. All parts have one row per
-/// entry of `users`, in the same order.
+/// Held-out users with the items that a model has to find and the history that it may use. All matrices and lists have
+/// one row per entry of `users`, in the same order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Holdout {
     /// The users, ascending, each at most once.
     pub users: Vec<UserIx>,
     /// `[users, items]`: the held-out items of each user, with their ratings as values.
     pub relevant: Csr,
-    /// `[users, items]`: what is known of each user when the question is put; never ranked, and folded in where `fold_in` is set.
+    /// `[users, items]`: the known items of each user, which are never ranked; folded in where `fold_in` is set.
     pub history: Csr,
     /// The items to rank the relevant ones against.
     pub candidates: Candidates,
@@ -110,7 +110,7 @@ pub struct Holdout {
 }
 
 impl Holdout {
-    /// How many users are held out.
+    /// Returns the number of users.
     pub fn len(&self) -> usize {
         self.users.len()
     }
@@ -121,31 +121,31 @@ impl Holdout {
     }
 }
 
-/// Interactions cut into what a model may learn from and what it is judged on.
+/// Interactions cut into what a model is trained on and what it is evaluated on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
-    /// What a model learns from while settings and epochs are chosen on `valid`.
+    /// The training rows while settings and epochs are chosen on `valid`.
     pub train: Interactions,
-    /// What is added to `train` for the final fit before `test` is touched: the rows behind `valid`.
+    /// The rows behind `valid`, which are added to `train` for the final fit before `test` is used.
     pub valid_rows: Interactions,
-    /// Judges settings and epochs.
+    /// The holdout on which settings and epochs are chosen.
     pub valid: Holdout,
-    /// Touched once, at the end.
+    /// The holdout that is used once, at the end.
     pub test: Holdout,
 }
 
-/// Which part of a split a row goes to.
+/// The part of a split that a row goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    /// Learned from.
+enum SplitPart {
+    /// Trained on.
     Train,
     /// Held out for `valid`.
     Valid,
     /// Held out for `test`.
     Test,
-    /// Known of a user whom only `valid` knows.
+    /// History of a user who is in `valid` alone.
     ValidHistory,
-    /// Known of a user whom only `test` knows.
+    /// History of a user who is in `test` alone.
     TestHistory,
 }
 
@@ -154,7 +154,7 @@ enum Part {
 ///
 /// # Errors
 /// When the setting is out of range, when the data cannot meet it (too few items for the candidates, too few
-/// users), when a part would be empty, or for [`SplitConfig::Given`], which [`split_given`] answers.
+/// users), when train, valid or test would be empty, or for [`SplitConfig::Given`], which [`split_given`] splits.
 pub fn split(dataset: &Dataset, config: &SplitConfig, seed: u64) -> Result<(Split, SplitSummary)> {
     config.check()?;
     let rows = &dataset.interactions;

@@ -1,9 +1,9 @@
-//! Ratings that nobody gave: seeded data with the shape of the real ones, for tests, demos and measurements
-//! that cannot bring their own. What is made here says that it is synthetic wherever it goes.
+//! Synthetic ratings: seeded data with the distributions of real ratings, for tests, demos and measurements. Datasets
+//! drawn here are marked as synthetic, and so is everything computed from them.
 //!
-//! People and things have tastes: a few dozen of them, near to or far from each other in a space of few
-//! dimensions. A user's rows are drawn without repeats from a mixture of the tastes, where each taste has its
-//! own long-tailed popularity of items; a rating is taste, the user's and the item's bias, and noise.
+//! Users and items belong to a few dozen tastes, which are points in a space of few dimensions. A user's rows are
+//! drawn without repeats from a mixture of the tastes, where each taste has its own long-tailed popularity of items;
+//! a rating is taste, the user's and the item's bias, and noise.
 
 mod activity;
 mod files;
@@ -36,18 +36,19 @@ pub struct SynthConfig {
     pub n_rows: u32,
     /// The least number of rows of a user.
     pub min_user_rows: u32,
-    /// All is drawn from it.
+    /// The seed of all draws.
     pub seed: u64,
 }
 
 impl SynthConfig {
-    /// Of given sizes, with at least 20 rows a user, as MovieLens has, or fewer where 20 are too many.
+    /// Returns a setting of given sizes, with at least 20 rows a user, as MovieLens has, or fewer where 20 are too
+    /// many.
     pub fn new(n_users: u32, n_items: u32, n_rows: u32, seed: u64) -> Self {
         let min_user_rows = (n_rows / n_users.max(1) / 2).clamp(1, 20);
         Self { name: format!("synth-{n_users}x{n_items}"), n_users, n_items, n_rows, min_user_rows, seed }
     }
 
-    /// With the sizes of a MovieLens dataset, and seed 0.
+    /// Returns a setting with the sizes of a MovieLens dataset, and seed 0.
     ///
     /// # Errors
     /// When the name is not `ml-100k`, `ml-1m` or `ml-20m`.
@@ -73,7 +74,7 @@ impl SynthConfig {
         }
         let rows = u64::from(n_rows);
         let least = (u64::from(n_users) * u64::from(min_user_rows)).max(u64::from(n_items));
-        // Beyond this a long tail cannot be told from a table without gaps.
+        // With more rows nearly every pair has one, and popularity has no long tail.
         let most = u64::from(n_users) * u64::from(most_rows_of_a_user(n_items));
         if rows < least || rows > most || min_user_rows == 0 {
             let found = format!("{rows} rows for {n_users} users and {n_items} items");
@@ -83,7 +84,7 @@ impl SynthConfig {
     }
 }
 
-/// No user has rows with more than three quarters of the items.
+/// Returns the most rows of a user: three quarters of the items.
 fn most_rows_of_a_user(n_items: u32) -> u32 {
     n_items - n_items / 4
 }
@@ -131,7 +132,7 @@ pub fn synth(config: &SynthConfig) -> Result<Dataset> {
     })
 }
 
-/// Puts each item that nobody drew in the place of one with several rows; no pair repeats by it.
+/// Gives each item without a row the row of an item with several; no pair repeats.
 fn give_every_item_a_row(items: &mut [ItemIx], config: &SynthConfig) {
     let mut counts = vec![0u32; config.n_items as usize];
     items.iter().for_each(|item| counts[item.at()] += 1);

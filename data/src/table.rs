@@ -1,17 +1,15 @@
 //! Writes a table of columns to a Parquet or CSV file: scores, recommendations, exported factors.
 
-use std::io::BufWriter;
+mod csv;
+#[cfg(feature = "parquet")]
+mod parquet;
+
 use std::path::Path;
 
-use polars::prelude::{
-    Column, CsvWriter, DataFrame, DataType, Float32Type, IntoColumn, ListBuilderTrait,
-    ListPrimitiveChunkedBuilder, NamedFrom, ParquetWriter, PolarsResult, SerWriter, Series,
-};
-
 use crate::write::write_file_with;
-use crate::{Error, Id, Result, Vocab};
+use crate::{Error, Result, Vocab};
 
-/// A column of a table on its way into a file.
+/// A column of a table to be written.
 #[derive(Clone, Debug)]
 pub enum TableColumn<'a> {
     /// Integers.
@@ -34,7 +32,7 @@ pub enum TableColumn<'a> {
 }
 
 impl TableColumn<'_> {
-    /// How many rows the column has.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match self {
             Self::I64(values) => values.len(),
@@ -50,41 +48,14 @@ impl TableColumn<'_> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-
-    fn build(&self, name: &str) -> Column {
-        let name = name.into();
-        match self {
-            Self::I64(values) => Series::new(name, values).into_column(),
-            Self::Str(values) => Series::new(name, values).into_column(),
-            Self::F32(values) => Series::new(name, values).into_column(),
-            Self::U32(values) => Series::new(name, values).into_column(),
-            Self::F32List { dim, values } => {
-                let (rows, inner) = (self.len(), DataType::Float32);
-                let mut lists =
-                    ListPrimitiveChunkedBuilder::<Float32Type>::new(name, rows, values.len(), inner);
-                values.chunks_exact((*dim).max(1)).for_each(|row| lists.append_slice(row));
-                lists.finish().into_column()
-            }
-            Self::Ids(Vocab::Int(ids), rows) => {
-                let ids: Vec<i64> = rows.iter().map(|&row| ids[row as usize]).collect();
-                Series::new(name, ids).into_column()
-            }
-            Self::Ids(vocab @ Vocab::Str { .. }, rows) => {
-                let text = |&row: &u32| match vocab.id(row) {
-                    Id::Str(id) => id,
-                    Id::Int(_) => unreachable!("a string vocabulary gives string ids"),
-                };
-                Series::new(name, rows.iter().map(text).collect::<Vec<&str>>()).into_column()
-            }
-        }
-    }
 }
 
 /// Writes the columns, which have one length, to `path`, in the format its extension names: `.parquet` or `.csv`.
 /// The file appears whole or not at all.
 ///
 /// # Errors
-/// When the extension is another one, a CSV file is to hold lists, or the file cannot be written.
+/// When the extension is another one, a CSV file is to hold lists, a Parquet file is asked of a build without the
+/// feature `parquet`, or the file cannot be written.
 ///
 /// # Panics
 /// When the columns are of different lengths, or a row of a vocabulary is not in it.
@@ -92,40 +63,30 @@ pub fn write_table(path: &Path, columns: &[(&str, TableColumn)]) -> Result<()> {
     let rows = columns.first().map_or(0, |(_, column)| column.len());
     assert!(columns.iter().all(|(_, column)| column.len() == rows), "columns of one length");
     let lists = columns.iter().find(|(_, column)| matches!(column, TableColumn::F32List { .. }));
-    let parquet = match (path.extension().and_then(|extension| extension.to_str()), lists) {
-        (Some("parquet"), _) => true,
-        (Some("csv"), None) => false,
+    match (path.extension().and_then(|extension| extension.to_str()), lists) {
+        #[cfg(feature = "parquet")]
+        (Some("parquet"), _) => write_file_with(path, |file| parquet::write(file, rows, columns)),
+        #[cfg(not(feature = "parquet"))]
+        (Some("parquet"), _) => Err(Error::NotBuilt { path: path.to_owned(), feature: "parquet" }),
+        (Some("csv"), None) => write_file_with(path, |file| csv::write(file, rows, columns)),
         (Some("csv"), Some((name, _))) => {
-            return Err(Error::setting(
-                "output",
-                format!("{} for lists ({name})", path.display()),
-                "a .parquet file",
-            ));
+            let found = format!("{} for lists ({name})", path.display());
+            Err(Error::setting("output", found, "a .parquet file"))
         }
         _ => {
             let found = path.display().to_string();
-            return Err(Error::setting("output", found, "a file that ends in .parquet or .csv"));
+            Err(Error::setting("output", found, "a file that ends in .parquet or .csv"))
         }
-    };
-    let built = columns.iter().map(|(name, column)| column.build(name)).collect();
-    let table = DataFrame::new(rows, built);
-    let write = |file: &mut std::fs::File| -> PolarsResult<()> {
-        let mut table = table?;
-        if parquet {
-            ParquetWriter::new(BufWriter::new(file)).finish(&mut table).map(|_| ())
-        } else {
-            CsvWriter::new(file).finish(&mut table)
-        }
-    };
-    write_file_with(path, |file| write(file).map_err(std::io::Error::other))
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{ParquetReader, SerReader};
-
     use super::*;
     use crate::read::{Columns, ReadOptions, read, read_pairs};
+
+    /// A file of each format that is built.
+    const FILES: &[&str] = if cfg!(feature = "parquet") { &["t.csv", "t.parquet"] } else { &["t.csv"] };
 
     fn columns(vocab: &Vocab) -> [(&'static str, TableColumn<'_>); 4] {
         [
@@ -140,7 +101,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let folder = tempfile::tempdir().unwrap();
         for vocab in [Vocab::from_strs(["x", "007"]), Vocab::from_ints(vec![3, 40])] {
-            for name in ["t.csv", "t.parquet"] {
+            for name in FILES {
                 let path = folder.path().join(name);
                 write_table(&path, &columns(&vocab)).unwrap();
                 let dataset = read(&path, &ReadOptions::default()).unwrap().dataset;
@@ -158,17 +119,27 @@ mod tests {
     }
 
     #[test]
-    fn lists_go_into_parquet_alone() {
+    fn lists_do_not_go_into_csv() {
         let folder = tempfile::tempdir().unwrap();
-        let list = || [("factors", TableColumn::F32List { dim: 2, values: vec![1.0, 2.0, 3.0, 4.0] })];
-        let path = folder.path().join("f.parquet");
-        write_table(&path, &list()).unwrap();
-        let file = std::fs::File::open(&path).unwrap();
-        let table = ParquetReader::new(file).finish().unwrap();
-        let row = table.column("factors").unwrap().list().unwrap().get_as_series(1).unwrap();
-        assert_eq!(row.f32().unwrap().iter().map(Option::unwrap).collect::<Vec<f32>>(), [3.0, 4.0]);
-        let error = write_table(&folder.path().join("f.csv"), &list()).unwrap_err().to_string();
+        let list = [("factors", TableColumn::F32List { dim: 2, values: vec![1.0, 2.0, 3.0, 4.0] })];
+        let error = write_table(&folder.path().join("f.csv"), &list).unwrap_err().to_string();
         assert!(error.contains("expected a .parquet file"), "{error}");
+    }
+
+    #[cfg(not(feature = "parquet"))]
+    #[test]
+    fn a_parquet_file_asks_for_the_feature() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let column = [("n", TableColumn::U32(vec![1]))];
+        let error = write_table(&path, &column).unwrap_err().to_string();
+        assert!(error.contains("built without the feature `parquet`"), "{error}");
+        assert!(!path.exists());
+        std::fs::write(&path, "PAR1").unwrap();
+        let error = read(&path, &ReadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("built without the feature `parquet`"), "{error}");
+        let error = read_pairs(&path).unwrap_err().to_string();
+        assert!(error.contains("built without the feature `parquet`"), "{error}");
     }
 
     #[test]

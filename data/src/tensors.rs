@@ -1,4 +1,4 @@
-//! Named host arrays in a safetensors file: the one binary format of prepared data and of model runs.
+//! Named arrays in a safetensors file: the one binary format of prepared data and of model runs.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use crate::{Error, Result};
 
 /// An element type that a file can hold.
 pub trait Element: Copy + 'static {
-    /// Its name in the file format.
+    /// The name of the type in the file format.
     const DTYPE: Dtype;
-    /// From little-endian bytes of its size.
+    /// Reads a value from its little-endian bytes.
     fn read(bytes: &[u8]) -> Self;
     /// Appends its little-endian bytes.
     fn write(self, out: &mut Vec<u8>);
@@ -33,7 +33,7 @@ macro_rules! element {
 }
 element!(u8 => U8, u32 => U32, u64 => U64, i64 => I64, f32 => F32);
 
-/// An array on its way into a file.
+/// An array to be written.
 pub struct Tensor {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -41,7 +41,7 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Of values in row-major order.
+    /// Builds an array from values in row-major order.
     ///
     /// # Panics
     /// When `shape` does not hold as many elements as there are values.
@@ -52,17 +52,17 @@ impl Tensor {
         Self { dtype: T::DTYPE, shape: shape.to_vec(), bytes }
     }
 
-    /// How many elements it holds.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
 
-    /// Whether it holds none.
+    /// Whether the array has no element.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Its values, row-major, as they stand in the file.
+    /// Returns the values, row-major, as little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -112,7 +112,7 @@ impl TensorFile {
         Ok(Self { path: path.to_owned(), bytes })
     }
 
-    /// The file, for messages.
+    /// Returns the path of the file, for messages.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -122,14 +122,14 @@ impl TensorFile {
         self.tensors().tensor(name).is_ok()
     }
 
-    /// The names of the arrays, sorted.
+    /// Returns the names of the arrays, sorted.
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.tensors().names().into_iter().map(str::to_owned).collect();
         names.sort();
         names
     }
 
-    /// The shape and the values, row-major, of an array.
+    /// Returns the shape and the values, row-major, of an array.
     ///
     /// # Errors
     /// When there is no such array, or one of another element type.
@@ -146,10 +146,10 @@ impl TensorFile {
         Ok((view.shape().to_vec(), values))
     }
 
-    /// The values of an array with one axis.
+    /// Returns the values of an array with one axis.
     ///
     /// # Errors
-    /// As [`TensorFile::get`], and when the array has another number of axes.
+    /// Those of [`TensorFile::get`], and when the array has another number of axes.
     pub fn column<T: Element>(&self, name: &str) -> Result<Vec<T>> {
         let (shape, values) = self.get(name)?;
         if shape.len() != 1 {

@@ -1,10 +1,10 @@
-//! For tests: real data where it is at hand, and skips that are counted.
+//! Shared by tests: the folder of real data, and counted skips.
 
 use std::io::Write;
 use std::path::PathBuf;
 
-/// A folder of real data (`ml-1m`, …) in the folder that `BURNREC_DATA` names, or in `../shared/data` beside the
-/// repository; MovieLens may not be redistributed, so that it can be absent, which is then a counted skip.
+/// Returns a folder of real data (`ml-1m`, …) in the folder that `BURNREC_DATA` names, or in `../shared/data` beside
+/// the repository; MovieLens may not be redistributed, so that it can be absent, which is then a counted skip.
 pub fn real_data(name: &str) -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data"));
     let folder = std::env::var_os("BURNREC_DATA").map_or_else(beside, PathBuf::from).join(name);
@@ -18,7 +18,7 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Says aloud that a test was skipped for want of `what` (`data`, `gpu`), and adds a line to the file that
+/// Prints that a test was skipped for want of `what` (`data`, `gpu`), and adds a line to the file that
 /// `BURNREC_SKIPS` names, if it does.
 ///
 /// # Panics

@@ -1,12 +1,12 @@
 //! Vocabularies, matrices and titles as arrays of a file, for prepared data and model runs alike.
 //!
-//! Each takes a prefix, so that several fit into one file. Reading checks all that the types promise, so a
+//! Each takes a prefix, so that one file can hold several. Reading checks all that the types promise, so a
 //! damaged file is an error and not a panic later on.
 
 use crate::tensors::{Tensor, TensorFile};
 use crate::{Csr, Error, ItemIx, Lists, Result, Titles, Vocab};
 
-/// Integer ids as `PREFIX.ids` `[n]`; string ids as `PREFIX.bytes` and `PREFIX.offsets` `[n + 1]`.
+/// Returns integer ids as `PREFIX.ids` `[n]`; string ids as `PREFIX.bytes` and `PREFIX.offsets` `[n + 1]`.
 pub fn vocab_tensors(prefix: &str, vocab: &Vocab) -> Vec<(String, Tensor)> {
     match vocab {
         Vocab::Int(ids) => vec![(format!("{prefix}.ids"), Tensor::new(&[ids.len()], ids.iter().copied()))],
@@ -19,19 +19,17 @@ pub fn vocab_tensors(prefix: &str, vocab: &Vocab) -> Vec<(String, Tensor)> {
 /// # Errors
 /// When the arrays are not there, or the ids do not ascend or are not UTF-8.
 pub fn read_vocab(file: &TensorFile, prefix: &str) -> Result<Vocab> {
-    if file.has(&format!("{prefix}.ids")) {
-        let ids = file.column::<i64>(&format!("{prefix}.ids"))?;
-        check(file, prefix, ids.is_sorted_by(|a, b| a < b), "ids that do not ascend", "ascending ids")?;
-        return Ok(Vocab::Int(ids));
-    }
-    let (bytes, offsets) = read_strings(file, prefix)?;
-    let vocab = Vocab::Str { bytes, offsets };
-    let ascend = (1..vocab.len() as u32).all(|row| vocab.id(row - 1) < vocab.id(row));
-    check(file, prefix, ascend, "ids that do not ascend", "ascending ids")?;
+    let vocab = if file.has(&format!("{prefix}.ids")) {
+        Vocab::Int(file.column::<i64>(&format!("{prefix}.ids"))?)
+    } else {
+        let (bytes, offsets) = read_strings(file, prefix)?;
+        Vocab::Str { bytes, offsets }
+    };
+    check(file, prefix, vocab.ascends(), "ids that do not ascend", "ascending ids")?;
     Ok(vocab)
 }
 
-/// Titles as `PREFIX.bytes` and `PREFIX.offsets` `[n + 1]`.
+/// Returns titles as `PREFIX.bytes` and `PREFIX.offsets` `[n + 1]`.
 pub fn titles_tensors(prefix: &str, titles: &Titles) -> Vec<(String, Tensor)> {
     let mut offsets = vec![0u64];
     let mut bytes = Vec::with_capacity(titles.0.iter().map(String::len).sum());
@@ -52,7 +50,8 @@ pub fn read_titles(file: &TensorFile, prefix: &str) -> Result<Titles> {
     Ok(Titles(offsets.windows(2).map(title).collect()))
 }
 
-/// A matrix as `PREFIX.n_cols` `[1]`, `PREFIX.offsets` `[n_rows + 1]`, `PREFIX.cols` and `PREFIX.values` `[nnz]`.
+/// Returns a matrix as `PREFIX.n_cols` `[1]`, `PREFIX.offsets` `[n_rows + 1]`, `PREFIX.cols` and `PREFIX.values`
+/// `[nnz]`.
 pub fn csr_tensors(prefix: &str, matrix: &Csr) -> Vec<(String, Tensor)> {
     let offsets = Tensor::new(&[matrix.offsets().len()], matrix.offsets().iter().map(|&at| at as u64));
     vec![
@@ -85,7 +84,7 @@ pub fn read_csr(file: &TensorFile, prefix: &str) -> Result<Csr> {
     Ok(Csr::new(n_cols, offsets, cols, values))
 }
 
-/// Lists as `PREFIX.offsets` `[n + 1]` and `PREFIX.items`.
+/// Returns lists as `PREFIX.offsets` `[n + 1]` and `PREFIX.items`.
 pub fn lists_tensors(prefix: &str, lists: &Lists) -> Vec<(String, Tensor)> {
     let offsets = Tensor::new(&[lists.offsets().len()], lists.offsets().iter().map(|&at| at as u64));
     let items = Tensor::new(&[lists.items().len()], lists.items().iter().map(|item| item.0));
@@ -122,7 +121,7 @@ fn read_strings(file: &TensorFile, prefix: &str) -> Result<(String, Vec<u64>)> {
     Ok((bytes, offsets.into_iter().map(|at| at as u64).collect()))
 }
 
-/// Offsets that cut `len` entries into rows.
+/// Reads offsets that cut `len` entries into rows.
 fn read_offsets(file: &TensorFile, prefix: &str, len: usize) -> Result<Vec<usize>> {
     let offsets = file.column::<u64>(&format!("{prefix}.offsets"))?;
     let fits = offsets.first() == Some(&0) && offsets.last() == Some(&(len as u64)) && offsets.is_sorted();
@@ -204,8 +203,8 @@ mod tests {
 
     #[test]
     fn damaged_matrices_are_refused() {
-        type Parts<'a> = (u64, &'a [u64], &'a [u32], &'a [f32]);
-        let cases: [Parts; 5] = [
+        type Arrays<'a> = (u64, &'a [u64], &'a [u32], &'a [f32]);
+        let cases: [Arrays; 5] = [
             (4, &[0, 2], &[1, 0], &[1.0, 1.0]),
             (4, &[0, 2], &[0, 4], &[1.0, 1.0]),
             (4, &[0, 1], &[0, 1], &[1.0, 1.0]),

@@ -1,4 +1,4 @@
-//! Files and directories that appear whole or not at all.
+//! Writes files that appear whole or not at all.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,7 +14,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
     write_file_with(path, |file| file.write_all(bytes))
 }
 
-/// As [`write_file`], with the bytes written by `fill`.
+/// Does the same as [`write_file`], with the bytes written by `fill`.
 ///
 /// # Errors
 /// When `fill` fails or the file cannot be put in its place; `path` is then as it was before.

@@ -72,7 +72,7 @@ fn md5(bytes: &[u8]) -> String {
     burnrec_data::hash::hex(&Md5::digest(bytes))
 }
 
-/// The error of fetching ml-100k from these pages; the cache must be as empty as before.
+/// Returns the error of fetching ml-100k from these pages; the cache must be as empty as before.
 fn refused(pages: Vec<Page>) -> String {
     let cache = tempfile::tempdir().unwrap();
     let error = fetch("ml-100k", Some(&serve(pages)), cache.path(), &|_, _| {}).unwrap_err().to_string();

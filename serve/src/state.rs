@@ -8,40 +8,19 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use burnrec_data::OwnedId;
 use burnrec_models::Scorer;
 use serde::{Deserialize, Serialize};
 
 use crate::event::Home;
 use crate::message::WireId;
 
-/// An outside id that lives longer than its message. A string of digits is the integer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key {
-    /// An integer id.
-    Int(i64),
-    /// Any other id.
-    Str(Box<str>),
-}
+/// A user or an item of a history: an outside id that lives longer than its message.
+pub type Key = OwnedId;
 
 impl From<&WireId<'_>> for Key {
     fn from(id: &WireId<'_>) -> Self {
-        match id {
-            WireId::Int(id) => Self::Int(*id),
-            WireId::Str(id) => match id.parse::<i64>() {
-                Ok(number) if number.to_string() == **id => Self::Int(number),
-                _ => Self::Str(Box::from(&**id)),
-            },
-        }
-    }
-}
-
-impl Key {
-    /// As messages have it.
-    pub fn wire(&self) -> WireId<'_> {
-        match self {
-            Self::Int(id) => WireId::Int(*id),
-            Self::Str(id) => WireId::Str((&**id).into()),
-        }
+        id.id().into()
     }
 }
 
@@ -222,7 +201,7 @@ impl State {
         write_key(topic, &key, out);
         let start = out.len();
         let events = shard.users.get(&key).map(|(history, _)| history.events.as_slice()).unwrap_or_default();
-        let events = events.iter().map(|(item, value)| (item.wire(), *value)).collect();
+        let events = events.iter().map(|(item, value)| (item.id().into(), *value)).collect();
         serde_json::to_writer(out, &Record { v: crate::message::VERSION, events })
             .expect("ids and finite numbers are JSON");
         start
@@ -261,7 +240,7 @@ impl State {
 
 /// `["topic",user]`: users of two topics may have the same id.
 fn write_key(topic: &str, user: &Key, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, &(topic, user.wire())).expect("texts and integers are JSON");
+    serde_json::to_writer(out, &(topic, user.id())).expect("texts and integers are JSON");
 }
 
 fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
@@ -272,6 +251,8 @@ fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
 
 #[cfg(test)]
 mod tests {
+    use burnrec_data::Id;
+
     use super::*;
     use crate::event::Part;
 
@@ -314,7 +295,8 @@ mod tests {
         for (item, value) in [(1, 1.0), (2, 1.0), (1, 5.0), (3, 1.0), (4, 1.0)] {
             push(&state, item, value);
         }
-        assert_eq!(items(&state, 7), [(Key::Int(1), 5.0), (Key::Int(3), 1.0), (Key::Int(4), 1.0)]);
+        let kept = [(1, 5.0), (3, 1.0), (4, 1.0)].map(|(item, value)| (Key::from(Id::Int(item)), value));
+        assert_eq!(items(&state, 7), kept);
     }
 
     #[test]

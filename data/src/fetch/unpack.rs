@@ -8,10 +8,10 @@ use zip::ZipArchive;
 
 use crate::{Error, Result};
 
-/// More than any MovieLens dataset has by far.
+/// The most bytes that are unpacked, far more than any MovieLens dataset has.
 const MOST_BYTES: u64 = 8 << 30;
 
-/// Unpacks `archive`, which came from `url`, into the new folder `into`; gives the folder that holds the files: the
+/// Unpacks `archive`, which came from `url`, into the new folder `into`; returns the folder that holds the files: the
 /// one folder at the top of the archive, if all is in one.
 ///
 /// # Errors
@@ -60,7 +60,7 @@ enum Failed {
     Write(Error),
 }
 
-/// Copies at most one byte more than `left`, and gives how many.
+/// Copies at most one byte more than `left`; returns the number of bytes.
 fn copy(entry: &mut impl Read, out: &mut File, left: u64, path: &Path) -> Result<u64, Failed> {
     let (mut entry, mut block, mut copied) = (entry.take(left + 1), vec![0; 1 << 16], 0);
     loop {

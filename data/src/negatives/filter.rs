@@ -1,21 +1,21 @@
-//! A quick look whether a user may have had an item, in one cache line or two of the user's own.
+//! Tells quickly that a user has not seen an item, with one or two cache lines per user.
 
 use rayon::prelude::*;
 
 use crate::Csr;
 
-/// Bits for each training row: with one bit set by each, a fifth of the others' looks end in doubt.
+/// Bits per training row: with one bit set by each, a fifth of the unseen items are false positives.
 const BITS_PER_ROW: usize = 4;
 
 /// A Bloom filter (Bloom 1970) with one hash for each user's items.
 pub struct SeenFilter {
     words: Vec<u64>,
-    /// Of each user: the first word, and how far a hash is shifted down to a bit of the user's.
+    /// The first word of each user, and the shift that turns a hash into a bit of the user's words.
     users: Vec<(usize, u32)>,
 }
 
 impl SeenFilter {
-    /// Of the items that each user has a row with.
+    /// Builds the filter of the items that each user has a row with.
     pub fn new(train: &Csr) -> Self {
         let mut total = 0;
         let place = |user: usize| {
@@ -43,7 +43,7 @@ impl SeenFilter {
         Self { words, users }
     }
 
-    /// False only where the user has no row with the item.
+    /// Returns false only where the user has no row with the item.
     #[inline]
     pub fn may_have(&self, user: usize, item: u32) -> bool {
         let (first, shift) = self.users[user];

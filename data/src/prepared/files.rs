@@ -1,4 +1,4 @@
-//! Prepared data on disk.
+//! Saves and opens prepared data.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ const MANIFEST: &str = "manifest.json";
 const SPLIT: &str = "split.safetensors";
 const VOCAB: &str = "vocab.safetensors";
 const TITLES: &str = "titles.safetensors";
-/// How the names of directories begin in which a save puts its files together.
+/// The prefix of the temporary directory in which a save writes its files.
 const STAGING: &str = ".new-";
 
 impl Prepared {
@@ -33,13 +33,13 @@ impl Prepared {
         let existed = dir.exists();
         self.stage_and_swap(dir).inspect_err(|_| {
             if !existed {
-                // The first error is the one to tell; an empty directory does no harm.
+                // The first error is the one to report; an empty directory left behind does no harm.
                 let _ = fs::remove_dir(dir);
             }
         })
     }
 
-    /// Nothing old goes before all that is new is on the disk, and the manifest comes last.
+    /// Writes all files to a temporary directory before it removes the old ones; the manifest is put in place last.
     fn stage_and_swap(&self, dir: &Path) -> Result<()> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let staged =
@@ -104,7 +104,7 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// The hash of all that was filtered and drawn.
+    /// Returns the hash of all ids, titles, rows and candidates.
     pub(super) fn hash(&self) -> String {
         let mut hash = ColumnHash::default();
         for (name, vocab) in [("users", &self.users), ("items", &self.items)] {
@@ -125,7 +125,7 @@ fn add_all(hash: &mut ColumnHash, tensors: Vec<(String, Tensor)>) {
     tensors.iter().for_each(|(name, tensor)| hash.add(name, tensor.bytes().iter(), |byte| [*byte]));
 }
 
-/// Without a copy as tensors: these are the millions of rows.
+/// Adds rows to the hash without copying their millions of entries into tensors.
 fn add_rows(hash: &mut ColumnHash, name: &str, rows: &Interactions) {
     hash.add(&format!("{name}.users"), rows.users.iter(), |user| user.0.to_le_bytes());
     hash.add(&format!("{name}.items"), rows.items.iter(), |item| item.0.to_le_bytes());
@@ -143,7 +143,8 @@ fn rows_tensors(prefix: &str, rows: &Interactions) -> Vec<(String, Tensor)> {
     ]
 }
 
-/// The history is saved only where it is folded in; otherwise it is the users' rows in training.
+/// Returns the arrays of a holdout. The history is saved only where it is folded in; otherwise it is the users' rows in
+/// training.
 fn holdout_tensors(prefix: &str, holdout: &Holdout) -> Vec<(String, Tensor)> {
     let users = Tensor::new(&[holdout.len()], holdout.users.iter().map(|user| user.0));
     let mut tensors = vec![(format!("{prefix}.users"), users)];
@@ -163,7 +164,7 @@ fn read_split(path: &Path, n_users: usize, n_items: usize) -> Result<Split> {
     let valid_rows = read_rows(&file, "valid_rows", n_users, n_items)?;
     let mut valid = read_holdout(&file, "valid", n_users, n_items)?;
     let mut test = read_holdout(&file, "test", n_users, n_items)?;
-    // At 20 million rows the file's bytes are worth giving back before the histories are made.
+    // Frees the file's bytes before the histories are built: at 20 million rows that lowers the peak of memory.
     drop(file);
     if valid.fold_in != test.fold_in {
         return Err(Error::malformed(path, "a history in one holdout only", "one in both, or in none"));
@@ -212,8 +213,8 @@ fn read_holdout(file: &TensorFile, prefix: &str, n_users: usize, n_items: usize)
     let fits = |matrix: &Csr| (matrix.n_rows(), matrix.n_cols()) == (users.len(), n_items);
     let lists_fit = !matches!(&candidates, Candidates::Drawn(lists) if lists.len() != users.len());
     if !ascending || !fits(&relevant) || !fits(&history) || !lists_fit {
-        let expected = "ascending users of the vocabulary, and one row for each in every part";
-        return Err(Error::malformed(file.path(), format!("parts that do not fit in {prefix:?}"), expected));
+        let expected = "ascending users of the vocabulary, and one row for each in every array";
+        return Err(Error::malformed(file.path(), format!("arrays that do not fit in {prefix:?}"), expected));
     }
     Ok(Holdout { users, relevant, history, candidates, fold_in })
 }

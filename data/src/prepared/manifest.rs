@@ -2,22 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::counts::Counts;
 use crate::filter::{FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{SplitConfig, SplitSummary};
-use crate::summary::Counts;
 
 /// The number of the format of the directory; another one is refused.
 pub const FORMAT: u32 = 1;
 
-/// What a manifest of this kind calls itself, so that a model's directory is not taken for one.
+/// The kind that the manifest names, so that the directory of a model is not taken for prepared data.
 pub(super) const KIND: &str = "burnrec prepared data";
 
-/// How prepared data came to be.
+/// The settings, counts and hash of prepared data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PreparedManifest {
-    /// What the directory holds.
+    /// The kind of directory.
     pub kind: String,
     /// Its format, [`FORMAT`].
     pub format: u32,
@@ -25,7 +25,7 @@ pub struct PreparedManifest {
     pub burnrec: String,
     /// What the dataset is called.
     pub name: String,
-    /// Whether nobody gave these ratings.
+    /// Whether the rows were drawn by `synth`.
     pub synthetic: bool,
     /// The files that were read, with their hashes, and the rows dropped while reading; none for rows that were drawn.
     pub read: Option<ReadSummary>,
@@ -33,20 +33,20 @@ pub struct PreparedManifest {
     pub filters: Filters,
     /// The split that was drawn.
     pub split: SplitConfig,
-    /// What the split was drawn from.
+    /// The seed of the split.
     pub seed: u64,
     /// The size of the data after the filters.
     pub counts: Counts,
     /// What the filters dropped.
     pub filtered: FilterSummary,
-    /// What the split came to.
+    /// The sizes of the split.
     pub summary: SplitSummary,
     /// SHA-256 of all ids, titles, rows and candidates.
     pub hash: String,
 }
 
 impl std::fmt::Display for PreparedManifest {
-    /// The summary that `prepare` prints: sizes, dates, dropped rows and why, and the parts of the split.
+    /// Returns the summary that `prepare` prints: sizes, dates, dropped rows and why, and the parts of the split.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(read) = &self.read {
             write!(f, "{read}")?;

@@ -126,9 +126,9 @@ fn parts_that_do_not_fit_are_refused_before_they_are_used() {
     let outside = vec![prepared.items.len() as u32; 9 * prepared.split.test.len()];
     let cases: Vec<(&str, Tensor, &str)> = vec![
         ("train.users", Tensor::new(&[1], [0u32]), "columns that do not fit"),
-        ("valid.users", Tensor::new(&[2], [1u32, 0]), "parts that do not fit"),
+        ("valid.users", Tensor::new(&[2], [1u32, 0]), "arrays that do not fit"),
         ("test.candidates.items", Tensor::new(&[outside.len()], outside), "out of range"),
-        ("test.relevant.n_cols", Tensor::new(&[1], [1u64 << 40]), "parts that do not fit"),
+        ("test.relevant.n_cols", Tensor::new(&[1], [1u64 << 40]), "arrays that do not fit"),
         ("test.relevant.offsets", Tensor::new(&[2], [0u64, 1]), "offsets that do not fit"),
         ("test.relevant.values", Tensor::new(&[1], [0u32]), "type"),
     ];
@@ -177,7 +177,7 @@ fn a_directory_with_something_else_is_left_alone() {
     assert_eq!(fs::read_to_string(dir.path().join("manifest.json")).unwrap(), model);
 }
 
-/// The disk is full in a second process, which may write files of 8 blocks only.
+/// Fills the disk in a second process, which may write files of 8 blocks only.
 #[test]
 fn a_full_disk_is_a_clear_error_and_changes_nothing() {
     const DIR: &str = "BURNREC_TEST_FULL_DISK";

@@ -1,8 +1,8 @@
-//! Puts the rows of all files and pieces together under one vocabulary of users and one of items.
+//! Joins the rows of all files and chunks under one vocabulary of users and one of items.
 
-use super::column::join;
 use super::ncf::{CandidateIds, CandidateRows};
 use super::text::Rows;
+use crate::id_builder::join;
 use crate::{Error, Interactions, ItemIx, Result, UserIx, Vocab};
 
 /// All rows, in the order read.
@@ -17,21 +17,21 @@ pub struct Joined {
     pub candidates: CandidateRows,
 }
 
-/// Joins pieces and the lines of candidates.
+/// Joins chunks and the lines of candidates.
 ///
 /// # Errors
 /// When there are more rows than a row number can count.
-pub fn assemble(pieces: Vec<Rows>, lines: CandidateIds) -> Result<Joined> {
-    let n = count(&pieces);
+pub fn assemble(chunks: Vec<Rows>, lines: CandidateIds) -> Result<Joined> {
+    let n = count(&chunks);
     if u32::try_from(n).is_err() {
         return Err(Error::setting("rows", n.to_string(), format!("at most {}", u32::MAX)));
     }
     let (mut users, mut items, mut values, mut times) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for piece in pieces {
-        users.push(piece.users);
-        items.push(piece.items);
-        values.push(piece.values);
-        times.push(piece.times);
+    for chunk in chunks {
+        users.push(chunk.users);
+        items.push(chunk.items);
+        values.push(chunk.values);
+        times.push(chunk.times);
     }
     let n_lines = lines.items.len();
     users.push(lines.users);
@@ -50,7 +50,7 @@ pub fn assemble(pieces: Vec<Rows>, lines: CandidateIds) -> Result<Joined> {
 }
 
 impl Joined {
-    /// Takes the rating rows from `at` on away.
+    /// Removes the rating rows from `at` on and returns them.
     pub fn split_off(&mut self, at: usize) -> Interactions {
         let Interactions { users, items, values, times } = &mut self.interactions;
         Interactions {
@@ -62,14 +62,14 @@ impl Joined {
     }
 }
 
-/// All pieces in one, each given back as soon as it is copied.
-fn concat<T: Copy>(pieces: Vec<Vec<T>>, n: usize) -> Vec<T> {
+/// Returns all chunks in one, each freed as soon as it is copied.
+fn concat<T: Copy>(chunks: Vec<Vec<T>>, n: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(n);
-    pieces.into_iter().for_each(|piece| out.extend_from_slice(&piece));
+    chunks.into_iter().for_each(|chunk| out.extend_from_slice(&chunk));
     out
 }
 
-/// How many rows some pieces have.
-pub fn count(pieces: &[Rows]) -> usize {
-    pieces.iter().map(Rows::len).sum()
+/// Returns the number of rows of some chunks.
+pub fn count(chunks: &[Rows]) -> usize {
+    chunks.iter().map(Rows::len).sum()
 }

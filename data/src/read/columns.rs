@@ -1,9 +1,9 @@
-//! Which column of a table is the user, the item, the value and the time.
+//! Finds the columns of users, items, values and times in a table.
 
 use std::path::Path;
 
 use super::number;
-use super::text::cite;
+use crate::error::cite;
 use crate::{Error, Result};
 
 /// The columns a caller asks for: by name, or by number counted from 0. What is not asked for is recognised by its
@@ -153,7 +153,7 @@ pub fn pick_without_header(path: &Path, line: &[String], columns: &Columns) -> R
     Ok(Picked { user: 0, item: 1, value: (line.len() > 2).then_some(2), time: (line.len() > 3).then_some(3) })
 }
 
-/// The column asked for by name or else by number, or the one with the first of the usual names.
+/// Returns the column asked for by name or else by number, or the one with the first of the usual names.
 pub(super) fn find(
     path: &Path,
     names: &[String],
@@ -170,7 +170,7 @@ pub(super) fn find(
     }
 }
 
-/// The column asked for by number.
+/// Returns the column asked for by number.
 fn at_number(path: &Path, names: &[String], asked: &Option<String>) -> Result<Option<usize>> {
     let Some(asked) = asked else { return Ok(None) };
     let at = asked.parse().ok().filter(|&at: &usize| at < names.len());
@@ -180,14 +180,14 @@ fn at_number(path: &Path, names: &[String], asked: &Option<String>) -> Result<Op
     })
 }
 
-/// Names for a message: the first ones, cut where they are long.
+/// Returns names for a message: the first ones, shortened where they are long.
 pub(super) fn list(names: &[String]) -> String {
     const MOST: usize = 30;
     let shown: Vec<String> = names.iter().take(MOST).map(|name| cite(name.as_bytes())).collect();
     format!("[{}{}]", shown.join(", "), if names.len() > MOST { ", ..." } else { "" })
 }
 
-/// A name without what people vary in it.
+/// Returns a name in lower case without separators.
 fn plain(name: &str) -> String {
     name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }

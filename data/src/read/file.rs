@@ -8,10 +8,12 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::columns::{Columns, is_header, pick, pick_without_header};
-use super::record::{Separator, record};
+use super::format::Format;
+use super::layout::Layout;
+use super::options::ReadOptions;
+use super::record::{Separator, line_at, record};
 use super::report::{Drops, FileRead};
-use super::text::{Layout, Rows, line_at, rows};
-use super::{Format, ReadOptions};
+use super::text::{Rows, rows};
 use crate::{Error, Result, hash};
 
 /// A file of delimited text, mapped: its bytes are read as they are needed and never copied.
@@ -44,17 +46,17 @@ impl TextFile {
         Ok(Self { path: path.to_owned(), map })
     }
 
-    /// The bytes, without a byte order mark.
+    /// Returns the bytes, without a byte order mark.
     pub fn bytes(&self) -> &[u8] {
         self.map.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.map)
     }
 
-    /// The first line, without its break.
+    /// Returns the first line, without its break.
     pub fn first_line(&self) -> &[u8] {
         line_at(self.bytes(), 0)
     }
 
-    /// The text, as UTF-8 if it is that, else as latin-1, in which old MovieLens files are written.
+    /// Returns the text, as UTF-8 if it is that, else as latin-1, in which old MovieLens files are written.
     pub fn text(&self) -> Cow<'_, str> {
         match std::str::from_utf8(self.bytes()) {
             Ok(text) => Cow::Borrowed(text),
@@ -95,7 +97,7 @@ pub fn read_text(
     Ok((summary, names, rows?))
 }
 
-/// The layout of a file's lines, where its rows start, and the names of the columns taken.
+/// Returns the layout of a file's lines, where its rows start, and the names of the columns taken.
 pub fn layout(file: &TextFile, format: Format, columns: &Columns) -> Result<(Layout, usize, Vec<String>)> {
     let fixed = |separator| {
         let names = ["user", "item", "rating", "time"].map(str::to_owned).to_vec();
@@ -129,7 +131,7 @@ pub fn layout(file: &TextFile, format: Format, columns: &Columns) -> Result<(Lay
     Ok((layout, start, names))
 }
 
-/// The fields of the first line.
+/// Returns the fields of the first line.
 pub fn header_of(file: &TextFile, separator: Separator) -> Vec<String> {
     let mut fields = Vec::new();
     match record(file.bytes(), 0, separator, &mut fields) {

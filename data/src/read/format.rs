@@ -10,7 +10,7 @@ use crate::{Error, Result};
 /// A format of ratings files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Told from names and content.
+    /// Recognised by file names and content.
     #[default]
     Auto,
     /// MovieLens 100K: `u.data` with tabs, titles in `u.item`, and the folds `u1.base`, `u1.test` …
@@ -19,7 +19,8 @@ pub enum Format {
     Ml1m,
     /// `ratings.csv` with a header, titles in `movies.csv`: MovieLens 20M, 25M, 32M and latest.
     MlCsv,
-    /// The files of the "Neural Collaborative Filtering" paper: `PREFIX.train.rating`, `.test.rating`, `.test.negative`.
+    /// The files of the "Neural Collaborative Filtering" paper: `PREFIX.train.rating`, `.test.rating`,
+    /// `.test.negative`.
     Ncf,
     /// Fields separated by commas, one file or a directory of part files.
     Csv,
@@ -50,7 +51,7 @@ const NAMES: [(&str, Format); 16] = [
 ];
 
 impl Format {
-    /// Whether the format itself says which field is what.
+    /// Whether the format defines the order of the fields.
     pub fn is_fixed(self) -> bool {
         matches!(self, Self::Ml100k | Self::Ml1m | Self::Ncf)
     }

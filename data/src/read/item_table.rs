@@ -1,13 +1,13 @@
 //! A table of facts about items, such as an offer list, as texts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use polars::prelude::{
-    CsvParseOptions, CsvReadOptions, DataFrame, DataType, ParquetReader, PolarsResult, SerReader,
-};
-
-use super::parquet::guarded;
+use super::file::TextFile;
+use super::parquet;
+use super::record::{Field, Separator, record};
+use super::table::records_below_header;
 use crate::{Error, Result};
 
 /// Columns of texts by item.
@@ -25,17 +25,12 @@ pub struct ItemTable {
 /// # Errors
 /// When the file cannot be read or lacks a column, and when an item is missing in a row or has two rows.
 pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<ItemTable> {
-    let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
     let is_parquet = path.extension().is_some_and(|extension| extension == "parquet");
-    let table = guarded(path, || match is_parquet {
-        true => ParquetReader::new(file).finish(),
-        false => CsvReadOptions::default()
-            .with_infer_schema_length(Some(0))
-            .with_parse_options(CsvParseOptions::default().with_truncate_ragged_lines(false))
-            .into_reader_with_file_handle(file)
-            .finish(),
-    })?;
-    let names: Vec<String> = table.get_column_names().iter().map(|name| name.to_string()).collect();
+    let text = if is_parquet { None } else { Some(TextFile::open(path)?) };
+    let names = match &text {
+        Some(file) => header(path, file.bytes())?,
+        None => parquet::names(path)?,
+    };
     let has = |column: &String| match names.contains(column) {
         true => Ok(()),
         false => {
@@ -49,13 +44,18 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
         [] => names.iter().filter(|name| *name != on).cloned().collect(),
         some => some.to_vec(),
     };
-    let items = guarded(path, || texts(&table, on))?;
-    let cells =
-        columns.iter().map(|name| guarded(path, || texts(&table, name))).collect::<Result<Vec<_>>>()?;
+    let taken: Vec<String> = std::iter::once(on.to_owned()).chain(columns.iter().cloned()).collect();
+    let mut cells = match &text {
+        Some(file) => csv_texts(path, file.bytes(), &names, &taken)?,
+        None => parquet::texts(path, &taken)?,
+    };
+    let items = cells.remove(0);
     let mut rows = HashMap::with_capacity(items.len());
     for (row, item) in items.into_iter().enumerate() {
+        // As with ratings: blanks around a field of a text file are not part of an id, those of a Parquet cell are.
+        let item = item.map(|item| if is_parquet { item } else { item.trim_ascii().to_owned() });
         let item = match item {
-            Some(item) if !item.trim().is_empty() => item.trim().to_owned(),
+            Some(item) if !item.is_empty() => item,
             _ => {
                 let found = format!("no {on} in row {}", row + 1);
                 return Err(Error::malformed(path, found, "an item in every row"));
@@ -71,20 +71,59 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
 }
 
 impl ItemTable {
-    /// The place of a column in every row.
+    /// Returns the place of a column in every row.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }
 }
 
-fn texts(table: &DataFrame, name: &str) -> PolarsResult<Vec<Option<String>>> {
-    let column = table.column(name)?.strict_cast(&DataType::String)?;
-    Ok(column.str()?.iter().map(|text| text.map(str::to_owned)).collect())
+const COMMAS: Separator = Separator::Quoted(b',');
+
+/// Returns the names in the first line of a CSV file.
+fn header(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
+    let mut fields = Vec::new();
+    let unclosed = |_| Error::malformed(path, "an unclosed quote in the first line", "names of columns");
+    record(bytes, 0, COMMAS, &mut fields).map_err(unclosed)?;
+    let names: Vec<String> = fields.iter().map(|field| text(path, field, bytes)).collect::<Result<_>>()?;
+    match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+        None => Ok(names),
+        Some((_, name)) => {
+            Err(Error::malformed(path, format!("a second column {name}"), "columns of different names"))
+        }
+    }
+}
+
+/// Returns some columns of a CSV file with the names `names`, each with one entry per row; none where a cell is empty
+/// or its line ends before it.
+fn csv_texts(
+    path: &Path,
+    bytes: &[u8],
+    names: &[String],
+    taken: &[String],
+) -> Result<Vec<Vec<Option<String>>>> {
+    let places: Vec<usize> =
+        taken.iter().filter_map(|name| names.iter().position(|known| known == name)).collect();
+    let mut cells = vec![Vec::new(); places.len()];
+    records_below_header(path, bytes, COMMAS, 1..=names.len(), |fields| {
+        for (column, &place) in cells.iter_mut().zip(&places) {
+            let cell = fields.get(place).map(|field| text(path, field, bytes)).transpose()?;
+            column.push(cell.filter(|cell| !cell.is_empty()));
+        }
+        Ok(())
+    })?;
+    Ok(cells)
+}
+
+fn text(path: &Path, field: &Field, bytes: &[u8]) -> Result<String> {
+    let bytes: Cow<'_, [u8]> = field.untrimmed(bytes);
+    let other = |_| Error::malformed(path, "a cell in another encoding", "UTF-8");
+    String::from_utf8(bytes.into_owned()).map_err(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(feature = "parquet")]
     use crate::table::{TableColumn, write_table};
 
     fn read(text: &str, columns: &[&str]) -> Result<ItemTable> {
@@ -106,6 +145,17 @@ mod tests {
     }
 
     #[test]
+    fn lines_may_end_early_or_with_a_carriage_return_and_be_blank() {
+        let table = read("item,offer,reward\r\n7, x ,\r\n\r\n8\r\n\"9\",\"y\r\nz\",\"\"\r\n", &[]).unwrap();
+        assert_eq!(table.rows["7"], [" x ", ""]);
+        assert_eq!(table.rows["8"], ["", ""]);
+        assert_eq!(table.rows["9"], ["y\r\nz", ""]);
+        let bom = read("\u{feff}item,offer\n7,x\n", &[]).unwrap();
+        assert_eq!(bom.rows["7"], ["x"]);
+    }
+
+    #[cfg(feature = "parquet")]
+    #[test]
     fn a_parquet_file_gives_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("offers.parquet");
@@ -124,6 +174,8 @@ mod tests {
             ("item,offer\n7,x\n7,y\n", "item 7 a second time in row 2"),
             ("item,offer\n,x\n", "no item in row 1"),
             ("product,offer\n7,x\n", "expected a column item"),
+            ("item,offer\n7,x\n8,y,z\n", "offers.csv:3: found \"8,y,z\", expected at most 2 fields"),
+            ("item,offer,offer\n7,x,y\n", "a second column offer"),
         ];
         for (text, expected) in cases {
             let error = read(text, &[]).unwrap_err().to_string();

@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::column::IdColumn;
 use super::file::TextFile;
+use super::record::line_at;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
-use super::text::{cite, line_at};
+use crate::error::cite;
+use crate::id_builder::IdBuilder;
 use crate::split::Lists;
 use crate::{Error, Interactions, ItemIx, Result, UserIx};
 
@@ -16,7 +17,7 @@ use crate::{Error, Interactions, ItemIx, Result, UserIx};
 pub struct CandidateLines {
     /// Their ids, to be joined with those of the rating rows.
     pub ids: CandidateIds,
-    /// Where they stand.
+    /// Their positions in the file.
     pub places: Places,
 }
 
@@ -24,14 +25,14 @@ pub struct CandidateLines {
 #[derive(Debug, Default)]
 pub struct CandidateIds {
     /// The user of each line.
-    pub users: IdColumn,
+    pub users: IdBuilder,
     /// The test item of each line.
-    pub items: IdColumn,
+    pub items: IdBuilder,
     /// The candidates of all lines, one line after the other.
-    pub candidates: IdColumn,
+    pub candidates: IdBuilder,
 }
 
-/// The same as rows of the vocabularies.
+/// The ids of the lines as rows of the vocabularies.
 #[derive(Debug, Default)]
 pub struct CandidateRows {
     /// The user of each line.
@@ -42,7 +43,7 @@ pub struct CandidateRows {
     pub candidates: Vec<ItemIx>,
 }
 
-/// Where the lines stand in the file, and how long they are.
+/// The line numbers and lengths of the lines of a file of candidates.
 #[derive(Debug, Default)]
 pub struct Places {
     path: PathBuf,
@@ -107,7 +108,8 @@ impl Places {
         Error::Malformed { path: self.path.clone(), line: Some(line), found, expected: expected.to_owned() }
     }
 
-    /// One list of candidates per row of `test`, without the test item itself, which is counted among the drops.
+    /// Returns one list of candidates per row of `test`, without the test item itself, which is counted among the
+    /// drops.
     ///
     /// # Errors
     /// When a line is of no test row, or of one that has a line already, or, with `OnBadRow::Fail`, a test row has

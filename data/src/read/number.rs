@@ -1,20 +1,8 @@
-//! Numbers out of the bytes of a field, fast for what ratings files hold and exact for the rest.
+//! Reads numbers and times out of the bytes of a field, fast for what ratings files hold and exact for the rest.
 
-use crate::summary::days_of;
+use crate::calendar::days_of;
 
-/// An integer written the one way Rust writes it: no plus sign, no leading zeros, within `i64`. Any other text is
-/// a string id, so that `0120735` stays what it is.
-pub fn canonical(field: &[u8]) -> Option<i64> {
-    let digits = field.strip_prefix(b"-").unwrap_or(field);
-    let plain = match digits {
-        [b'0'] => field.len() == 1,
-        [first, ..] => first.is_ascii_digit() && *first != b'0',
-        [] => false,
-    };
-    if plain { integer(field) } else { None }
-}
-
-/// An integer with an optional minus sign and any leading zeros.
+/// Parses an integer with an optional minus sign and any leading zeros.
 pub fn integer(field: &[u8]) -> Option<i64> {
     let (negative, digits) = match field.strip_prefix(b"-") {
         Some(digits) => (true, digits),
@@ -31,7 +19,7 @@ pub fn integer(field: &[u8]) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
-/// A decimal number as the nearest `f32`; NaN and infinities come out as they are.
+/// Parses a decimal number as the nearest `f32`, NaN and infinities included.
 pub fn float(field: &[u8]) -> Option<f32> {
     const TEN: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
     if field.len() <= 8 {
@@ -59,7 +47,8 @@ fn slow(field: &[u8]) -> Option<f32> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// Unix seconds: an integer, a decimal number (cut), or an ISO date with or without a time of day, taken as UTC.
+/// Parses Unix seconds: an integer, a decimal number (truncated), or an ISO date with or without a time of day, taken
+/// as UTC.
 pub fn seconds(field: &[u8]) -> Option<i64> {
     if let Some(seconds) = integer(field) {
         return Some(seconds);
@@ -71,7 +60,7 @@ pub fn seconds(field: &[u8]) -> Option<i64> {
     iso(text)
 }
 
-/// `2001-02-03`, `2001-02-03 04:05:06`, `2001-02-03T04:05:06.7Z`.
+/// Parses `2001-02-03`, `2001-02-03 04:05:06`, `2001-02-03T04:05:06.7Z`.
 fn iso(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| integer(text.get(from..to)?.as_bytes()).filter(|&n| n >= 0);
     let mark = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|byte| marks.contains(byte));
@@ -93,16 +82,6 @@ fn iso(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_the_canonical_form_is_an_integer_id() {
-        for id in ["0", "7", "-3", "5000000000", "9223372036854775807", "-9223372036854775808"] {
-            assert_eq!(canonical(id.as_bytes()).map(|n| n.to_string()).as_deref(), Some(id));
-        }
-        for id in ["", "-", "-0", "007", "+7", "1.0", "9223372036854775808", "x", "1 2"] {
-            assert_eq!(canonical(id.as_bytes()), None, "{id:?}");
-        }
-    }
 
     #[test]
     fn floats_are_those_of_the_standard_library() {

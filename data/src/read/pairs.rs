@@ -1,13 +1,14 @@
-//! Pairs of a user and an item to be scored.
+//! Reads pairs of a user and an item to be scored.
 
 use std::path::Path;
 
 use super::columns::{Columns, is_header, pick};
 use super::file::{TextFile, header_of};
+use super::layout::Layout;
 use super::parquet;
 use super::record::Separator;
 use super::report::{Drops, OnBadRow};
-use super::text::{Layout, rows};
+use super::text::rows;
 use crate::{Error, Result};
 
 /// Pairs of outside ids; pair `k` is `(users[k], items[k])`.
@@ -32,9 +33,10 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
     };
     let file = TextFile::open(path)?;
     if file.bytes().starts_with(b"PAR1") || path.extension().is_some_and(|extension| extension == "parquet") {
-        let names: Vec<String> = parquet::schema(path)?.into_iter().map(|(name, _)| name).collect();
+        let names = parquet::names(path)?;
         let (user, item) = two(&names)?;
-        let [users, items] = parquet::texts(path, [&names[user], &names[item]])?;
+        let mut texts = parquet::texts(path, &[names[user].clone(), names[item].clone()])?.into_iter();
+        let (users, items) = (texts.next().unwrap_or_default(), texts.next().unwrap_or_default());
         let whole = |ids: Vec<Option<String>>, what: &str| {
             let id = |(row, id): (usize, Option<String>)| {
                 let found = || format!("no {what} id in row {}", row + 1);
@@ -55,11 +57,11 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
     let start = if is_header(&names, &Columns::default()) { line.len() + 1 } else { 0 };
     let layout = Layout { separator, n_fields: names.len(), user, item, value: None, time: None };
     let start = start.min(file.bytes().len());
-    let pieces = rows(path, file.bytes(), start, &layout, OnBadRow::Fail, &mut Drops::default())?;
+    let chunks = rows(path, file.bytes(), start, &layout, OnBadRow::Fail, &mut Drops::default())?;
     let mut pairs = Pairs::default();
-    for piece in pieces {
-        pairs.users.extend(piece.users.texts());
-        pairs.items.extend(piece.items.texts());
+    for chunk in chunks {
+        pairs.users.extend(chunk.users.texts());
+        pairs.items.extend(chunk.items.texts());
     }
     Ok(pairs)
 }

@@ -1,4 +1,4 @@
-//! Reads the rating rows of a Parquet file.
+//! Reads the rating rows, or columns of texts, of a Parquet file.
 //!
 //! Ids keep the type they have in the file: an integer column is integer ids, a string column string ids.
 
@@ -10,16 +10,18 @@ use polars::prelude::{
     ArrowDataType, Column, DataFrame, DataType, ParquetReader, PolarsResult, SerReader, TimeUnit,
 };
 
-use super::ReadOptions;
 use super::columns::{Picked, pick};
+use super::options::ReadOptions;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use super::text::Rows;
-use crate::{Error, Result};
+use crate::id_builder::IdBuilder;
+use crate::{Error, Id, Result};
 
 /// Reads a file; gives its entry in the summary, the names of the columns taken, and the rows.
 ///
 /// # Errors
-/// When the file cannot be read, is damaged or does not have the columns, and with `OnBadRow::Fail` at the first bad row.
+/// When the file cannot be read, is damaged or does not have the columns, and with `OnBadRow::Fail` at the first bad
+/// row.
 pub fn read_parquet(
     path: &Path,
     options: &ReadOptions,
@@ -40,29 +42,37 @@ pub fn read_parquet(
     Ok((summary, taken, vec![rows]))
 }
 
-/// The names and types of a file's columns.
-pub fn schema(path: &Path) -> Result<Vec<(String, ArrowDataType)>> {
+/// Returns the names and types of a file's columns.
+fn schema(path: &Path) -> Result<Vec<(String, ArrowDataType)>> {
     let file = File::open(path).map_err(Error::io("read", path))?;
     let schema = guarded(path, || ParquetReader::new(file).schema())?;
     Ok(schema.iter().map(|(name, field)| (name.to_string(), field.dtype.clone())).collect())
 }
 
-/// Two columns as text, row by row.
+/// Returns the names of a file's columns.
 ///
 /// # Errors
-/// When the file is damaged, or the columns cannot be text.
-pub fn texts(path: &Path, columns: [&str; 2]) -> Result<[Vec<Option<String>>; 2]> {
-    let table = table(path, &columns.map(str::to_owned))?;
-    let text = |name: &str| {
+/// When the file cannot be read or is damaged.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    Ok(schema(path)?.into_iter().map(|(name, _)| name).collect())
+}
+
+/// Returns columns as text, each with one entry per row.
+///
+/// # Errors
+/// When the file is damaged, or a column cannot be text.
+pub fn texts(path: &Path, columns: &[String]) -> Result<Vec<Vec<Option<String>>>> {
+    let table = table(path, columns)?;
+    let text = |name: &String| {
         guarded(path, || {
             let column = table.column(name)?.strict_cast(&DataType::String)?;
             Ok(column.str()?.iter().map(|text| text.map(str::to_owned)).collect())
         })
     };
-    Ok([text(columns[0])?, text(columns[1])?])
+    columns.iter().map(text).collect()
 }
 
-/// Some columns of a file.
+/// Returns some columns of a file.
 fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
     let mut columns = columns.to_vec();
     columns.sort();
@@ -72,7 +82,7 @@ fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
 }
 
 /// Runs a step of the Parquet reader, whose decoders may panic on damaged bytes.
-pub fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
+fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
     let found = match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.to_string().lines().next().unwrap_or_default().to_owned(),
@@ -163,11 +173,11 @@ fn rows(
     for row in 0..table.height() {
         let value = values.as_mut().map_or(Some(1.0), |values| values.next().flatten());
         let time = times.as_mut().map_or(Some(0), |times| times.next().flatten());
-        let (user, item) = (Id::next(&mut users), Id::next(&mut items));
+        let (user, item) = (users.next(), items.next());
         let bad = match (value, time, user, item) {
             (Some(value), Some(time), Some(user), Some(item)) if value.is_finite() => {
-                user.push(&mut out.users);
-                item.push(&mut out.items);
+                push(user, &mut out.users);
+                push(item, &mut out.items);
                 out.values.push(value);
                 out.times.push((time * factor).div_euclid(divisor));
                 continue;
@@ -189,24 +199,20 @@ fn rows(
     Ok(out)
 }
 
-/// The id of one row.
-enum Id<'a> {
-    Int(i64),
-    Str(&'a str),
-}
-
-impl<'a> Id<'a> {
-    fn next(ids: &mut Ids<'a>) -> Option<Self> {
-        match ids {
+impl<'a> Ids<'a> {
+    /// Returns the id of the next row, if it has one.
+    fn next(&mut self) -> Option<Id<'a>> {
+        match self {
             Ids::Int(ids) => ids.next().flatten().map(Id::Int),
             Ids::Str(ids) => ids.next().flatten().filter(|id| !id.is_empty()).map(Id::Str),
         }
     }
+}
 
-    fn push(self, column: &mut super::column::IdColumn) {
-        match self {
-            Id::Int(id) => column.push_int(id),
-            Id::Str(id) => column.strings().push(id),
-        }
+/// Appends an id to a column that keeps the type of the file's.
+fn push(id: Id<'_>, column: &mut IdBuilder) {
+    match id {
+        Id::Int(id) => column.push_int(id),
+        Id::Str(id) => column.strings().push(id),
     }
 }

@@ -1,9 +1,9 @@
-//! The fast way through a row as nearly all are: whole numbers as ids and time, a short decimal number as rating,
-//! no quotes, no blanks. Any other row goes the careful way, which takes it or finds what is wrong with it; the two
-//! agree on every row that this one takes.
+//! A fast parser for plain rows, as nearly all are: canonical whole numbers as ids and time, a short decimal number as
+//! rating, no quotes, no blanks. Any other row is left to the general parser, which takes it or finds what is wrong
+//! with it; the two agree on every row that this one takes.
 
+use super::layout::Layout;
 use super::record::Separator;
-use super::text::Layout;
 
 /// A row of integer ids.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,8 +18,8 @@ pub struct PlainRow {
     pub time: i64,
 }
 
-/// What each field of a line is for.
-pub struct Plan {
+/// Parses plain rows of one layout.
+pub struct PlainParser {
     fields: Vec<Use>,
     separator: &'static [u8],
     /// A field that starts with this byte is not plain.
@@ -35,8 +35,8 @@ enum Use {
     Nothing,
 }
 
-impl Plan {
-    /// For the lines of a layout; none where two columns share a field.
+impl PlainParser {
+    /// Builds the parser of a layout; none where two columns share a field.
     pub fn new(layout: &Layout) -> Option<Self> {
         let mut fields = vec![Use::Nothing; layout.n_fields];
         let uses = [
@@ -62,7 +62,7 @@ impl Plan {
         Some(Self { fields, separator, quote })
     }
 
-    /// The row at the start of `text`, and how many bytes it has with its line break.
+    /// Parses the row at the start of `text`; returns it and its length in bytes with the line break.
     #[inline]
     pub fn row(&self, text: &[u8]) -> Option<(PlainRow, usize)> {
         let mut row = PlainRow { user: 0, item: 0, value: 1.0, time: 0 };
@@ -100,7 +100,7 @@ impl Plan {
     }
 }
 
-/// The digits at the start of `text` as a number, and what follows them.
+/// Parses the digits at the start of `text`; returns their number and how many they are.
 #[inline]
 fn digits(text: &[u8]) -> (i64, usize) {
     let (mut number, mut len) = (0i64, 0);
@@ -111,7 +111,7 @@ fn digits(text: &[u8]) -> (i64, usize) {
     (number, len)
 }
 
-/// A canonical whole number of at most 18 digits.
+/// Parses a whole number of at most 18 digits in the canonical form of [`crate::Id`].
 #[inline]
 fn whole(text: &[u8]) -> Option<(i64, &[u8])> {
     let (number, len) = digits(text);
@@ -119,7 +119,7 @@ fn whole(text: &[u8]) -> Option<(i64, &[u8])> {
     canonical.then(|| (number, &text[len..]))
 }
 
-/// A decimal number of at most 7 digits: both its digits and the power of ten are exact in `f32`.
+/// Parses a decimal number of at most 7 digits: both its digits and the power of ten are exact in `f32`.
 #[inline]
 fn decimal(text: &[u8]) -> Option<(f32, &[u8])> {
     const TEN: [f32; 8] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7];
@@ -152,9 +152,9 @@ mod tests {
             value: Some(3),
             time: None,
         };
-        let plan = Plan::new(&layout).unwrap();
+        let parser = PlainParser::new(&layout).unwrap();
         let row =
-            |text: &str| plan.row(text.as_bytes()).map(|(row, len)| (row.user, row.item, row.value, len));
+            |text: &str| parser.row(text.as_bytes()).map(|(row, len)| (row.user, row.item, row.value, len));
         assert_eq!(row("7,12,a b,3.75\r\n9"), Some((12, 7, 3.75, 15)));
         assert_eq!(row("0,12,,5"), Some((12, 0, 5.0, 7)));
         for text in [
@@ -170,6 +170,6 @@ mod tests {
         ] {
             assert_eq!(row(text), None, "{text:?}");
         }
-        assert!(Plan::new(&Layout { value: Some(0), ..layout }).is_none());
+        assert!(PlainParser::new(&Layout { value: Some(0), ..layout }).is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// What stands between the fields of a line.
+/// The separator between the fields of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Separator {
     /// One byte; fields may be quoted as in RFC 4180.
@@ -14,7 +14,7 @@ pub enum Separator {
 }
 
 impl Separator {
-    /// As a person would write it.
+    /// Returns the separator for a message.
     pub fn name(self) -> &'static str {
         match self {
             Self::Quoted(b',') | Self::Plain(b',') => "\",\"",
@@ -25,7 +25,7 @@ impl Separator {
     }
 }
 
-/// Where a field stands in the file, without its quotes.
+/// The range of a field in the file, without its quotes.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// Its first byte.
@@ -36,9 +36,20 @@ pub struct Field {
 }
 
 impl Field {
-    /// The bytes between the separators, blanks around them cut off.
+    /// Returns the bytes between the separators, blanks around them cut off.
     pub fn bytes<'a>(&self, file: &'a [u8]) -> Cow<'a, [u8]> {
-        let bytes = file[self.start..self.end].trim_ascii();
+        self.unquoted(file[self.start..self.end].trim_ascii())
+    }
+
+    /// Returns the bytes between the separators with the blanks around them, but without a line break.
+    pub fn untrimmed<'a>(&self, file: &'a [u8]) -> Cow<'a, [u8]> {
+        let (bytes, ends_line) =
+            (&file[self.start..self.end], matches!(file.get(self.end), None | Some(b'\n')));
+        self.unquoted(if ends_line { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes })
+    }
+
+    /// `bytes` with one quote for every doubled one.
+    fn unquoted<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         if !self.escaped {
             return Cow::Borrowed(bytes);
         }
@@ -63,7 +74,7 @@ const LONGEST_QUOTED: usize = 1 << 20;
 /// A quote that has no end, or one with text after its end.
 pub struct BadQuote;
 
-/// Cuts the record that starts at `at` into `fields` and gives where the next one starts. A line break inside
+/// Cuts the record that starts at `at` into `fields` and returns where the next one starts. A line break inside
 /// quotes belongs to the field.
 pub fn record(
     file: &[u8],
@@ -112,7 +123,13 @@ pub fn record(
     }
 }
 
-/// The quoted field that opens at `at`, and where the text after its closing quote starts.
+/// Returns the line that starts at `at`, without its break.
+pub fn line_at(file: &[u8], at: usize) -> &[u8] {
+    let line = &file[at..];
+    line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
+}
+
+/// Returns the quoted field that opens at `at`, and where the text after its closing quote starts.
 fn quoted(file: &[u8], at: usize) -> Option<(Field, usize)> {
     let start = at + 1;
     let limit = file.len().min(start + LONGEST_QUOTED);

@@ -1,11 +1,10 @@
-//! What a reader says of its work: the files it took, the rows it dropped and why.
+//! The report of a reader: the files it read, and the rows it dropped and why.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::text::BadRow;
 use crate::{Error, Result, hash};
 
 /// What to do with a row that cannot be taken.
@@ -118,27 +117,14 @@ impl Drops {
         }
     }
 
-    /// How many rows were dropped.
+    /// Returns how many rows were dropped.
     pub fn rows(&self) -> u64 {
         self.0.iter().map(|dropped| dropped.rows).sum()
     }
 
-    /// The counts, by reason.
+    /// Returns the counts, by reason.
     pub fn into_dropped(mut self) -> Vec<Dropped> {
         self.0.sort_by_key(|dropped| dropped.reason);
         self.0
-    }
-}
-
-impl BadRow {
-    /// As an error that names the line.
-    pub fn into_error(self, path: &Path, file: &[u8]) -> Error {
-        let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
-        Error::Malformed {
-            path: path.to_owned(),
-            line: Some(line),
-            found: self.found,
-            expected: self.expected,
-        }
     }
 }

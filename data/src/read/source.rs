@@ -1,11 +1,11 @@
-//! Which files a path stands for, and their format.
+//! Finds the files that a path stands for, and their format.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::Format;
 use super::columns::{Columns, is_header};
 use super::file::{TextFile, header_of};
+use super::format::Format;
 use super::record::Separator;
 use crate::{Error, Result};
 
@@ -54,7 +54,7 @@ pub fn find(path: &Path, format: Format, columns: &Columns) -> Result<Source> {
         Format::Ml1m => inside(path, "ratings.dat")?,
         Format::MlCsv => inside(path, "ratings.csv")?,
         Format::Csv | Format::Tsv | Format::Parquet if path.is_dir() => {
-            let files = parts(path, format)?;
+            let files = part_files(path, format)?;
             if files.is_empty() {
                 return Err(unknown(path, &format!("files that end in .{format}")));
             }
@@ -93,7 +93,7 @@ fn recognise(path: &Path, columns: &Columns) -> Result<Format> {
             return Ok(Format::Ncf);
         }
         for format in [Format::Parquet, Format::Csv, Format::Tsv] {
-            if !parts(path, format)?.is_empty() {
+            if !part_files(path, format)?.is_empty() {
                 return Ok(format);
             }
         }
@@ -118,13 +118,13 @@ fn recognise(path: &Path, columns: &Columns) -> Result<Format> {
         _ if lossy.contains(',') => Ok(csv(&file, columns)),
         _ => Err(Error::malformed(
             path,
-            format!("a first line {}", super::text::cite(line)),
+            format!("a first line {}", crate::error::cite(line)),
             "fields separated by \",\", a tab or \"::\", or a Parquet file",
         )),
     }
 }
 
-/// MovieLens's CSV, if its header says so, or any other.
+/// Tells MovieLens's CSV, by its header, from any other.
 fn csv(file: &TextFile, columns: &Columns) -> Format {
     let header = header_of(file, Separator::Quoted(b','));
     let movie_lens =
@@ -168,7 +168,7 @@ fn fold(path: &Path) -> Option<PathBuf> {
     base.is_file().then_some(base)
 }
 
-/// The file itself, or the one called `name` in the directory.
+/// Returns the file itself, or the one called `name` in the directory.
 fn inside(path: &Path, name: &str) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -177,11 +177,11 @@ fn inside(path: &Path, name: &str) -> Result<PathBuf> {
     if file.is_file() { Ok(file) } else { Err(unknown(path, &format!("a file {name}"))) }
 }
 
-/// The part files of a directory by name, without hidden ones and those that Spark writes beside them.
-fn parts(path: &Path, format: Format) -> Result<Vec<PathBuf>> {
+/// Returns the part files of a directory by name, without hidden ones and those that Spark writes beside them.
+fn part_files(path: &Path, format: Format) -> Result<Vec<PathBuf>> {
     let end = format!(".{format}");
-    let part = |name: &str| name.ends_with(&end) && !name.starts_with(['.', '_']);
-    Ok(entries(path)?.into_iter().filter(|file| file.is_file() && part(&file_name(file))).collect())
+    let is_part = |name: &str| name.ends_with(&end) && !name.starts_with(['.', '_']);
+    Ok(entries(path)?.into_iter().filter(|file| file.is_file() && is_part(&file_name(file))).collect())
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>> {
@@ -227,7 +227,7 @@ fn extension(path: &Path) -> String {
     path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
 }
 
-/// The name of the directory a file lies in, or its own where that has none.
+/// Returns the name of the directory a file lies in, or its own where that has none.
 fn folder_name(path: &Path) -> String {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     match absolute.parent().and_then(Path::file_name) {

@@ -1,44 +1,29 @@
 //! Reads the rows of a delimited text file, in parallel, straight into columns.
 //!
-//! The file is cut into pieces at line breaks and each piece is parsed on its own. A line break may turn out to
-//! stand inside quotes; then the piece before ends beyond its cut, and the piece after is parsed again from there.
+//! The file is cut into chunks at line breaks and each chunk is parsed on its own. A line break may turn out to
+//! stand inside quotes; then the chunk before ends beyond its cut, and the chunk after is parsed again from there.
 
 use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::column::IdColumn;
+use super::layout::Layout;
 use super::number;
-use super::plain::{PlainRow, Plan};
-use super::record::{BadQuote, Field, Separator, record};
+use super::plain::{PlainParser, PlainRow};
+use super::record::{BadQuote, Field, line_at, record};
 use super::report::{Drops, OnBadRow, Reason};
-use crate::Result;
+use crate::error::cite;
+use crate::id_builder::IdBuilder;
+use crate::{Error, Result};
 
-/// What a line of the file holds.
-#[derive(Clone, Debug)]
-pub struct Layout {
-    /// What stands between fields.
-    pub separator: Separator,
-    /// How many fields every line has.
-    pub n_fields: usize,
-    /// Which field, counted from 0, is the user.
-    pub user: usize,
-    /// Which field is the item.
-    pub item: usize,
-    /// Which field is the value, if there is one; else it is 1.
-    pub value: Option<usize>,
-    /// Which field is the time, if there is one; else it is 0.
-    pub time: Option<usize>,
-}
-
-/// Rows as columns of equal length, not yet joined with those of other pieces and files.
+/// Rows as columns of equal length, not yet joined with those of other chunks and files.
 #[derive(Debug, Default)]
 pub struct Rows {
     /// Outside ids of the users.
-    pub users: IdColumn,
+    pub users: IdBuilder,
     /// Outside ids of the items.
-    pub items: IdColumn,
+    pub items: IdBuilder,
     /// Finite values.
     pub values: Vec<f32>,
     /// Unix seconds, or 0.
@@ -46,21 +31,34 @@ pub struct Rows {
 }
 
 /// A row that cannot be taken: where it starts in the file, and why.
-pub struct BadRow {
+struct BadRow {
     /// Its first byte.
-    pub at: usize,
+    at: usize,
     /// Why.
-    pub reason: Reason,
-    /// What stands there.
-    pub found: String,
-    /// What should stand there.
-    pub expected: String,
+    reason: Reason,
+    /// What was found.
+    found: String,
+    /// What was expected.
+    expected: String,
 }
 
-/// Bytes per piece: small enough to share out evenly, large enough that joining costs nothing.
-const PIECE: usize = 4 << 20;
+impl BadRow {
+    /// Returns the error that names the line.
+    fn into_error(self, path: &Path, file: &[u8]) -> Error {
+        let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
+        Error::Malformed {
+            path: path.to_owned(),
+            line: Some(line),
+            found: self.found,
+            expected: self.expected,
+        }
+    }
+}
 
-/// The rows of `file`, whose path is for messages alone, from byte `start` on, in order, as one element per piece.
+/// Bytes per chunk: small enough for an even load of the threads, large enough that joining costs little.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Reads the rows of `file` from byte `start` on, in order, as one element per chunk; `path` is for messages.
 ///
 /// # Errors
 /// With `OnBadRow::Fail`, the first bad row.
@@ -72,11 +70,11 @@ pub fn rows(
     on_bad_row: OnBadRow,
     drops: &mut Drops,
 ) -> Result<Vec<Rows>> {
-    rows_in_pieces(PIECE, path, file, start, layout, on_bad_row, drops)
+    rows_in_chunks(CHUNK_BYTES, path, file, start, layout, on_bad_row, drops)
 }
 
-fn rows_in_pieces(
-    piece: usize,
+fn rows_in_chunks(
+    chunk_bytes: usize,
     path: &Path,
     file: &[u8],
     start: usize,
@@ -84,34 +82,34 @@ fn rows_in_pieces(
     on_bad_row: OnBadRow,
     drops: &mut Drops,
 ) -> Result<Vec<Rows>> {
-    let cuts = cuts(file, start, piece);
-    let parse = |range: Range<usize>| Piece::parse(file, range, layout, on_bad_row);
-    let pieces: Vec<Piece> = cuts.par_iter().map(|range| parse(range.clone())).collect();
-    let mut out = Vec::with_capacity(pieces.len());
+    let cuts = cuts(file, start, chunk_bytes);
+    let parse = |range: Range<usize>| Chunk::parse(file, range, layout, on_bad_row);
+    let chunks: Vec<Chunk> = cuts.par_iter().map(|range| parse(range.clone())).collect();
+    let mut out = Vec::with_capacity(chunks.len());
     let mut at = start;
-    for (mut piece, range) in pieces.into_iter().zip(cuts) {
+    for (mut chunk, range) in chunks.into_iter().zip(cuts) {
         if at != range.start {
-            piece = parse(at..range.end.max(at));
+            chunk = parse(at..range.end.max(at));
         }
-        at = piece.end;
-        for bad in piece.bad {
+        at = chunk.end;
+        for bad in chunk.bad {
             let (reason, first) = (bad.first.reason, bad.first.into_error(path, file));
             if on_bad_row == OnBadRow::Fail {
                 return Err(first);
             }
             drops.add(bad.rows, first, reason);
         }
-        out.push(piece.rows);
+        out.push(chunk.rows);
     }
     Ok(out)
 }
 
-/// Ranges of about `piece` bytes that end after a line break.
-fn cuts(file: &[u8], start: usize, piece: usize) -> Vec<Range<usize>> {
+/// Ranges of about `chunk_bytes` bytes that end after a line break.
+fn cuts(file: &[u8], start: usize, chunk_bytes: usize) -> Vec<Range<usize>> {
     let mut cuts = Vec::new();
     let mut at = start;
     while at < file.len() {
-        let rest = &file[file.len().min(at + piece)..];
+        let rest = &file[file.len().min(at + chunk_bytes)..];
         let end = file.len() - rest.len();
         let end = rest.iter().position(|&byte| byte == b'\n').map_or(file.len(), |n| end + n + 1);
         cuts.push(at..end);
@@ -120,8 +118,8 @@ fn cuts(file: &[u8], start: usize, piece: usize) -> Vec<Range<usize>> {
     cuts
 }
 
-/// What one piece came to.
-struct Piece {
+/// The rows of one chunk, and those that cannot be taken.
+struct Chunk {
     rows: Rows,
     bad: Vec<BadRows>,
     /// Where the record after the last one starts.
@@ -134,40 +132,40 @@ struct BadRows {
     first: BadRow,
 }
 
-impl Piece {
+impl Chunk {
     /// Parses the records that start in `range`.
     fn parse(file: &[u8], range: Range<usize>, layout: &Layout, on_bad_row: OnBadRow) -> Self {
-        let mut piece = Self { rows: Rows::default(), bad: Vec::new(), end: range.start };
-        let (mut fields, plan) = (Vec::new(), Plan::new(layout));
-        while piece.end < range.end {
-            let at = piece.end;
-            if let Some((row, length)) = plan.as_ref().and_then(|plan| plan.row(&file[at..])) {
-                piece.rows.push_plain(row);
-                piece.end += length;
+        let mut chunk = Self { rows: Rows::default(), bad: Vec::new(), end: range.start };
+        let (mut fields, plain) = (Vec::new(), PlainParser::new(layout));
+        while chunk.end < range.end {
+            let at = chunk.end;
+            if let Some((row, length)) = plain.as_ref().and_then(|plain| plain.row(&file[at..])) {
+                chunk.rows.push_plain(row);
+                chunk.end += length;
                 continue;
             }
             let taken = match record(file, at, layout.separator, &mut fields) {
                 Ok(next) => {
-                    piece.end = next;
+                    chunk.end = next;
                     let blank = fields.len() == 1 && fields[0].bytes(file).is_empty();
-                    if blank { Ok(()) } else { piece.rows.push(file, &fields, layout) }
+                    if blank { Ok(()) } else { chunk.rows.push(file, &fields, layout) }
                 }
                 Err(BadQuote) => {
                     let line = line_at(file, at);
-                    piece.end = file.len().min(at + line.len() + 1);
+                    chunk.end = file.len().min(at + line.len() + 1);
                     let expected = "a quote that ends before a separator or the end of the line";
                     Err((Reason::Quote, cite(line), expected.to_owned()))
                 }
             };
             if let Err((reason, found, expected)) = taken {
-                piece.count(BadRow { at, reason, found, expected });
+                chunk.count(BadRow { at, reason, found, expected });
                 if on_bad_row == OnBadRow::Fail {
                     break;
                 }
             }
         }
-        piece.rows.shrink();
-        piece
+        chunk.rows.shrink();
+        chunk
     }
 
     fn count(&mut self, row: BadRow) {
@@ -179,7 +177,7 @@ impl Piece {
 }
 
 impl Rows {
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.values.len()
     }
@@ -192,7 +190,7 @@ impl Rows {
         self.times.push(row.time);
     }
 
-    /// Takes a row of a text file, or says why not.
+    /// Appends a row of a text file, or returns why it cannot.
     fn push(
         &mut self,
         file: &[u8],
@@ -255,23 +253,11 @@ fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, Strin
     std::str::from_utf8(field).map_err(|_| (Reason::Encoding, cite(field), format!("UTF-8 as {what} id")))
 }
 
-/// The line that starts at `at`, without its break.
-pub fn line_at(file: &[u8], at: usize) -> &[u8] {
-    let line = &file[at..];
-    line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
-}
-
-/// Bytes of a file inside an error message: quoted, readable, not too long.
-pub fn cite(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
-    let more = if bytes.len() > 80 { " ..." } else { "" };
-    format!("{:?}{more}", text.trim_end_matches('\r'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::read::column::join;
+    use crate::id_builder::join;
+    use crate::read::record::Separator;
 
     const CSV: Layout = Layout {
         separator: Separator::Quoted(b','),
@@ -283,13 +269,13 @@ mod tests {
     };
 
     #[test]
-    fn the_size_of_the_pieces_changes_nothing() {
+    fn the_size_of_the_chunks_changes_nothing() {
         let text = "a,x,1\n\"b\nb,\",y,2\n\nc,\"x\n\n\n\n\n\",3\nd,z,4,\n\"e,z,5\nf,\"z\n\",n\ng,z,7";
         let mut seen = None;
-        for piece in 1..80 {
+        for chunk in 1..80 {
             let mut drops = Drops::default();
             let (path, file) = (Path::new("f"), text.as_bytes());
-            let rows = rows_in_pieces(piece, path, file, 0, &CSV, OnBadRow::Skip, &mut drops).unwrap();
+            let rows = rows_in_chunks(chunk, path, file, 0, &CSV, OnBadRow::Skip, &mut drops).unwrap();
             let values: Vec<f32> = rows.iter().flat_map(|rows| rows.values.clone()).collect();
             let users = join(rows.into_iter().map(|rows| rows.users).collect(), |row| row);
             assert_eq!(values, [1.0, 2.0, 3.0, 7.0]);

@@ -1,13 +1,14 @@
-//! The titles of items, from the file that lies beside the ratings or from any table with an item and a title.
+//! Reads the titles of items from the file that lies beside the ratings or from any table with an item and a title.
 
 use std::path::Path;
 
 use super::columns::{Columns, ITEM, TITLE, find, list};
 use super::file::{TextFile, header_of};
 use super::parquet;
-use super::record::{Separator, record};
+use super::record::Separator;
 use super::report::FileRead;
-use super::text::{cite, line_at};
+use super::table::records_below_header;
+use crate::error::cite;
 use crate::{Error, Result, Titles, Vocab};
 
 /// Reads the titles of the items of a vocabulary. Lines of other items are passed over; of two lines of one item
@@ -24,11 +25,14 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
         }
     };
     if path.extension().is_some_and(|extension| extension == "parquet") {
-        let names: Vec<String> = parquet::schema(path)?.into_iter().map(|(name, _)| name).collect();
+        let names = parquet::names(path)?;
         let (item, title) = pick(path, &names, columns)?;
-        let [ids, texts] = parquet::texts(path, [&names[item], &names[title]])?;
-        let both = ids.into_iter().zip(texts).filter_map(|(id, title)| id.zip(title));
-        both.for_each(|(id, title)| take(&id, &title));
+        let texts = parquet::texts(path, &[names[item].clone(), names[title].clone()])?;
+        for (id, title) in texts[0].iter().zip(&texts[1]) {
+            if let (Some(id), Some(title)) = (id, title) {
+                take(id, title);
+            }
+        }
         return Ok((FileRead::of(path)?, titles));
     }
     let file = TextFile::open(path)?;
@@ -40,7 +44,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
                 let mut fields = line.split('|');
                 let both = fields.next().zip(fields.next());
                 let (id, title) = both.ok_or_else(|| bad(path, number, line, "id|title|…"))?;
-                take(id, title);
+                take(id.trim_ascii(), title);
             }
         }
         Some("movies.dat") => {
@@ -48,7 +52,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
             for (number, line) in lines(&text) {
                 let both = line.split_once("::").and_then(|(id, rest)| Some((id, rest.rsplit_once("::")?.0)));
                 let (id, title) = both.ok_or_else(|| bad(path, number, line, "id::title::genres"))?;
-                take(id, title);
+                take(id.trim_ascii(), title);
             }
         }
         _ => table(path, &file, &text, columns, take)?,
@@ -56,7 +60,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
     Ok((file.summary(), titles))
 }
 
-/// A CSV or TSV table with a header.
+/// Reads the items and titles of a CSV or TSV table with a header.
 fn table(
     path: &Path,
     file: &TextFile,
@@ -68,33 +72,16 @@ fn table(
     let separator = Separator::Quoted(if tabs { b'\t' } else { b',' });
     let names = header_of(file, separator);
     let (item, title) = pick(path, &names, columns)?;
-    let (bytes, mut fields, mut at) = (text.as_bytes(), Vec::new(), 0);
-    while at < bytes.len() {
-        let (line, start) = (line_at(bytes, at), at);
-        let whole = record(bytes, at, separator, &mut fields);
-        at = whole.as_ref().map_or(start + line.len() + 1, |&next| next);
-        let blank = whole.is_ok() && fields.len() == 1 && line.trim_ascii().is_empty();
-        if start == 0 || blank {
-            continue;
-        }
-        if whole.is_err() || fields.len() != names.len() {
-            let number = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
-            let expected = format!("{} fields separated by {}", names.len(), separator.name());
-            return Err(Error::Malformed {
-                path: path.to_owned(),
-                line: Some(number),
-                found: cite(line),
-                expected,
-            });
-        }
+    let bytes = text.as_bytes();
+    records_below_header(path, bytes, separator, names.len()..=names.len(), |fields| {
         let (id, title) = (fields[item].bytes(bytes), fields[title].bytes(bytes));
         take(&String::from_utf8_lossy(&id), &String::from_utf8_lossy(&title));
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// The item and the title column. The item column asked for is one of the ratings; it counts here where it stands
-/// here too.
+/// Finds the item and the title column. The item column asked for is one of the ratings file; it is used here if this
+/// file has it too.
 fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<(usize, usize)> {
     let need = |asked: &Option<String>, usual: &[&str], what: &str| {
         let expected = format!("a column of {what}, such as {:?}", usual[0]);

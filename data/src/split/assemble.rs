@@ -1,31 +1,31 @@
-//! Puts a split together from the mark of each row.
+//! Builds a split from the mark of each row.
 
-use super::{Candidates, Holdout, Part, Split};
+use super::{Candidates, Holdout, Split, SplitPart};
 use crate::{Csr, Error, Interactions, Result, UserIx};
 
-/// The split that `marks`, one per row, describe; every unseen item is a candidate. With `fold_in` the users of
-/// the holdouts know nothing but their history rows, and all rows of the valid users join the final fit.
+/// Builds the split that `marks`, one per row, describe; every unseen item is a candidate. With `fold_in` the histories
+/// of the holdouts are their history rows, and all rows of the valid users join the final fit.
 pub(super) fn assemble(
     rows: &Interactions,
     n_users: usize,
     n_items: usize,
-    marks: &[Part],
+    marks: &[SplitPart],
     fold_in: bool,
 ) -> Result<Split> {
-    let part = |parts: &[Part]| part(rows, marks, parts);
+    let marked = |parts: &[SplitPart]| rows_marked(rows, marks, parts);
     let held_out = |name: &str, mark| {
-        let rows = part(&[mark]);
-        check_part(name, rows.len())?;
+        let rows = marked(&[mark]);
+        check_not_empty(name, rows.len())?;
         Ok(held_out(&rows, n_users, n_items, fold_in))
     };
-    let train = part(&[Part::Train]);
-    check_part("train", train.len())?;
-    let mut valid = held_out("valid", Part::Valid)?;
-    let mut test = held_out("test", Part::Test)?;
-    let valid_rows = part(&[Part::Valid, Part::ValidHistory]);
+    let train = marked(&[SplitPart::Train]);
+    check_not_empty("train", train.len())?;
+    let mut valid = held_out("valid", SplitPart::Valid)?;
+    let mut test = held_out("test", SplitPart::Test)?;
+    let valid_rows = marked(&[SplitPart::Valid, SplitPart::ValidHistory]);
     if fold_in {
-        for (holdout, mark) in [(&mut valid, Part::ValidHistory), (&mut test, Part::TestHistory)] {
-            holdout.history = select(&part(&[mark]).to_csr(n_users, n_items), &holdout.users);
+        for (holdout, mark) in [(&mut valid, SplitPart::ValidHistory), (&mut test, SplitPart::TestHistory)] {
+            holdout.history = select(&marked(&[mark]).to_csr(n_users, n_items), &holdout.users);
         }
     } else {
         let users = (&valid.users[..], &test.users[..]);
@@ -34,20 +34,20 @@ pub(super) fn assemble(
     Ok(Split { train, valid_rows, valid, test })
 }
 
-/// The rows with one of the marks `parts`.
-pub(super) fn part(rows: &Interactions, marks: &[Part], parts: &[Part]) -> Interactions {
-    let of_part = (0..rows.len() as u32).filter(|&row| parts.contains(&marks[row as usize]));
-    rows.select(&of_part.collect::<Vec<u32>>())
+/// Returns the rows with one of the marks `parts`.
+pub(super) fn rows_marked(rows: &Interactions, marks: &[SplitPart], parts: &[SplitPart]) -> Interactions {
+    let chosen = (0..rows.len() as u32).filter(|&row| parts.contains(&marks[row as usize]));
+    rows.select(&chosen.collect::<Vec<u32>>())
 }
 
-/// The users of `rows` with these as relevant, every unseen item a candidate, and no history yet.
+/// Returns the users of `rows` with these as relevant, every unseen item a candidate, and no history yet.
 pub(super) fn held_out(rows: &Interactions, n_users: usize, n_items: usize, fold_in: bool) -> Holdout {
     let users = distinct(rows, n_users);
     let relevant = select(&rows.to_csr(n_users, n_items), &users);
     Holdout { history: Csr::empty(0, n_items), users, relevant, candidates: Candidates::Unseen, fold_in }
 }
 
-/// What is known of the users of valid and of test, where they have rows in training: those rows, and for test
+/// Returns the histories of the users of valid and of test, where they have rows in training: those rows, and for test
 /// the rows behind valid as well.
 pub(crate) fn histories(
     train: &Interactions,
@@ -59,24 +59,24 @@ pub(crate) fn histories(
     let train = train.to_csr(n_users, n_items);
     let test_rows = test_users.iter().map(|user| user.at());
     let test = train.union(&valid_rows.to_csr(n_users, n_items), test_rows);
-    // Most often all users are held out, and a copy of millions of rows can be spared.
+    // Most often all users are held out: taking the whole matrix then spares a copy of millions of rows.
     let all = valid_users.len() == n_users;
     (if all { train } else { select(&train, valid_users) }, test)
 }
 
-/// The rows of these users.
+/// Returns the rows of these users.
 pub(super) fn select(matrix: &Csr, users: &[UserIx]) -> Csr {
     matrix.select_rows(users.iter().map(|user| user.at()))
 }
 
-/// The users that have a row, ascending.
+/// Returns the users that have a row, ascending.
 fn distinct(rows: &Interactions, n_users: usize) -> Vec<UserIx> {
     let mut occurs = vec![false; n_users];
     rows.users.iter().for_each(|user| occurs[user.at()] = true);
     (0..n_users as u32).map(UserIx).filter(|user| occurs[user.at()]).collect()
 }
 
-fn check_part(name: &str, n_rows: usize) -> Result<()> {
+fn check_not_empty(name: &str, n_rows: usize) -> Result<()> {
     let error = || Error::setting("split", format!("no row for {name}"), "at least one row in each part");
     (n_rows > 0).then_some(()).ok_or_else(error)
 }

@@ -8,7 +8,7 @@ use crate::negatives::nth_absent;
 use crate::rng::stream;
 use crate::{Csr, Error, ItemIx, Result, UserIx, Vocab};
 
-/// For each user `n` different items that are nowhere in the user's row of `seen`, which holds all rows of the
+/// Draws for each user `n` different items that are nowhere in the user's row of `seen`, which holds all rows of the
 /// user, those held out included. `purpose` keeps the draws of two holdouts apart.
 pub(super) fn draw(
     users: &[UserIx],

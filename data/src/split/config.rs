@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::summary::{date, days_of};
+use crate::calendar::{date, days_of};
 use crate::{Error, Result};
 
 /// How a dataset is split. In a file: a table with `protocol = "leave-one-out"` and the fields beside it.
@@ -40,13 +40,13 @@ pub enum SplitConfig {
         test_from: TimePoint,
     },
     /// Users drawn at random have no row in training; of each, a share of the rows is folded in and the
-    /// others are to be found (strong generalisation, Marlin 2004; Liang 2018).
+    /// others are held out (strong generalisation, Marlin 2004; Liang 2018).
     UserHoldout {
         /// How many users are held out for valid.
         valid_users: u32,
         /// How many users are held out for test.
         test_users: u32,
-        /// The share of a held-out user's rows that is known of the user.
+        /// The share of a held-out user's rows that is folded in.
         #[serde(default = "default_fold_in")]
         fold_in: f64,
     },
@@ -67,7 +67,7 @@ pub enum TimePoint {
 impl FromStr for TimePoint {
     type Err = Error;
 
-    /// A share (`0.8`), a day (`2001-12-31`, its start in UTC) or Unix seconds (`978307200`).
+    /// Reads a share (`0.8`), a day (`2001-12-31`, its start in UTC) or Unix seconds (`978307200`).
     fn from_str(text: &str) -> Result<Self> {
         let quantile = || text.parse().ok().filter(|share| *share > 0.0 && *share < 1.0).map(Self::Quantile);
         let day = || days_of(text).map(|days| Self::Time(days * 86_400));
@@ -136,7 +136,7 @@ impl SplitConfig {
         }
     }
 
-    /// The answer to [`SplitConfig::Given`] where the files bring no test.
+    /// Returns the error for [`SplitConfig::Given`] where the files bring no test.
     pub(crate) fn needs_files(&self) -> Error {
         let found = "`given`, but the files bring no test of their own";
         Error::setting("split", found, "leave-one-out, random, k-fold, temporal or user-holdout")

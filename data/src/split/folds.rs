@@ -1,31 +1,31 @@
-//! Cross-validation inside what may be learned from: train and valid are cut into folds, test stays aside.
+//! Cross-validation on the train and valid rows of a split, which are cut into folds; test is not used.
 
-use super::assemble::{held_out, part, select};
+use super::assemble::{held_out, rows_marked, select};
 use super::user_holdout::ByUser;
-use super::{Holdout, Part, Split, random};
+use super::{Holdout, Split, SplitPart, random};
 use crate::{Csr, Error, Interactions, Result};
 
 /// One fold of a cross-validation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fold {
-    /// `[n_users, n_items]`: the rows of the other folds, to learn from.
+    /// `[n_users, n_items]`: the rows of the other folds, to train on.
     pub train: Csr,
-    /// This fold's rows, to judge on.
+    /// This fold's rows, to evaluate on.
     pub valid: Holdout,
 }
 
 /// Cuts the train and valid rows of a split, of `n_users` users in all, into `n` folds; each is held out once while the
-/// others are learned from. Test is not looked at. The same split, `n` and seed give the same folds. They are held in
+/// others are trained on. The same split, `n` and seed give the same folds. They are held in
 /// memory together, about `2 n` times the rows.
 ///
-/// What a fold asks:
 /// - Rows are dealt out at random, whatever their times, as in [`SplitConfig::KFold`](super::SplitConfig::KFold): of a
 ///   user, the rows of this fold are relevant and those of the others history.
-/// - If the users of valid are folded in, users are dealt out and not rows. The share of a user's rows that is folded in
-///   is that of valid; users with one row are always learned from.
+/// - If the users of valid are folded in, users are dealt out and not rows. The share of a user's rows that is folded
+/// in
+///   is that of valid; users with one row are always in training.
 ///
 /// Every item that is neither relevant nor history is a candidate, also where valid has drawn ones: a user has many
-/// relevant items in a fold, which a few drawn candidates would not tell apart from luck.
+/// relevant items in a fold, among which a few drawn candidates would rank well by chance.
 ///
 /// # Errors
 /// When `n` is below 2 or more than there are rows (users) to deal out.
@@ -41,11 +41,11 @@ pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64) -> Result<Vec<Fol
     }
     let fold = |fold: u32| {
         let marks = dealer.marks(n, fold, seed);
-        let part = |mark| part(&rows, &marks, &[mark]);
-        let train = part(Part::Train).to_csr(n_users, n_items);
-        let mut valid = held_out(&part(Part::Valid), n_users, n_items, split.valid.fold_in);
+        let marked = |mark| rows_marked(&rows, &marks, &[mark]);
+        let train = marked(SplitPart::Train).to_csr(n_users, n_items);
+        let mut valid = held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in);
         valid.history = if split.valid.fold_in {
-            select(&part(Part::ValidHistory).to_csr(n_users, n_items), &valid.users)
+            select(&marked(SplitPart::ValidHistory).to_csr(n_users, n_items), &valid.users)
         } else {
             select(&train, &valid.users)
         };
@@ -54,7 +54,7 @@ pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64) -> Result<Vec<Fol
     Ok((0..n).map(fold).collect())
 }
 
-/// The rows of train, and after them those behind valid.
+/// Returns the rows of train, and after them those behind valid.
 fn pooled(split: &Split) -> Interactions {
     let mut rows = split.train.clone();
     let more = &split.valid_rows;
@@ -65,10 +65,10 @@ fn pooled(split: &Split) -> Interactions {
     rows
 }
 
-/// What is dealt out to the folds, in a drawn order.
+/// The rows or users that are dealt out to the folds, in a drawn order.
 enum Dealer<'a> {
     Rows(Vec<u32>),
-    /// With the share of each user's rows that is folded in.
+    /// Users, and the share of each user's rows that is folded in.
     Users {
         users: Vec<u32>,
         by_user: ByUser<'a>,
@@ -95,17 +95,17 @@ impl<'a> Dealer<'a> {
         }
     }
 
-    fn marks(&self, n: u32, fold: u32, seed: u64) -> Vec<Part> {
+    fn marks(&self, n: u32, fold: u32, seed: u64) -> Vec<SplitPart> {
         let places = random::fold_places(self.len(), n, fold);
         match self {
             Self::Rows(order) => {
-                let mut marks = vec![Part::Train; order.len()];
-                random::mark(&mut marks, order[places].iter(), Part::Valid);
+                let mut marks = vec![SplitPart::Train; order.len()];
+                random::mark(&mut marks, order[places].iter(), SplitPart::Valid);
                 marks
             }
             Self::Users { users, by_user, n_rows, share } => {
-                let mut marks = vec![Part::Train; *n_rows];
-                let parts = (Part::ValidHistory, Part::Valid);
+                let mut marks = vec![SplitPart::Train; *n_rows];
+                let parts = (SplitPart::ValidHistory, SplitPart::Valid);
                 by_user.mark(&mut marks, &users[places], parts, *share, seed);
                 marks
             }

@@ -2,14 +2,14 @@
 
 use rayon::prelude::*;
 
-use super::{Candidates, Lists, Part, Split, SplitSummary, assemble, candidates, leave_one_out, random};
+use super::{Candidates, Lists, Split, SplitPart, SplitSummary, assemble, candidates, leave_one_out, random};
 use crate::filter::{dedupe, retain};
 use crate::{Dataset, Error, Interactions, Result};
 
 /// The number of candidates drawn for valid beside the given ones of test, as the NCF paper has them.
 const N_CANDIDATES: u32 = 99;
 
-/// The test part that came with the files; its rows point into the vocabularies of the dataset beside it, whose
+/// The test rows that came with the files; its rows point into the vocabularies of the dataset beside it, whose
 /// rows are the base.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GivenSplit {
@@ -35,7 +35,7 @@ pub enum GivenSplit {
 ///
 /// # Errors
 /// When a user has two test rows (NCF), a row points outside the vocabularies, lists do not match rows, a user
-/// has fewer than 99 unseen items, or a part would be empty.
+/// has fewer than 99 unseen items, or train, valid or test would be empty.
 pub fn split_given(dataset: &Dataset, given: GivenSplit, seed: u64) -> Result<(Split, SplitSummary)> {
     let (n_users, n_items) = (dataset.users.len(), dataset.items.len());
     let mut summary = SplitSummary::default();
@@ -55,14 +55,14 @@ pub fn split_given(dataset: &Dataset, given: GivenSplit, seed: u64) -> Result<(S
 
     let mut marks = if lists.is_some() {
         let last = leave_one_out::last_rows::<1>(&rows, n_users, seed);
-        let mut marks = vec![Part::Train; rows.len()];
-        last.iter().flatten().for_each(|[row]| marks[*row as usize] = Part::Valid);
+        let mut marks = vec![SplitPart::Train; rows.len()];
+        last.iter().flatten().for_each(|[row]| marks[*row as usize] = SplitPart::Valid);
         summary.short_users = last.iter().filter(|row| row.is_none()).count() as u64;
         marks
     } else {
         random::valid_of_base(rows.len(), seed)
     };
-    marks.resize(rows.len() + test.len(), Part::Test);
+    marks.resize(rows.len() + test.len(), SplitPart::Test);
     for k in 0..test.len() {
         rows.push(test.users[k], test.items[k], test.values[k], test.times[k]);
     }
@@ -77,7 +77,7 @@ pub fn split_given(dataset: &Dataset, given: GivenSplit, seed: u64) -> Result<(S
     Ok((split, summary))
 }
 
-/// The lists in the order of their users, without the held-out item itself.
+/// Returns the lists in the order of their users, without the held-out item itself.
 fn by_user(test: &Interactions, lists: &Lists, summary: &mut SplitSummary) -> Candidates {
     let mut order: Vec<usize> = (0..test.len()).collect();
     order.sort_unstable_by_key(|&row| test.users[row]);

@@ -3,24 +3,29 @@
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::{Part, SplitSummary};
+use super::{SplitPart, SplitSummary};
 use crate::Interactions;
 use crate::csr::counting_sort;
 use crate::rng::stream;
 
 /// Marks the last two rows of each user with at least 3.
-pub(super) fn marks(rows: &Interactions, n_users: usize, seed: u64, summary: &mut SplitSummary) -> Vec<Part> {
+pub(super) fn marks(
+    rows: &Interactions,
+    n_users: usize,
+    seed: u64,
+    summary: &mut SplitSummary,
+) -> Vec<SplitPart> {
     let last = last_rows::<2>(rows, n_users, seed);
-    let mut marks = vec![Part::Train; rows.len()];
+    let mut marks = vec![SplitPart::Train; rows.len()];
     for [before, last] in last.iter().flatten() {
-        marks[*before as usize] = Part::Valid;
-        marks[*last as usize] = Part::Test;
+        marks[*before as usize] = SplitPart::Valid;
+        marks[*last as usize] = SplitPart::Test;
     }
     summary.short_users = last.iter().filter(|rows| rows.is_none()).count() as u64;
     marks
 }
 
-/// The last `N` rows of each user by time, or none for a user who would have no row left.
+/// Returns the last `N` rows of each user by time, or none for a user who would have no row left.
 ///
 /// A third of the users of ml-1m have several rows at their last time, so the order among equal times matters:
 /// it is drawn per user, and from the items rather than from the order of the file.

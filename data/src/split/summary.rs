@@ -1,20 +1,20 @@
-//! What a split came to, in numbers.
+//! The sizes of the parts of a split.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Holdout, Split};
 use crate::Interactions;
-use crate::summary::date;
+use crate::calendar::date;
 
-/// How many rows and users each part has, and what was left out.
+/// The numbers of rows and users of a split, and of those left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SplitSummary {
-    /// Rows to learn from.
+    /// Training rows.
     pub train_rows: u64,
-    /// The valid part, beside the train rows.
+    /// The valid holdout; unseen are users and items without a train row.
     pub valid: HoldoutSummary,
-    /// The test part, beside the train and valid rows.
+    /// The test holdout; unseen are users and items without a train or valid row.
     pub test: HoldoutSummary,
     /// Users with too few rows to hold one out; their rows are in training.
     pub short_users: u64,
@@ -24,31 +24,31 @@ pub struct SplitSummary {
     pub leaked_rows: u64,
     /// Given candidates dropped because they are the held-out item.
     pub dropped_candidates: u64,
-    /// Where valid starts, in Unix seconds, if time divides the parts.
+    /// Where valid starts, in Unix seconds, if the rows are split by time.
     pub valid_from: Option<i64>,
     /// Where test starts.
     pub test_from: Option<i64>,
 }
 
-/// The size of a holdout, and how much of it a model cannot have learned about: such rows stay, for the judge
-/// to handle.
+/// The size of a holdout, and how much of it is of users and items unseen in training: such rows stay in, and the
+/// evaluation handles them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HoldoutSummary {
     /// Users held out.
     pub users: u64,
-    /// Rows to be found.
+    /// Held-out rows.
     pub rows: u64,
-    /// Users of whom nothing is known, neither learned nor folded in.
+    /// Users without a row in training and without a history to fold in.
     pub unseen_users: u64,
-    /// Different items that have no row to learn from.
+    /// Different items without a row in training.
     pub unseen_items: u64,
     /// Rows of such users or items.
     pub unseen_rows: u64,
 }
 
 impl SplitSummary {
-    /// Fills in the numbers that the split itself tells.
+    /// Counts the rows and users of the split.
     pub(super) fn count(&mut self, split: &Split, n_users: usize, n_items: usize) {
         self.train_rows = split.train.len() as u64;
         let mut known = Known { users: vec![false; n_users], items: vec![false; n_items] };
@@ -93,14 +93,14 @@ impl Known {
 impl std::fmt::Display for SplitSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         writeln!(f, "train   {} rows", self.train_rows)?;
-        let parts = [("valid", &self.valid, self.valid_from), ("test", &self.test, self.test_from)];
-        for (name, part, from) in parts {
-            write!(f, "{name:<7} {} rows of {} users", part.rows, part.users)?;
+        let holdouts = [("valid", &self.valid, self.valid_from), ("test", &self.test, self.test_from)];
+        for (name, holdout, from) in holdouts {
+            write!(f, "{name:<7} {} rows of {} users", holdout.rows, holdout.users)?;
             if let Some(from) = from {
                 write!(f, ", from {}", date(from))?;
             }
-            if part.unseen_rows > 0 {
-                let HoldoutSummary { unseen_users, unseen_items, unseen_rows, .. } = part;
+            if holdout.unseen_rows > 0 {
+                let HoldoutSummary { unseen_users, unseen_items, unseen_rows, .. } = holdout;
                 write!(
                     f,
                     " ({unseen_rows} rows of {unseen_users} users and {unseen_items} items unseen before)"

@@ -1,7 +1,7 @@
-//! The past is train, the present valid, the future test.
+//! Splits rows by time: train before valid before test.
 
-use super::{Part, SplitSummary, TimePoint};
-use crate::summary::date;
+use super::{SplitPart, SplitSummary, TimePoint};
+use crate::calendar::date;
 use crate::{Error, Interactions, Result};
 
 /// Marks each row by its time; `summary` gets the two moments.
@@ -10,7 +10,7 @@ pub(super) fn marks(
     valid_from: TimePoint,
     test_from: TimePoint,
     summary: &mut SplitSummary,
-) -> Result<Vec<Part>> {
+) -> Result<Vec<SplitPart>> {
     let (Some(first), Some(last)) = (rows.times.iter().min(), rows.times.iter().max()) else {
         return Err(Error::setting("split", "no row", "rows with times"));
     };
@@ -35,9 +35,9 @@ pub(super) fn marks(
     summary.valid_from = Some(valid_from);
     summary.test_from = Some(test_from);
     let mark = |&time: &i64| match time {
-        _ if time >= test_from => Part::Test,
-        _ if time >= valid_from => Part::Valid,
-        _ => Part::Train,
+        _ if time >= test_from => SplitPart::Test,
+        _ if time >= valid_from => SplitPart::Valid,
+        _ => SplitPart::Train,
     };
     Ok(rows.times.iter().map(mark).collect())
 }

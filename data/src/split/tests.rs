@@ -285,7 +285,7 @@ fn settings_are_read_as_written_and_unknown_keys_refused() {
     assert!("1.5".parse::<TimePoint>().is_err() && "x".parse::<TimePoint>().is_err());
 }
 
-/// A base with a repeated row and one that is also in the test; NCF lists, of which one has the test item.
+/// Returns a base with a repeated row and one that is also in the test; NCF lists, of which one has the test item.
 fn given_ncf() -> (Dataset, Interactions, Lists) {
     let mut rows: Vec<_> =
         (0..4).flat_map(|user| (0..5).map(move |item| (user, item * 2 + user, item as i64))).collect();

@@ -3,12 +3,12 @@
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
-use super::{Part, SplitSummary};
+use super::{SplitPart, SplitSummary};
 use crate::csr::counting_sort;
 use crate::rng::stream;
 use crate::{Error, Interactions, Result};
 
-/// The rows of each user, to draw from.
+/// The rows grouped by user.
 pub(super) struct ByUser<'a> {
     rows: &'a Interactions,
     starts: Vec<usize>,
@@ -25,7 +25,7 @@ impl<'a> ByUser<'a> {
         &self.order[self.starts[user as usize]..self.starts[user as usize + 1]]
     }
 
-    /// The users with at least 2 rows, one to know and one to find, in a drawn order.
+    /// Returns the users with at least 2 rows, one to fold in and one to hold out, in a drawn order.
     pub(super) fn drawn_users(&self, seed: u64) -> Vec<u32> {
         let all = 0..self.starts.len() as u32 - 1;
         let mut users: Vec<u32> = all.filter(|&user| self.of_user(user).len() >= 2).collect();
@@ -37,9 +37,9 @@ impl<'a> ByUser<'a> {
     /// others, at least one, as `held_out`.
     pub(super) fn mark(
         &self,
-        marks: &mut [Part],
+        marks: &mut [SplitPart],
         users: &[u32],
-        (known, held_out): (Part, Part),
+        (known, held_out): (SplitPart, SplitPart),
         share: f64,
         seed: u64,
     ) {
@@ -71,7 +71,7 @@ pub(super) fn marks(
     fold_in: f64,
     seed: u64,
     summary: &mut SplitSummary,
-) -> Result<Vec<Part>> {
+) -> Result<Vec<SplitPart>> {
     let by_user = ByUser::new(rows, n_users);
     let users = by_user.drawn_users(seed);
     summary.short_users = (n_users - users.len()) as u64;
@@ -81,9 +81,9 @@ pub(super) fn marks(
         return Err(Error::setting("valid_users + test_users", found, expected));
     }
     let (test, others) = users.split_at(test_users as usize);
-    let mut marks = vec![Part::Train; rows.len()];
-    by_user.mark(&mut marks, test, (Part::TestHistory, Part::Test), fold_in, seed);
+    let mut marks = vec![SplitPart::Train; rows.len()];
+    by_user.mark(&mut marks, test, (SplitPart::TestHistory, SplitPart::Test), fold_in, seed);
     let valid = &others[..valid_users as usize];
-    by_user.mark(&mut marks, valid, (Part::ValidHistory, Part::Valid), fold_in, seed);
+    by_user.mark(&mut marks, valid, (SplitPart::ValidHistory, SplitPart::Valid), fold_in, seed);
     Ok(marks)
 }

@@ -1,4 +1,4 @@
-//! How many rows each user has: many a few, few very many.
+//! Draws the number of rows of each user from a long-tailed distribution.
 
 use rand::distr::Distribution;
 use rand_distr::LogNormal;
@@ -9,7 +9,7 @@ use crate::rng::stream;
 /// The spread of the logarithm of a user's rows beyond the least; between that of ml-1m and that of ml-20m.
 const SPREAD: f64 = 1.2;
 
-/// The rows of each user; together exactly `n_rows`, each within the least and the most.
+/// Returns the number of rows of each user; together exactly `n_rows`, each within the least and the most.
 pub(super) fn rows_per_user(config: &SynthConfig) -> Vec<u32> {
     let spread = LogNormal::new(0.0, SPREAD).expect("a finite spread");
     let mut rng = stream(config.seed, "synth.activity", 0);

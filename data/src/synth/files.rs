@@ -1,4 +1,4 @@
-//! Writes a dataset as MovieLens files, so that it can go in where real ones do.
+//! Writes a dataset as MovieLens files, so that it can be read as real ones are.
 
 use std::fs;
 use std::io::{BufWriter, Write};
@@ -10,7 +10,7 @@ use crate::{Dataset, Error, ItemIx, Result};
 /// The file that marks a directory of ratings as synthetic. Its first line is the name of the dataset.
 pub const SYNTHETIC_MARK: &str = "SYNTHETIC";
 
-/// The name of the synthetic dataset in a directory, or beside a file; none where there is no mark.
+/// Returns the name of the synthetic dataset in a directory, or beside a file; none where there is no mark.
 pub fn synthetic_name(path: &Path) -> Option<String> {
     let dir = if path.is_dir() { path } else { path.parent()? };
     let mark = fs::read_to_string(dir.join(SYNTHETIC_MARK)).ok()?;
@@ -63,7 +63,7 @@ pub fn write_movielens(dataset: &Dataset, dir: &Path) -> Result<()> {
     })
 }
 
-/// A field as RFC 4180 has it: in quotes where it holds a comma, a quote or a line end.
+/// Returns a CSV field (RFC 4180): in quotes where it holds a comma, a quote or a line end.
 fn quoted(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))

@@ -1,4 +1,4 @@
-//! The rows of one user: which items, which ratings, and when.
+//! Draws the rows of one user: items, ratings and times.
 
 use rand::distr::Distribution;
 use rand::seq::SliceRandom;
@@ -16,7 +16,7 @@ const SPAN_SECONDS: f64 = 3.0 * 365.25 * 86_400.0;
 const SITTING_ROWS: usize = 30;
 const GAP_SECONDS: f32 = 15.0;
 
-/// The place for the rows of one user.
+/// Slices of the output for the rows of one user.
 pub(super) struct UserRows<'a> {
     pub(super) user: u32,
     pub(super) items: &'a mut [ItemIx],
@@ -24,7 +24,7 @@ pub(super) struct UserRows<'a> {
     pub(super) times: &'a mut [i64],
 }
 
-/// What a thread keeps between users.
+/// Scratch memory of a thread.
 pub(super) struct Scratch {
     seen: Vec<bool>,
     shares: Vec<f32>,
@@ -44,7 +44,7 @@ impl Scratch {
     }
 }
 
-/// The generator of a user's rows; the first thing it draws is the user's taste.
+/// Returns the generator of a user's rows; its first draw is the user's taste.
 pub(super) fn user_rng(seed: u64, user: u32) -> rand_pcg::Pcg64 {
     stream(seed, "synth.user", u64::from(user))
 }
@@ -69,7 +69,7 @@ impl UserRows<'_> {
 /// Fills `items` with different items, as if each were drawn from the user's mixture among those left.
 fn draw_items(items: &mut [ItemIx], world: &World, taste: &Taste, rng: &mut impl Rng, scratch: &mut Scratch) {
     let mut n_drawn = 0;
-    // Drawing again what was drawn before is cheap while few items are gone; else all are weighed at once.
+    // Rejecting repeats is cheap while few items are drawn; else `race` weighs all of them at once.
     if items.len() * 8 <= world.n_items() {
         let mut upto = taste.mixture;
         (1..N_TASTES).for_each(|k| upto[k] += upto[k - 1]);
@@ -106,12 +106,12 @@ fn race(items: &mut [ItemIx], world: &World, taste: &Taste, rng: &mut impl Rng, 
     let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
     keys.select_nth_unstable_by(items.len() - 1, order);
     keys.truncate(items.len());
-    // The selection leaves the winners in an order of its own making.
+    // The selection leaves the winners in no defined order.
     keys.sort_unstable_by(order);
     items.iter_mut().zip(keys).for_each(|(item, key)| *item = ItemIx(key.1));
 }
 
-/// Fills `times` with seconds that ascend: sittings between joining and the end of the span.
+/// Fills `times` with ascending seconds: sittings between joining and the end of the span.
 fn draw_times(times: &mut [i64], rng: &mut impl Rng, scratch: &mut Scratch) {
     let sittings = &mut scratch.sittings;
     let joined = rng.random::<f64>();

@@ -67,7 +67,7 @@ fn sizes_that_do_not_fit_are_refused() {
     assert!(SynthConfig::like("ml-2m").unwrap_err().to_string().contains("ml-2m"));
 }
 
-/// The share of users whose test item is among the first 10 of it and its candidates, by `score(user)[item]`.
+/// Returns the share of users whose test item is among the first 10 of it and its candidates, by `score(user)[item]`.
 fn hit_rate(split: &Split, mut score: impl FnMut(UserIx) -> Vec<f32>) -> f64 {
     let Candidates::Drawn(candidates) = &split.test.candidates else { panic!("drawn candidates") };
     let hits = (0..split.test.len()).filter(|&row| {

@@ -1,4 +1,4 @@
-//! Titles for things that do not exist. The noun tells the taste, so that people can see what a model found.
+//! Draws titles for synthetic items. The noun shows the taste, so that people can see what a model recommends.
 
 use rand::RngExt;
 
@@ -93,22 +93,22 @@ const ADJECTIVES: [&str; 64] = [
     "Blue",
 ];
 
-/// One title per item, no two the same: `Amber Harbour (1987)`.
+/// Returns one title per item, no two the same: `Amber Harbour (1987)`.
 pub(super) fn titles(world: &World, seed: u64) -> Titles {
     const PAIRS: usize = NOUNS[0].len() * ADJECTIVES.len();
     let mut rng = stream(seed, "synth.titles", 0);
     let mut used = [0usize; NOUNS.len()];
     let title = |&taste: &u8| {
         let list = usize::from(taste) % NOUNS.len();
-        // An odd step through a power of two meets each pair once before the first comes again.
+        // An odd step through a power of two visits every pair before it repeats one.
         let pair = (used[list] * 181 + list * 37) % PAIRS;
-        let part = used[list] / PAIRS + 1;
+        let sequel = used[list] / PAIRS + 1;
         used[list] += 1;
         let (adjective, noun) = (ADJECTIVES[pair % ADJECTIVES.len()], NOUNS[list][pair / ADJECTIVES.len()]);
         let year = 1999 - (70.0 * rng.random::<f32>().powi(2)) as u32;
-        match part {
+        match sequel {
             1 => format!("{adjective} {noun} ({year})"),
-            part => format!("{adjective} {noun} {part} ({year})"),
+            sequel => format!("{adjective} {noun} {sequel} ({year})"),
         }
     };
     Titles(world.taste_of.iter().map(title).collect())

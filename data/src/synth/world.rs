@@ -1,4 +1,4 @@
-//! The tastes: who likes what, before a single row is drawn.
+//! The tastes of a synthetic dataset, from which its rows are drawn.
 
 use rand::distr::Distribution;
 use rand::{Rng, RngExt};
@@ -17,7 +17,7 @@ const DIM: usize = 8;
 /// How far users and items lie from the centre of a taste; centres have length 1.
 const ITEM_SPREAD: f32 = 0.2;
 const USER_SPREAD: f32 = 0.15;
-/// How strongly what a taste draws depends on the nearness of the item, and a user's mixture on that of the taste.
+/// The inverse temperatures of a taste's softmax over items and of a user's over tastes.
 const ITEM_FOCUS: f32 = 8.0;
 const USER_FOCUS: f32 = 12.0;
 /// The spread of the logarithm of an item's popularity.
@@ -66,7 +66,7 @@ impl World {
             let (fame, merit): (f32, f32) =
                 (StandardNormal.sample(&mut rng), StandardNormal.sample(&mut rng));
             popularity.push(POPULARITY_SPREAD * fame);
-            // What is popular is a little better, too.
+            // Popular items are rated a little higher.
             world.quality.push(0.2 * fame + 0.35 * merit);
             world.items.push(point);
             world.taste_of.push(taste as u8);
@@ -78,7 +78,7 @@ impl World {
         world
     }
 
-    /// The number of items.
+    /// Returns the number of items.
     pub(super) fn n_items(&self) -> usize {
         self.items.len()
     }
@@ -118,7 +118,7 @@ impl World {
     }
 }
 
-/// What a taste draws: near items, popular items.
+/// Returns the probabilities with which a taste draws items: a softmax of nearness and popularity.
 fn shares(centre: &Point, items: &[Point], popularity: &[f32]) -> Vec<f32> {
     let score = |(item, fame): (&Point, &f32)| (ITEM_FOCUS * dot(centre, item) + fame).exp();
     let mut shares: Vec<f32> = items.iter().zip(popularity).map(score).collect();
@@ -131,7 +131,7 @@ fn normal_point(rng: &mut Pcg64) -> Point {
     std::array::from_fn(|_| StandardNormal.sample(rng))
 }
 
-/// A point of length 1 in the neighbourhood of another.
+/// Returns a point of length 1 in the neighbourhood of another.
 fn near(centre: &Point, spread: f32, rng: &mut Pcg64) -> Point {
     let noise = normal_point(rng);
     unit(std::array::from_fn(|k| centre[k] + spread * noise[k]))

@@ -1,11 +1,10 @@
 //! Every kind of bad input: an error that names the place, what was found and what was expected.
 
 use burnrec_data::read::{Columns, Format, ReadOptions, Reason, read};
-use burnrec_data::table::{TableColumn, write_table};
 
 use crate::{file, folder, shown, skip};
 
-/// The error of reading a file with these bytes, without the folder's name.
+/// Returns the error of reading a file with these bytes, without the folder's name.
 fn error(name: &str, bytes: &[u8], format: Format) -> String {
     let (folder, path) = file(name, bytes);
     let error = read(&path, &ReadOptions { format, ..ReadOptions::default() }).unwrap_err().to_string();
@@ -128,36 +127,6 @@ fn a_directory_with_nothing_known_in_it() {
     let options = ReadOptions { format: Format::Ml1m, ..ReadOptions::default() };
     let found = read(&folder.path().join("a"), &options).unwrap_err().to_string();
     assert!(found.ends_with(r#"found files ["notes.md"], expected a file ratings.dat"#), "{found}");
-}
-
-#[test]
-fn a_damaged_parquet_file() {
-    let folder = folder(&[]);
-    let path = folder.path().join("r.parquet");
-    let columns =
-        [("user", TableColumn::I64((0..1000).collect())), ("item", TableColumn::I64((0..1000).collect()))];
-    write_table(&path, &columns).unwrap();
-    let bytes = std::fs::read(&path).unwrap();
-    for end in [0, 3, 100, bytes.len() / 2, bytes.len() - 1] {
-        std::fs::write(&path, &bytes[..end]).unwrap();
-        let found = read(&path, &ReadOptions::default()).unwrap_err().to_string();
-        assert!(found.contains("r.parquet: found ") && found.contains(", expected "), "{end} bytes: {found}");
-    }
-    write_table(&path, &[("user", TableColumn::F32(vec![1.0])), ("item", TableColumn::U32(vec![1]))])
-        .unwrap();
-    let found = read(&path, &ReadOptions::default()).unwrap_err().to_string();
-    assert!(
-        found.ends_with("column \"user\" of type Float32, expected integers or strings as user ids"),
-        "{found}"
-    );
-    let nan = [
-        ("user", TableColumn::U32(vec![1])),
-        ("item", TableColumn::U32(vec![1])),
-        ("rating", TableColumn::F32(vec![f32::NAN])),
-    ];
-    write_table(&path, &nan).unwrap();
-    let found = read(&path, &ReadOptions::default()).unwrap_err().to_string();
-    assert!(found.ends_with("found NaN in row 1, expected a finite number as rating"), "{found}");
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use burnrec_data::read::{Columns, Format, ReadOptions, Reason, read, read_pairs};
 use burnrec_data::split::GivenSplit;
-use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::{Id, ItemIx, Vocab};
-use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, Series, TimeUnit};
 
 use crate::{file, folder, shown, take};
 
@@ -154,53 +152,6 @@ fn part_files_of_a_directory_in_the_order_of_their_names() {
     assert_eq!((outcome.summary.format, outcome.dataset.name.as_str()), (Format::Csv, "out"));
     assert_eq!(shown(&outcome.dataset, &outcome.dataset.interactions), ["3 4 2 0", "x 5 1 0"]);
     assert_eq!(outcome.summary.files.len(), 3);
-}
-
-#[test]
-fn parquet_keeps_the_types_of_its_ids() {
-    let folder = folder(&[]);
-    let path = folder.path().join("p/part-0.parquet");
-    let columns = [
-        ("user_id", TableColumn::I64(vec![5_000_000_000, i64::MIN])),
-        ("item_id", TableColumn::Str(vec!["12".into(), "012".into()])),
-        ("rating", TableColumn::F32(vec![0.5, 4.0])),
-        ("time", TableColumn::U32(vec![7, u32::MAX])),
-    ];
-    write_table(&path, &columns).unwrap();
-    for path in [path.clone(), folder.path().join("p")] {
-        let outcome = take(&path);
-        assert_eq!(outcome.summary.format, Format::Parquet);
-        let dataset = outcome.dataset;
-        let expected = ["5000000000 12 0.5 7", "-9223372036854775808 012 4 4294967295"];
-        assert_eq!(shown(&dataset, &dataset.interactions), expected);
-        assert_eq!(dataset.items, Vocab::from_strs(["12", "012"]));
-    }
-}
-
-#[test]
-fn parquet_times_may_be_dates_or_timestamps_and_ids_small_integers() {
-    let folder = folder(&[]);
-    let day = 86_400;
-    let cases = [
-        (DataType::Date, vec![11_016i64, -1], [11_016 * day, -day]),
-        (DataType::Datetime(TimeUnit::Milliseconds, None), vec![978_300_760_999, -1], [978_300_760, -1]),
-        (DataType::Datetime(TimeUnit::Microseconds, None), vec![978_300_760_000_000, 0], [978_300_760, 0]),
-        (DataType::Datetime(TimeUnit::Nanoseconds, None), vec![978_300_760_000_000_000, 0], [978_300_760, 0]),
-    ];
-    for (dtype, times, expected) in cases {
-        let times = Series::new("time".into(), times.clone());
-        let times = if dtype == DataType::Date { times.cast(&DataType::Int32).unwrap() } else { times };
-        let columns = vec![
-            Series::new("user".into(), [1i64, 2]).cast(&DataType::Int16).unwrap().into_column(),
-            Series::new("item".into(), [200i64, 7]).cast(&DataType::UInt8).unwrap().into_column(),
-            times.cast(&dtype).unwrap().into_column(),
-        ];
-        let path = folder.path().join("t.parquet");
-        let mut table = DataFrame::new(2, columns).unwrap();
-        ParquetWriter::new(std::fs::File::create(&path).unwrap()).finish(&mut table).unwrap();
-        let rows = take(&path).dataset.interactions;
-        assert_eq!(rows.times, expected, "{dtype:?}");
-    }
 }
 
 #[test]

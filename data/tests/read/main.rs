@@ -1,9 +1,11 @@
 //! Reads ratings files of every format, whole and damaged.
 
 mod bad;
+mod damaged;
 mod formats;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod real;
-mod soup;
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +13,7 @@ use burnrec_data::read::{OnBadRow, ReadOptions, ReadOutcome, read};
 use burnrec_data::{Dataset, Interactions};
 use tempfile::TempDir;
 
-/// A folder with these files.
+/// Returns a folder with these files.
 fn folder(files: &[(&str, &[u8])]) -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, bytes) in files {
@@ -22,7 +24,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// A folder with one file, and the file's path.
+/// Returns a folder with one file, and the file's path.
 fn file(name: &str, bytes: &[u8]) -> (TempDir, PathBuf) {
     let folder = folder(&[(name, bytes)]);
     let path = folder.path().join(name);

@@ -184,7 +184,7 @@ fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<d
         all.extend(items.iter().copied().zip(values.iter().copied()));
     }
     let since = history.events.iter();
-    all.extend(since.filter_map(|(item, value)| Some((served.items.row(item.wire().id())?, *value))));
+    all.extend(since.filter_map(|(item, value)| Some((served.items.row(item.id())?, *value))));
     let (items, values): (Vec<u32>, Vec<f32>) = all.into_iter().unzip();
     let histories = Csr::new(served.items.vocab().len(), vec![0, items.len()], items, values);
     let fold_in = served.model.as_fold_in().ok_or("the model cannot fold users in")?;

@@ -186,7 +186,7 @@ impl<'a> Plan<'a> {
             };
             return Ok((user, Cow::Borrowed(trained)));
         };
-        let items = history.events.iter().filter_map(|(item, _)| served.items.row(item.wire().id()));
+        let items = history.events.iter().filter_map(|(item, _)| served.items.row(item.id()));
         let all = union(trained, items);
         let can_fold = served.model.as_fold_in().is_some() && !all.is_empty();
         let user = match (folded, row, policy) {

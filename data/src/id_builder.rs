@@ -1,4 +1,4 @@
-//! A column of outside ids while a file is read, and how such columns become one vocabulary and rows.
+//! Builds a column of outside ids row by row, and joins such columns under one vocabulary.
 //!
 //! A column starts as integers and turns into strings at the first id that is not a canonical integer; the
 //! integers before it can be written back as they stood. String ids are kept once each, with a code per row, so
@@ -9,89 +9,88 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use rayon::prelude::*;
 
-use super::number::canonical;
 use crate::{Id, Vocab};
 
-/// The ids of the rows of one piece of a file.
+/// The ids of some rows, to which more can be appended.
 #[derive(Debug)]
-pub enum IdColumn {
+pub enum IdBuilder {
     /// Integer ids, one per row.
     Int(Vec<i64>),
     /// String ids.
-    Str(StrColumn),
+    Str(DictionaryBuilder),
 }
 
-/// String ids: row `k` has the id whose code is `codes[k]`; codes count from 0 as ids turn up.
+/// String ids, each stored once: row `k` has the id whose code is `codes[k]`; codes count from 0 in order of first use.
 #[derive(Debug, Default)]
-pub struct StrColumn {
+pub struct DictionaryBuilder {
     codes: Vec<u32>,
     code_of: HashMap<Box<str>, u32, BuildHasherDefault<FastHash>>,
 }
 
-impl Default for IdColumn {
+impl Default for IdBuilder {
     fn default() -> Self {
-        IdColumn::Int(Vec::new())
+        IdBuilder::Int(Vec::new())
     }
 }
 
-impl IdColumn {
-    /// How many rows there are.
+impl IdBuilder {
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         match self {
-            IdColumn::Int(ids) => ids.len(),
-            IdColumn::Str(column) => column.codes.len(),
+            IdBuilder::Int(ids) => ids.len(),
+            IdBuilder::Str(column) => column.codes.len(),
         }
     }
 
     /// Appends the id of one row.
     pub fn push(&mut self, id: &str) {
         match self {
-            IdColumn::Int(ids) => match canonical(id.as_bytes()) {
-                Some(id) => ids.push(id),
-                None => self.strings().push(id),
+            IdBuilder::Int(ids) => match Id::Str(id).canonical() {
+                Id::Int(id) => ids.push(id),
+                Id::Str(id) => self.strings().push(id),
             },
-            IdColumn::Str(column) => column.push(id),
+            IdBuilder::Str(column) => column.push(id),
         }
     }
 
     /// Appends the integer id of one row.
     pub fn push_int(&mut self, id: i64) {
         match self {
-            IdColumn::Int(ids) => ids.push(id),
-            IdColumn::Str(column) => column.push(&id.to_string()),
+            IdBuilder::Int(ids) => ids.push(id),
+            IdBuilder::Str(column) => column.push(&id.to_string()),
         }
     }
 
-    /// The column as strings, which it is from here on.
-    pub fn strings(&mut self) -> &mut StrColumn {
-        if let IdColumn::Int(ids) = self {
-            let mut column = StrColumn::default();
+    /// Turns the column into strings, and returns them.
+    pub fn strings(&mut self) -> &mut DictionaryBuilder {
+        if let IdBuilder::Int(ids) = self {
+            let mut column = DictionaryBuilder::default();
             let mut code_of: HashMap<i64, u32, BuildHasherDefault<FastHash>> = HashMap::default();
             for &id in ids.iter() {
                 let code = *code_of.entry(id).or_insert_with(|| column.code(&id.to_string()));
                 column.codes.push(code);
             }
-            *self = IdColumn::Str(column);
+            *self = IdBuilder::Str(column);
         }
         match self {
-            IdColumn::Str(column) => column,
-            IdColumn::Int(_) => unreachable!("turned into strings above"),
+            IdBuilder::Str(column) => column,
+            IdBuilder::Int(_) => unreachable!("turned into strings above"),
         }
     }
 
     /// Gives back the memory beyond the last row.
     pub fn shrink(&mut self) {
         match self {
-            IdColumn::Int(ids) => ids.shrink_to_fit(),
-            IdColumn::Str(column) => column.codes.shrink_to_fit(),
+            IdBuilder::Int(ids) => ids.shrink_to_fit(),
+            IdBuilder::Str(column) => column.codes.shrink_to_fit(),
         }
     }
 
-    /// The ids as text, row by row.
+    /// Returns the ids as text, row by row.
     pub fn texts(&self) -> Vec<String> {
         match self {
-            IdColumn::Int(ids) => ids.iter().map(i64::to_string).collect(),
-            IdColumn::Str(column) => {
+            IdBuilder::Int(ids) => ids.iter().map(i64::to_string).collect(),
+            IdBuilder::Str(column) => {
                 let ids = column.ids();
                 column.codes.iter().map(|&code| ids[code as usize].to_owned()).collect()
             }
@@ -99,7 +98,7 @@ impl IdColumn {
     }
 }
 
-impl StrColumn {
+impl DictionaryBuilder {
     /// Appends the id of one row.
     pub fn push(&mut self, id: &str) {
         let code = self.code(id);
@@ -115,7 +114,7 @@ impl StrColumn {
         code
     }
 
-    /// The ids by code.
+    /// Returns the ids by code.
     fn ids(&self) -> Vec<&str> {
         let mut ids = vec![""; self.code_of.len()];
         self.code_of.iter().for_each(|(id, &code)| ids[code as usize] = id);
@@ -123,21 +122,21 @@ impl StrColumn {
     }
 }
 
-/// One vocabulary of the ids of all columns, and the rows of all columns, one column after the other: integers if
-/// every column holds integers alone, else strings.
-pub fn join<T: Send + Copy>(mut columns: Vec<IdColumn>, row: fn(u32) -> T) -> (Vocab, Vec<T>) {
-    if columns.iter().all(|column| matches!(column, IdColumn::Int(_))) {
+/// Returns one vocabulary of the ids of all columns, and the vocabulary's row of each of their entries, one column
+/// after the other. The vocabulary is of integers if every column holds integers alone, else of strings.
+pub fn join<T: Send + Copy>(mut columns: Vec<IdBuilder>, row: fn(u32) -> T) -> (Vocab, Vec<T>) {
+    if columns.iter().all(|column| matches!(column, IdBuilder::Int(_))) {
         let columns: Vec<&[i64]> = columns
             .iter()
             .map(|column| match column {
-                IdColumn::Int(ids) => ids.as_slice(),
-                IdColumn::Str(_) => unreachable!("all columns hold integers"),
+                IdBuilder::Int(ids) => ids.as_slice(),
+                IdBuilder::Str(_) => unreachable!("all columns hold integers"),
             })
             .collect();
         return join_ints(&columns, row);
     }
-    let columns: Vec<&StrColumn> = columns.iter_mut().map(|column| &*column.strings()).collect();
-    // Pieces of a file share most of their ids: merging them before the sort leaves few to sort.
+    let columns: Vec<&DictionaryBuilder> = columns.iter_mut().map(|column| &*column.strings()).collect();
+    // Chunks of a file share most of their ids: merging them before the sort leaves few to sort.
     let mut row_of: HashMap<&str, u32, BuildHasherDefault<FastHash>> = HashMap::default();
     columns.iter().for_each(|column| row_of.extend(column.ids().into_iter().map(|id| (id, 0))));
     let vocab = Vocab::from_strs(row_of.keys().copied());
@@ -145,7 +144,7 @@ pub fn join<T: Send + Copy>(mut columns: Vec<IdColumn>, row: fn(u32) -> T) -> (V
         *row = vocab.row(Id::Str(id)).expect("the vocabulary has the ids of all columns");
     }
     let rows_of =
-        |column: &StrColumn| -> Vec<u32> { column.ids().into_iter().map(|id| row_of[id]).collect() };
+        |column: &DictionaryBuilder| -> Vec<u32> { column.ids().into_iter().map(|id| row_of[id]).collect() };
     let rows = columns
         .par_iter()
         .flat_map_iter(|column| {
@@ -161,7 +160,7 @@ fn join_ints<T: Send + Copy>(columns: &[&[i64]], row: fn(u32) -> T) -> (Vocab, V
     let low = columns.iter().flat_map(|ids| ids.iter()).min().copied().unwrap_or(0);
     let high = columns.iter().flat_map(|ids| ids.iter()).max().copied().unwrap_or(-1);
     let range = (i128::from(high) - i128::from(low) + 1) as u128;
-    // A table of the whole range is faster than a hash as long as it is not much larger than the column itself.
+    // A table of the whole range is faster than a hash map as long as it is not much larger than the column.
     if range <= 2 * n as u128 + (1 << 16) {
         let mut table = vec![u32::MAX; range as usize];
         columns.iter().flat_map(|ids| ids.iter()).for_each(|&id| table[(id - low) as usize] = 0);
@@ -186,18 +185,18 @@ fn rows<T: Send + Copy>(columns: &[&[i64]], row: fn(u32) -> T, find: impl Fn(i64
     columns.par_iter().flat_map_iter(|ids| ids.iter().map(move |&id| row(find(id)))).collect()
 }
 
-/// Multiply and rotate, 8 bytes at a time (the "Fx" hash of Firefox): for tables of one's own data, not against
+/// Hashes by multiplying and rotating 8 bytes at a time (the "Fx" hash of Firefox). It does not resist keys chosen by
 /// an adversary.
 #[derive(Default)]
 pub struct FastHash(u64);
 
 impl Hasher for FastHash {
     fn write(&mut self, bytes: &[u8]) {
-        let mut pieces = bytes.chunks_exact(8);
-        for piece in &mut pieces {
-            self.write_u64(u64::from_le_bytes(piece.try_into().expect("a piece has 8 bytes")));
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            self.write_u64(u64::from_le_bytes(chunk.try_into().expect("a chunk has 8 bytes")));
         }
-        let rest = pieces.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte));
+        let rest = chunks.remainder().iter().fold(0, |rest, &byte| rest << 8 | u64::from(byte));
         self.write_u64(rest);
     }
 
@@ -214,7 +213,7 @@ impl Hasher for FastHash {
     }
 
     fn finish(&self) -> u64 {
-        // The table takes its slot from the low bits, which the multiplication mixes least.
+        // The hash map takes its slot from the low bits, which the multiplication mixes least.
         self.0 ^ self.0 >> 32
     }
 }
@@ -223,8 +222,8 @@ impl Hasher for FastHash {
 mod tests {
     use super::*;
 
-    fn column(ids: &[&str]) -> IdColumn {
-        let mut column = IdColumn::default();
+    fn column(ids: &[&str]) -> IdBuilder {
+        let mut column = IdBuilder::default();
         ids.iter().for_each(|id| column.push(id));
         column
     }

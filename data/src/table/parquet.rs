@@ -1,0 +1,66 @@
+//! Writes columns as Parquet.
+
+use std::fs::File;
+use std::io::{BufWriter, Error, Result};
+
+use polars::prelude::{
+    Column, DataFrame, DataType, Float32Type, IntoColumn, ListBuilderTrait, ListPrimitiveChunkedBuilder,
+    NamedFrom, ParquetWriter, Series,
+};
+
+use super::TableColumn;
+use crate::{Id, Vocab};
+
+/// Writes `rows` rows of the columns.
+pub fn write(file: &mut File, rows: usize, columns: &[(&str, TableColumn)]) -> Result<()> {
+    let columns = columns.iter().map(|(name, column)| build(name, column)).collect();
+    let mut table = DataFrame::new(rows, columns).map_err(Error::other)?;
+    ParquetWriter::new(BufWriter::new(file)).finish(&mut table).map(|_| ()).map_err(Error::other)
+}
+
+fn build(name: &str, column: &TableColumn) -> Column {
+    let name = name.into();
+    match column {
+        TableColumn::I64(values) => Series::new(name, values).into_column(),
+        TableColumn::Str(values) => Series::new(name, values).into_column(),
+        TableColumn::F32(values) => Series::new(name, values).into_column(),
+        TableColumn::U32(values) => Series::new(name, values).into_column(),
+        TableColumn::F32List { dim, values } => {
+            let (rows, inner) = (column.len(), DataType::Float32);
+            let mut lists = ListPrimitiveChunkedBuilder::<Float32Type>::new(name, rows, values.len(), inner);
+            values.chunks_exact((*dim).max(1)).for_each(|row| lists.append_slice(row));
+            lists.finish().into_column()
+        }
+        TableColumn::Ids(Vocab::Int(ids), rows) => {
+            let ids: Vec<i64> = rows.iter().map(|&row| ids[row as usize]).collect();
+            Series::new(name, ids).into_column()
+        }
+        TableColumn::Ids(vocab @ Vocab::Str { .. }, rows) => {
+            let text = |&row: &u32| match vocab.id(row) {
+                Id::Str(id) => id,
+                Id::Int(_) => unreachable!("a string vocabulary gives string ids"),
+            };
+            Series::new(name, rows.iter().map(text).collect::<Vec<&str>>()).into_column()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polars::prelude::{ParquetReader, SerReader};
+
+    use super::*;
+    use crate::table::write_table;
+
+    #[test]
+    fn lists_keep_their_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = [("factors", TableColumn::F32List { dim: 2, values: vec![1.0, 2.0, 3.0, 4.0] })];
+        let path = folder.path().join("f.parquet");
+        write_table(&path, &list).unwrap();
+        let file = File::open(&path).unwrap();
+        let table = ParquetReader::new(file).finish().unwrap();
+        let row = table.column("factors").unwrap().list().unwrap().get_as_series(1).unwrap();
+        assert_eq!(row.f32().unwrap().iter().map(Option::unwrap).collect::<Vec<f32>>(), [3.0, 4.0]);
+    }
+}
