@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
-use burnrec_bench::kafka::process::Process;
-use burnrec_bench::kafka::replies::id_of;
-use burnrec_bench::kafka::requests::Requests;
+use burnrec_measure::kafka::process::Process;
+use burnrec_measure::kafka::replies::id_of;
+use burnrec_measure::kafka::requests::Requests;
 
 use super::over_kafka::Waits;
 use super::schedule::Schedule;

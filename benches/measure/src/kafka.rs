@@ -1,4 +1,4 @@
-//! What the measurements of the service share: topics, requests, the programs that answer them, and the judge of
+//! What the measurements of the service share: topics, requests, the programs that answer them, and the check of
 //! their replies.
 
 pub mod contenders;

@@ -7,10 +7,11 @@
 //!
 //! `PYTHON` names the interpreter that has `benches/peers/requirements.txt`, else `python3`; the machine should be idle.
 
-use burnrec_bench::{holds, peers, seconds, seconds_to_loss};
+use burnrec_bench::peers;
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_data::{Csr, Interactions, UserIx};
+use burnrec_measure::{holds, seconds, seconds_to_loss};
 use burnrec_models::als::{AlsConfig, Convention};
 use burnrec_models::topk::top_k;
 use burnrec_train::als::AlsLearner;

@@ -1,13 +1,17 @@
-//! Times this crate's reader against polars's own read of the same columns, and prints peak memory.
+//! Times burnrec's reader against polars's own read of the same columns, and prints peak memory.
 //!
-//! `cargo run --release --example read_speed -- ours|polars ratings.csv`; one reader per process, so
-//! that the peak is its own.
+//! ```sh
+//! cargo run --release --example read_speed -- ours|polars ratings.csv
+//! ```
+//!
+//! One reader per process, so that the peak is its own.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
 use burnrec_data::read::{ReadOptions, read};
+use burnrec_train::machine::peak_memory_bytes;
 use polars::prelude::{CsvParseOptions, CsvReadOptions, DataType, SerReader};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         best = best.min(seconds);
         println!("{who}: {rows} rows in {seconds:.3} s");
     }
-    println!("{who}: best {best:.3} s, peak {} MB", peak_bytes() / 1_000_000);
+    println!("{who}: best {best:.3} s, peak {} MB", peak_memory_bytes() / 1_000_000);
     Ok(())
 }
 
@@ -44,11 +48,4 @@ fn by_polars(path: &std::path::Path) -> Result<usize, polars::error::PolarsError
         .with_projection(Some(Arc::new(if colons { vec![0, 2, 4, 6] } else { vec![0, 1, 2, 3] })))
         .with_parse_options(CsvParseOptions::default().with_separator(if colons { b':' } else { b',' }));
     Ok(options.try_into_reader_with_file_path(Some(path.to_owned()))?.finish()?.height())
-}
-
-/// The most memory this process ever had resident.
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }

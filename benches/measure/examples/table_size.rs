@@ -9,10 +9,10 @@
 
 mod allocator;
 
-use burnrec_bench::neural::{Task, epoch, thin};
-use burnrec_bench::{holds, median};
 use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_measure::neural::{Task, epoch, thin};
+use burnrec_measure::{holds, median};
 use burnrec_models::{DeviceChoice, Shape, device};
 use burnrec_train::machine::peak_memory_bytes;
 

@@ -7,12 +7,13 @@
 //!
 //! `PYTHON` names the interpreter that has `benches/peers/requirements.txt`, else `python3`; Java 17 must be there.
 
-use burnrec_bench::{holds, peers, seconds_to_loss};
+use burnrec_bench::peers;
 use burnrec_data::Csr;
 use burnrec_data::filter::Filters;
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::split::{GivenSplit, SplitConfig, split};
 use burnrec_data::{ItemIx, UserIx, filter};
+use burnrec_measure::{holds, seconds_to_loss};
 use burnrec_models::Model;
 use burnrec_models::als::{AlsConfig, Convention, Solver};
 use burnrec_train::als::AlsLearner;

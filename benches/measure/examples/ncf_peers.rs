@@ -11,10 +11,11 @@
 
 mod allocator;
 
-use burnrec_bench::neural::{Task, Torch, epoch};
-use burnrec_bench::{holds, median, peers, seconds};
+use burnrec_bench::peers;
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::{Csr, UserIx};
+use burnrec_measure::neural::{Task, Torch, epoch};
+use burnrec_measure::{holds, median, seconds};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::{DeviceChoice, Model};
 use burnrec_train::Learner;

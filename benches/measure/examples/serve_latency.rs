@@ -21,11 +21,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use burnrec_bench::kafka::contenders::{self, Contender};
-use burnrec_bench::kafka::models::Models;
-use burnrec_bench::kafka::process::Process;
-use burnrec_bench::kafka::requests::{Kind, Requests};
-use burnrec_bench::kafka::topics::Broker;
+use burnrec_measure::kafka::contenders::{self, Contender};
+use burnrec_measure::kafka::models::Models;
+use burnrec_measure::kafka::process::Process;
+use burnrec_measure::kafka::requests::{Kind, Requests};
+use burnrec_measure::kafka::topics::Broker;
 use burnrec_models::Shape;
 use clap::{Args, Parser, Subcommand};
 
@@ -154,7 +154,7 @@ impl Course {
             ("self", text(&this)),
             ("examples", text(&examples)),
             ("program", text(&program)),
-            ("root", text(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")))),
+            ("root", burnrec_measure::ROOT.to_owned()),
         ]);
         let requests = Requests::draw(Kind::Score, n, n_users, n_items, seed);
         Ok(Self { common, requests, warm, dir, values, _removed_at_the_end: removed })
@@ -233,7 +233,7 @@ fn print(list: &[Contender], measure: impl Fn(&Contender) -> Outcome) -> bool {
         for (other, bound) in &contender.at_most {
             let pair = p99_ms.get(&contender.name).zip(p99_ms.get(other));
             held &= match pair {
-                Some((ours, theirs)) => burnrec_bench::holds(
+                Some((ours, theirs)) => burnrec_measure::holds(
                     &format!("p99 ms, {} to {other}", contender.name),
                     *ours,
                     *theirs,

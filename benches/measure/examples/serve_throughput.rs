@@ -21,12 +21,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burnrec_bench::kafka::contenders::{self, Contender};
-use burnrec_bench::kafka::models::Models;
-use burnrec_bench::kafka::process::{Ended, Process};
-use burnrec_bench::kafka::replies::{Judge, judge};
-use burnrec_bench::kafka::requests::{Kind, Requests};
-use burnrec_bench::kafka::topics::Broker;
+use burnrec_measure::kafka::contenders::{self, Contender};
+use burnrec_measure::kafka::models::Models;
+use burnrec_measure::kafka::process::{Ended, Process};
+use burnrec_measure::kafka::replies::{Judge, judge};
+use burnrec_measure::kafka::requests::{Kind, Requests};
+use burnrec_measure::kafka::topics::Broker;
 use burnrec_models::Shape;
 use clap::Parser;
 
@@ -176,7 +176,7 @@ impl<'a> Course<'a> {
             ("vectors", text(&models.vectors)),
             ("examples", text(&examples)),
             ("program", text(&program)),
-            ("root", text(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")))),
+            ("root", burnrec_measure::ROOT.to_owned()),
         ]);
         let scores = if args.recommend { Vec::new() } else { models.scores(&requests) };
         Ok(Self { args, broker, input, requests, scores, dir, values })

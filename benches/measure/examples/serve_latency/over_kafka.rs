@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use burnrec_bench::kafka::process::Process;
-use burnrec_bench::kafka::replies::id_of;
-use burnrec_bench::kafka::requests::Requests;
-use burnrec_bench::kafka::topics::Broker;
+use burnrec_measure::kafka::process::Process;
+use burnrec_measure::kafka::replies::id_of;
+use burnrec_measure::kafka::requests::Requests;
+use burnrec_measure::kafka::topics::Broker;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};

@@ -13,7 +13,9 @@ use burnrec_train::burn::BurnLearner;
 use burnrec_train::{BurnConfig, Learner, Result, Silent};
 use serde_json::Value;
 
-use crate::{peers, seconds};
+use burnrec_bench::peers;
+
+use crate::seconds;
 
 /// A model, and the samples of a step: positives and negatives.
 #[derive(Clone, Debug)]

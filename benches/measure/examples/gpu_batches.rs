@@ -1,5 +1,5 @@
 //! Training pace by batch size: the CPU, a GPU, and PyTorch on CUDA where it is there, as a Markdown table whose rows
-//! appear as they are measured. `benches/gpu.sh` runs it.
+//! appear as they are measured. `benches/measure/gpu.sh` runs it.
 //!
 //! ```sh
 //! cargo run --release --example gpu_batches -- [--device gpu|gpu:N] [--rows N] [--batches N,N,…]
@@ -9,10 +9,10 @@
 
 mod allocator;
 
-use burnrec_bench::neural::{Task, Torch, epoch, thin};
 use burnrec_bench::peers;
 use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_measure::neural::{Task, Torch, epoch, thin};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::{DeviceChoice, Shape};
 

@@ -1,9 +1,9 @@
 //! The table of a measurement, and whether the bounds hold.
 
-use burnrec_bench::kafka::contenders::{Contender, Guarantee};
-use burnrec_bench::kafka::process::Ended;
-use burnrec_bench::kafka::replies::Verdict;
-use burnrec_bench::median;
+use burnrec_measure::kafka::contenders::{Contender, Guarantee};
+use burnrec_measure::kafka::process::Ended;
+use burnrec_measure::kafka::replies::Verdict;
+use burnrec_measure::median;
 
 /// Whose rates the others are held against.
 const YARDSTICKS: [&str; 2] = ["bare", "kafka-streams"];
