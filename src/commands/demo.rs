@@ -1,5 +1,7 @@
 //! `demo`: the whole way from ratings to recommendations on an embedded default.
 
+mod broker;
+
 use std::path::Path;
 use std::time::Instant;
 
@@ -12,7 +14,6 @@ use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_models::checkpoint::{self, Run};
 use burnrec_models::topk::top_k;
 use burnrec_models::{DeviceChoice, device};
-use burnrec_serve::kafka::scoring_run;
 
 use super::{bench, ids};
 use crate::cli::Demo;
@@ -82,7 +83,7 @@ const REQUESTS: u64 = 200_000;
 
 /// Scores through a broker in this process.
 fn serve(run: &Path) -> Result<()> {
-    let ran = scoring_run(run, REQUESTS)?;
+    let ran = broker::scoring_run(run, REQUESTS)?;
     let rate = ran.events as f64 / ran.seconds;
     show::say(format_args!(
         "\nscored {} requests from Kafka (an embedded broker) in {:.2} s: {:.0} a second; the last reply:\n{}",
