@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chart;
+mod number;
 pub mod peers;
 pub mod record;
 pub mod report;

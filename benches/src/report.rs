@@ -12,7 +12,6 @@ mod group;
 mod html;
 mod items;
 mod markdown;
-pub(crate) mod number;
 mod part;
 mod scores;
 mod table;

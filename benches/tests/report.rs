@@ -183,6 +183,34 @@ fn collect(json: &Value, texts: &mut Vec<String>) {
 }
 
 #[test]
+fn a_time_that_is_too_short_is_said_to_be_so_and_gives_no_rate() {
+    let mut records = records(&[Task::Ranking], &[1, 2]);
+    for case in records.cases.iter_mut().filter(|case| case.case == "popularity") {
+        case.fit_seconds = 4e-7;
+        for epoch in &mut case.epochs {
+            (epoch.seconds, epoch.samples_per_second) = (4e-7, 468e9);
+        }
+    }
+    let report = report(&[records]);
+    let json: Value = serde_json::from_str(&report.json()).unwrap();
+    let shown = |table: &str, column: &str| cell(&json, 0, table, "Popularity", column);
+    assert_eq!(shown("Scores and cost", "Fit, s")["text"], "< 0.001");
+    assert_eq!(shown("Scores and cost", "To the best epoch, s")["text"], "< 0.001");
+    for (table, column) in [
+        ("Scores and cost", "Samples/s"),
+        ("Speed and memory", "Samples/s"),
+        ("Each model against ALS", "Times the training time"),
+    ] {
+        assert_eq!(shown(table, column), Value::Null, "{table}, {column}");
+    }
+    let popularity = report.parts[0].comparisons.iter().find(|one| one.model == "Popularity").unwrap();
+    assert!(popularity.sentence.ends_with("after Holm's correction)."), "{}", popularity.sentence);
+    let (html, markdown) = (report.html(), report.markdown());
+    assert!(html.contains("in &lt; 0.001 s, 2 seeds"), "the picture says so too");
+    assert!(![html, markdown].iter().any(|text| text.contains("468,000,000,000")));
+}
+
+#[test]
 fn the_page_is_well_formed_and_needs_nothing_else() {
     let report = report(&[records(&BOTH, &[1, 2])]);
     let (html, picture) = (report.html(), report.picture().unwrap());

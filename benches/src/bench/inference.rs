@@ -25,8 +25,6 @@ const BLOCK: usize = 1 << 16;
 const USERS: usize = 10_000;
 /// Requests in a round.
 const REQUESTS: usize = 100_000;
-/// Requests in a batch, as the service's default has it.
-const BATCH: usize = 4096;
 /// The best round counts: the others were disturbed.
 const ROUNDS: usize = 3;
 
@@ -73,7 +71,8 @@ fn top10_users_per_second(scorer: &dyn Scorer, seen: &Csr) -> f64 {
     })
 }
 
-/// One thread, from the bytes of a request for one score to those of its reply.
+/// Measures one thread, from the bytes of a request for one score to those of its reply, in batches of the service's
+/// default size.
 fn requests_per_second(run: &Path) -> Result<f64> {
     let text = |text: &str| toml::Value::String(text.to_owned());
     let model = toml::Table::from_iter([("run".to_owned(), text(&run.to_string_lossy()))]);
@@ -82,12 +81,13 @@ fn requests_per_second(run: &Path) -> Result<f64> {
         ("models".to_owned(), toml::Value::Table(models)),
         ("http".to_owned(), toml::Value::Table(toml::Table::new())),
     ]);
-    let engine = Engine::open(&ServeConfig::from_table(config)?)?;
+    let config = ServeConfig::from_table(config)?;
+    let engine = Engine::open(&config)?;
     let events = requests(&engine);
     let (mut undo, mut out, mut replied) = (Vec::new(), Outbox::default(), 0);
     let pace = best(events.len(), || {
         replied = 0;
-        for batch in events.chunks(BATCH) {
+        for batch in events.chunks(config.flow.batch_events) {
             out.clear();
             engine.answer(batch, Reading { http: None }, &mut undo, &mut out);
             replied += out.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Replied(_))).count();

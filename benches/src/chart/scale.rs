@@ -2,7 +2,7 @@
 
 use super::Axis;
 use super::svg::width;
-use crate::report::number::grouped;
+use crate::number::grouped;
 
 /// A range of values that ends at round numbers.
 pub struct Scale {

@@ -35,8 +35,7 @@ pub fn draw(x: &str, steps: &[String], y: &Axis, series: &[Series]) -> Svg {
                 let (low, high) = (frame.up(low), frame.up(high));
                 frame.svg.bar(one.style, [x, low], [x, high]);
             }
-            let told =
-                format!("{}, {}: {}", one.name, steps[place], crate::report::number::score(value.value));
+            let told = format!("{}, {}: {}", one.name, steps[place], crate::number::score(value.value));
             frame.svg.mark(one.style, [x, frame.up(value.value)], 4.5, &told);
         }
     }

@@ -4,9 +4,9 @@ use burnrec_train::metrics::Metric;
 
 use super::compare::name;
 use super::group::{Group, Model};
-use super::number::count;
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Drawn, Series, Value};
+use crate::number::count;
 use crate::stats::{Measure, estimates, wilson};
 
 /// How many buckets there are, or fewer where values coincide.

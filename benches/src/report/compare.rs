@@ -4,9 +4,9 @@ use burnrec_train::metrics::Metric;
 use serde::Serialize;
 
 use super::group::{Group, Model, Run, measure, same};
-use super::number::{self, counted, interval, p_is, score, times};
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Dot, Drawn, Value};
+use crate::number::{self, MEASURABLE, counted, interval, p_is, score, times};
 use crate::stats::{difference, holm, mean};
 
 /// The chance of a false finding, among all tests of a part, that is taken.
@@ -43,7 +43,7 @@ pub struct Comparison {
     pub p: f64,
     /// After Holm's correction.
     pub p_corrected: f64,
-    /// The model's seconds of the final fit by the other's; none where the other took none.
+    /// The model's seconds of the final fit divided by the other's; none where either is too short to be stated.
     pub times: Option<f64>,
     /// What follows.
     pub verdict: Verdict,
@@ -105,7 +105,7 @@ fn compare(model: &Model, theirs: &Model, metric: Metric) -> Result<Comparison, 
     }
     let found = difference(&ours, &other);
     let seconds = |runs: &[Run]| mean(runs.iter().map(|run| run.case.fit_seconds));
-    let times = seconds(&ours_runs) / seconds(&their_runs);
+    let (mine, others) = (seconds(&ours_runs), seconds(&their_runs));
     Ok(Comparison {
         model: model.name.clone(),
         against: theirs.name.clone(),
@@ -119,7 +119,7 @@ fn compare(model: &Model, theirs: &Model, metric: Metric) -> Result<Comparison, 
         },
         p: found.p,
         p_corrected: found.p,
-        times: Some(times).filter(|times| times.is_finite() && *times > 0.0),
+        times: (mine > MEASURABLE && others > MEASURABLE).then(|| mine / others),
         verdict: Verdict::Open,
         sentence: String::new(),
         index: 0,

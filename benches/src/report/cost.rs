@@ -1,10 +1,10 @@
 //! Memory and speed: of training, and of answers.
 
 use super::group::{Group, Model};
-use super::number::{bytes, rate};
 use super::scores::samples_per_second;
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Dot, Drawn, Value};
+use crate::number::{bytes, rate};
 use crate::record::CaseRecord;
 
 /// A figure of a case.

@@ -4,6 +4,7 @@ use burnrec_train::record::Phase;
 
 use super::group::{Group, Model, Run};
 use crate::chart::{Axis, Chart, Drawn, Line};
+use crate::number::MEASURABLE;
 use crate::record::EpochPoint;
 
 /// What is drawn to the right.
@@ -25,8 +26,8 @@ pub fn valid(group: &Group) -> Vec<Chart> {
             .collect();
         let chooses = chooses(group);
         let points = || lines.iter().flat_map(|line| line.points.iter().map(|point| point[0]));
-        let log = by == By::Time
-            && points().fold(0.0, f64::max) > 30.0 * points().fold(f64::INFINITY, f64::min).max(1e-9);
+        let log =
+            by == By::Time && points().fold(0.0, f64::max) > 30.0 * points().fold(f64::INFINITY, f64::min);
         (!lines.is_empty()).then(|| Chart {
             title: format!("{chooses} on valid by {}", by.name()),
             drawn: Drawn::Lines { x: by.axis(log), y: axis(chooses), lines, small: false },
@@ -88,7 +89,7 @@ fn line(
         if phase == Phase::Choose && epoch.epoch == run.case.chosen_epochs {
             chosen = Some(points.len());
         }
-        points.push([if by == By::Epoch { f64::from(epoch.epoch) } else { seconds }, value]);
+        points.push([if by == By::Epoch { f64::from(epoch.epoch) } else { seconds.max(MEASURABLE) }, value]);
     }
     let dashed = phase == Phase::Refit;
     (!points.is_empty()).then(|| Line {

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::group::{Group, Model, Run};
-use super::number::{bytes, counted};
 use super::table::{Cell, Table};
+use crate::number::{bytes, counted};
 use crate::record::{SplitCounts, SplitRecord};
 
 /// A model's settings.

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::group::Group;
-use super::number::{counted, score};
 use super::table::{Cell, Table};
+use crate::number::{counted, score};
 use crate::stats::mean;
 
 /// How many items a page shows.

@@ -7,11 +7,11 @@ use super::compare::{self, Comparison, LEVEL, name};
 use super::facts::{self, Setting, SplitFacts};
 use super::group::Group;
 use super::items::{self, Items};
-use super::number::{amount, count, counted};
 use super::scores::{self, Scored};
 use super::table::{Cell, Table};
 use super::{buckets, cost, curves};
 use crate::chart::Chart;
+use crate::number::{self, count, counted};
 use crate::record::Task;
 use crate::stats::{RESAMPLES, SWAPS};
 
@@ -152,7 +152,7 @@ fn leader(group: &Group, metric: Metric, scored: &[Scored]) -> String {
     let best = (0..group.models.len()).max_by(better).unwrap_or(0);
     let say = |at: usize| {
         let model = &group.models[at];
-        let seconds = amount(model.mean(|case| case.fit_seconds));
+        let seconds = number::seconds(model.mean(|case| case.fit_seconds));
         (
             &model.name,
             format!("{}, after {seconds} s of training", Cell::score((&scored[at][&metric]).into()).shown()),

@@ -8,14 +8,11 @@ use burnrec_train::record::Phase;
 
 use super::compare::name;
 use super::group::{Group, Model};
-use super::number::{self, amount, counted, rate, score};
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Drawn, Point, Value};
+use crate::number::{self, MEASURABLE, amount, counted, rate, score, seconds};
 use crate::record::{CaseRecord, EpochPoint};
 use crate::stats::{Estimate, Measure, estimates, mean};
-
-/// A training cannot be drawn as shorter than this on an axis of ratios, in seconds.
-const SHORTEST: f64 = 1e-3;
 
 /// A model's metrics on test.
 pub type Scored = BTreeMap<Metric, Estimate>;
@@ -59,12 +56,12 @@ fn seconds_to_best(case: &CaseRecord) -> Option<f64> {
     (!seconds.is_empty()).then(|| seconds.iter().sum())
 }
 
-/// Samples of the final fit by its epochs' seconds.
+/// Returns the samples of the final fit divided by its epochs' seconds; none where these are too few to be stated.
 pub fn samples_per_second(case: &CaseRecord) -> Option<f64> {
     let (samples, seconds) = final_fit(case).fold((0.0, 0.0), |(samples, seconds), epoch| {
         (samples + epoch.samples_per_second * epoch.seconds, seconds + epoch.seconds)
     });
-    Some(samples / seconds).filter(|value| value.is_finite() && *value > 0.0)
+    Some(samples / seconds).filter(|rate| seconds > MEASURABLE && rate.is_finite() && *rate > 0.0)
 }
 
 fn last_loss(case: &CaseRecord) -> Option<f64> {
@@ -78,11 +75,11 @@ pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) 
         let y: Value = (&scored[&metric]).into();
         let x = model.mean(|case| case.fit_seconds);
         let parts = model.runs.iter().zip(&scored[&metric].seeds);
-        let parts = parts.map(|(run, value)| [run.case.fit_seconds.max(SHORTEST), *value]);
+        let parts = parts.map(|(run, value)| [run.case.fit_seconds.max(MEASURABLE), *value]);
         Point {
             name: model.name.clone(),
             style: model.style,
-            x: x.max(SHORTEST),
+            x: x.max(MEASURABLE),
             y,
             parts: if model.runs.len() > 1 { parts.collect() } else { Vec::new() },
             told: format!(
@@ -90,7 +87,7 @@ pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) 
                 model.name,
                 name(metric),
                 Cell::score(y).shown(),
-                amount(x),
+                seconds(x),
                 counted(model.runs.len() as u64, "seed")
             ),
         }
@@ -136,9 +133,9 @@ pub fn table(group: &Group, metric: Metric, scored: &[Scored]) -> Table {
             Cell::text(&model.name),
             Cell::score((&scored[&metric]).into()),
             Cell::maybe(model.maybe_mean(|case| case.valid.value(metric)), score),
-            Cell::number(model.mean(|case| case.fit_seconds), amount),
-            Cell::maybe(model.maybe_mean(seconds_to_best), amount),
-            Cell::number(model.mean(|case| case.total_seconds), amount),
+            Cell::number(model.mean(|case| case.fit_seconds), seconds),
+            Cell::maybe(model.maybe_mean(seconds_to_best), seconds),
+            Cell::number(model.mean(|case| case.total_seconds), seconds),
             Cell::number(model.mean(|case| f64::from(case.chosen_epochs)), epochs),
             Cell::maybe(model.maybe_mean(samples_per_second), rate),
             Cell::maybe(model.maybe_mean(last_loss), amount),
@@ -189,7 +186,7 @@ pub fn by_seed(group: &Group, metric: Metric) -> Table {
                 Cell::number(case.seed as f64, |seed| format!("{seed:.0}")),
                 Cell::maybe(case.test.value(metric), score),
                 Cell::maybe(case.valid.value(metric), score),
-                Cell::number(case.fit_seconds, amount),
+                Cell::number(case.fit_seconds, seconds),
                 Cell::count(u64::from(case.chosen_epochs)),
                 Cell::maybe(samples_per_second(case), rate),
                 Cell::maybe(last_loss(case), amount),

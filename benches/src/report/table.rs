@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::number::{self, NONE};
 use crate::chart::Value;
+use crate::number::{self, NONE};
 use crate::stats::Estimate;
 
 /// A table.

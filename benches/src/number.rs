@@ -3,6 +3,10 @@
 /// What stands where there is no number.
 pub const NONE: &str = "–";
 
+/// Only a longer time than this is stated, in seconds. A shorter one says more about the clock than about the work: it
+/// is shown as `< 0.001`, and no rate or ratio is made of it.
+pub const MEASURABLE: f64 = 1e-3;
+
 /// With so many digits after the point and commas between thousands.
 pub fn grouped(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
@@ -70,6 +74,11 @@ pub fn amount(value: f64) -> String {
     grouped(value, decimals)
 }
 
+/// A time in seconds.
+pub fn seconds(value: f64) -> String {
+    if value <= MEASURABLE { "< 0.001".to_owned() } else { amount(value) }
+}
+
 /// Three digits and zeros.
 pub fn rate(value: f64) -> String {
     if !value.is_finite() || value.abs() < 1000.0 {
@@ -129,6 +138,8 @@ mod tests {
             ["1,234", "0.123", "62.0", "0"]
         );
         assert_eq!([amount(0.000_51), amount(0.000_4), times(0.000_000_1)], ["0.001", "< 0.001", "< 0.001"]);
+        assert_eq!([seconds(4e-7), seconds(0.0), seconds(MEASURABLE)], ["< 0.001"; 3]);
+        assert_eq!([seconds(0.0011), seconds(81.0), seconds(f64::NAN)], ["0.001", "81.0", NONE]);
         assert_eq!([rate(1_234_567.0), rate(999.9), rate(12.0)], ["1,230,000", "1,000", "12.0"]);
         assert_eq!(
             [times(61.7), times(1.44), times(0.354), times(12_345.0)],
