@@ -1,4 +1,4 @@
-//! Numbers as a reader wants them; every table, sentence and chart writes them with these.
+//! Formats numbers for readers; all tables, sentences and charts of a report use these functions.
 
 /// What stands where there is no number.
 pub const NONE: &str = "–";
@@ -7,7 +7,7 @@ pub const NONE: &str = "–";
 /// is shown as `< 0.001`, and no rate or ratio is made of it.
 pub const MEASURABLE: f64 = 1e-3;
 
-/// With so many digits after the point and commas between thousands.
+/// Writes a number with `decimals` digits after the point and commas between thousands.
 pub fn grouped(value: f64, decimals: usize) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
@@ -27,7 +27,7 @@ pub fn grouped(value: f64, decimals: usize) -> String {
     found + rest
 }
 
-/// A metric: four digits after the point, and no 0 before it.
+/// Writes a metric: four digits after the point, and no 0 before it.
 pub fn score(value: f64) -> String {
     let text = grouped(value, 4);
     match text.strip_prefix("0.") {
@@ -36,12 +36,12 @@ pub fn score(value: f64) -> String {
     }
 }
 
-/// An interval of a metric.
+/// Writes an interval of a metric.
 pub fn interval(low: f64, high: f64) -> String {
     format!("[{}, {}]", score(low), score(high))
 }
 
-/// A probability that is never 0.
+/// Writes a p-value, which is never 0.
 pub fn p(value: f64) -> String {
     let decimals = match value {
         value if value >= 0.995 => return "1".to_owned(),
@@ -53,13 +53,13 @@ pub fn p(value: f64) -> String {
     grouped(value, decimals).replace("0.", ".")
 }
 
-/// `p = .012`, or `p < .0001`.
+/// Writes `p = .012`, or `p < .0001`.
 pub fn p_is(value: f64) -> String {
     let text = p(value);
     if text.starts_with('<') { format!("p {text}") } else { format!("p = {text}") }
 }
 
-/// Three digits, or all of a larger number's whole ones; below a thousandth, that it is.
+/// Writes three significant digits, or all digits of a larger whole number; below a thousandth, `< 0.001`.
 pub fn amount(value: f64) -> String {
     let size = value.abs();
     if size > 0.0 && size < 0.000_5 {
@@ -74,12 +74,12 @@ pub fn amount(value: f64) -> String {
     grouped(value, decimals)
 }
 
-/// A time in seconds.
+/// Writes a time in seconds.
 pub fn seconds(value: f64) -> String {
     if value <= MEASURABLE { "< 0.001".to_owned() } else { amount(value) }
 }
 
-/// Three digits and zeros.
+/// Writes three significant digits and zeros.
 pub fn rate(value: f64) -> String {
     if !value.is_finite() || value.abs() < 1000.0 {
         return amount(value);
@@ -88,7 +88,7 @@ pub fn rate(value: f64) -> String {
     grouped((value / unit).round() * unit, 0)
 }
 
-/// How many times: two digits.
+/// Writes a ratio: two significant digits.
 pub fn times(value: f64) -> String {
     match value {
         value if value >= 999.5 => rate(value),
@@ -99,7 +99,7 @@ pub fn times(value: f64) -> String {
     }
 }
 
-/// Of memory.
+/// Writes an amount of memory.
 pub fn bytes(value: f64) -> String {
     const KIB: f64 = 1024.0;
     match value {
@@ -108,12 +108,12 @@ pub fn bytes(value: f64) -> String {
     }
 }
 
-/// A whole number.
+/// Writes a whole number.
 pub fn count(value: u64) -> String {
     grouped(value as f64, 0)
 }
 
-/// `1 seed`, `2 seeds`.
+/// Writes `1 seed`, `2 seeds`.
 pub fn counted(value: u64, one: &str) -> String {
     format!("{} {one}{}", count(value), if value == 1 { "" } else { "s" })
 }

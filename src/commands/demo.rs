@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burnrec_bench::bench::plan::{Extent, Plan};
+use burnrec_bench::bench::plan::{BenchPlan, Extent};
 use burnrec_bench::bench::{Bench, Rows};
 use burnrec_bench::record::{BenchRecord, CaseRecord, Records};
 use burnrec_data::read::{ReadOptions, ReadOutcome, read};
@@ -48,7 +48,7 @@ pub fn run(args: Demo) -> Result<()> {
         let found = CONFIGS.iter().find(|(config, _)| *config == name);
         Ok(found.map(|(_, text)| (*text).to_owned()).unwrap_or_default())
     };
-    let plan = Plan::parse(BENCH, &config, &args.device.choice.to_string(), Extent::default())?;
+    let plan = BenchPlan::parse(BENCH, &config, &args.device.choice.to_string(), Extent::default())?;
     if BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
     }

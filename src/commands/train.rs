@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burnrec_bench::bench::plan::{Extent, Plan};
+use burnrec_bench::bench::plan::{BenchPlan, Extent};
 use burnrec_data::Prepared;
 use burnrec_models::DeviceChoice;
 use burnrec_models::checkpoint::{self, Run};
@@ -29,7 +29,7 @@ pub fn check(args: Check) -> Result<()> {
     } else if has("search") {
         toml::to_string(&tune_config(file, set)?.to_table())?
     } else if has("ranking") || has("rating") {
-        toml::to_string(&Plan::read(file, "auto", Extent { peers: true, ..Extent::default() })?)?
+        toml::to_string(&BenchPlan::read(file, "auto", Extent { peers: true, ..Extent::default() })?)?
     } else {
         toml::to_string(&train_config(file, set)?.to_table())?
     };

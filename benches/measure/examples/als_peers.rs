@@ -24,7 +24,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Of each time the least of so many is taken, here as there.
+/// Each time is the least of so many, ours and theirs.
 const REPEATS: usize = 5;
 
 fn main() -> Fallible<()> {
@@ -64,7 +64,7 @@ fn least_seconds(mut work: impl FnMut()) -> f64 {
     times.fold(f64::INFINITY, f64::min)
 }
 
-/// What the package took, and the loss it reached.
+/// Returns the seconds that the package took, and the loss that it reached.
 struct Peer {
     fit: f64,
     recommend: f64,
@@ -84,7 +84,7 @@ fn implicit(train: &Csr) -> Fallible<Peer> {
     Ok(Peer { fit, recommend, loss: peers::figure(&record, "/loss/total")? })
 }
 
-/// What a rating costs at 20 M rows against 1 M, and the memory beside the factors.
+/// Compares the cost of a rating at 20 M rows with that at 1 M, and bounds the memory beside the factors.
 fn scale(config: &AlsConfig) -> Fallible<bool> {
     let small = cost(config, "ml-1m")?;
     let large = cost(config, "ml-20m")?;
@@ -93,7 +93,7 @@ fn scale(config: &AlsConfig) -> Fallible<bool> {
     Ok(held)
 }
 
-/// Nanoseconds for each rating in one epoch, and peak bytes a row beside the factors.
+/// Returns the nanoseconds for each rating in one epoch, and the peak bytes a row beside the factors.
 fn cost(config: &AlsConfig, like: &str) -> Fallible<(f64, f64)> {
     let dataset = synth(&SynthConfig::like(like)?)?;
     let rows: Interactions = dataset.interactions;

@@ -42,7 +42,7 @@ fn main() -> Fallible<()> {
     if held { Ok(()) } else { Err("a bound is missed".into()) }
 }
 
-/// The fold that the files bring.
+/// Reads the train and test rows that come with the files.
 fn fold(path: &str) -> Fallible<(Csr, Csr)> {
     let outcome = read(path.as_ref(), &ReadOptions::default())?;
     let Some(GivenSplit::Fold { test }) = outcome.given else {
@@ -52,7 +52,7 @@ fn fold(path: &str) -> Fallible<(Csr, Csr)> {
     Ok((outcome.dataset.interactions.to_csr(n_users, n_items), test.to_csr(n_users, n_items)))
 }
 
-/// A tenth of the rows held out by a seeded draw.
+/// Reads rows, and holds out a tenth by a seeded draw.
 fn tenth(path: &str) -> Fallible<(Csr, Csr)> {
     let dataset =
         filter::apply(read(path.as_ref(), &ReadOptions::default())?.dataset, &Filters::default())?.0;
@@ -71,7 +71,7 @@ fn tenth(path: &str) -> Fallible<(Csr, Csr)> {
     Ok((train.to_csr(n_users, n_items), test.to_csr(n_users, n_items)))
 }
 
-/// Mean RMSE over the seeds, pairs of users or items without training rows left out on both sides.
+/// Compares the mean RMSE over the seeds. Pairs of users or items without training rows are left out on both sides.
 fn rmse(name: &str, train: &Csr, test: &Csr) -> Fallible<bool> {
     let config = AlsConfig { dim: RANK, reg: REG, solver: Solver::Cholesky, ..AlsConfig::explicit() };
     let dir = tempfile::tempdir()?;
@@ -114,7 +114,7 @@ fn error(model: &dyn Model, train: &Csr, test: &Csr) -> f64 {
     errors.rmse()
 }
 
-/// The time to the loss that Spark has after 15 iterations of implicit ALS, dim 64.
+/// Compares the times to the loss that Spark has after 15 iterations of implicit ALS, dim 64.
 fn speed(train: &Csr, test: &Csr) -> Fallible<bool> {
     let dir = tempfile::tempdir()?;
     let paths = [dir.path().join("train.csv"), dir.path().join("test.csv")];

@@ -12,7 +12,7 @@ mod allocator;
 use burnrec_bench::peers;
 use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_measure::neural::{Task, Torch, epoch, thin};
+use burnrec_measure::neural::{NeuralTask, Torch, epoch, thin};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::{DeviceChoice, Shape};
 
@@ -46,7 +46,7 @@ fn main() -> Fallible<()> {
     println!("| model | batch | {} | {} | PyTorch, CUDA | GPU to PyTorch |", cpu.name, gpu.name);
     println!("|---|---|---|---|---|---|");
     let mut torch_runs = true;
-    for make in [Task::neumf, Task::mf] {
+    for make in [NeuralTask::neumf, NeuralTask::mf] {
         for &batch_size in &settings.batches {
             let task = make(DIM, batch_size);
             let train = thin(rows, settings.rows.min(STEPS * (batch_size / (1 + NEGATIVES))), shape);
@@ -82,8 +82,8 @@ fn settings() -> Fallible<Settings> {
     Ok(settings)
 }
 
-/// Samples a second: the best of some epochs, after one in which the device tunes its kernels.
-fn pace(task: &Task, train: &Csr, device: &OpenDevice) -> Fallible<f64> {
+/// Returns the samples a second of the best of some epochs, after one in which the device tunes its kernels.
+fn pace(task: &NeuralTask, train: &Csr, device: &OpenDevice) -> Fallible<f64> {
     let mut learner = task.learner(train, device)?;
     epoch(&mut learner)?;
     let mut best = 0.0f64;
@@ -93,10 +93,10 @@ fn pace(task: &Task, train: &Csr, device: &OpenDevice) -> Fallible<f64> {
     Ok(best)
 }
 
-/// Samples a second in PyTorch, if it runs.
-fn theirs(torch: &Torch, task: &Task) -> Option<f64> {
+/// Returns the samples a second of PyTorch, if it runs.
+fn theirs(torch: &Torch, task: &NeuralTask) -> Option<f64> {
     let steps = STEPS.min(5_000_000usize.div_ceil(task.batch_size)).to_string();
-    let record = torch.run(task, torch.ways()[0], &["--warmup", "5", "--steps", &steps]);
+    let record = torch.run(task, torch.setups()[0], &["--warmup", "5", "--steps", &steps]);
     let pace = record.and_then(|record| peers::figure(&record, "/samples_per_second"));
     pace.inspect_err(|error| eprintln!("PyTorch on CUDA is left out: {error}")).ok()
 }

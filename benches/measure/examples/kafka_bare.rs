@@ -27,11 +27,11 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
 /// A payload is padded with blanks, or cut, to the length of a reply of the service.
 const REPLY_BYTES: usize = 200;
-/// Between two commits.
+/// The time between two commits.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-/// The producer's reports are taken in, and the clock is read, once in so many messages.
+/// The producer is polled for delivery reports, and the clock is read, once in so many messages.
 const POLL_EVERY: usize = 64;
-/// Commits that may wait for the broker's confirmations, far more than ever do.
+/// The most commits that may wait for delivery reports, far more than ever do.
 const EPOCHS: usize = 1024;
 
 /// Copies one topic to another.
@@ -90,14 +90,14 @@ struct Progress {
     since: Instant,
 }
 
-/// An epoch whose copies are not all confirmed.
+/// An epoch with copies that the broker has not confirmed yet.
 struct Waiting {
     epoch: usize,
     sent: u64,
     offsets: TopicPartitionList,
 }
 
-/// The producer's end, told by the consumer when partitions go.
+/// The producer's side, which the consumer calls when partitions are revoked.
 struct Copier {
     args: Args,
     producer: BaseProducer<Confirmations>,
@@ -169,7 +169,7 @@ impl Copier {
         Ok(())
     }
 
-    /// Takes in the producer's reports, and commits what is due.
+    /// Polls the producer for delivery reports, and commits what is confirmed.
     fn tend(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
         self.producer.poll(Duration::ZERO);
         let mut progress = self.progress();
@@ -244,7 +244,7 @@ impl Copier {
         Ok(())
     }
 
-    /// Commits all that was copied, and starts afresh: another worker goes on from there.
+    /// Commits all that was copied and starts afresh, as another worker continues from there.
     fn give_up(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
         let progress = &mut *self.progress();
         if self.args.exactly_once && progress.sent == 0 {

@@ -5,7 +5,7 @@
 //! cargo run --release --example ncf_peers -- RATINGS [--device cpu|gpu]
 //! ```
 //!
-//! PyTorch runs `benches/peers/torch_ncf.py` in the fastest of its ways. Ours and theirs take turns, since the pace of a
+//! PyTorch runs `benches/peers/torch_ncf.py` in its fastest setup. Ours and theirs take turns, since the pace of a
 //! machine drifts, and the median of each counts. `PYTHON` names the interpreter that has
 //! `benches/peers/requirements.txt`, else `python3`; the machine should be idle.
 
@@ -14,7 +14,7 @@ mod allocator;
 use burnrec_bench::peers;
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::{Csr, UserIx};
-use burnrec_measure::neural::{Task, Torch, epoch};
+use burnrec_measure::neural::{NeuralTask, Torch, epoch};
 use burnrec_measure::{holds, median, seconds};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::{DeviceChoice, Model};
@@ -22,10 +22,10 @@ use burnrec_train::Learner;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// How often ours and theirs take turns.
+/// The number of turns that ours and theirs take.
 const TURNS: usize = 3;
 
-/// Ours against theirs, in time for the same work; the goal is `GOAL`.
+/// The largest ratio of our time to theirs for the same work; the goal is `GOAL`.
 const BOUND: f64 = 1.0 / 2.0;
 const GOAL: f64 = 1.0 / 3.0;
 
@@ -33,7 +33,7 @@ const GOAL: f64 = 1.0 / 3.0;
 /// slows them several times more than ours, and the ratio would flatter.
 const MOST_SPREAD: f64 = 1.4;
 
-/// The users whose scores are held at a time.
+/// The number of users whose scores are in memory at a time.
 const USERS_AT_ONCE: usize = 256;
 
 fn main() -> Fallible<()> {
@@ -53,16 +53,16 @@ fn main() -> Fallible<()> {
     let torch = Torch::new(rows, &train, choice);
     println!("{} ratings, {}", train.nnz(), device.name);
 
-    let mut held = training(&Task::neumf(8, 2_560), &train, &device, &torch)?;
-    let large = Task::neumf(64, 16_384);
+    let mut held = training(&NeuralTask::neumf(8, 2_560), &train, &device, &torch)?;
+    let large = NeuralTask::neumf(64, 16_384);
     held &= training(&large, &train, &device, &torch)?;
     held &= scoring(&large, &train, &device, &torch)?;
     if held { Ok(()) } else { Err("a bound is missed".into()) }
 }
 
-/// Seconds for a million samples.
-fn training(task: &Task, train: &Csr, device: &OpenDevice, torch: &Torch) -> Fallible<bool> {
-    let way = torch.best_way(task)?;
+/// Compares the seconds for a million samples.
+fn training(task: &NeuralTask, train: &Csr, device: &OpenDevice, torch: &Torch) -> Fallible<bool> {
+    let way = torch.fastest_setup(task)?;
     let mut learner = task.learner(train, device)?;
     let warm_up = epoch(&mut learner)?;
     let (mut ours, mut theirs, mut loss) = (Vec::new(), Vec::new(), f64::NAN);
@@ -80,20 +80,20 @@ fn training(task: &Task, train: &Csr, device: &OpenDevice, torch: &Torch) -> Fal
     Ok(compare(&format!("{task}: s for a million samples"), ours, theirs, way[0]))
 }
 
-/// Seconds for a million pairs.
-fn scoring(task: &Task, train: &Csr, device: &OpenDevice, torch: &Torch) -> Fallible<bool> {
+/// Compares the seconds for a million pairs.
+fn scoring(task: &NeuralTask, train: &Csr, device: &OpenDevice, torch: &Torch) -> Fallible<bool> {
     let model = task.learner(train, device)?.model();
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         ours.push(pairs_per_second(&*model));
         let record =
-            torch.run(task, torch.ways()[0], &["--warmup", "0", "--steps", "1", "--score-catalog"])?;
+            torch.run(task, torch.setups()[0], &["--warmup", "0", "--steps", "1", "--score-catalog"])?;
         theirs.push(peers::figure(&record, "/catalog/pairs_per_second")?);
     }
     Ok(compare(&format!("{task}: s for a million scores"), ours, theirs, "inference_mode"))
 }
 
-/// Of all users times all items.
+/// Returns the pairs a second of scoring all items for all users.
 fn pairs_per_second(model: &dyn Model) -> f64 {
     let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
     let mut out = vec![0.0; USERS_AT_ONCE * model.n_items()];
@@ -105,7 +105,7 @@ fn pairs_per_second(model: &dyn Model) -> f64 {
     (users.len() * model.n_items()) as f64 / seconds
 }
 
-/// Paces of ours and of theirs, PyTorch's in this way; the medians take a drift out.
+/// Returns the paces of ours and of theirs in this setup of PyTorch. They take turns, so that the medians are free of drift.
 fn compare(what: &str, ours: Vec<f64>, theirs: Vec<f64>, way: &str) -> bool {
     eprintln!("{what}: a second, ours {ours:.0?}, PyTorch's {theirs:.0?} ({way})");
     let spread = |paces: &[f64]| {

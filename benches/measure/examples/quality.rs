@@ -57,7 +57,7 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// A config file with settings behind a colon laid over it.
+/// Reads a config file, and overrides its settings by those after the colon.
 fn config(name: &str) -> Fallible<TrainConfig> {
     let (file, settings) = name.split_once(':').unwrap_or((name, ""));
     let mut table: toml::Table = toml::from_str(&std::fs::read_to_string(file)?)?;

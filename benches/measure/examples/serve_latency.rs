@@ -33,7 +33,7 @@ use schedule::Percentiles;
 
 /// Partitions of the topics.
 const PARTITIONS: i32 = 4;
-/// How long a program may take to end.
+/// The longest time that a program may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Measures the time from when a request is due to its reply.
@@ -94,8 +94,8 @@ struct Common {
     dir: Option<PathBuf>,
 }
 
-/// What came of a contender: the waits for replies, and the delays of sending among them.
-type Outcome = io::Result<(Percentiles, Percentiles)>;
+/// The percentiles of a contender: the waits for replies, and how late the requests were sent.
+type Latencies = io::Result<(Percentiles, Percentiles)>;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let held = match Cli::parse().command {
@@ -103,16 +103,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         Command::Kafka { bootstrap, common } => {
             let broker = Broker::connect(&bootstrap)?;
             let list = contenders(&common, include_str!("serve_latency/kafka.toml"))?;
-            let course = Course::lay(common)?;
-            println!("Kafka, {} requests a second for {} s", course.common.rate, course.common.seconds);
-            print(&list, |contender| course.over_kafka(&broker, contender))
+            let setting = Setting::prepare(common)?;
+            println!("Kafka, {} requests a second for {} s", setting.common.rate, setting.common.seconds);
+            print(&list, |contender| setting.over_kafka(&broker, contender))
         }
         Command::Http { connections, common } => {
             let list = contenders(&common, include_str!("serve_latency/http.toml"))?;
-            let course = Course::lay(common)?;
-            let Common { rate, seconds, .. } = course.common;
+            let setting = Setting::prepare(common)?;
+            let Common { rate, seconds, .. } = setting.common;
             println!("HTTP, {rate} requests a second for {seconds} s, {connections} connections");
-            print(&list, |contender| course.over_http(connections, contender))
+            print(&list, |contender| setting.over_http(connections, contender))
         }
     };
     if held { Ok(()) } else { Err("a bound is missed, or something was not measured".into()) }
@@ -125,8 +125,8 @@ fn contenders(common: &Common, default: &str) -> io::Result<Vec<Contender>> {
     Ok(list)
 }
 
-/// What all contenders share.
-struct Course {
+/// The requests and the models that all contenders share.
+struct Setting {
     common: Common,
     requests: Requests,
     warm: usize,
@@ -135,8 +135,8 @@ struct Course {
     _removed_at_the_end: tempfile::TempDir,
 }
 
-impl Course {
-    fn lay(common: Common) -> io::Result<Self> {
+impl Setting {
+    fn prepare(common: Common) -> io::Result<Self> {
         let removed = tempfile::tempdir()?;
         let dir = common.dir.clone().unwrap_or_else(|| removed.path().to_owned());
         let (n_users, n_items, seed) = (6040, 3706, 42);
@@ -160,7 +160,7 @@ impl Course {
         Ok(Self { common, requests, warm, dir, values, _removed_at_the_end: removed })
     }
 
-    fn over_kafka(&self, broker: &Broker, contender: &Contender) -> Outcome {
+    fn over_kafka(&self, broker: &Broker, contender: &Contender) -> Latencies {
         let name = format!("bench-{}-{}", std::process::id(), contender.name);
         let topics = over_kafka::Topics {
             broker,
@@ -176,15 +176,15 @@ impl Course {
         let command = contender.command(&values)?;
         broker.create(&topics.input, PARTITIONS, &[])?;
         broker.create(&topics.output, PARTITIONS, &[])?;
-        let outcome = self.measure(contender, &command, |process| {
+        let latencies = self.measure(contender, &command, |process| {
             over_kafka::ask(&topics, process, &self.requests, self.common.rate, self.warm)
         });
         broker.delete(&topics.input)?;
         broker.delete(&topics.output)?;
-        outcome
+        latencies
     }
 
-    fn over_http(&self, connections: usize, contender: &Contender) -> Outcome {
+    fn over_http(&self, connections: usize, contender: &Contender) -> Latencies {
         let port = over_http::free_port()?;
         let mut values = self.values.clone();
         values.insert("port", port.to_string());
@@ -198,7 +198,7 @@ impl Course {
         contender: &Contender,
         command: &[String],
         ask: impl FnOnce(&mut Process) -> io::Result<(schedule::Schedule, over_kafka::Waits)>,
-    ) -> Outcome {
+    ) -> Latencies {
         let log = self.dir.join(format!("{}.log", contender.name));
         let mut process = Process::start(command, &log)?;
         let (schedule, (replies, sent)) = ask(&mut process)?;
@@ -208,7 +208,7 @@ impl Course {
 }
 
 /// Measures each contender and prints its row; false where a bound is missed or one was not measured.
-fn print(list: &[Contender], measure: impl Fn(&Contender) -> Outcome) -> bool {
+fn print(list: &[Contender], measure: impl Fn(&Contender) -> Latencies) -> bool {
     println!("{:16}{:>9} {:>9} {:>9} {:>9}  sent late by", "ms", "p50", "p99", "p99.9", "max");
     let mut p99_ms = BTreeMap::new();
     let mut held = true;

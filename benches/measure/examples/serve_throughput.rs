@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use burnrec_measure::kafka::contenders::{self, Contender};
 use burnrec_measure::kafka::models::Models;
 use burnrec_measure::kafka::process::{Ended, Process};
-use burnrec_measure::kafka::replies::{Judge, judge};
+use burnrec_measure::kafka::replies::{ReplyCheck, check_topic};
 use burnrec_measure::kafka::requests::{Kind, Requests};
 use burnrec_measure::kafka::topics::Broker;
 use burnrec_models::Shape;
@@ -32,17 +32,17 @@ use clap::Parser;
 
 use table::{Measured, Row};
 
-/// Who takes part, if nothing else is said.
+/// The default list of contenders.
 const CONTENDERS: &str = include_str!("serve_throughput/contenders.toml");
-/// How often the output topic is looked at; seldom, as that costs the broker too.
+/// The time between two looks at the output topic; long, as a look costs the broker too.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// All replies are there when no more have come for so long.
+/// Once no reply has come for this long, all are there.
 const SETTLED: Duration = Duration::from_secs(2);
-/// A program that has answered nothing new for so long stands still.
+/// A program that has sent no reply for this long has stalled.
 const STALLED: Duration = Duration::from_secs(60);
-/// How long a program may take to end.
+/// The longest time that a program may take to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(60);
-/// The first look at a program's memory is after so many replies.
+/// The number of replies after which a program's memory is first read.
 const WARM: i64 = 1_000_000;
 
 /// Measures how many requests a second are answered from and to Kafka.
@@ -95,8 +95,8 @@ struct Args {
     dir: Option<PathBuf>,
 }
 
-/// What all contenders share.
-struct Course<'a> {
+/// The broker, the requests and the models that all contenders share.
+struct Setting<'a> {
     args: &'a Args,
     broker: Broker,
     input: String,
@@ -117,19 +117,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     contenders.retain(|contender| args.only.is_empty() || args.only.contains(&contender.name));
     let kept = tempfile::tempdir()?;
-    let course = Course::lay(&args, kept.path())?;
+    let setting = Setting::prepare(&args, kept.path())?;
     let mut rounds = Vec::new();
     for round in 0..args.rounds {
         let rows = contenders.iter().enumerate().map(|(k, contender)| {
             let run = format!("{round}-{k}");
-            let outcome = course.measure(contender, &run).map_err(|error| error.to_string());
+            let outcome = setting.measure(contender, &run).map_err(|error| error.to_string());
             let row = Row { contender: contender.clone(), outcome };
             eprintln!("{}", table::line(&row));
             row
         });
         rounds.push(rows.collect::<Vec<Row>>());
     }
-    course.broker.delete(&course.input)?;
+    setting.broker.delete(&setting.input)?;
     let kind = if args.recommend { "top-10" } else { "score" };
     println!(
         "{} {kind} requests, {} users x {} items, dim {}, {} partitions, linger {} ms, {} rounds, {} cores",
@@ -149,9 +149,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-impl<'a> Course<'a> {
-    /// Makes the models and the input topic.
-    fn lay(args: &'a Args, kept: &Path) -> io::Result<Self> {
+impl<'a> Setting<'a> {
+    /// Saves the models, and writes all requests to the input topic.
+    fn prepare(args: &'a Args, kept: &Path) -> io::Result<Self> {
         let broker = Broker::connect(&args.bootstrap)?;
         let dir = args.dir.clone().unwrap_or_else(|| kept.to_owned());
         let shape = Shape { n_users: args.users as usize, n_items: args.items as usize };
@@ -182,7 +182,7 @@ impl<'a> Course<'a> {
         Ok(Self { args, broker, input, requests, scores, dir, values })
     }
 
-    /// Lets a contender answer all requests, and judges what it wrote.
+    /// Lets a contender answer all requests, and checks its replies.
     fn measure(&self, contender: &Contender, run: &str) -> io::Result<Measured> {
         let partitions = self.args.partitions;
         let output = format!("{}-{run}", self.input.replace("requests", "replies"));
@@ -197,8 +197,8 @@ impl<'a> Course<'a> {
         let ran = self.run(contender, &command, &output, run);
         let scores = (contender.scores && !self.args.recommend).then_some(&self.scores[..]);
         let verdict = ran.and_then(|ran| {
-            let judged = Judge::new(&self.requests, scores);
-            Ok((ran, judge(&self.broker, &output, partitions, contender.guarantee, judged)?))
+            let check = ReplyCheck::new(&self.requests, scores);
+            Ok((ran, check_topic(&self.broker, &output, partitions, contender.guarantee, check)?))
         });
         self.broker.delete(&output)?;
         let ((ended, warm_bytes, last_bytes), verdict) = verdict?;
@@ -208,7 +208,7 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Runs it until all replies are there; what it used, and its memory at the first look and the last.
+    /// Runs a contender until all replies are there. Returns what it used, and its memory when warm and at the end.
     fn run(
         &self,
         contender: &Contender,

@@ -11,7 +11,7 @@ mod allocator;
 
 use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_measure::neural::{Task, epoch, thin};
+use burnrec_measure::neural::{NeuralTask, epoch, thin};
 use burnrec_measure::{holds, median};
 use burnrec_models::{DeviceChoice, Shape, device};
 use burnrec_train::machine::peak_memory_bytes;
@@ -30,7 +30,7 @@ const SIZES: [(u32, u32, u32); 3] =
 fn main() -> Fallible<()> {
     allocator::keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let mut tasks = vec![Task::neumf(64, BATCH), Task::mf(64, BATCH)];
+    let mut tasks = vec![NeuralTask::neumf(64, BATCH), NeuralTask::mf(64, BATCH)];
     if let Some(unknown) = args.iter().find(|arg| tasks.iter().all(|task| task.model.name() != *arg)) {
         return Err(format!("found {unknown:?}; usage: table_size [neumf] [mf]").into());
     }
@@ -59,8 +59,8 @@ fn rows((n_users, n_items, n_rows): (u32, u32, u32)) -> Fallible<Csr> {
     Ok(thin(&dataset.interactions, STEPS * (BATCH / (1 + NEGATIVES)), shape))
 }
 
-/// The median over some epochs, after one that is not counted.
-fn step_milliseconds(task: &Task, train: &Csr) -> Fallible<f64> {
+/// Returns the median of the milliseconds of a step over some epochs, after one that is not counted.
+fn step_milliseconds(task: &NeuralTask, train: &Csr) -> Fallible<f64> {
     let mut learner = task.learner(train, &device::open(DeviceChoice::Cpu)?)?;
     epoch(&mut learner)?;
     let mut taken = Vec::new();

@@ -1,4 +1,4 @@
-//! How fast a model answers: pairs, lists, and requests through the service's engine, all in memory.
+//! Measures how fast a model answers: pairs, lists, and requests through the service's engine, all in memory.
 
 use std::path::Path;
 use std::time::Instant;
@@ -17,15 +17,15 @@ use rayon::prelude::*;
 
 use crate::record::Inference;
 
-/// Pairs asked for in a round.
+/// Pairs scored in a round.
 const PAIRS: usize = 1 << 20;
-/// Pairs asked for at once, as the judge does.
+/// Pairs scored in one call.
 const BLOCK: usize = 1 << 16;
 /// Users given a list in a round, at most.
 const USERS: usize = 10_000;
 /// Requests in a round.
 const REQUESTS: usize = 100_000;
-/// The best round counts: the others were disturbed.
+/// Rounds; the fastest counts, as other work on the machine can only slow one down.
 const ROUNDS: usize = 3;
 
 /// Measures a model over users with the histories `seen`, `[n_users, n_items]`; with a run directory, through the service too.
@@ -41,7 +41,7 @@ pub fn measure(scorer: &dyn Scorer, seen: &Csr, run: Option<&Path>) -> Result<In
     })
 }
 
-/// How often a second, of `n` things a round.
+/// Returns how many of the `n` units of a round are done in a second, by the fastest of the rounds.
 fn best(n: usize, mut round: impl FnMut()) -> f64 {
     let seconds = (0..ROUNDS).map(|_| {
         let start = Instant::now();

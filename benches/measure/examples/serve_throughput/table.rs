@@ -2,15 +2,15 @@
 
 use burnrec_measure::kafka::contenders::{Contender, Guarantee};
 use burnrec_measure::kafka::process::Ended;
-use burnrec_measure::kafka::replies::Verdict;
+use burnrec_measure::kafka::replies::ReplyVerdict;
 use burnrec_measure::median;
 
-/// Whose rates the others are held against.
-const YARDSTICKS: [&str; 2] = ["bare", "kafka-streams"];
+/// The contenders that the rates of the others are compared with.
+const REFERENCES: [&str; 2] = ["bare", "kafka-streams"];
 
 /// A contender that answered all requests.
 pub struct Measured {
-    pub verdict: Verdict,
+    pub verdict: ReplyVerdict,
     pub ended: Ended,
     /// Resident memory after the first million replies, if there were so many.
     pub warm_bytes: Option<u64>,
@@ -18,13 +18,13 @@ pub struct Measured {
     pub last_bytes: Option<u64>,
 }
 
-/// A contender and what came of it.
+/// A contender with its measurement, or why it was not measured.
 pub struct Row {
     pub contender: Contender,
     pub outcome: Result<Measured, String>,
 }
 
-/// A row in words.
+/// Returns a row in words.
 pub fn line(row: &Row) -> String {
     let Contender { name, guarantee, .. } = &row.contender;
     match &row.outcome {
@@ -36,13 +36,13 @@ pub fn line(row: &Row) -> String {
     }
 }
 
-/// The median over the rounds of a figure of contender `k`, over those rounds in which there is one.
+/// Returns the median of a figure of contender `k` over the rounds that have it.
 fn middle(rounds: &[Vec<Row>], k: usize, figure: impl Fn(&Measured) -> Option<f64>) -> f64 {
     let measured = rounds.iter().filter_map(|rows| rows[k].outcome.as_ref().ok());
     median(measured.filter_map(figure).collect())
 }
 
-/// The median over the rounds of the ratio of a contender's rate to that of another under the same guarantee.
+/// Returns the median over the rounds of the ratio of contender `k`'s rate to that of another under the same guarantee.
 fn ratio(rounds: &[Vec<Row>], k: usize, to: &str) -> Option<f64> {
     let rate = |row: &Row| row.outcome.as_ref().ok().map(|measured| measured.verdict.rate);
     let ratios = rounds.iter().filter_map(|rows| {
@@ -55,7 +55,7 @@ fn ratio(rounds: &[Vec<Row>], k: usize, to: &str) -> Option<f64> {
     (!ratios.is_empty()).then(|| median(ratios))
 }
 
-/// Prints what came of all contenders; false where a bound is missed or one was not measured in some round.
+/// Prints the table. Returns false where a bound is missed or a contender was not measured in some round.
 pub fn print(rounds: &[Vec<Row>]) -> bool {
     let Some(first) = rounds.first() else { return true };
     let mut held = true;
@@ -93,7 +93,7 @@ pub fn print(rounds: &[Vec<Row>]) -> bool {
                     figure(&|m| Some(m.verdict.bytes)),
                     figure(&|m| Some(m.verdict.duplicates as f64)),
                 );
-                for yardstick in YARDSTICKS {
+                for yardstick in REFERENCES {
                     let told = ratio(rounds, k, yardstick).map_or("-".into(), |ratio| format!("{ratio:.2}"));
                     print!(" {told:>8}");
                 }
@@ -121,7 +121,7 @@ pub fn print(rounds: &[Vec<Row>]) -> bool {
     held
 }
 
-/// Prints a figure beside its bound, and says whether it is there and not below it.
+/// Prints a figure beside its bound, and returns whether there is one and it is at least the bound.
 fn holds(what: &str, found: Option<f64>, bound: f64) -> bool {
     let (told, verdict) = match found {
         Some(found) if found >= bound => (format!("{found:.3}"), "holds"),

@@ -107,7 +107,7 @@ mod tests {
     use crate::kafka::requests::Kind;
 
     #[test]
-    fn the_saved_model_scores_as_the_judge_expects() {
+    fn the_saved_model_scores_as_the_check_expects() {
         let dir = tempfile::tempdir().expect("a directory");
         let models = Models::write(dir.path(), Shape { n_users: 30, n_items: 20 }, 8, 1).expect("models");
         let requests = Requests::draw(Kind::Score, 100, 30, 20, 1);

@@ -1,4 +1,4 @@
-//! The judge: reads all replies of a topic when they are there, and holds them against the requests.
+//! Checks the replies in a topic against the requests: each answered, none twice, with the right score.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -11,15 +11,15 @@ use super::contenders::Guarantee;
 use super::requests::Requests;
 use super::topics::Broker;
 
-/// How far a score may be from what it must be: the decimals of the reply, and the order of a sum in f32.
+/// The tolerance of a score: replies have few decimals, and a sum in f32 depends on its order.
 const TOLERANCE: f32 = 1e-4;
-/// How long the broker may give nothing before the end of a partition.
+/// The longest time that the broker may send nothing before the end of a partition.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the replies of a program were.
+/// The counts and rates of a program's replies.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Verdict {
-    /// Replies, each counted as often as it is there.
+pub struct ReplyVerdict {
+    /// All replies, duplicates included.
     pub n: u64,
     /// Requests without a reply.
     pub missing: u64,
@@ -27,18 +27,18 @@ pub struct Verdict {
     pub duplicates: u64,
     /// Replies that answer no request, have another key than it, or a wrong score.
     pub wrong: u64,
-    /// The first of these.
+    /// The first wrong reply.
     pub first_wrong: Option<String>,
-    /// Bytes of keys and payloads for each reply.
+    /// Mean bytes of a reply, key and payload.
     pub bytes: f64,
-    /// Replies a second, by the broker's times of appending, from the first to the last.
+    /// Replies a second from the first to the last, by the broker's append times.
     pub rate: f64,
-    /// The same from the middle reply to the last.
+    /// Replies a second from the middle one to the last.
     pub second_half_rate: f64,
 }
 
-impl Verdict {
-    /// What is wrong by this guarantee, if anything.
+impl ReplyVerdict {
+    /// Returns what violates the guarantee, if anything does.
     pub fn fault(&self, guarantee: Guarantee) -> Option<String> {
         match self {
             Self { first_wrong: Some(first), wrong, .. } => {
@@ -53,18 +53,18 @@ impl Verdict {
     }
 }
 
-/// Holds replies against requests, one at a time.
-pub struct Judge<'a> {
+/// Checks replies one by one.
+pub struct ReplyCheck<'a> {
     requests: &'a Requests,
     scores: Option<&'a [f32]>,
     answered: Vec<bool>,
     appended_ms: Vec<i64>,
     bytes: u64,
-    verdict: Verdict,
+    verdict: ReplyVerdict,
 }
 
-impl<'a> Judge<'a> {
-    /// With the scores that replies must have, request by request, or without looking at scores.
+impl<'a> ReplyCheck<'a> {
+    /// Starts a check; `scores` are those that the replies must have, by request, or none where they are not checked.
     pub fn new(requests: &'a Requests, scores: Option<&'a [f32]>) -> Self {
         let n = requests.len();
         Self {
@@ -73,11 +73,11 @@ impl<'a> Judge<'a> {
             answered: vec![false; n],
             appended_ms: Vec::with_capacity(n),
             bytes: 0,
-            verdict: Verdict::default(),
+            verdict: ReplyVerdict::default(),
         }
     }
 
-    /// Takes in a reply.
+    /// Checks a reply.
     pub fn see(&mut self, key: &[u8], payload: &[u8], appended_ms: i64) {
         self.bytes += (key.len() + payload.len()) as u64;
         self.appended_ms.push(appended_ms);
@@ -112,8 +112,8 @@ impl<'a> Judge<'a> {
         Ok(k)
     }
 
-    /// What came out.
-    pub fn verdict(mut self) -> Verdict {
+    /// Returns the counts and rates of all replies seen.
+    pub fn verdict(mut self) -> ReplyVerdict {
         let times = &mut self.appended_ms;
         times.sort_unstable();
         let n = times.len();
@@ -122,7 +122,7 @@ impl<'a> Judge<'a> {
             let span_ms = times.last().zip(times.get(from)).map_or(0, |(last, first)| last - first);
             1e3 * (n - from) as f64 / span_ms.max(1) as f64
         };
-        Verdict {
+        ReplyVerdict {
             n: n as u64,
             missing: self.answered.iter().filter(|&&answered| !answered).count() as u64,
             bytes: self.bytes as f64 / n.max(1) as f64,
@@ -133,13 +133,13 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// The id of a reply, which is the number of its request.
+/// Returns the id of a reply, which is the number of its request.
 pub fn id_of(payload: &[u8]) -> Option<usize> {
     let id = number_at(payload, b"\"id\":")?;
     (id >= 0.0 && id.fract() == 0.0).then_some(id as usize)
 }
 
-/// The number after the first place of `key`, blanks and brackets aside.
+/// Returns the number after the first occurrence of `key`, skipping blanks and brackets.
 fn number_at(payload: &[u8], key: &[u8]) -> Option<f64> {
     let at = payload.windows(key.len()).position(|window| window == key)? + key.len();
     let rest = &payload[at..];
@@ -149,24 +149,24 @@ fn number_at(payload: &[u8], key: &[u8]) -> Option<f64> {
     std::str::from_utf8(&rest[..end.unwrap_or(rest.len())]).ok()?.parse().ok()
 }
 
-/// Reads a topic to its end and judges it; what is not committed is left out with exactly once.
+/// Reads a topic to its end and checks its replies; under exactly once it reads committed messages only.
 ///
 /// # Errors
 /// When it cannot be read.
-pub fn judge(
+pub fn check_topic(
     broker: &Broker,
     topic: &str,
     partitions: i32,
     guarantee: Guarantee,
-    mut judge: Judge<'_>,
-) -> io::Result<Verdict> {
+    mut check: ReplyCheck<'_>,
+) -> io::Result<ReplyVerdict> {
     let isolation = match guarantee {
         Guarantee::AtLeastOnce => "read_uncommitted",
         Guarantee::ExactlyOnce => "read_committed",
     };
     let mut config = broker.client();
     config
-        .set("group.id", "burnrec-bench-judge")
+        .set("group.id", "burnrec-bench-check")
         .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("fetch.queue.backoff.ms", "10")
@@ -183,7 +183,7 @@ pub fn judge(
         match consumer.poll(Duration::from_millis(500)) {
             Some(Ok(message)) => {
                 let appended = message.timestamp().to_millis().unwrap_or_default();
-                judge.see(message.key().unwrap_or_default(), message.payload().unwrap_or_default(), appended);
+                check.see(message.key().unwrap_or_default(), message.payload().unwrap_or_default(), appended);
                 last = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => ended[partition as usize] = true,
@@ -196,7 +196,7 @@ pub fn judge(
             None => {}
         }
     }
-    Ok(judge.verdict())
+    Ok(check.verdict())
 }
 
 #[cfg(test)]
@@ -208,13 +208,13 @@ mod tests {
         Requests { kind: Kind::Score, users: vec![7, 8, 9, 7], items: vec![1, 2, 3, 4] }
     }
 
-    fn verdict(scores: Option<&[f32]>, replies: &[(&str, &str, i64)]) -> Verdict {
+    fn verdict(scores: Option<&[f32]>, replies: &[(&str, &str, i64)]) -> ReplyVerdict {
         let requests = requests();
-        let mut judge = Judge::new(&requests, scores);
+        let mut check = ReplyCheck::new(&requests, scores);
         for (key, payload, at) in replies {
-            judge.see(key.as_bytes(), payload.as_bytes(), *at);
+            check.see(key.as_bytes(), payload.as_bytes(), *at);
         }
-        judge.verdict()
+        check.verdict()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The requests that wait in the input topic, and what of them the judge must know.
+//! The requests of a measurement: drawn, written to a topic, and kept to check the replies.
 
 use std::io;
 use std::io::Write;
@@ -11,7 +11,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 use super::topics::Broker;
 
-/// What is asked.
+/// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The score of one item for the user.
@@ -22,33 +22,33 @@ pub enum Kind {
 
 /// Requests drawn from a seed. Request `k` has id `k` and its user's id as its key; ids of users and items count from 1.
 pub struct Requests {
-    /// What is asked.
+    /// What a request asks for.
     pub kind: Kind,
-    /// The user of each.
+    /// The user of each request.
     pub users: Vec<u32>,
-    /// The item of each.
+    /// The item of each request.
     pub items: Vec<u32>,
 }
 
 impl Requests {
-    /// Draws `n` of them.
+    /// Draws `n` requests.
     pub fn draw(kind: Kind, n: usize, n_users: u32, n_items: u32, seed: u64) -> Self {
         let mut rng = stream(seed, "serve.requests", 0);
         let mut draw = |of: u32| (0..n).map(|_| rng.random_range(1..=of)).collect();
         Self { kind, users: draw(n_users), items: draw(n_items) }
     }
 
-    /// How many.
+    /// Returns the number of requests.
     pub fn len(&self) -> usize {
         self.users.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    /// Writes the key and the payload of request `k` over what the buffers hold.
+    /// Writes the key and the payload of request `k` into the buffers, replacing their content.
     pub fn write(&self, k: usize, key: &mut Vec<u8>, payload: &mut Vec<u8>) {
         let (user, item) = (self.users[k], self.items[k]);
         key.clear();
@@ -60,7 +60,7 @@ impl Requests {
         written.expect("a Vec takes all that is written");
     }
 
-    /// Sends all of them to a topic, and waits until the broker has them.
+    /// Sends all requests to a topic, and waits until the broker has them.
     ///
     /// # Errors
     /// When the broker does not take them all.

@@ -1,4 +1,4 @@
-//! Topics of a running broker: made, measured, deleted.
+//! Creates topics on a running broker, asks for their end offsets, and deletes them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 
-/// How long the broker may take over a question.
+/// The longest time that the broker may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running broker.
@@ -22,7 +22,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The broker there.
+    /// Connects to a broker.
     ///
     /// # Errors
     /// When it does not answer.
@@ -43,14 +43,14 @@ impl Broker {
         Ok(broker)
     }
 
-    /// The settings of a client of it.
+    /// Returns the settings of a client of this broker.
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         config
     }
 
-    /// Makes a topic with a single replica, and waits until it can be read.
+    /// Creates a topic with a single replica, and waits until it can be read.
     ///
     /// # Errors
     /// When the broker refuses, for example since there is one of this name.
@@ -78,7 +78,7 @@ impl Broker {
         Ok(())
     }
 
-    /// The offsets after the last message of each partition; the marks of transactions count as messages.
+    /// Returns the end offset of each partition. The control records of transactions count.
     ///
     /// # Errors
     /// When the broker does not say, though asked for a while.
@@ -99,7 +99,7 @@ impl Broker {
         }
     }
 
-    /// The offset after the last message, over all partitions.
+    /// Returns the sum of the end offsets of all partitions.
     ///
     /// # Errors
     /// As [`Broker::ends`].

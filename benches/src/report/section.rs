@@ -1,4 +1,5 @@
-//! One part of a report: the models that may be compared, from the sentences to the facts.
+//! A section of the report: all that is said of one group of models that may be compared, from the sentences to the
+//! facts about data and machines.
 
 use burnrec_train::metrics::Metric;
 use serde::Serialize;
@@ -15,9 +16,9 @@ use crate::number::{self, count, counted};
 use crate::record::Task;
 use crate::stats::{RESAMPLES, SWAPS};
 
-/// A part.
+/// What a report says of one task on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Part {
+pub struct ReportSection {
     /// What it is about: `Ranking on ml-1m`.
     pub title: String,
     /// What was asked.
@@ -59,8 +60,8 @@ pub struct Block {
     pub tables: Vec<Table>,
 }
 
-impl Part {
-    /// All that can be said of a group.
+impl ReportSection {
+    /// Makes the section of a group.
     pub fn of(group: &Group) -> Self {
         let mut names: Vec<&str> = group.splits.iter().map(|split| split.data.name.as_str()).collect();
         names.sort_unstable();
@@ -68,7 +69,7 @@ impl Part {
         let task = group.task.to_string();
         let task = task[..1].to_uppercase() + &task[1..];
         let title = if names.is_empty() { task } else { format!("{task} on {}", names.join(", ")) };
-        let mut part = Self {
+        let mut section = Self {
             title,
             task: group.task,
             metric: group.metric,
@@ -84,9 +85,9 @@ impl Part {
             settings: facts::settings(group),
         };
         if let Some(metric) = group.metric.filter(|_| !group.models.is_empty()) {
-            part.fill(group, metric);
+            section.fill(group, metric);
         }
-        part
+        section
     }
 
     fn fill(&mut self, group: &Group, metric: Metric) {
@@ -224,7 +225,7 @@ fn test() -> String {
     format!(
         "Models are compared with a paired randomisation test (Fisher; Smucker et al. 2007): each user's two results are \
          swapped by the toss of a coin, in all seeds at once, {} times, and p is the share of tosses whose difference is at \
-         least as large as the one found, either way. Holm's correction (1979) over the tests of this part keeps the \
+         least as large as the one found, either way. Holm's correction (1979) over the tests of this section keeps the \
          chance of any false finding among them at {} %.",
         count(SWAPS as u64),
         100.0 * LEVEL
