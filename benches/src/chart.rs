@@ -19,7 +19,7 @@ pub use svg::escape;
 /// The colours and fonts of charts: custom properties with values for light and dark, and classes that use them.
 pub const STYLE: &str = include_str!("chart/style.css");
 
-/// How a series looks.
+/// The style of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Style {
     /// Picks the colour and the mark; two of the first 56 differ in at least one.
@@ -111,7 +111,7 @@ pub struct Value {
 pub struct Point {
     /// Its label.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
     /// The place on the horizontal axis.
     pub x: f64,
@@ -128,7 +128,7 @@ pub struct Point {
 pub struct Line {
     /// Its name; a line named as an earlier one is drawn fainter.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
     /// Drawn as a dashed line.
     pub dashed: bool,
@@ -143,7 +143,7 @@ pub struct Line {
 pub struct Dot {
     /// Its label.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
     /// The value.
     pub value: Value,
@@ -156,24 +156,24 @@ pub struct Dot {
 pub struct Series {
     /// Its name.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
     /// A value for each step.
     pub values: Vec<Option<Value>>,
 }
 
 impl Chart {
-    /// An `<svg>` for a page that has [`STYLE`].
+    /// Returns an `<svg>` element for a page that has [`STYLE`].
     pub fn svg(&self) -> String {
         self.draw().inline(&self.title)
     }
 
-    /// A file of its own, with its colours and a ground.
+    /// Returns an SVG file with its own colours and background.
     pub fn file(&self) -> String {
         self.draw().file(&self.title)
     }
 
-    /// Whether it is one of several that stand side by side.
+    /// Returns whether it is one of several that stand side by side.
     pub fn is_small(&self) -> bool {
         matches!(self.drawn, Drawn::Lines { small: true, .. })
     }
@@ -189,7 +189,7 @@ impl Chart {
 }
 
 impl Value {
-    /// The value and the ends of its interval.
+    /// Returns the value and the ends of its interval.
     fn ends(&self) -> impl Iterator<Item = f64> {
         [Some(self.value), self.low, self.high].into_iter().flatten()
     }

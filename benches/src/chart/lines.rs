@@ -6,7 +6,7 @@ use super::svg::Svg;
 use super::{Axis, Line};
 use crate::number::{amount, seconds};
 
-/// Draws them.
+/// Draws lines with a legend, or small ones without.
 pub fn draw(axis: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
     let all = || lines.iter().flat_map(|line| &line.points);
     let (n_ticks, size) = if small { (4, [SMALL, 230.0]) } else { (6, [WIDTH, 340.0]) };

@@ -7,14 +7,14 @@ use crate::chart::{Axis, Chart, Drawn, Line};
 use crate::number::MEASURABLE;
 use crate::record::EpochPoint;
 
-/// What is drawn to the right.
+/// The horizontal axis of a learning curve.
 #[derive(Clone, Copy, PartialEq)]
 enum By {
     Epoch,
     Time,
 }
 
-/// The value on valid of all models together.
+/// Returns the charts of the value on valid, with all models in one.
 pub fn valid(group: &Group) -> Vec<Chart> {
     let chart = |by: By| {
         let lines: Vec<Line> = group
@@ -36,7 +36,7 @@ pub fn valid(group: &Group) -> Vec<Chart> {
     [By::Epoch, By::Time].into_iter().filter_map(chart).collect()
 }
 
-/// The loss of each model by itself, since losses of different models do not compare.
+/// Returns the charts of the loss, one for each model, since losses of different models do not compare.
 pub fn loss(group: &Group) -> Vec<Chart> {
     let chart = |model: &Model, by: By| {
         let phases = [Phase::Choose, Phase::Refit];
@@ -61,7 +61,7 @@ fn valid_of(epoch: &EpochPoint) -> Option<f64> {
     epoch.valid
 }
 
-/// The metric that chooses the epoch, if the settings that name one agree.
+/// Returns the metric that chooses the epoch, if all models are chosen by the same.
 fn chooses(group: &Group) -> String {
     let named = |model: &Model| {
         let config = &model.runs[0].case.config;

@@ -8,10 +8,10 @@ use super::{Report, ReportedBench};
 use crate::chart::{Chart, STYLE, escape};
 
 const PAGE: &str = include_str!("page.css");
-/// Words of a cell that are shorter than this stay on one line.
+/// The length of text up to which a cell does not break.
 const SHORT: usize = 20;
 
-/// The page.
+/// Returns the page.
 pub fn page(report: &Report) -> String {
     let title = escape(&report.title);
     let mut page = format!(
@@ -39,7 +39,7 @@ macro_rules! put {
     ($page:expr, $($what:tt)*) => { let _ = writeln!($page, $($what)*); };
 }
 
-/// What the user came for: the sentences and the picture.
+/// Writes the sentences and the picture of a section.
 fn summary(page: &mut String, at: usize, section: &ReportSection) {
     put!(page, "<section id=\"part-{at}\">\n<h2>{}</h2>", escape(&section.title));
     if let Some((first, rest)) = section.sentences.split_first() {

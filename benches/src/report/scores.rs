@@ -17,8 +17,8 @@ use crate::stats::{Estimate, Measure, estimates, mean};
 /// A model's metrics on test.
 pub type Scored = BTreeMap<Metric, Estimate>;
 
-/// The metrics of a model: values as they were recorded, intervals by bootstrap over all its seeds where each user's
-/// part is recorded, else as recorded if there is one seed.
+/// Returns the metrics of a model: values as recorded; intervals by bootstrap over all seeds where the users' values are
+/// recorded, else as recorded if there is one seed.
 pub fn scored(model: &Model) -> Scored {
     let tests = || model.runs.iter().map(|run| &run.case.test);
     let all: Vec<Metric> =
@@ -43,13 +43,13 @@ pub fn scored(model: &Model) -> Scored {
     shared.into_iter().map(of).collect()
 }
 
-/// The epochs of the final fit.
+/// Returns the epochs of the final fit.
 pub fn final_fit(case: &CaseRecord) -> impl Iterator<Item = &EpochPoint> {
     let refit = case.epochs.iter().any(|epoch| epoch.phase == Phase::Refit);
     case.epochs.iter().filter(move |epoch| (epoch.phase == Phase::Refit) == refit)
 }
 
-/// Training seconds up to the epoch that was best on valid.
+/// Returns the training seconds up to the epoch that was best on valid.
 fn seconds_to_best(case: &CaseRecord) -> Option<f64> {
     let choosing = |epoch: &&EpochPoint| epoch.phase == Phase::Choose && epoch.epoch <= case.chosen_epochs;
     let seconds: Vec<f64> = case.epochs.iter().filter(choosing).map(|epoch| epoch.seconds).collect();
@@ -68,7 +68,7 @@ fn last_loss(case: &CaseRecord) -> Option<f64> {
     final_fit(case).filter_map(|epoch| epoch.loss).last()
 }
 
-/// Quality against the seconds of the final fit.
+/// Returns the chart of quality against the seconds of the final fit.
 pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) -> Chart {
     let direction = if metric.higher_is_better() { "higher is better" } else { "lower is better" };
     let point = |(model, scored): (&Model, &Scored)| {
@@ -107,7 +107,7 @@ pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) 
     }
 }
 
-/// The table that says most: one row a model.
+/// Returns the main table, with one row for each model.
 pub fn table(group: &Group, metric: Metric, scored: &[Scored]) -> Table {
     let valid = format!("{} on valid", name(metric));
     let test = format!("{} on test", name(metric));
@@ -146,12 +146,12 @@ pub fn table(group: &Group, metric: Metric, scored: &[Scored]) -> Table {
     table.without_empty_columns()
 }
 
-/// A mean of epochs: whole where it is.
+/// Writes a mean number of epochs, with a decimal where it is not whole.
 fn epochs(value: f64) -> String {
     number::grouped(value, usize::from(value.fract() != 0.0))
 }
 
-/// All metrics on test.
+/// Returns the table of all metrics on test.
 pub fn all_metrics(group: &Group, scored: &[Scored]) -> Table {
     let mut metrics: Vec<Metric> = scored.iter().flat_map(|scored| scored.keys().copied()).collect();
     metrics.sort();
@@ -171,7 +171,7 @@ pub fn all_metrics(group: &Group, scored: &[Scored]) -> Table {
     table
 }
 
-/// Each seed by itself.
+/// Returns the table of all seeds.
 pub fn by_seed(group: &Group, metric: Metric) -> Table {
     let (valid, test) = (format!("{} on valid", name(metric)), format!("{} on test", name(metric)));
     let columns =

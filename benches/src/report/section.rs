@@ -19,25 +19,25 @@ use crate::stats::{RESAMPLES, SWAPS};
 /// What a report says of one task on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReportSection {
-    /// What it is about: `Ranking on ml-1m`.
+    /// The title: `Ranking on ml-1m`.
     pub title: String,
-    /// What was asked.
+    /// The task.
     pub task: Task,
     /// The metric that was decided before anything was trained.
     pub metric: Option<Metric>,
     /// Whether a larger value of it is a better one.
     pub higher_is_better: Option<bool>,
-    /// What was found, in plain words: the most important first.
+    /// The findings in plain words, the most important first.
     pub sentences: Vec<String>,
-    /// What must be known before figures are compared.
+    /// What a reader must know before comparing figures.
     pub warnings: Vec<String>,
-    /// Quality against time.
+    /// The chart of quality against time.
     pub picture: Option<Chart>,
-    /// How the picture is to be read.
+    /// The picture's caption.
     pub caption: String,
     /// The tests behind the sentences.
     pub comparisons: Vec<Comparison>,
-    /// The rest, in its order.
+    /// The other charts and tables, in their order.
     pub blocks: Vec<Block>,
     /// Right and wrong decisions on every item.
     pub items: Option<Items>,
@@ -52,7 +52,7 @@ pub struct ReportSection {
 pub struct Block {
     /// The heading.
     pub title: String,
-    /// What must be known to read them.
+    /// Notes for the reader.
     pub notes: Vec<String>,
     /// The charts.
     pub charts: Vec<Chart>,
@@ -142,7 +142,7 @@ impl ReportSection {
     }
 }
 
-/// Who has the best value, and against whom.
+/// Writes which model has the best value, and the value of the baseline.
 fn leader(group: &Group, metric: Metric, scored: &[Scored]) -> String {
     let value = |at: &usize| scored[*at][&metric].value;
     let better = |a: &usize, b: &usize| match metric.higher_is_better() {
@@ -182,7 +182,7 @@ fn caption(group: &Group) -> String {
     text
 }
 
-/// What a careful reader asks.
+/// Writes how the figures were measured.
 fn method(group: &Group, metric: Metric) -> Vec<String> {
     let mut users: Vec<usize> = group.splits.iter().map(|split| split.user_activity.len()).collect();
     users.sort_unstable();
@@ -220,7 +220,7 @@ fn method(group: &Group, metric: Metric) -> Vec<String> {
     ]
 }
 
-/// What the test was.
+/// Writes which test was used.
 fn test() -> String {
     format!(
         "Models are compared with a paired randomisation test (Fisher; Smucker et al. 2007): each user's two results are \
