@@ -1,4 +1,5 @@
-//! Holds what the compiler cannot: the crate edges, the configs, and that ARCHITECTURE.md names real places.
+//! Holds what the compiler cannot: which crates depend on which, what each must not hold, what a published crate says of
+//! itself, that all configs are accepted, and that ARCHITECTURE.md names real places.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,43 +15,61 @@ fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+fn manifest(folder: &str) -> toml::Table {
+    toml::from_str(&text(Path::new(folder).join("Cargo.toml"))).expect("a manifest")
+}
+
+/// The folders of the workspace's packages, the program's aside.
+fn members() -> Vec<String> {
+    let members = manifest("")["workspace"]["members"].as_array().expect("members").clone();
+    members.iter().map(|member| member.as_str().expect("a folder").to_owned()).collect()
+}
+
 /// The crates of the workspace that a crate depends on, tests aside.
-fn edges(manifest: &str) -> BTreeSet<String> {
-    let table: toml::Table = toml::from_str(&text(manifest)).expect("a manifest");
+fn edges(folder: &str) -> BTreeSet<String> {
+    let table = manifest(folder);
     let names = table["dependencies"].as_table().expect("dependencies").keys();
     names.filter_map(|name| name.strip_prefix("burnrec-")).map(str::to_owned).collect()
 }
 
 #[test]
 fn crates_depend_one_way() {
-    let allowed: [(&str, &[&str]); 5] = [
-        ("data/Cargo.toml", &[]),
-        ("models/Cargo.toml", &["data"]),
-        ("train/Cargo.toml", &["data", "models"]),
-        ("serve/Cargo.toml", &["data", "models"]),
-        ("benches/Cargo.toml", &["data", "models", "train", "serve"]),
+    let allowed: [(&str, &[&str]); 7] = [
+        ("data", &[]),
+        ("models", &["data"]),
+        ("train", &["data", "models"]),
+        ("serve", &["data", "models"]),
+        ("benches", &["data", "models", "train", "serve"]),
+        ("benches/measure", &["data", "models", "train", "bench"]),
+        ("", &["data", "models", "train", "serve", "bench"]),
     ];
-    for (manifest, allowed) in allowed {
+    for member in members() {
+        assert!(allowed.iter().any(|(folder, _)| *folder == member), "may {member} depend on others?");
+    }
+    for (folder, allowed) in allowed {
         let allowed = allowed.iter().map(|&name| name.to_owned()).collect();
-        let edges = edges(manifest);
-        assert!(edges.is_subset(&allowed), "{manifest} depends on {edges:?}, allowed is {allowed:?}");
+        let edges = edges(folder);
+        assert!(edges.is_subset(&allowed), "{folder} depends on {edges:?}, allowed is {allowed:?}");
     }
 }
 
 #[test]
 fn what_a_crate_never_holds() {
-    let never: [(&str, &[&str]); 4] = [
+    let never: [(&str, &[&str]); 5] = [
         ("data", &["burn", "indicatif", "clap"]),
         ("models", &["polars", "indicatif", "clap"]),
         ("train", &["polars", "rdkafka", "indicatif", "clap"]),
         ("serve", &["polars", "burnrec-train", "indicatif", "clap"]),
+        ("benches", &["polars", "rdkafka", "criterion", "indicatif", "clap"]),
     ];
     for (folder, never) in never {
-        let manifest: toml::Table =
-            toml::from_str(&text(format!("{folder}/Cargo.toml"))).expect("a manifest");
-        let dependencies = manifest["dependencies"].as_table().expect("dependencies");
-        for name in never {
-            assert!(!dependencies.contains_key(*name), "{folder} must not depend on {name}");
+        let manifest = manifest(folder);
+        for table in ["dependencies", "dev-dependencies"] {
+            let dependencies = manifest.get(table).and_then(toml::Value::as_table).into_iter().flatten();
+            for (found, _) in dependencies {
+                let is_never = |name: &&str| found == name || found.starts_with(&format!("{name}-"));
+                assert!(!never.iter().any(is_never), "{folder} must not depend on {found}");
+            }
         }
         for file in sources(&root().join(folder).join("src")) {
             let code = fs::read_to_string(&file).expect("source");
@@ -62,9 +81,42 @@ fn what_a_crate_never_holds() {
 
 #[test]
 fn the_burn_version_said_is_the_one_pinned() {
-    let table: toml::Table = toml::from_str(&text("Cargo.toml")).expect("a manifest");
-    let pinned = table["workspace"]["dependencies"]["burn"]["version"].as_str().expect("a version");
-    assert_eq!(pinned, format!("={}", burnrec_models::BURN_VERSION));
+    let dependencies = &manifest("")["workspace"]["dependencies"];
+    let burn =
+        dependencies.as_table().expect("dependencies").iter().filter(|(name, _)| name.starts_with("burn-"));
+    let mut n = 0;
+    for (name, dependency) in burn {
+        let pinned = dependency["version"].as_str().expect("a version");
+        assert_eq!(pinned, format!("={}", burnrec_models::BURN_VERSION), "{name}");
+        n += 1;
+    }
+    assert!(n > 0, "burn is not pinned");
+}
+
+#[test]
+fn a_published_crate_says_what_it_is() {
+    let root = manifest("");
+    let version = &root["workspace"]["package"]["version"];
+    let mut published = BTreeSet::new();
+    for folder in members().iter().map(String::as_str).chain([""]) {
+        let package = manifest(folder)["package"].clone();
+        if package.get("publish").and_then(toml::Value::as_bool) == Some(false) {
+            continue;
+        }
+        for key in ["description", "license", "repository", "readme", "keywords", "categories", "include"] {
+            assert!(package.get(key).is_some(), "{folder}/Cargo.toml has no {key}");
+        }
+        let packed = package["include"].as_array().expect("paths");
+        let small = |path: &toml::Value| !path.as_str().is_some_and(|path| path.contains("records"));
+        assert!(packed.iter().all(small), "{folder}: records of benches are not for the registry");
+        published.insert(package["name"].as_str().expect("a name").to_owned());
+    }
+    for (name, dependency) in root["workspace"]["dependencies"].as_table().expect("dependencies") {
+        if dependency.get("path").is_some() {
+            assert!(published.contains(name), "{name} is depended on, and not published");
+            assert_eq!(dependency.get("version"), Some(version), "{name} by path and by version");
+        }
+    }
 }
 
 #[test]
@@ -93,15 +145,27 @@ fn every_config_is_accepted() {
 #[test]
 fn the_architecture_page_names_real_places() {
     let page = text("ARCHITECTURE.md");
-    let mut n = 0;
-    for name in
-        page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains([' ', '<']))
-    {
-        let place = name.split('#').next().expect("a first piece");
+    let quoted =
+        page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains([' ', '<']));
+    // Diagrams have no quotes: what begins with a folder of the repository is a path.
+    let folders: Vec<String> = fs::read_dir(root())
+        .expect("the repository")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_dir())
+        .map(|path| format!("{}/", path.file_name().expect("a name").to_string_lossy()))
+        .collect();
+    let in_diagrams = page
+        .split(|c: char| c.is_whitespace() || "`,:;()".contains(c))
+        .filter(|word| folders.iter().any(|folder| word.starts_with(folder.as_str())));
+    let mut places = BTreeSet::new();
+    for name in quoted.chain(in_diagrams) {
+        let place = name.split('#').next().expect("a first piece").trim_end_matches('.');
         assert!(root().join(place).exists(), "ARCHITECTURE.md names `{name}`, which is not there");
-        n += 1;
+        places.insert(place.trim_end_matches('/'));
     }
-    assert!(n > 10, "ARCHITECTURE.md names only {n} places");
+    for folder in members().iter().map(String::as_str).chain(["src", "configs"]) {
+        assert!(places.contains(folder), "ARCHITECTURE.md does not say what {folder}/ holds");
+    }
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -1,9 +1,9 @@
 //! A bench: every case of a config trained and judged on the same splits, each leaving its record before the next begins.
 //!
-//! The folder of a bench has `bench.json` (what it set out to do), `splits/`, `runs/` and `records/`. A case that has its
-//! record is done; a bench that was stopped goes on with the others, from what its folder says. Each case is meant to
-//! run in a process of its own, so that its memory and its time are its own: [`Bench::pending`] lists what is left, and
-//! [`Bench::keep`] takes what came of one.
+//! The folder of a bench has `bench.json` (its plan), `splits/`, `runs/` and `records/`. A case that has its
+//! record is done; a bench that was stopped continues with the others. Each case is meant to run in a process of its
+//! own, so that its memory and its time are its own: [`Bench::pending`] lists the cases that are left, and
+//! [`Bench::keep`] saves the record of a finished one.
 
 pub mod cluster;
 pub mod inference;
@@ -25,32 +25,15 @@ use burnrec_train::{Result, TrainConfig};
 
 use crate::record::{BenchRecord, CaseName, CaseRecord, FORMAT, SplitCounts, SplitRecord, Task, read, save};
 use outcome::Outcome;
-use plan::{CasePlan, Plan, TaskPlan};
+pub use plan::Place;
+use plan::{BenchPlan, CasePlan, TaskPlan};
 
-/// A case on a split.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// What is asked.
-    pub task: Task,
-    /// What the split is drawn from.
-    pub seed: u64,
-    /// The name of the case.
-    pub case: String,
-}
-
-impl CaseRecord {
-    /// Where it belongs.
-    pub fn place(&self) -> Place {
-        Place { task: self.task, seed: self.seed, case: self.case.clone() }
-    }
-}
-
-/// The rows that a bench splits.
+/// The rows that a bench splits, as they were read or drawn.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The rows, ids and titles.
     pub dataset: Dataset,
-    /// The test part that their files bring by themselves.
+    /// The test split that comes with the files.
     pub given: Option<GivenSplit>,
     /// What the reader took and dropped; none for rows that were drawn.
     pub read: Option<ReadSummary>,
@@ -59,15 +42,15 @@ pub struct Rows {
 /// A bench and its folder.
 pub struct Bench {
     dir: PathBuf,
-    plan: Plan,
+    plan: BenchPlan,
 }
 
 impl Bench {
-    /// Sets one up in `dir`: writes what it sets out to do, and draws its splits from `data`.
+    /// Sets up a bench in `dir`: writes its plan, and draws its splits from `rows`.
     ///
     /// # Errors
     /// When the folder has a bench of another config or other data, the data cannot be split so, or a file cannot be written.
-    pub fn begin(dir: &Path, plan: Plan, command: String, rows: &Rows) -> Result<Self> {
+    pub fn begin(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Result<Self> {
         fs::create_dir_all(dir).map_err(DataError::io("make", dir))?;
         let path = BenchRecord::path(dir);
         let config = serde_json::to_value(&plan).expect("a plan has only string keys");
@@ -91,7 +74,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// The one whose folder it is.
+    /// Opens the bench of a folder.
     ///
     /// # Errors
     /// When there is none.
@@ -104,7 +87,7 @@ impl Bench {
         Ok(Self { dir: dir.to_owned(), plan: serde_json::from_value(record.config).map_err(malformed)? })
     }
 
-    /// The splits that are not there yet; refuses those that are of other data.
+    /// Draws the splits whose records are not there yet; refuses records of splits of other data.
     fn splits(&self, rows: &Rows) -> Result<Vec<(Task, Prepared)>> {
         let mut splits = Vec::new();
         for (&task, of) in &self.plan.tasks {
@@ -126,8 +109,8 @@ impl Bench {
         Ok(splits)
     }
 
-    /// What is left to do, and how many cases there are in all. Seeds come one after the other, so that one stopped early has
-    /// the whole table of its first seed.
+    /// Returns the cases that have no record yet, and the number of all cases. Seeds come one after the other, so that a
+    /// bench that is stopped early has the whole table of its first seed.
     pub fn pending(&self) -> (Vec<Place>, usize) {
         let seeds = self.plan.seeds.iter();
         let all = seeds.flat_map(|&seed| {
@@ -138,7 +121,7 @@ impl Bench {
         (all.into_iter().filter(|place| !self.record_path(place).exists()).collect(), n)
     }
 
-    /// The data of a place, and where it is.
+    /// Reads the split of a case, and returns it with its folder.
     ///
     /// # Errors
     /// When its files cannot be read.
@@ -147,7 +130,7 @@ impl Bench {
         Ok((Prepared::open(&dir)?, dir))
     }
 
-    /// The task and the case of a place.
+    /// Returns the plans of the task and of the case.
     ///
     /// # Errors
     /// When the bench has no such case.
@@ -161,7 +144,7 @@ impl Bench {
         })
     }
 
-    /// The config of a case with its seed, and the runs of other cases that it starts from.
+    /// Returns the training config of a case, with its seed and the run directories that it starts from.
     ///
     /// # Errors
     /// When the settings make no sense.
@@ -179,27 +162,27 @@ impl Bench {
         Ok(config)
     }
 
-    /// Where networks compute, as `--device` has it.
+    /// Returns the device of networks, as `--device` names it.
     pub fn device(&self) -> &str {
         &self.plan.device
     }
 
-    /// Where the run of a case is kept.
+    /// Returns the run directory of a case.
     pub fn run_dir(&self, place: &Place) -> PathBuf {
         self.dir.join("runs").join(format!("{}-seed{}-{}", place.task, place.seed, place.case))
     }
 
-    /// Keeps what came of a case. The time of the cases that it started from is part of its own.
+    /// Saves the record of a finished case. The times of the cases that it started from are added to its own.
     ///
     /// # Errors
-    /// When the record cannot be written, or that of a part cannot be read.
+    /// When the record cannot be written, or that of a case it started from cannot be read.
     pub fn keep(&self, place: &Place, mut outcome: Outcome, data: &Prepared) -> Result<()> {
         let (task, case) = self.case(place)?;
-        for part in case.parts() {
-            let path = self.record_path(&Place { case: part.to_owned(), ..place.clone() });
-            let part: CaseRecord = read(&path)?;
-            outcome.fit_seconds += part.fit_seconds;
-            outcome.total_seconds += part.total_seconds;
+        for earlier in case.starts_from() {
+            let path = self.record_path(&Place { case: earlier.to_owned(), ..place.clone() });
+            let earlier: CaseRecord = read(&path)?;
+            outcome.fit_seconds += earlier.fit_seconds;
+            outcome.total_seconds += earlier.total_seconds;
         }
         let record = outcome.into_record(place, case, task.metric, data.manifest.hash.clone());
         save(&record, &self.record_path(place))
@@ -214,7 +197,7 @@ impl Bench {
     }
 }
 
-/// All that a final model learns from: train and valid together, `[n_users, n_items]`.
+/// Returns the rows that a final model learns from, train and valid together: `[n_users, n_items]`.
 pub fn seen(data: &Prepared) -> Csr {
     let (n_users, n_items) = (data.users.len(), data.items.len());
     let valid = data.split.valid_rows.to_csr(n_users, n_items);

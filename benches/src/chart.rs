@@ -19,76 +19,76 @@ pub use svg::escape;
 /// The colours and fonts of charts: custom properties with values for light and dark, and classes that use them.
 pub const STYLE: &str = include_str!("chart/style.css");
 
-/// How a series looks.
+/// The style of a series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Style {
     /// Picks the colour and the mark; two of the first 56 differ in at least one.
     pub index: usize,
-    /// Drawn as an outline: someone else's.
+    /// Drawn as an outline: a model of another program.
     pub hollow: bool,
 }
 
-/// One direction of a chart.
+/// An axis of a chart.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Axis {
-    /// What it counts, with its unit.
+    /// The quantity, with its unit.
     pub title: String,
-    /// Equal ways are equal ratios; values that are not above 0 cannot be shown.
+    /// Logarithmic; values must be above 0.
     pub log: bool,
     /// Whether 0 must be on it.
     pub zero: bool,
-    /// Whether it counts whole things.
+    /// Whether its values are whole numbers.
     pub whole: bool,
 }
 
 /// A chart.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Chart {
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// The values.
+    /// The kind and the data.
     #[serde(flatten)]
     pub drawn: Drawn,
 }
 
-/// What there is to draw.
+/// The kind of a chart, with its data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Drawn {
     /// Labelled points.
     Points {
-        /// To the right.
+        /// The horizontal axis.
         x: Axis,
-        /// Upwards.
+        /// The vertical axis.
         y: Axis,
         /// The points.
         points: Vec<Point>,
     },
-    /// Lines over numbers.
+    /// Lines over a numeric axis.
     Lines {
-        /// To the right.
+        /// The horizontal axis.
         x: Axis,
-        /// Upwards.
+        /// The vertical axis.
         y: Axis,
         /// The lines.
         lines: Vec<Line>,
         /// Whether it is one of several that stand side by side, without a legend.
         small: bool,
     },
-    /// A value a row.
+    /// Rows with a name and a value each.
     Dots {
-        /// To the right.
+        /// The horizontal axis.
         x: Axis,
         /// The rows, from the top.
         rows: Vec<Dot>,
     },
-    /// Values over steps that have names.
+    /// Values of several series over named steps.
     Steps {
         /// What the steps are.
         x: String,
         /// Their names.
         steps: Vec<String>,
-        /// Upwards.
+        /// The vertical axis.
         y: Axis,
         /// The series.
         series: Vec<Series>,
@@ -111,15 +111,15 @@ pub struct Value {
 pub struct Point {
     /// Its label.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
-    /// Where, to the right.
+    /// The place on the horizontal axis.
     pub x: f64,
-    /// Where, upwards.
+    /// The place on the vertical axis, with its interval.
     pub y: Value,
     /// The single points that it is the mean of.
     pub parts: Vec<[f64; 2]>,
-    /// What is said when the pointer rests on it.
+    /// The tooltip.
     pub told: String,
 }
 
@@ -128,13 +128,13 @@ pub struct Point {
 pub struct Line {
     /// Its name; a line named as an earlier one is drawn fainter.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
-    /// Drawn with gaps.
+    /// Drawn as a dashed line.
     pub dashed: bool,
     /// The points, from left to right.
     pub points: Vec<[f64; 2]>,
-    /// The place among them of the one that was chosen.
+    /// The index of the point that was chosen.
     pub chosen: Option<usize>,
 }
 
@@ -143,7 +143,7 @@ pub struct Line {
 pub struct Dot {
     /// Its label.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
     /// The value.
     pub value: Value,
@@ -156,24 +156,24 @@ pub struct Dot {
 pub struct Series {
     /// Its name.
     pub name: String,
-    /// Its look.
+    /// The style.
     pub style: Style,
     /// A value for each step.
     pub values: Vec<Option<Value>>,
 }
 
 impl Chart {
-    /// An `<svg>` for a page that has [`STYLE`].
+    /// Returns an `<svg>` element for a page that has [`STYLE`].
     pub fn svg(&self) -> String {
         self.draw().inline(&self.title)
     }
 
-    /// A file of its own, with its colours and a ground.
+    /// Returns an SVG file with its own colours and background.
     pub fn file(&self) -> String {
         self.draw().file(&self.title)
     }
 
-    /// Whether it is one of several that stand side by side.
+    /// Returns whether it is one of several that stand side by side.
     pub fn is_small(&self) -> bool {
         matches!(self.drawn, Drawn::Lines { small: true, .. })
     }
@@ -189,7 +189,7 @@ impl Chart {
 }
 
 impl Value {
-    /// The value and the ends of its interval.
+    /// Returns the value and the ends of its interval.
     fn ends(&self) -> impl Iterator<Item = f64> {
         [Some(self.value), self.low, self.high].into_iter().flatten()
     }

@@ -23,9 +23,9 @@ pub fn write_rows(path: &Path, matrix: &Csr) -> io::Result<()> {
     std::fs::write(path, text)
 }
 
-/// Runs a script and reads the record it prints. `PYTHON` names the interpreter that has
-/// `benches/peers/requirements.txt`, else `python3`; `BURNREC_PEERS` the folder of the scripts where the program runs
-/// on another machine than built it.
+/// Runs a script and reads the record that it prints. The environment variable `PYTHON` names an interpreter that has
+/// `benches/peers/requirements.txt`, else `python3` is used. `BURNREC_PEERS` names the folder of the scripts where the
+/// program runs on another machine than the one that built it.
 ///
 /// # Errors
 /// When it cannot be started, fails (with what it said), or prints no record.
@@ -43,7 +43,7 @@ pub fn run(script: &str, args: &[&str]) -> io::Result<Value> {
     serde_json::from_slice(&output.stdout).map_err(io::Error::other)
 }
 
-/// A figure of a record, by its JSON pointer.
+/// Returns a number of a record by its JSON pointer.
 ///
 /// # Errors
 /// When the record has no number there.

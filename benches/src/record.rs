@@ -99,7 +99,7 @@ pub struct CaseRecord {
     pub label: String,
     /// Whose program trained it: none of ours, or the peer: `implicit`, `Spark`, `PyTorch`.
     pub peer: Option<String>,
-    /// Of the split, and of the training.
+    /// The seed of the split and of the training.
     pub seed: u64,
     /// The hash of the split.
     pub data_hash: String,
@@ -164,7 +164,7 @@ pub struct EpochPoint {
 }
 
 impl EpochPoint {
-    /// Of a run's epoch; `metric` is the one that chose.
+    /// Takes an epoch of a run; `metric` is the one that chose among the epochs.
     pub fn of(epoch: &EpochRecord, metric: Metric) -> Self {
         Self {
             phase: epoch.phase,

@@ -12,9 +12,8 @@ mod group;
 mod html;
 mod items;
 mod markdown;
-pub(crate) mod number;
-mod part;
 mod scores;
+mod section;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -27,27 +26,28 @@ use serde_json::Value as Json;
 pub use compare::{Comparison, Verdict};
 pub use facts::{Setting, SplitFacts};
 pub use items::{Items, ModelItems};
-pub use part::{Block, Part};
+pub use section::{Block, ReportSection};
 pub use table::{Cell, Table};
 
 use crate::record::{FORMAT, Records};
 
-/// All tables, figures and sentences; as JSON, `report.json`.
+/// All tables, figures and sentences. As JSON it is `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The number of the format of the records.
     pub format: u32,
     /// What it is about.
     pub title: String,
-    /// The parts: models are compared within one alone.
-    pub parts: Vec<Part>,
+    /// The sections; models are compared within one alone. In `report.json` they are `parts`.
+    #[serde(rename = "parts")]
+    pub sections: Vec<ReportSection>,
     /// What was run.
-    pub benches: Vec<Bench>,
+    pub benches: Vec<ReportedBench>,
 }
 
 /// A bench that the report was made of.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Bench {
+pub struct ReportedBench {
     /// The command.
     pub command: String,
     /// Its whole config.
@@ -68,16 +68,16 @@ pub struct Paths {
 }
 
 impl Report {
-    /// The report of one bench or several. Cases are compared with those of the same task, metric and splits.
+    /// Makes the report of one bench or several. Cases are compared with those of the same task, metric and splits.
     ///
     /// # Errors
     /// When there is no finished case, or a case does not fit its split.
     pub fn of(records: &[Records]) -> Result<Self> {
         let groups = group::groups(records)?;
-        let parts: Vec<Part> = groups.iter().map(Part::of).collect();
-        let mut benches: Vec<Bench> = Vec::new();
+        let sections: Vec<ReportSection> = groups.iter().map(ReportSection::of).collect();
+        let mut benches: Vec<ReportedBench> = Vec::new();
         for Records { bench, .. } in records {
-            let bench = Bench { command: bench.command.clone(), config: bench.config.clone() };
+            let bench = ReportedBench { command: bench.command.clone(), config: bench.config.clone() };
             if !benches.contains(&bench) {
                 benches.push(bench);
             }
@@ -86,29 +86,29 @@ impl Report {
             groups.iter().flat_map(|group| &group.splits).map(|split| split.data.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        Ok(Self { format: FORMAT, title: format!("Recommenders on {}", names.join(", ")), parts, benches })
+        Ok(Self { format: FORMAT, title: format!("Recommenders on {}", names.join(", ")), sections, benches })
     }
 
-    /// A page that needs nothing else.
+    /// Returns the report as one HTML page that needs no other file.
     pub fn html(&self) -> String {
         html::page(self)
     }
 
-    /// As Markdown; its picture is `report.svg` beside it.
+    /// Returns the report as Markdown; its picture is `report.svg` beside it.
     pub fn markdown(&self) -> String {
         markdown::text(self)
     }
 
-    /// As JSON, with all figures.
+    /// Returns the report as JSON, with all figures.
     pub fn json(&self) -> String {
         let mut text = serde_json::to_string(self).expect("a report has only string keys");
         text.push('\n');
         text
     }
 
-    /// The first picture, quality against training time, as an SVG file; none where no model is finished.
+    /// Returns the first picture, quality against training time, as an SVG file; none where no model is finished.
     pub fn picture(&self) -> Option<String> {
-        self.parts.iter().find_map(|part| part.picture.as_ref()).map(crate::chart::Chart::file)
+        self.sections.iter().find_map(|section| section.picture.as_ref()).map(crate::chart::Chart::file)
     }
 
     /// Writes `report.html`, `report.md`, `report.json` and `report.svg` into a folder, each as a whole.

@@ -17,20 +17,20 @@ use rayon::prelude::*;
 pub const RESAMPLES: usize = 1000;
 /// Random swaps of the paired test.
 pub const SWAPS: usize = 10_000;
-/// What intervals and tests are drawn from.
+/// The seed of intervals and tests.
 pub const SEED: u64 = 42;
 
-/// How a value follows from a sum and a weight.
+/// The way a value follows from a sum and a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistic {
-    /// Sum by weight.
+    /// The sum divided by the weight.
     Mean,
-    /// The root of it.
+    /// The square root of the mean.
     RootMean,
 }
 
 impl Statistic {
-    /// The value; NaN without any weight.
+    /// Returns the value; NaN where the weight is 0.
     pub fn of(self, sum: f64, weight: f64) -> f64 {
         match self {
             Self::Mean => sum / weight,
@@ -40,17 +40,17 @@ impl Statistic {
     }
 }
 
-/// What a value is made of.
+/// The users' parts of a value.
 #[derive(Clone, Debug)]
 pub struct Measure {
-    /// How.
+    /// How the value follows from them.
     pub statistic: Statistic,
-    /// `[seeds][users]`: sum and weight.
+    /// `[seeds][users]`: each user's sum and weight.
     pub seeds: Vec<Vec<[f64; 2]>>,
 }
 
 impl Measure {
-    /// Each seed's value.
+    /// Returns each seed's value.
     pub fn values(&self) -> Vec<f64> {
         let value = |users: &Vec<[f64; 2]>| {
             let [sum, weight] = totals(users);
@@ -71,7 +71,7 @@ pub struct Estimate {
     pub seeds: Vec<f64>,
 }
 
-/// The values of measures that have the same users, by percentile bootstrap.
+/// Estimates the values of measures of the same users, with intervals by percentile bootstrap.
 ///
 /// # Panics
 /// When the measures differ in seeds or users.
@@ -105,19 +105,19 @@ pub fn estimates(measures: &[Measure]) -> Vec<Estimate> {
     measures.iter().enumerate().map(estimate).collect()
 }
 
-/// One model's value less another's.
+/// The difference of two models' values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Difference {
     /// The mean over seeds.
     pub value: f64,
     /// The middle 95 % of its resamples.
     pub interval: Option<Interval>,
-    /// How likely a difference of this size, either way, is between two models that are alike; never 0.
+    /// The two-sided p-value, never 0.
     pub p: f64,
 }
 
-/// `ours` less `theirs` on the same users, with a paired bootstrap interval and Fisher's randomisation test: if the
-/// models are alike, each user's two results might as well have been the other way round, so a user's results are
+/// Returns `ours` less `theirs` on the same users, with a paired bootstrap interval and Fisher's randomisation test. If
+/// the models are alike, each user's two results might as well have been the other way round, so a user's results are
 /// swapped by the toss of a coin, in all seeds at once, and `p` is the share of [`SWAPS`] tosses, and the true result,
 /// whose difference is as large as the one found. (Smucker et al. 2007, "A comparison of statistical significance
 /// tests for information retrieval evaluation", section 3.3.)
@@ -151,7 +151,7 @@ pub fn difference(ours: &Measure, theirs: &Measure) -> Difference {
     }
 }
 
-/// The `p` of [`difference`]; `tables` are `[seeds]` of `[users, 3]`: our sum, their sum, weight.
+/// Returns the `p` of [`difference`]; `tables` are `[seeds]` of `[users, 3]`: our sum, their sum, weight.
 fn swap_test(statistic: Statistic, tables: &[Vec<f64>]) -> f64 {
     let totals: Vec<[f64; 3]> = tables
         .iter()
@@ -204,8 +204,8 @@ fn swap_test(statistic: Statistic, tables: &[Vec<f64>]) -> f64 {
     (1 + at_least) as f64 / (1 + SWAPS) as f64
 }
 
-/// Several tests' p-values, each so corrected that the chance of one false finding among all stays what is asked of a
-/// single one (Holm 1979, "A simple sequentially rejective multiple test procedure"); in the order given.
+/// Corrects p-values for the number of tests, so that the chance of any false finding is at most the level (Holm 1979,
+/// "A simple sequentially rejective multiple test procedure"). Keeps their order.
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));
@@ -217,7 +217,7 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     corrected
 }
 
-/// The 95 % interval of a share of `n`, of which `hits` were (Wilson 1927); none of nothing.
+/// Returns the 95 % interval of the share `hits / n` (Wilson 1927); none where `n` is 0.
 pub fn wilson(hits: f64, n: f64) -> Option<Interval> {
     const Z: f64 = 1.959_963_984_540_054;
     if n <= 0.0 {
@@ -229,7 +229,7 @@ pub fn wilson(hits: f64, n: f64) -> Option<Interval> {
     Some(Interval { low: (middle - half).max(0.0), high: (middle + half).min(1.0) })
 }
 
-/// The mean; NaN of none.
+/// Returns the mean; NaN of no values.
 pub fn mean(values: impl IntoIterator<Item = f64>) -> f64 {
     let (sum, n) = values.into_iter().fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
     sum / n

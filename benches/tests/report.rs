@@ -108,9 +108,9 @@ fn items_are_counted_by_hand() {
 #[test]
 fn sentences_are_plain_and_follow_from_the_tests() {
     let report = report(&[records(&BOTH, &[1, 2])]);
-    let ranking = &report.parts[0];
+    let ranking = &report.sections[0];
     let find = |part: usize, model: &str| {
-        report.parts[part].comparisons.iter().find(|one| one.model == model).unwrap()
+        report.sections[part].comparisons.iter().find(|one| one.model == model).unwrap()
     };
     let neumf = find(0, "NeuMF");
     assert_eq!(neumf.verdict, Verdict::Better);
@@ -183,6 +183,34 @@ fn collect(json: &Value, texts: &mut Vec<String>) {
 }
 
 #[test]
+fn a_time_that_is_too_short_is_said_to_be_so_and_gives_no_rate() {
+    let mut records = records(&[Task::Ranking], &[1, 2]);
+    for case in records.cases.iter_mut().filter(|case| case.case == "popularity") {
+        case.fit_seconds = 4e-7;
+        for epoch in &mut case.epochs {
+            (epoch.seconds, epoch.samples_per_second) = (4e-7, 468e9);
+        }
+    }
+    let report = report(&[records]);
+    let json: Value = serde_json::from_str(&report.json()).unwrap();
+    let shown = |table: &str, column: &str| cell(&json, 0, table, "Popularity", column);
+    assert_eq!(shown("Scores and cost", "Fit, s")["text"], "< 0.001");
+    assert_eq!(shown("Scores and cost", "To the best epoch, s")["text"], "< 0.001");
+    for (table, column) in [
+        ("Scores and cost", "Samples/s"),
+        ("Speed and memory", "Samples/s"),
+        ("Each model against ALS", "Times the training time"),
+    ] {
+        assert_eq!(shown(table, column), Value::Null, "{table}, {column}");
+    }
+    let popularity = report.sections[0].comparisons.iter().find(|one| one.model == "Popularity").unwrap();
+    assert!(popularity.sentence.ends_with("after Holm's correction)."), "{}", popularity.sentence);
+    let (html, markdown) = (report.html(), report.markdown());
+    assert!(html.contains("in &lt; 0.001 s, 2 seeds"), "the picture says so too");
+    assert!(![html, markdown].iter().any(|text| text.contains("468,000,000,000")));
+}
+
+#[test]
 fn the_page_is_well_formed_and_needs_nothing_else() {
     let report = report(&[records(&BOTH, &[1, 2])]);
     let (html, picture) = (report.html(), report.picture().unwrap());
@@ -248,29 +276,29 @@ fn benches_of_the_same_splits_are_one_part_and_of_others_two() {
     peers.cases.retain(|case| case.peer.is_some());
     peers.cases.iter_mut().for_each(|case| case.machine = machine("Other CPU"));
     let merged = report(&[ours.clone(), peers]);
-    assert_eq!(merged.parts.len(), 1);
-    let peer = merged.parts[0].comparisons.iter().find(|one| one.model == "implicit ALS").unwrap();
+    assert_eq!(merged.sections.len(), 1);
+    let peer = merged.sections[0].comparisons.iter().find(|one| one.model == "implicit ALS").unwrap();
     assert!(peer.sentence.contains("another machine"), "{}", peer.sentence);
-    assert!(merged.parts[0].warnings.iter().any(|text| text.contains("2 different machines")));
+    assert!(merged.sections[0].warnings.iter().any(|text| text.contains("2 different machines")));
     // A bench given twice is one, and the seeds of two are put together.
     let twice = report(&[whole.clone(), whole.clone()]);
     assert!(twice == report(std::slice::from_ref(&whole)), "the same report");
     let (mut first, mut second) = (whole.clone(), whole.clone());
     first.cases.retain(|case| case.seed == 1);
     second.cases.retain(|case| case.seed == 2);
-    assert!(report(&[first, second]).parts == twice.parts, "the same parts");
+    assert!(report(&[first, second]).sections == twice.sections, "the same parts");
     let mut other = whole.clone();
     let hash = |hash: &str| format!("{hash}-other");
     other.splits.iter_mut().for_each(|split| split.data.hash = hash(&split.data.hash));
     other.cases.iter_mut().for_each(|case| case.data_hash = hash(&case.data_hash));
-    assert_eq!(report(&[whole, other]).parts.len(), 2);
+    assert_eq!(report(&[whole, other]).sections.len(), 2);
 }
 
 #[test]
 fn a_bench_without_its_baseline_is_told_and_one_without_cases_refused() {
     let mut records = records(&[Task::Ranking], &[1]);
     records.cases.retain(|case| case.case != "als");
-    let part = &report(std::slice::from_ref(&records)).parts[0];
+    let part = &report(std::slice::from_ref(&records)).sections[0];
     assert!(part.comparisons.is_empty());
     assert!(
         part.sentences.iter().any(|text| text.starts_with("Nothing is tested: als")),
@@ -283,7 +311,7 @@ fn a_bench_without_its_baseline_is_told_and_one_without_cases_refused() {
     alone.cases.retain(|case| case.case == "neumf");
     let alone = report(&[alone]);
     balanced(&alone.html());
-    assert!(alone.parts[0].picture.is_some() && alone.html().contains("One seed (1)"));
+    assert!(alone.sections[0].picture.is_some() && alone.html().contains("One seed (1)"));
     records.cases[0].per_user.get_mut(&Metric::Ndcg(10)).unwrap().truncate(USERS - 1);
     let error = Report::of(std::slice::from_ref(&records)).unwrap_err().to_string();
     assert!(error.contains("ndcg@10 of 399 users") && error.contains("400, as its split has"), "{error}");

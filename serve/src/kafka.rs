@@ -2,7 +2,6 @@
 
 mod client;
 mod deliveries;
-mod embedded;
 mod opening;
 mod producing;
 mod replay;
@@ -14,7 +13,6 @@ mod watch;
 mod workers;
 mod writer;
 
-pub use embedded::{ScoringRun, scoring_run};
 pub use replay::{Range, replay};
 pub use topics::check;
 pub use transport::KafkaTransport;

@@ -13,7 +13,7 @@ use burnrec::train::checkpoints;
 use burnrec::train::run_dir::EPOCHS;
 use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
 use burnrec_bench::bench::outcome::{Outcome, epochs};
-use burnrec_bench::bench::plan::{Extent, Plan, Way};
+use burnrec_bench::bench::plan::{BenchPlan, Extent, Way};
 use burnrec_bench::bench::{Bench, Place, Rows, cluster, inference, peer};
 use burnrec_bench::record::{BenchRecord, Records, Task};
 use burnrec_bench::report::Report;
@@ -26,7 +26,7 @@ use crate::show;
 
 pub fn run(args: BenchArgs) -> Result<()> {
     let extent = Extent { quick: args.quick, seeds: args.seeds.map(usize::from), peers: args.peers };
-    let plan = Plan::read(&args.config, &args.device.choice.to_string(), extent)?;
+    let plan = BenchPlan::read(&args.config, &args.device.choice.to_string(), extent)?;
     if args.force && BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
     }
@@ -48,12 +48,12 @@ pub fn report(dirs: &[&Path], out: &Path) -> Result<()> {
     let report = Report::of(&records)?;
     let paths = report.save(out)?;
     let mut stdout = std::io::stdout().lock();
-    for part in &report.parts {
-        writeln!(stdout, "{}", part.title)?;
-        for sentence in part.warnings.iter().chain(&part.sentences) {
+    for section in &report.sections {
+        writeln!(stdout, "{}", section.title)?;
+        for sentence in section.warnings.iter().chain(&section.sentences) {
             writeln!(stdout, "  {sentence}")?;
         }
-        if let Some(scores) = part.blocks.iter().flat_map(|block| &block.tables).next() {
+        if let Some(scores) = section.blocks.iter().flat_map(|block| &block.tables).next() {
             let head: Vec<&str> = scores.columns.iter().map(String::as_str).collect();
             let rows: Vec<Vec<String>> = scores
                 .rows
@@ -68,7 +68,7 @@ pub fn report(dirs: &[&Path], out: &Path) -> Result<()> {
 }
 
 /// Runs what is left of a bench in `dir`.
-pub fn bench(dir: &Path, plan: Plan, command: String, rows: &Rows) -> Result<()> {
+pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Result<()> {
     let bench = Bench::begin(dir, plan, command, rows)?;
     interrupt::install()?;
     let (pending, n) = bench.pending();

@@ -1,16 +1,17 @@
 //! `demo`: the whole way from ratings to recommendations on an embedded default.
 
+mod broker;
+
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burnrec_bench::bench::plan::{Extent, Plan};
+use burnrec_bench::bench::plan::{BenchPlan, Extent};
 use burnrec_bench::bench::{Bench, Rows};
 use burnrec_bench::record::{BenchRecord, CaseRecord, Records};
 use burnrec::data::read::{ReadOptions, ReadOutcome, read};
 use burnrec::data::synth::{SynthConfig, synth};
 use burnrec::{DeviceChoice, ItemIx, Recommender, UserIx};
-use burnrec::serve::kafka::scoring_run;
 
 use super::bench;
 use crate::cli::Demo;
@@ -45,7 +46,7 @@ pub fn run(args: Demo) -> Result<()> {
         let found = CONFIGS.iter().find(|(config, _)| *config == name);
         Ok(found.map(|(_, text)| (*text).to_owned()).unwrap_or_default())
     };
-    let plan = Plan::parse(BENCH, &config, &args.device.choice.to_string(), Extent::default())?;
+    let plan = BenchPlan::parse(BENCH, &config, &args.device.choice.to_string(), Extent::default())?;
     if BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
     }
@@ -80,7 +81,7 @@ const REQUESTS: u64 = 200_000;
 
 /// Scores through a broker in this process.
 fn serve(run: &Path) -> Result<()> {
-    let ran = scoring_run(run, REQUESTS)?;
+    let ran = broker::scoring_run(run, REQUESTS)?;
     let rate = ran.events as f64 / ran.seconds;
     show::say(format_args!(
         "\nscored {} requests from Kafka (an embedded broker) in {:.2} s: {:.0} a second; the last reply:\n{}",

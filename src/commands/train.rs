@@ -9,7 +9,7 @@ use burnrec::train::checkpoints::{self, Manifest};
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
 use burnrec::{Begin, DeviceChoice, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
-use burnrec_bench::bench::plan::{Extent, Plan};
+use burnrec_bench::bench::plan::{BenchPlan, Extent};
 
 use crate::cli::{Check, Train};
 use crate::interrupt;
@@ -26,7 +26,7 @@ pub fn check(args: Check) -> Result<()> {
     } else if has("search") {
         toml::to_string(&tune_config(file, set)?.to_table())?
     } else if has("ranking") || has("rating") {
-        toml::to_string(&Plan::read(file, "auto", Extent { peers: true, ..Extent::default() })?)?
+        toml::to_string(&BenchPlan::read(file, "auto", Extent { peers: true, ..Extent::default() })?)?
     } else {
         toml::to_string(&train_config(file, set)?.to_table())?
     };

@@ -1,4 +1,4 @@
-//! How fast a model answers: pairs, lists, and requests through the service's engine, all in memory.
+//! Measures how fast a model answers: pairs, lists, and requests through the service's engine, all in memory.
 
 use std::path::Path;
 use std::time::Instant;
@@ -17,17 +17,15 @@ use rayon::prelude::*;
 
 use crate::record::Inference;
 
-/// Pairs asked for in a round.
+/// Pairs scored in a round.
 const PAIRS: usize = 1 << 20;
-/// Pairs asked for at once, as the judge does.
+/// Pairs scored in one call.
 const BLOCK: usize = 1 << 16;
 /// Users given a list in a round, at most.
 const USERS: usize = 10_000;
 /// Requests in a round.
 const REQUESTS: usize = 100_000;
-/// Requests in a batch, as the service's default has it.
-const BATCH: usize = 4096;
-/// The best round counts: the others were disturbed.
+/// Rounds; the fastest counts, as other work on the machine can only slow one down.
 const ROUNDS: usize = 3;
 
 /// Measures a model over users with the histories `seen`, `[n_users, n_items]`; with a run directory, through the service too.
@@ -43,7 +41,7 @@ pub fn measure(scorer: &dyn Scorer, seen: &Csr, run: Option<&Path>) -> Result<In
     })
 }
 
-/// How often a second, of `n` things a round.
+/// Returns how many of the `n` units of a round are done in a second, by the fastest of the rounds.
 fn best(n: usize, mut round: impl FnMut()) -> f64 {
     let seconds = (0..ROUNDS).map(|_| {
         let start = Instant::now();
@@ -73,7 +71,8 @@ fn top10_users_per_second(scorer: &dyn Scorer, seen: &Csr) -> f64 {
     })
 }
 
-/// One thread, from the bytes of a request for one score to those of its reply.
+/// Measures one thread, from the bytes of a request for one score to those of its reply, in batches of the service's
+/// default size.
 fn requests_per_second(run: &Path) -> Result<f64> {
     let text = |text: &str| toml::Value::String(text.to_owned());
     let model = toml::Table::from_iter([("run".to_owned(), text(&run.to_string_lossy()))]);
@@ -82,12 +81,13 @@ fn requests_per_second(run: &Path) -> Result<f64> {
         ("models".to_owned(), toml::Value::Table(models)),
         ("http".to_owned(), toml::Value::Table(toml::Table::new())),
     ]);
-    let engine = Engine::open(&ServeConfig::from_table(config)?)?;
+    let config = ServeConfig::from_table(config)?;
+    let engine = Engine::open(&config)?;
     let events = requests(&engine);
     let (mut undo, mut out, mut replied) = (Vec::new(), Outbox::default(), 0);
     let pace = best(events.len(), || {
         replied = 0;
-        for batch in events.chunks(BATCH) {
+        for batch in events.chunks(config.flow.batch_events) {
             out.clear();
             engine.answer(batch, Reading { http: None }, &mut undo, &mut out);
             replied += out.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Replied(_))).count();

@@ -11,8 +11,7 @@ use burnrec_train::machine::Machine;
 use burnrec_train::metrics::Metric;
 use burnrec_train::record::{EpochRecord, RunRecord};
 
-use super::Place;
-use super::plan::{CasePlan, Way};
+use super::plan::{CasePlan, Place, Way};
 use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task};
 
 /// What came of a case; the fields are those of [`CaseRecord`].
@@ -35,7 +34,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Of a run as `burnrec train` makes it.
+    /// Takes the figures of a run of `burnrec train`.
     pub fn of_run(run: RunRecord, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
         Self {
             config: run.config,

@@ -1,4 +1,4 @@
-//! A peer's program on the same split: it trains and writes scores, our judge ranks them.
+//! Runs a peer's program on the same split: it trains and writes scores, which are evaluated as ours are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,10 +20,10 @@ use super::seen;
 use crate::peers;
 use crate::record::{EpochPoint, Inference};
 
-/// The most bytes of scores that a peer is asked for.
+/// The most bytes of scores that a peer may be asked for.
 const MOST: u64 = 4 << 30;
 
-/// Runs a script with its arguments in `dir`, where it finds the rows of train and valid together, and judges its scores.
+/// Runs a script with its arguments in `dir`, which has the rows of train and valid together, and evaluates its scores.
 ///
 /// # Errors
 /// When the scores would be too many, the script fails or writes something else, or judging fails.
@@ -74,7 +74,7 @@ pub fn run(
     Ok(outcome(&said, test))
 }
 
-/// What a script's record says. A figure that it has not is 0, or absent.
+/// Reads a script's record. A figure that it lacks is 0 or absent.
 fn outcome(said: &Value, test: Scores) -> Outcome {
     let figure = |pointer: &str| said.pointer(pointer).and_then(Value::as_f64);
     let number = |key: &str| figure(&format!("/{key}"));
@@ -118,7 +118,7 @@ fn outcome(said: &Value, test: Scores) -> Outcome {
     }
 }
 
-/// Scores as they were written: `[users, n_items]`.
+/// A scorer over written scores: `[users, n_items]`.
 struct Written {
     rows: BTreeMap<UserIx, usize>,
     n_items: usize,
@@ -126,7 +126,7 @@ struct Written {
 }
 
 impl Written {
-    /// A user that no scores were asked for has none.
+    /// Returns a user's scores; none of a user for whom none were written.
     fn of(&self, user: UserIx) -> Option<&[f32]> {
         let row = *self.rows.get(&user)?;
         self.values.get(row * self.n_items..(row + 1) * self.n_items)

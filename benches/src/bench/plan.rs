@@ -1,4 +1,4 @@
-//! What a bench sets out to do: its config file, and the same with every case's settings laid together.
+//! The plan of a bench: its config file, and the resolved form, in which each case has all its settings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,27 +12,27 @@ use burnrec_train::{Result, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::record::Task;
+use crate::record::{CaseRecord, Task};
 
-/// Everything, resolved: it needs no other file.
+/// A bench's config with everything resolved, so that no other file is needed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plan {
-    /// Each draws a split and trains every case on it.
+pub struct BenchPlan {
+    /// The seeds; each draws a split, and every case is trained on it.
     pub seeds: Vec<u64>,
-    /// Where networks compute, as `--device` has it.
+    /// The device of networks, as `--device` names it.
     pub device: String,
-    /// What is asked.
+    /// The tasks, each with its split and its cases.
     pub tasks: BTreeMap<Task, TaskPlan>,
 }
 
-/// A task's split and cases.
+/// The split and the cases of a task.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskPlan {
     /// How the rows are split.
     pub split: SplitConfig,
-    /// What is shown first and tested, decided before anything is trained.
+    /// The metric that is shown first and tested, decided before anything is trained.
     pub metric: Metric,
     /// The case that the others are tested against.
     pub against: String,
@@ -40,28 +40,46 @@ pub struct TaskPlan {
     pub cases: Vec<CasePlan>,
 }
 
-/// A case.
+/// A model with its settings, or a peer's program, to be trained and judged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CasePlan {
-    /// Unique in its task.
+    /// The name, unique in its task.
     pub name: String,
-    /// How people call it.
+    /// The name in reports.
     pub label: String,
     /// How it is trained.
     pub way: Way,
+}
+
+/// Names a case on a split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The task.
+    pub task: Task,
+    /// The seed of the split.
+    pub seed: u64,
+    /// The name of the case.
+    pub case: String,
+}
+
+impl CaseRecord {
+    /// Returns the case and the split that the record is of.
+    pub fn place(&self) -> Place {
+        Place { task: self.task, seed: self.seed, case: self.case.clone() }
+    }
 }
 
 /// How a case is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Way {
-    /// As `burnrec train` does.
+    /// A run of `burnrec train`.
     Train {
         /// The settings.
         config: Table,
     },
-    /// Users are clustered, and ALS is trained on each cluster.
+    /// Users are clustered, and ALS is trained on each cluster of users.
     Cluster {
         /// How many clusters.
         clusters: usize,
@@ -70,7 +88,7 @@ pub enum Way {
     },
     /// A script of `benches/peers/`.
     Peer {
-        /// Who is run: `implicit`.
+        /// The peer's name: `implicit`.
         peer: String,
         /// The script's file name.
         script: String,
@@ -79,14 +97,14 @@ pub enum Way {
     },
 }
 
-/// What is left out or shortened.
+/// How much of the config is run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extent {
-    /// One seed, and what each case calls quick.
+    /// Runs one seed, with the settings under `quick` of each case.
     pub quick: bool,
-    /// So many of the seeds alone.
+    /// Runs only so many of the seeds.
     pub seeds: Option<usize>,
-    /// Whether peers are run.
+    /// Runs the peers too.
     pub peers: bool,
 }
 
@@ -124,8 +142,8 @@ struct FileCase {
     args: Vec<String>,
 }
 
-impl Plan {
-    /// Of a config file; the configs it names lie beside it.
+impl BenchPlan {
+    /// Reads a config file and the configs that it names, which lie beside it.
     ///
     /// # Errors
     /// When a file cannot be read, has an unknown key, or its settings make no sense.
@@ -139,10 +157,10 @@ impl Plan {
         })
     }
 
-    /// Of a config's text; `file` gives the text of the configs that it names.
+    /// Parses a config's text; `file` gives the text of the configs that it names.
     ///
     /// # Errors
-    /// As [`Plan::read`].
+    /// As [`BenchPlan::read`].
     pub fn parse(
         text: &str,
         file: &dyn Fn(&str) -> Result<String>,
@@ -168,7 +186,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// All cases with their task.
+    /// Returns all cases, each with its task.
     pub fn cases(&self) -> impl Iterator<Item = (Task, &CasePlan)> {
         self.tasks.iter().flat_map(|(&task, of)| of.cases.iter().map(move |case| (task, case)))
     }
@@ -210,7 +228,7 @@ impl Plan {
                 if cases[..at].iter().any(|other| other.name == case.name) {
                     return refuse("case.name", &case.name, "a name that no other case has");
                 }
-                for part in case.parts() {
+                for part in case.starts_from() {
                     if !cases[..at].iter().any(|other| other.name == part) {
                         return refuse(
                             &format!("{}.pretrained", case.name),
@@ -226,15 +244,15 @@ impl Plan {
 }
 
 impl CasePlan {
-    /// The cases whose runs it starts from.
-    pub fn parts(&self) -> Vec<&str> {
+    /// Returns the names of the cases whose runs this one starts from.
+    pub fn starts_from(&self) -> Vec<&str> {
         let Way::Train { config } = &self.way else { return Vec::new() };
         let runs = config.get("pretrained").and_then(Value::as_table).into_iter().flatten();
         runs.filter_map(|(_, run)| case_of(Path::new(run.as_str()?))).collect()
     }
 }
 
-/// The name of the case, where a run is given as `case:gmf`.
+/// Returns the name of the case where a run is given as `case:gmf`.
 pub fn case_of(run: &Path) -> Option<&str> {
     run.to_str()?.strip_prefix("case:")
 }

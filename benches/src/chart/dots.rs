@@ -8,7 +8,7 @@ use super::{Axis, Dot};
 /// The height of a row.
 const ROW: f64 = 28.0;
 
-/// Draws them: names to the left, values as text to the right.
+/// Draws rows: names to the left, values as text to the right.
 pub fn draw(x: &Axis, rows: &[Dot]) -> Svg {
     let scale = Scale::of(x, rows.iter().flat_map(|row| row.value.ends()), 5);
     let widest = |text: fn(&Dot) -> &str| rows.iter().map(|row| width(text(row))).fold(0.0, f64::max);

@@ -13,21 +13,21 @@ const ROW: f64 = 22.0;
 
 /// A plot with its two scales.
 pub struct Frame {
-    /// Where it is drawn.
+    /// The picture.
     pub svg: Svg,
-    /// To the right.
+    /// The horizontal scale.
     pub x: Scale,
-    /// Upwards.
+    /// The vertical scale.
     pub y: Scale,
-    /// The inside: left, top, right, bottom.
+    /// The plot area: left, top, right, bottom.
     pub inside: [f64; 4],
 }
 
-/// A name with its look, as a legend has it.
+/// An entry of a legend: a name with its style.
 pub type Entry<'a> = (&'a str, Style);
 
 impl Frame {
-    /// Grid, marks and titles, and a legend if it has entries.
+    /// Draws the grid, tick marks and titles, and a legend if it has entries.
     pub fn new([width, height]: [f64; 2], x: (&Axis, Scale), y: (&Axis, Scale), legend: &[Entry]) -> Self {
         let ((x_axis, x), (y_axis, y)) = (x, y);
         let widest = y.ticks.iter().map(|(_, text)| self::width(text)).fold(0.0, f64::max);
@@ -59,23 +59,23 @@ impl Frame {
         frame
     }
 
-    /// Where a value of x lies.
+    /// Returns the horizontal place of a value.
     pub fn right(&self, value: f64) -> f64 {
         self.inside[0] + self.x.at(value) * (self.inside[2] - self.inside[0])
     }
 
-    /// Where a value of y lies.
+    /// Returns the vertical place of a value.
     pub fn up(&self, value: f64) -> f64 {
         self.inside[3] - self.y.at(value) * (self.inside[3] - self.inside[1])
     }
 
-    /// Where a point lies.
+    /// Returns the place of a point.
     pub fn at(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         [self.right(x), self.up(y)]
     }
 }
 
-/// The entries in rows that fit, each with where it starts.
+/// Splits the entries into rows that fit, each entry with its left end.
 fn legend_rows<'a>(entries: &[Entry<'a>], left: f64, right: f64) -> Vec<Vec<(f64, Entry<'a>)>> {
     let mut rows: Vec<Vec<(f64, Entry)>> = Vec::new();
     let mut x = f64::INFINITY;

@@ -5,11 +5,11 @@ use super::svg::{FONT, width};
 /// A rectangle: left, top, right, bottom.
 pub type Area = [f64; 4];
 
-/// Where each label stands: the left end of its baseline, and whether it is so far from its point that a line should
-/// lead to it.
+/// Returns the place of each label, the left end of its baseline, and whether a line should lead to it, as it is far
+/// from its point.
 ///
-/// Labels are placed one after the other, each where it covers least of `taken` and of the labels before it; of equal
-/// places the nearest is taken, to the right before other sides.
+/// Labels are placed one after the other, each where it overlaps least with `taken` and with earlier labels; of equal
+/// places it takes the nearest, first to the right.
 pub fn place(points: &[([f64; 2], &str)], mut taken: Vec<Area>, inside: Area) -> Vec<([f64; 2], bool)> {
     points
         .iter()
@@ -39,7 +39,7 @@ pub fn place(points: &[([f64; 2], &str)], mut taken: Vec<Area>, inside: Area) ->
 const SIDES: [[f64; 2]; 8] =
     [[1.0, 0.0], [-1.0, 0.0], [0.0, -1.0], [0.0, 1.0], [0.7, -0.7], [0.7, 0.7], [-0.7, -0.7], [-0.7, 0.7]];
 
-/// The area of a label that touches, on the way to a side, a circle around its point.
+/// Returns the area of a label that lies on one side of its point, at a distance.
 fn beside([x, y]: [f64; 2], [width, height]: [f64; 2], [dx, dy]: [f64; 2], distance: f64) -> Area {
     let left = match dx {
         dx if dx > 0.0 => x + dx * distance,
@@ -54,7 +54,7 @@ fn beside([x, y]: [f64; 2], [width, height]: [f64; 2], [dx, dy]: [f64; 2], dista
     [left, top, left + width, top + height]
 }
 
-/// The area that two have in common.
+/// Returns the size of the overlap of two areas.
 fn common(a: Area, b: Area) -> f64 {
     let across = a[2].min(b[2]) - a[0].max(b[0]);
     let down = a[3].min(b[3]) - a[1].max(b[1]);

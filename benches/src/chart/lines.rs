@@ -4,12 +4,13 @@ use super::frame::{Entry, Frame, SMALL, WIDTH};
 use super::scale::Scale;
 use super::svg::Svg;
 use super::{Axis, Line};
+use crate::number::{amount, seconds};
 
-/// Draws them.
-pub fn draw(x: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
+/// Draws lines with a legend, or small ones without.
+pub fn draw(axis: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
     let all = || lines.iter().flat_map(|line| &line.points);
     let (n_ticks, size) = if small { (4, [SMALL, 230.0]) } else { (6, [WIDTH, 340.0]) };
-    let x_scale = Scale::of(x, all().map(|point| point[0]), n_ticks).spread_over(size[0] - 80.0);
+    let x_scale = Scale::of(axis, all().map(|point| point[0]), n_ticks).spread_over(size[0] - 80.0);
     let y_scale = Scale::of(y, all().map(|point| point[1]), n_ticks);
     let mut legend: Vec<Entry> = Vec::new();
     if !small {
@@ -19,7 +20,7 @@ pub fn draw(x: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
             }
         }
     }
-    let mut frame = Frame::new(size, (x, x_scale), (y, y_scale), &legend);
+    let mut frame = Frame::new(size, (axis, x_scale), (y, y_scale), &legend);
     for (place, line) in lines.iter().enumerate() {
         let at: Vec<[f64; 2]> = line.points.iter().map(|point| frame.at(*point)).collect();
         let first =
@@ -36,8 +37,10 @@ pub fn draw(x: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
         for (place, &[x, y]) in at.iter().enumerate() {
             let chosen = line.chosen == Some(place);
             if chosen || (first && !line.dashed && x - last >= 24.0) || at.len() == 1 {
-                let [epoch, value] = line.points[place];
-                let told = format!("{}: {} at {}", line.name, crate::report::number::amount(value), epoch);
+                let [along, value] = line.points[place];
+                let along =
+                    if axis.whole { format!("epoch {along}") } else { format!("{} s", seconds(along)) };
+                let told = format!("{}: {} at {along}", line.name, amount(value));
                 frame.svg.mark(line.style, [x, y], if chosen { 6.5 } else { 3.5 }, &told);
                 last = x;
             }

@@ -6,7 +6,7 @@ use super::scale::Scale;
 use super::svg::{Anchor, FONT, Svg, shorten, width};
 use super::{Axis, Point};
 
-/// Draws them.
+/// Draws points with their labels and error bars.
 pub fn draw(x: &Axis, y: &Axis, points: &[Point]) -> Svg {
     let xs = points.iter().flat_map(|p| p.parts.iter().map(|part| part[0]).chain([p.x]));
     let ys = points.iter().flat_map(|p| p.parts.iter().map(|part| part[1]).chain(p.y.ends()));

@@ -1,20 +1,20 @@
-//! Where values lie on an axis, and at which round numbers it is marked.
+//! Maps values to places on an axis, and chooses the round numbers of its tick marks.
 
 use super::Axis;
 use super::svg::width;
-use crate::report::number::grouped;
+use crate::number::grouped;
 
 /// A range of values that ends at round numbers.
 pub struct Scale {
     low: f64,
     high: f64,
     log: bool,
-    /// The marks: values and their text.
+    /// The tick marks: values and their text.
     pub ticks: Vec<(f64, String)>,
 }
 
 impl Scale {
-    /// One that holds all values that its axis can show, with about `n_ticks` marks.
+    /// Makes a scale that holds all values that the axis can show, with about `n_ticks` tick marks.
     pub fn of(axis: &Axis, values: impl IntoIterator<Item = f64>, n_ticks: usize) -> Self {
         let mut values: Vec<f64> =
             values.into_iter().filter(|value| value.is_finite() && (!axis.log || *value > 0.0)).collect();
@@ -29,7 +29,7 @@ impl Scale {
         if axis.log { Self::log(low, high, n_ticks) } else { Self::linear(low, high, n_ticks, axis.whole) }
     }
 
-    /// Without the texts of marks that would run into the one before, if the axis is so long.
+    /// Removes the texts of tick marks that would overlap on an axis of this length.
     pub fn spread_over(mut self, length: f64) -> Self {
         let mut end = f64::NEG_INFINITY;
         for place in 0..self.ticks.len() {
@@ -44,7 +44,7 @@ impl Scale {
         self
     }
 
-    /// Where a value lies, 0 at the low end and 1 at the high one; values beyond lie at the ends.
+    /// Returns the place of a value, from 0 at the low end to 1 at the high end; values beyond are moved to the ends.
     pub fn at(&self, value: f64) -> f64 {
         let place = if self.log {
             (value.max(f64::MIN_POSITIVE) / self.low).ln() / (self.high / self.low).ln()
@@ -115,7 +115,7 @@ impl Scale {
     }
 }
 
-/// A mark's text, with a large number in thousands or millions.
+/// Writes a tick mark's value, a large number in thousands or millions.
 fn written(value: f64, decimals: usize) -> String {
     match value.abs() {
         size if size >= 1e9 => format!("{} G", trimmed(value / 1e9)),
@@ -130,7 +130,7 @@ fn trimmed(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-/// Takes away what a power of ten and a product leave in the last digit.
+/// Rounds away the error that a power of ten and a product leave in the last digit.
 fn round(value: f64) -> f64 {
     format!("{value:.6e}").parse().unwrap_or(value)
 }

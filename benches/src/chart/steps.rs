@@ -5,7 +5,7 @@ use super::scale::Scale;
 use super::svg::{Anchor, FONT, Svg};
 use super::{Axis, Series};
 
-/// Draws them; at a step the series stand side by side, so that their intervals can be told apart.
+/// Draws series over steps. At a step they stand side by side, so that their intervals do not overlap.
 pub fn draw(x: &str, steps: &[String], y: &Axis, series: &[Series]) -> Svg {
     let values = series.iter().flat_map(|one| one.values.iter().flatten().flat_map(|value| value.ends()));
     let y_scale = Scale::of(y, values, 6);
@@ -35,8 +35,7 @@ pub fn draw(x: &str, steps: &[String], y: &Axis, series: &[Series]) -> Svg {
                 let (low, high) = (frame.up(low), frame.up(high));
                 frame.svg.bar(one.style, [x, low], [x, high]);
             }
-            let told =
-                format!("{}, {}: {}", one.name, steps[place], crate::report::number::score(value.value));
+            let told = format!("{}, {}: {}", one.name, steps[place], crate::number::score(value.value));
             frame.svg.mark(one.style, [x, frame.up(value.value)], 4.5, &told);
         }
     }

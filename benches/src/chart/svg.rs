@@ -6,9 +6,9 @@ use super::{STYLE, Style};
 
 /// The size of text in units of the picture.
 pub const FONT: f64 = 14.0;
-/// Colours that tell series apart.
+/// The number of colours of series.
 const COLOURS: usize = 8;
-/// Marks that do: a number without a common factor with it, so that pairs of the two repeat late.
+/// The number of marks; it has no common factor with [`COLOURS`], so that 56 pairs of both differ.
 const MARKS: usize = 7;
 
 /// A picture that is being drawn.
@@ -18,29 +18,29 @@ pub struct Svg {
     body: String,
 }
 
-/// On which side of its place a text stands.
+/// The alignment of a text.
 #[derive(Clone, Copy)]
 pub enum Anchor {
-    /// To the right of it.
+    /// It starts at its place.
     Start,
-    /// Around it.
+    /// It is centred at its place.
     Middle,
-    /// To the left of it.
+    /// It ends at its place.
     End,
 }
 
 impl Svg {
-    /// An empty one.
+    /// Makes an empty picture.
     pub fn new(width: f64, height: f64) -> Self {
         Self { width, height, body: String::new() }
     }
 
-    /// As part of a page.
+    /// Returns the picture as an element of a page.
     pub fn inline(self, title: &str) -> String {
         self.whole(title, "", "")
     }
 
-    /// As a file.
+    /// Returns the picture as a file of its own.
     pub fn file(self, title: &str) -> String {
         let ground = format!("<style>{STYLE}</style><rect class=\"ground\" width=\"100%\" height=\"100%\"/>");
         let (width, height) = (self.width, self.height);
@@ -57,13 +57,13 @@ impl Svg {
         )
     }
 
-    /// A straight line.
+    /// Draws a straight line.
     pub fn line(&mut self, class: &str, from: [f64; 2], to: [f64; 2]) {
         let ([x1, y1], [x2, y2]) = (from.map(cut), to.map(cut));
         self.put(format_args!("<line class=\"{class}\" x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\"/>"));
     }
 
-    /// A line through points, in the colour of its series.
+    /// Draws a line through points, in the colour of its series.
     pub fn path(&mut self, style: Style, class: &str, points: &[[f64; 2]]) {
         let points: Vec<String> = points.iter().map(|[x, y]| format!("{},{}", cut(*x), cut(*y))).collect();
         let colour = style.index % COLOURS;
@@ -71,7 +71,7 @@ impl Svg {
         self.put(format_args!("<polyline class=\"s{colour} line {class}\" points=\"{points}\"/>"));
     }
 
-    /// A text whose baseline starts, is centred or ends at a place.
+    /// Draws a text whose baseline starts, is centred or ends at a place.
     pub fn text(&mut self, class: &str, anchor: Anchor, [x, y]: [f64; 2], text: &str) {
         let anchor = match anchor {
             Anchor::Start => "start",
@@ -84,7 +84,7 @@ impl Svg {
         ));
     }
 
-    /// A text that runs upwards, around a place.
+    /// Draws a vertical text, centred at a place.
     pub fn upwards(&mut self, [x, y]: [f64; 2], text: &str) {
         let (x, y, text) = (cut(x), cut(y), escape(text));
         self.put(format_args!(
@@ -92,7 +92,7 @@ impl Svg {
         ));
     }
 
-    /// The mark of a series, of a radius, with what is said of it.
+    /// Draws the mark of a series, with its tooltip.
     pub fn mark(&mut self, style: Style, [x, y]: [f64; 2], radius: f64, told: &str) {
         let colour = style.index % COLOURS;
         let class = if style.hollow { "hollow" } else { "mark" };
@@ -103,14 +103,14 @@ impl Svg {
         ));
     }
 
-    /// A mark of one seed among several.
+    /// Draws the faint mark of one seed among several.
     pub fn faint_mark(&mut self, style: Style, at: [f64; 2]) {
         self.put(format_args!("<g class=\"faint\">"));
         self.mark(Style { hollow: false, ..style }, at, 3.5, "");
         self.put(format_args!("</g>"));
     }
 
-    /// An error bar between two places, with ends across it.
+    /// Draws an error bar between two places, with caps.
     pub fn bar(&mut self, style: Style, from: [f64; 2], to: [f64; 2]) {
         let upright = (from[0] - to[0]).abs() < (from[1] - to[1]).abs();
         let end = |[x, y]: [f64; 2]| match upright {
@@ -130,7 +130,7 @@ impl Svg {
     }
 }
 
-/// The outline of a mark; all have about the same area.
+/// Returns the outline of a mark; all have about the same area.
 fn shape(mark: usize, [x, y]: [f64; 2], radius: f64) -> String {
     let polygon = |n: usize, scale: f64, turn: f64| {
         let corner = |at: usize| {
@@ -160,12 +160,12 @@ fn shape(mark: usize, [x, y]: [f64; 2], radius: f64) -> String {
     }
 }
 
-/// Two digits after the point are finer than any screen.
+/// Rounds to two digits after the point, which are finer than any screen.
 fn cut(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// At most how wide a text is, about, in units of the picture: in DejaVu Sans, which is wider than most.
+/// Estimates the width of a text in units of the picture, from above: in DejaVu Sans, which is wider than most fonts.
 pub fn width(text: &str) -> f64 {
     let of = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ' ' | '(' | ')' | '[' | ']' | '\'' | '|' => 0.38,
@@ -177,7 +177,7 @@ pub fn width(text: &str) -> f64 {
     text.chars().map(of).sum::<f64>() * FONT
 }
 
-/// A text that is at most so wide: cut short where it is wider.
+/// Cuts a text that is wider than `most`.
 pub fn shorten(text: &str, most: f64) -> String {
     if width(text) <= most {
         return text.to_owned();
@@ -189,7 +189,7 @@ pub fn shorten(text: &str, most: f64) -> String {
     short + "…"
 }
 
-/// A text with the characters that mean something in HTML and XML written otherwise.
+/// Escapes the characters of a text that have a meaning in HTML and XML.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -4,15 +4,15 @@ use burnrec_train::metrics::Metric;
 
 use super::compare::name;
 use super::group::{Group, Model};
-use super::number::count;
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Drawn, Series, Value};
+use crate::number::count;
 use crate::stats::{Measure, estimates, wilson};
 
-/// How many buckets there are, or fewer where values coincide.
+/// The number of buckets; there are fewer where values coincide.
 const BUCKETS: usize = 5;
 
-/// Recall of items in buckets of popularity that hold about as many training rows each.
+/// Returns the recall of items in buckets of popularity, each with about as many training rows.
 pub fn by_popularity(group: &Group) -> Option<(Chart, Table)> {
     let items =
         group.splits.iter().flat_map(|split| &split.item_popularity).map(|&rows| (rows, u64::from(rows)));
@@ -50,7 +50,7 @@ pub fn by_popularity(group: &Group) -> Option<(Chart, Table)> {
     Some(both(title, note, "rows of the item in training", "rows", steps, y, recalls))
 }
 
-/// The metric of users in buckets of activity that hold about as many users each.
+/// Returns the metric of users in buckets of activity, each with about as many users.
 pub fn by_activity(group: &Group, metric: Metric) -> Option<(Chart, Table)> {
     let users = group.splits.iter().flat_map(|split| &split.user_activity).map(|&rows| (rows, 1));
     let bounds = cut(users.collect());
@@ -109,8 +109,8 @@ fn both(
     (Chart { title, drawn: Drawn::Steps { x: x.to_owned(), steps, y, series } }, table)
 }
 
-/// The largest value of each of about [`BUCKETS`] buckets of about equal weight, of values and weights; equal values
-/// stay together.
+/// Splits values with weights into about [`BUCKETS`] buckets of about equal weight, and returns the largest value of
+/// each. Equal values stay together.
 fn cut(mut values: Vec<(u32, u64)>) -> Vec<u32> {
     values.sort_unstable();
     let total: u64 = values.iter().map(|(_, weight)| weight).sum();
@@ -133,7 +133,7 @@ fn bucket(bounds: &[u32], value: u32) -> usize {
     bounds.partition_point(|bound| *bound < value).min(bounds.len().saturating_sub(1))
 }
 
-/// What each bucket holds, in words.
+/// Names each bucket.
 fn ranges(bounds: &[u32]) -> Vec<String> {
     let from = |at: usize| if at == 0 { 0 } else { bounds[at - 1] + 1 };
     let range = |(at, &to): (usize, &u32)| match from(at) {

@@ -4,15 +4,15 @@ use burnrec_train::metrics::Metric;
 use serde::Serialize;
 
 use super::group::{Group, Model, Run, measure, same};
-use super::number::{self, counted, interval, p_is, score, times};
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Dot, Drawn, Value};
+use crate::number::{self, MEASURABLE, counted, interval, p_is, score, times};
 use crate::stats::{difference, holm, mean};
 
-/// The chance of a false finding, among all tests of a part, that is taken.
+/// The significance level of all tests of a section together.
 pub const LEVEL: f64 = 0.05;
 
-/// What a test says.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -20,43 +20,43 @@ pub enum Verdict {
     Better,
     /// It is worse.
     Worse,
-    /// Neither can be shown.
+    /// No difference can be shown.
     Open,
 }
 
-/// A model against another.
+/// A model compared with another by a paired test.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// The model.
     pub model: String,
     /// The other.
     pub against: String,
-    /// By what.
+    /// The metric.
     pub metric: Metric,
-    /// The seeds that both have.
+    /// The seeds of both models.
     pub seeds: Vec<u64>,
-    /// Users that both were judged on, over all seeds.
+    /// Users that both models were judged on, over all seeds.
     pub users: usize,
     /// The model's value less the other's, with the 95 % interval.
     pub difference: Value,
-    /// Of the test alone.
+    /// The p-value, uncorrected.
     pub p: f64,
-    /// After Holm's correction.
+    /// The p-value after Holm's correction.
     pub p_corrected: f64,
-    /// The model's seconds of the final fit by the other's; none where the other took none.
+    /// The model's seconds of the final fit divided by the other's; none where either is too short to be stated.
     pub times: Option<f64>,
-    /// What follows.
+    /// The result at [`LEVEL`].
     pub verdict: Verdict,
-    /// In plain words.
+    /// The comparison in plain words.
     pub sentence: String,
     #[serde(skip)]
     index: usize,
 }
 
-/// A pair of runs of one split.
+/// Pairs of runs of one split.
 type Pairs<'a> = Vec<(Run<'a>, Run<'a>)>;
 
-/// All models of a group against its baseline, and why some are not.
+/// Compares all models of a group with its baseline, and says why some are not compared.
 pub fn comparisons(group: &Group) -> (Vec<Comparison>, Vec<String>) {
     let Some(metric) = group.metric else { return Default::default() };
     let Some(baseline) = group.baseline() else {
@@ -89,7 +89,7 @@ pub fn comparisons(group: &Group) -> (Vec<Comparison>, Vec<String>) {
     (found, reasons)
 }
 
-/// The test, before correction; or why there is none.
+/// Tests a model against another, without correction, or says why that is impossible.
 fn compare(model: &Model, theirs: &Model, metric: Metric) -> Result<Comparison, String> {
     let pairs = common(model, theirs);
     if pairs.is_empty() {
@@ -105,7 +105,7 @@ fn compare(model: &Model, theirs: &Model, metric: Metric) -> Result<Comparison, 
     }
     let found = difference(&ours, &other);
     let seconds = |runs: &[Run]| mean(runs.iter().map(|run| run.case.fit_seconds));
-    let times = seconds(&ours_runs) / seconds(&their_runs);
+    let (mine, others) = (seconds(&ours_runs), seconds(&their_runs));
     Ok(Comparison {
         model: model.name.clone(),
         against: theirs.name.clone(),
@@ -119,7 +119,7 @@ fn compare(model: &Model, theirs: &Model, metric: Metric) -> Result<Comparison, 
         },
         p: found.p,
         p_corrected: found.p,
-        times: Some(times).filter(|times| times.is_finite() && *times > 0.0),
+        times: (mine > MEASURABLE && others > MEASURABLE).then(|| mine / others),
         verdict: Verdict::Open,
         sentence: String::new(),
         index: 0,
@@ -131,7 +131,7 @@ fn common<'a>(ours: &Model<'a>, theirs: &Model<'a>) -> Pairs<'a> {
     ours.runs.iter().filter_map(pair).collect()
 }
 
-/// The plain words of a comparison.
+/// Writes a comparison in plain words.
 fn sentence(one: &Comparison, ours: &Model, theirs: &Model) -> String {
     let Comparison { model, against, .. } = one;
     let metric = name(one.metric);
@@ -183,7 +183,7 @@ fn sentence(one: &Comparison, ours: &Model, theirs: &Model) -> String {
     text + "."
 }
 
-/// A metric as people write it.
+/// Returns a metric's name as people write it.
 pub fn name(metric: Metric) -> String {
     let text = metric.to_string();
     match metric {
@@ -194,7 +194,7 @@ pub fn name(metric: Metric) -> String {
     }
 }
 
-/// All comparisons as a table.
+/// Returns all comparisons as a table.
 pub fn table(found: &[Comparison]) -> Option<Table> {
     let Comparison { against, metric, .. } = found.first()?;
     let difference = format!("Difference in {}", name(*metric));
@@ -229,7 +229,7 @@ pub fn table(found: &[Comparison]) -> Option<Table> {
     Some(table)
 }
 
-/// All comparisons as a picture.
+/// Returns all comparisons as a chart.
 pub fn chart(found: &[Comparison], group: &Group) -> Option<Chart> {
     let Comparison { against, metric, .. } = found.first()?;
     let better = if metric.higher_is_better() { "right of 0 is better" } else { "left of 0 is better" };

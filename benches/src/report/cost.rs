@@ -1,19 +1,19 @@
 //! Memory and speed: of training, and of answers.
 
 use super::group::{Group, Model};
-use super::number::{bytes, rate};
 use super::scores::samples_per_second;
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Dot, Drawn, Value};
+use crate::number::{bytes, rate};
 use crate::record::CaseRecord;
 
-/// A figure of a case.
+/// A figure of a case, and how it is shown.
 struct Figure {
     title: &'static str,
     axis: &'static str,
     of: fn(&CaseRecord) -> Option<f64>,
     write: fn(f64) -> String,
-    /// What one unit of the axis is.
+    /// The value of one unit of the axis.
     unit: f64,
 }
 
@@ -57,7 +57,7 @@ const FIGURES: [Figure; 5] = [
     },
 ];
 
-/// A chart of each figure that is known of any model.
+/// Returns a chart of each figure that any model has.
 pub fn charts(group: &Group) -> Vec<Chart> {
     FIGURES.iter().filter_map(|figure| chart(group, figure)).collect()
 }
@@ -76,7 +76,7 @@ fn chart(group: &Group, figure: &Figure) -> Option<Chart> {
     (!rows.is_empty()).then(|| Chart { title: figure.title.to_owned(), drawn: Drawn::Dots { x, rows } })
 }
 
-/// All of it as a table.
+/// Returns all figures as a table.
 pub fn table(group: &Group) -> Table {
     let columns = [
         "Model",

@@ -4,16 +4,17 @@ use burnrec_train::record::Phase;
 
 use super::group::{Group, Model, Run};
 use crate::chart::{Axis, Chart, Drawn, Line};
+use crate::number::MEASURABLE;
 use crate::record::EpochPoint;
 
-/// What is drawn to the right.
+/// The horizontal axis of a learning curve.
 #[derive(Clone, Copy, PartialEq)]
 enum By {
     Epoch,
     Time,
 }
 
-/// The value on valid of all models together.
+/// Returns the charts of the value on valid, with all models in one.
 pub fn valid(group: &Group) -> Vec<Chart> {
     let chart = |by: By| {
         let lines: Vec<Line> = group
@@ -25,8 +26,8 @@ pub fn valid(group: &Group) -> Vec<Chart> {
             .collect();
         let chooses = chooses(group);
         let points = || lines.iter().flat_map(|line| line.points.iter().map(|point| point[0]));
-        let log = by == By::Time
-            && points().fold(0.0, f64::max) > 30.0 * points().fold(f64::INFINITY, f64::min).max(1e-9);
+        let log =
+            by == By::Time && points().fold(0.0, f64::max) > 30.0 * points().fold(f64::INFINITY, f64::min);
         (!lines.is_empty()).then(|| Chart {
             title: format!("{chooses} on valid by {}", by.name()),
             drawn: Drawn::Lines { x: by.axis(log), y: axis(chooses), lines, small: false },
@@ -35,7 +36,7 @@ pub fn valid(group: &Group) -> Vec<Chart> {
     [By::Epoch, By::Time].into_iter().filter_map(chart).collect()
 }
 
-/// The loss of each model by itself, since losses of different models do not compare.
+/// Returns the charts of the loss, one for each model, since losses of different models do not compare.
 pub fn loss(group: &Group) -> Vec<Chart> {
     let chart = |model: &Model, by: By| {
         let phases = [Phase::Choose, Phase::Refit];
@@ -60,7 +61,7 @@ fn valid_of(epoch: &EpochPoint) -> Option<f64> {
     epoch.valid
 }
 
-/// The metric that chooses the epoch, if the settings that name one agree.
+/// Returns the metric that chooses the epoch, if all models are chosen by the same.
 fn chooses(group: &Group) -> String {
     let named = |model: &Model| {
         let config = &model.runs[0].case.config;
@@ -88,7 +89,7 @@ fn line(
         if phase == Phase::Choose && epoch.epoch == run.case.chosen_epochs {
             chosen = Some(points.len());
         }
-        points.push([if by == By::Epoch { f64::from(epoch.epoch) } else { seconds }, value]);
+        points.push([if by == By::Epoch { f64::from(epoch.epoch) } else { seconds.max(MEASURABLE) }, value]);
     }
     let dashed = phase == Phase::Refit;
     (!points.is_empty()).then(|| Line {

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::group::{Group, Model, Run};
-use super::number::{bytes, counted};
 use super::table::{Cell, Table};
+use crate::number::{bytes, counted};
 use crate::record::{SplitCounts, SplitRecord};
 
 /// A model's settings.
@@ -21,28 +21,28 @@ pub struct Setting {
     pub config: Json,
 }
 
-/// A split, as far as it says what was judged.
+/// The facts of a split: its data, its size and its protocol.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SplitFacts {
-    /// What it was drawn from.
+    /// The seed.
     pub seed: u64,
     /// The name of the data.
     pub data: String,
-    /// Whether a program drew the data.
+    /// Whether the data is synthetic.
     pub synthetic: bool,
     /// The hash of the prepared split.
     pub hash: String,
     /// Users, items and rows.
     pub counts: SplitCounts,
-    /// How it was split.
+    /// The settings of the split.
     pub split: Json,
-    /// What a user's relevant items are ranked against.
+    /// The items that a user's relevant ones are ranked against, in words.
     pub protocol: String,
-    /// How many users are judged.
+    /// The number of judged users.
     pub judged_users: usize,
 }
 
-/// The splits of a group.
+/// Returns the splits of a group.
 pub fn splits(group: &Group) -> Vec<SplitFacts> {
     let facts = |split: &&SplitRecord| SplitFacts {
         seed: split.seed,
@@ -57,7 +57,7 @@ pub fn splits(group: &Group) -> Vec<SplitFacts> {
     group.splits.iter().map(facts).collect()
 }
 
-/// The splits of a group as a table, with the beginning of their hashes.
+/// Returns the splits of a group as a table, with the beginning of their hashes.
 pub fn data(group: &Group) -> Table {
     let columns = [
         "Data",
@@ -96,7 +96,7 @@ pub fn data(group: &Group) -> Table {
     table
 }
 
-/// A small config in one line: `kind = leave-one-out, seed = 1`.
+/// Writes a small config in one line: `kind = leave-one-out, seed = 1`.
 fn words(config: &Json) -> String {
     match config {
         Json::Object(table) => {
@@ -111,12 +111,12 @@ fn words(config: &Json) -> String {
     }
 }
 
-/// All runs of a group, with the names of their models.
+/// Returns all runs of a group, with the names of their models.
 fn runs<'a>(group: &'a Group<'a>) -> impl Iterator<Item = (&'a Model<'a>, &'a Run<'a>)> {
     group.models.iter().flat_map(|model| model.runs.iter().map(move |run| (model, run)))
 }
 
-/// Values that differ, each with the models that have it.
+/// Returns the distinct values, each with the models that have it.
 fn differing<'a, T: PartialEq>(group: &'a Group<'a>, of: impl Fn(&Run) -> T) -> Vec<(T, Vec<&'a str>)> {
     let mut found: Vec<(T, Vec<&str>)> = Vec::new();
     for (model, run) in runs(group) {
@@ -132,12 +132,12 @@ fn differing<'a, T: PartialEq>(group: &'a Group<'a>, of: impl Fn(&Run) -> T) -> 
     found
 }
 
-/// Whom a row is about.
+/// Names the models that a row is about.
 fn whom(group: &Group, names: &[&str]) -> Cell {
     Cell::text(if names.len() == group.models.len() { "all".to_owned() } else { names.join(", ") })
 }
 
-/// The machines.
+/// Returns the machines as a table.
 pub fn machines(group: &Group) -> Table {
     let mut table =
         Table::new("Machines", &["Processor", "Cores", "Memory", "System", "SIMD", "Models trained there"]);
@@ -155,7 +155,7 @@ pub fn machines(group: &Group) -> Table {
     table
 }
 
-/// The versions.
+/// Returns the versions as a table.
 pub fn versions(group: &Group) -> Table {
     let mut table = Table::new("Versions", &["Versions", "Models"]);
     let row = |(versions, names): &(std::collections::BTreeMap<String, String>, Vec<&str>)| {
@@ -166,7 +166,7 @@ pub fn versions(group: &Group) -> Table {
     table
 }
 
-/// What must be known before figures of the group are compared.
+/// Returns what a reader must know before comparing figures of the group.
 pub fn warnings(group: &Group) -> Vec<String> {
     let mut found = Vec::new();
     if group.splits.iter().any(|split| split.data.synthetic) {
@@ -212,7 +212,7 @@ pub fn warnings(group: &Group) -> Vec<String> {
     found
 }
 
-/// Each model's settings.
+/// Returns each model's settings.
 pub fn settings(group: &Group) -> Vec<Setting> {
     let of = |model: &Model| {
         let case = model.runs[0].case;

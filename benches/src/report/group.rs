@@ -12,36 +12,36 @@ use crate::stats::{Measure, Statistic};
 
 /// Models with the splits that they share.
 pub struct Group<'a> {
-    /// What was asked.
+    /// The task.
     pub task: Task,
-    /// What was decided to be shown first; none where no model is finished.
+    /// The metric that was decided to be shown first; none where no model is finished.
     pub metric: Option<Metric>,
-    /// The benches that have part in it.
+    /// The benches that the models are from.
     pub benches: Vec<&'a BenchRecord>,
     /// The splits, ascending by seed.
     pub splits: Vec<&'a SplitRecord>,
     /// The models in the order of the benches.
     pub models: Vec<Model<'a>>,
-    /// What the benches set out for: names of cases, each with the seeds of its bench.
+    /// The planned cases of the benches, each with the seeds of its bench.
     pub wanted: Vec<(&'a str, Vec<u64>)>,
 }
 
 /// One model with its runs.
 pub struct Model<'a> {
-    /// How people call it; another's program is named before it.
+    /// The name in the report; a peer's model has the peer's name before it.
     pub name: String,
-    /// How it is drawn.
+    /// The style in charts.
     pub style: Style,
     /// Its runs, ascending by seed.
     pub runs: Vec<Run<'a>>,
 }
 
-/// One training.
+/// One trained and judged case.
 #[derive(Clone, Copy)]
 pub struct Run<'a> {
-    /// What was found.
+    /// Its record.
     pub case: &'a CaseRecord,
-    /// What it was judged on.
+    /// The split that it was judged on.
     pub split: &'a SplitRecord,
 }
 
@@ -82,7 +82,7 @@ pub fn groups(records: &[Records]) -> Result<Vec<Group<'_>>> {
     Ok(groups)
 }
 
-/// The groups of one bench and task: one for each metric, and as a rule there is one metric.
+/// Returns the groups of one bench and task, one for each metric; as a rule there is one metric.
 fn of_bench(records: &Records, task: Task) -> Result<Vec<Group<'_>>> {
     let cases = || records.cases.iter().filter(|case| case.task == task);
     let splits: Vec<&SplitRecord> = records.splits.iter().filter(|split| split.task == task).collect();
@@ -166,14 +166,14 @@ fn unfit(found: impl Into<String>, expected: impl Into<String>) -> Error {
     Error::Evaluate { found: found.into(), expected: expected.into() }
 }
 
-/// Whether two splits are one.
+/// Returns whether two splits are the same.
 pub fn same(a: &SplitRecord, b: &SplitRecord) -> bool {
     a.seed == b.seed && a.data.hash == b.data.hash
 }
 
 impl<'a> Group<'a> {
-    /// Takes over another bench's models; a case that has both becomes one model if it was set up alike, and of two
-    /// records of one training the first stays.
+    /// Adds the models of another bench. A case of both becomes one model if its settings are equal, and of two records
+    /// of one training the first is kept.
     fn join(&mut self, other: Self) {
         self.metric = self.metric.or(other.metric);
         self.benches.extend(other.benches);
@@ -208,7 +208,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Gives each model a name and a look of its own.
+    /// Gives each model a unique name and a style.
     fn name_models(&mut self) {
         let mut taken: BTreeMap<String, usize> = BTreeMap::new();
         for (index, model) in self.models.iter_mut().enumerate() {
@@ -225,7 +225,7 @@ impl<'a> Group<'a> {
         }
     }
 
-    /// Cases that are not finished, with the seeds they lack.
+    /// Returns the cases that are not finished, with the seeds that they lack.
     pub fn missing(&self) -> Vec<String> {
         let lacking = |(case, seeds): &(&str, Vec<u64>)| {
             let models: Vec<&Model> =
@@ -240,12 +240,12 @@ impl<'a> Group<'a> {
         self.wanted.iter().filter_map(lacking).collect()
     }
 
-    /// The name of the case that the others are tested against.
+    /// Returns the name of the case that the others are tested against.
     pub fn against(&self) -> Option<&'a str> {
         self.benches.iter().find_map(|bench| bench.against.get(&self.task)).map(String::as_str)
     }
 
-    /// Its place among the models, if it is finished.
+    /// Returns the index of that case among the models, if it is finished.
     pub fn baseline(&self) -> Option<usize> {
         let name = self.against()?;
         self.models.iter().position(|model| model.runs[0].case.case == name)
@@ -262,24 +262,24 @@ impl<'a> Model<'a> {
         Self { name, style: Style { index: 0, hollow: peer.is_some() }, runs: vec![run] }
     }
 
-    /// The mean over runs.
+    /// Returns the mean over runs.
     pub fn mean(&self, value: impl Fn(&CaseRecord) -> f64) -> f64 {
         crate::stats::mean(self.runs.iter().map(|run| value(run.case)))
     }
 
-    /// The mean over runs, if every run has a value.
+    /// Returns the mean over runs, if every run has a value.
     pub fn maybe_mean(&self, value: impl Fn(&CaseRecord) -> Option<f64>) -> Option<f64> {
         let values: Option<Vec<f64>> = self.runs.iter().map(|run| value(run.case)).collect();
         values.map(crate::stats::mean)
     }
 
-    /// What a metric's value is made of, where the records say it.
+    /// Returns the users' parts of a metric's value, where the records have them.
     pub fn measure(&self, metric: Metric) -> Option<Measure> {
         measure(&self.runs, metric)
     }
 }
 
-/// What a metric's value over runs is made of, where the records say it.
+/// Returns the users' parts of a metric's value over runs, where the records have them.
 pub fn measure(runs: &[Run], metric: Metric) -> Option<Measure> {
     let column = if metric == Metric::Rmse { 0 } else { 1 };
     let statistic = if metric == Metric::Rmse { Statistic::RootMean } else { Statistic::Mean };
@@ -294,7 +294,7 @@ pub fn measure(runs: &[Run], metric: Metric) -> Option<Measure> {
     Some(Measure { statistic, seeds: runs.iter().map(users).collect::<Option<_>>()? })
 }
 
-/// A case's settings without its seed.
+/// Returns a case's settings without its seed.
 fn settings(case: &CaseRecord) -> Json {
     let mut config = case.config.clone();
     if let Some(table) = config.as_object_mut() {

@@ -2,16 +2,16 @@
 
 use std::fmt::Write;
 
-use super::part::{Block, Part};
+use super::section::{Block, ReportSection};
 use super::table::{Cell, Table};
-use super::{Bench, Report};
+use super::{Report, ReportedBench};
 use crate::chart::{Chart, STYLE, escape};
 
 const PAGE: &str = include_str!("page.css");
-/// Words of a cell that are shorter than this stay on one line.
+/// The length of text up to which a cell does not break.
 const SHORT: usize = 20;
 
-/// The page.
+/// Returns the page.
 pub fn page(report: &Report) -> String {
     let title = escape(&report.title);
     let mut page = format!(
@@ -20,13 +20,13 @@ pub fn page(report: &Report) -> String {
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
          <style>\n{STYLE}{PAGE}</style>\n</head>\n<body>\n<header><h1>{title}</h1></header>\n<main>\n"
     );
-    for (at, part) in report.parts.iter().enumerate() {
-        summary(&mut page, at, part);
+    for (at, section) in report.sections.iter().enumerate() {
+        summary(&mut page, at, section);
     }
     contents(&mut page, report);
-    for (at, part) in report.parts.iter().enumerate() {
-        for (place, one) in part.blocks.iter().enumerate() {
-            let several = if report.parts.len() > 1 { Some(part.title.as_str()) } else { None };
+    for (at, section) in report.sections.iter().enumerate() {
+        for (place, one) in section.blocks.iter().enumerate() {
+            let several = if report.sections.len() > 1 { Some(section.title.as_str()) } else { None };
             block(&mut page, &format!("part-{at}-{place}"), one, several);
         }
     }
@@ -39,14 +39,14 @@ macro_rules! put {
     ($page:expr, $($what:tt)*) => { let _ = writeln!($page, $($what)*); };
 }
 
-/// What the user came for: the sentences and the picture.
-fn summary(page: &mut String, at: usize, part: &Part) {
-    put!(page, "<section id=\"part-{at}\">\n<h2>{}</h2>", escape(&part.title));
-    if let Some((first, rest)) = part.sentences.split_first() {
+/// Writes the sentences and the picture of a section.
+fn summary(page: &mut String, at: usize, section: &ReportSection) {
+    put!(page, "<section id=\"part-{at}\">\n<h2>{}</h2>", escape(&section.title));
+    if let Some((first, rest)) = section.sentences.split_first() {
         put!(page, "<p class=\"lead\">{}</p>", escape(first));
-        list(page, " class=\"warnings\"", &part.warnings);
-        if let Some(picture) = &part.picture {
-            figure(page, picture, &part.caption);
+        list(page, " class=\"warnings\"", &section.warnings);
+        if let Some(picture) = &section.picture {
+            figure(page, picture, &section.caption);
         }
         list(page, "", rest);
     }
@@ -62,18 +62,18 @@ fn list(page: &mut String, class: &str, texts: &[String]) {
 
 fn contents(page: &mut String, report: &Report) {
     put!(page, "<nav aria-label=\"Contents\">");
-    for (at, part) in report.parts.iter().enumerate() {
+    for (at, section) in report.sections.iter().enumerate() {
         let link = |(place, block): (usize, &Block)| {
             format!("<a href=\"#part-{at}-{place}\">{}</a>", escape(&block.title))
         };
-        let links: Vec<String> = part.blocks.iter().enumerate().map(link).collect();
-        put!(page, "<p><a href=\"#part-{at}\">{}</a>: {}</p>", escape(&part.title), links.join(" · "));
+        let links: Vec<String> = section.blocks.iter().enumerate().map(link).collect();
+        put!(page, "<p><a href=\"#part-{at}\">{}</a>: {}</p>", escape(&section.title), links.join(" · "));
     }
     put!(page, "<p><a href=\"#commands\">Commands and settings</a></p>\n</nav>");
 }
 
-fn block(page: &mut String, id: &str, block: &Block, part: Option<&str>) {
-    let of = part.map_or(String::new(), |part| format!(" <small>{}</small>", escape(part)));
+fn block(page: &mut String, id: &str, block: &Block, section: Option<&str>) {
+    let of = section.map_or(String::new(), |section| format!(" <small>{}</small>", escape(section)));
     put!(page, "<section id=\"{id}\">\n<h2>{}{of}</h2>", escape(&block.title));
     for note in &block.notes {
         put!(page, "<p>{}</p>", escape(note));
@@ -146,13 +146,13 @@ fn table(page: &mut String, table: &Table, titled: bool) {
 
 fn commands(page: &mut String, report: &Report) {
     put!(page, "<section id=\"commands\">\n<h2>Commands and settings</h2>");
-    for Bench { command, config } in &report.benches {
+    for ReportedBench { command, config } in &report.benches {
         put!(page, "<pre>{}</pre>", escape(command));
         settings(page, "Its config", config);
     }
-    for part in &report.parts {
-        for setting in &part.settings {
-            let title = format!("{}, {}: settings of seed {}", part.title, setting.model, setting.seed);
+    for section in &report.sections {
+        for setting in &section.settings {
+            let title = format!("{}, {}: settings of seed {}", section.title, setting.model, setting.seed);
             settings(page, &title, &setting.config);
         }
     }

@@ -7,21 +7,21 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::group::Group;
-use super::number::{counted, score};
 use super::table::{Cell, Table};
+use crate::number::{counted, score};
 use crate::stats::mean;
 
-/// How many items a page shows.
+/// The number of items that a page shows.
 const SHOWN: usize = 30;
 
-/// All items of all models, in arrays that belong together.
+/// The decisions of all models on all items, in arrays by item.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Items {
     /// The cut: an item is shown to a user if it is among the first `k`.
     pub k: usize,
     /// `[items]`: ids, the most often relevant first.
     pub items: Vec<String>,
-    /// For each model, over its seeds.
+    /// The decisions of each model.
     pub models: Vec<ModelItems>,
 }
 
@@ -90,13 +90,13 @@ pub fn items(group: &Group) -> Option<Items> {
     (!models.is_empty()).then_some(Items { k, items, models })
 }
 
-/// `right` by `right` and `wrong` together, rounded to 6 digits; none of nothing.
+/// Returns `right / (right + wrong)`, rounded to 6 digits; none where both are 0.
 fn share(right: u64, wrong: u64) -> Option<f64> {
     let all = right + wrong;
     (all > 0).then(|| (right as f64 / all as f64 * 1e6).round() / 1e6)
 }
 
-/// Totals of each model.
+/// Returns the totals of each model as a table.
 pub fn totals(items: &Items) -> Table {
     let columns = [
         "Model",
@@ -136,7 +136,7 @@ pub fn totals(items: &Items) -> Table {
     table
 }
 
-/// A table of each model's items that are most often relevant.
+/// Returns a table for each model, of the items that are most often relevant.
 pub fn tables(items: &Items) -> Vec<Table> {
     let table = |model: &ModelItems| {
         let title = format!("{}, item by item", model.model);

@@ -14,19 +14,19 @@ macro_rules! put {
 pub fn text(report: &Report) -> String {
     let mut text = format!("# {}\n", plain(&report.title));
     let mut pictured = false;
-    for part in &report.parts {
-        put!(text, "\n## {}\n", plain(&part.title));
-        for sentence in &part.sentences {
+    for section in &report.sections {
+        put!(text, "\n## {}\n", plain(&section.title));
+        for sentence in &section.sentences {
             put!(text, "- {}", plain(sentence));
         }
-        for warning in &part.warnings {
+        for warning in &section.warnings {
             put!(text, "- **{}**", plain(warning));
         }
-        if let Some(picture) = part.picture.as_ref().filter(|_| !pictured) {
-            put!(text, "\n![{}](report.svg)\n\n{}", plain(&picture.title), plain(&part.caption));
+        if let Some(picture) = section.picture.as_ref().filter(|_| !pictured) {
+            put!(text, "\n![{}](report.svg)\n\n{}", plain(&picture.title), plain(&section.caption));
             pictured = true;
         }
-        for block in part.blocks.iter().filter(|block| block.tables.iter().any(|table| !table.folded)) {
+        for block in section.blocks.iter().filter(|block| block.tables.iter().any(|table| !table.folded)) {
             put!(text, "\n### {}", plain(&block.title));
             for note in &block.notes {
                 put!(text, "\n{}", plain(note));

@@ -8,20 +8,17 @@ use burnrec_train::record::Phase;
 
 use super::compare::name;
 use super::group::{Group, Model};
-use super::number::{self, amount, counted, rate, score};
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Drawn, Point, Value};
+use crate::number::{self, MEASURABLE, amount, counted, rate, score, seconds};
 use crate::record::{CaseRecord, EpochPoint};
 use crate::stats::{Estimate, Measure, estimates, mean};
-
-/// A training cannot be drawn as shorter than this on an axis of ratios, in seconds.
-const SHORTEST: f64 = 1e-3;
 
 /// A model's metrics on test.
 pub type Scored = BTreeMap<Metric, Estimate>;
 
-/// The metrics of a model: values as they were recorded, intervals by bootstrap over all its seeds where each user's
-/// part is recorded, else as recorded if there is one seed.
+/// Returns the metrics of a model: values as recorded; intervals by bootstrap over all seeds where the users' values are
+/// recorded, else as recorded if there is one seed.
 pub fn scored(model: &Model) -> Scored {
     let tests = || model.runs.iter().map(|run| &run.case.test);
     let all: Vec<Metric> =
@@ -46,43 +43,43 @@ pub fn scored(model: &Model) -> Scored {
     shared.into_iter().map(of).collect()
 }
 
-/// The epochs of the final fit.
+/// Returns the epochs of the final fit.
 pub fn final_fit(case: &CaseRecord) -> impl Iterator<Item = &EpochPoint> {
     let refit = case.epochs.iter().any(|epoch| epoch.phase == Phase::Refit);
     case.epochs.iter().filter(move |epoch| (epoch.phase == Phase::Refit) == refit)
 }
 
-/// Training seconds up to the epoch that was best on valid.
+/// Returns the training seconds up to the epoch that was best on valid.
 fn seconds_to_best(case: &CaseRecord) -> Option<f64> {
     let choosing = |epoch: &&EpochPoint| epoch.phase == Phase::Choose && epoch.epoch <= case.chosen_epochs;
     let seconds: Vec<f64> = case.epochs.iter().filter(choosing).map(|epoch| epoch.seconds).collect();
     (!seconds.is_empty()).then(|| seconds.iter().sum())
 }
 
-/// Samples of the final fit by its epochs' seconds.
+/// Returns the samples of the final fit divided by its epochs' seconds; none where these are too few to be stated.
 pub fn samples_per_second(case: &CaseRecord) -> Option<f64> {
     let (samples, seconds) = final_fit(case).fold((0.0, 0.0), |(samples, seconds), epoch| {
         (samples + epoch.samples_per_second * epoch.seconds, seconds + epoch.seconds)
     });
-    Some(samples / seconds).filter(|value| value.is_finite() && *value > 0.0)
+    Some(samples / seconds).filter(|rate| seconds > MEASURABLE && rate.is_finite() && *rate > 0.0)
 }
 
 fn last_loss(case: &CaseRecord) -> Option<f64> {
     final_fit(case).filter_map(|epoch| epoch.loss).last()
 }
 
-/// Quality against the seconds of the final fit.
+/// Returns the chart of quality against the seconds of the final fit.
 pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) -> Chart {
     let direction = if metric.higher_is_better() { "higher is better" } else { "lower is better" };
     let point = |(model, scored): (&Model, &Scored)| {
         let y: Value = (&scored[&metric]).into();
         let x = model.mean(|case| case.fit_seconds);
         let parts = model.runs.iter().zip(&scored[&metric].seeds);
-        let parts = parts.map(|(run, value)| [run.case.fit_seconds.max(SHORTEST), *value]);
+        let parts = parts.map(|(run, value)| [run.case.fit_seconds.max(MEASURABLE), *value]);
         Point {
             name: model.name.clone(),
             style: model.style,
-            x: x.max(SHORTEST),
+            x: x.max(MEASURABLE),
             y,
             parts: if model.runs.len() > 1 { parts.collect() } else { Vec::new() },
             told: format!(
@@ -90,7 +87,7 @@ pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) 
                 model.name,
                 name(metric),
                 Cell::score(y).shown(),
-                amount(x),
+                seconds(x),
                 counted(model.runs.len() as u64, "seed")
             ),
         }
@@ -110,7 +107,7 @@ pub fn picture(group: &Group, metric: Metric, scored: &[Scored], title: String) 
     }
 }
 
-/// The table that says most: one row a model.
+/// Returns the main table, with one row for each model.
 pub fn table(group: &Group, metric: Metric, scored: &[Scored]) -> Table {
     let valid = format!("{} on valid", name(metric));
     let test = format!("{} on test", name(metric));
@@ -136,9 +133,9 @@ pub fn table(group: &Group, metric: Metric, scored: &[Scored]) -> Table {
             Cell::text(&model.name),
             Cell::score((&scored[&metric]).into()),
             Cell::maybe(model.maybe_mean(|case| case.valid.value(metric)), score),
-            Cell::number(model.mean(|case| case.fit_seconds), amount),
-            Cell::maybe(model.maybe_mean(seconds_to_best), amount),
-            Cell::number(model.mean(|case| case.total_seconds), amount),
+            Cell::number(model.mean(|case| case.fit_seconds), seconds),
+            Cell::maybe(model.maybe_mean(seconds_to_best), seconds),
+            Cell::number(model.mean(|case| case.total_seconds), seconds),
             Cell::number(model.mean(|case| f64::from(case.chosen_epochs)), epochs),
             Cell::maybe(model.maybe_mean(samples_per_second), rate),
             Cell::maybe(model.maybe_mean(last_loss), amount),
@@ -149,12 +146,12 @@ pub fn table(group: &Group, metric: Metric, scored: &[Scored]) -> Table {
     table.without_empty_columns()
 }
 
-/// A mean of epochs: whole where it is.
+/// Writes a mean number of epochs, with a decimal where it is not whole.
 fn epochs(value: f64) -> String {
     number::grouped(value, usize::from(value.fract() != 0.0))
 }
 
-/// All metrics on test.
+/// Returns the table of all metrics on test.
 pub fn all_metrics(group: &Group, scored: &[Scored]) -> Table {
     let mut metrics: Vec<Metric> = scored.iter().flat_map(|scored| scored.keys().copied()).collect();
     metrics.sort();
@@ -174,7 +171,7 @@ pub fn all_metrics(group: &Group, scored: &[Scored]) -> Table {
     table
 }
 
-/// Each seed by itself.
+/// Returns the table of all seeds.
 pub fn by_seed(group: &Group, metric: Metric) -> Table {
     let (valid, test) = (format!("{} on valid", name(metric)), format!("{} on test", name(metric)));
     let columns =
@@ -189,7 +186,7 @@ pub fn by_seed(group: &Group, metric: Metric) -> Table {
                 Cell::number(case.seed as f64, |seed| format!("{seed:.0}")),
                 Cell::maybe(case.test.value(metric), score),
                 Cell::maybe(case.valid.value(metric), score),
-                Cell::number(case.fit_seconds, amount),
+                Cell::number(case.fit_seconds, seconds),
                 Cell::count(u64::from(case.chosen_epochs)),
                 Cell::maybe(samples_per_second(case), rate),
                 Cell::maybe(last_loss(case), amount),

@@ -2,23 +2,23 @@
 
 use serde::Serialize;
 
-use super::number::{self, NONE};
 use crate::chart::Value;
+use crate::number::{self, NONE};
 use crate::stats::Estimate;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Table {
-    /// What it shows.
+    /// The title.
     pub title: String,
-    /// What must be known to read it.
+    /// A note for the reader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// The names of the columns, with units.
     pub columns: Vec<String>,
     /// The rows; the first cell names the row.
     pub rows: Vec<Vec<Cell>>,
-    /// Shown only when asked for.
+    /// Shown only when opened.
     pub folded: bool,
 }
 
@@ -26,27 +26,27 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Cell {
-    /// Nothing is known.
+    /// No value is known.
     None,
-    /// Words.
+    /// Text.
     Text(String),
-    /// A number, as it is and as it is read.
+    /// A number with its text.
     Number {
-        /// As it is.
+        /// The value in full precision.
         value: f64,
         /// Lower end of its 95 % interval.
         #[serde(skip_serializing_if = "Option::is_none")]
         low: Option<f64>,
-        /// Upper end of it.
+        /// Upper end of its 95 % interval.
         #[serde(skip_serializing_if = "Option::is_none")]
         high: Option<f64>,
-        /// As it is read.
+        /// The value as readers see it.
         text: String,
     },
 }
 
 impl Table {
-    /// An empty one.
+    /// Makes an empty table.
     pub fn new(title: impl Into<String>, columns: &[&str]) -> Self {
         Self {
             title: title.into(),
@@ -57,18 +57,18 @@ impl Table {
         }
     }
 
-    /// With a note.
+    /// Adds a note.
     pub fn note(self, note: impl Into<String>) -> Self {
         Self { note: Some(note.into()), ..self }
     }
 
-    /// Whether a column holds no words.
+    /// Returns whether a column holds no text.
     pub fn is_numeric(&self, column: usize) -> bool {
         let mut cells = self.rows.iter().filter_map(|row| row.get(column));
         !cells.any(|cell| matches!(cell, Cell::Text(_)))
     }
 
-    /// Leaves out columns of which nothing is known.
+    /// Removes the columns without any value.
     pub fn without_empty_columns(mut self) -> Self {
         let known: Vec<bool> = (0..self.columns.len())
             .map(|column| self.rows.iter().any(|row| row.get(column).is_some_and(|cell| *cell != Cell::None)))
@@ -84,12 +84,12 @@ impl Table {
 }
 
 impl Cell {
-    /// Words.
+    /// Makes a cell of text.
     pub fn text(text: impl Into<String>) -> Self {
         Self::Text(text.into())
     }
 
-    /// A number written by `write`; nothing where it is not finite.
+    /// Makes a cell of a number written by `write`, or an empty one where it is not finite.
     pub fn number(value: f64, write: fn(f64) -> String) -> Self {
         match value.is_finite() {
             true => Self::Number { value, low: None, high: None, text: write(value) },
@@ -97,17 +97,17 @@ impl Cell {
         }
     }
 
-    /// A number, if there is one.
+    /// Makes a cell of a number, or an empty one where there is none.
     pub fn maybe(value: Option<f64>, write: fn(f64) -> String) -> Self {
         value.map_or(Self::None, |value| Self::number(value, write))
     }
 
-    /// A whole number.
+    /// Makes a cell of a whole number.
     pub fn count(value: u64) -> Self {
         Self::number(value as f64, |value| number::grouped(value, 0))
     }
 
-    /// A metric with its interval.
+    /// Makes a cell of a metric with its interval.
     pub fn score(value: Value) -> Self {
         let Value { value, low, high } = value;
         if !value.is_finite() {
@@ -123,7 +123,7 @@ impl Cell {
         }
     }
 
-    /// What is read.
+    /// Returns the text of the cell.
     pub fn shown(&self) -> &str {
         match self {
             Self::None => NONE,

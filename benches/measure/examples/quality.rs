@@ -1,0 +1,68 @@
+//! The quality table of the README: configs on the protocol of the NCF paper (own leave-one-out split, 99 drawn
+//! candidates), means over split seeds.
+//!
+//! ```sh
+//! cargo run --release --example quality -- RATINGS [--seeds 3] [--full] CONFIG[:KEY=VALUE,…] …
+//! ```
+
+mod allocator;
+
+use burnrec_data::read::{ReadOptions, read};
+use burnrec_data::split::SplitConfig;
+use burnrec_data::{Prepared, filter::Filters};
+use burnrec_models::DeviceChoice;
+use burnrec_models::device;
+use burnrec_train::metrics::Metric;
+use burnrec_train::run::run;
+use burnrec_train::{Silent, TrainConfig};
+
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Fallible<()> {
+    allocator::keep_freed_memory();
+    let mut args = std::env::args().skip(1);
+    let ratings = args.next().ok_or("usage: quality RATINGS [--seeds N] [--full] CONFIG[:KEY=VALUE,…] …")?;
+    let (mut seeds, mut candidates, mut configs) = (3, Some(99), Vec::new());
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--seeds" => seeds = args.next().ok_or("--seeds needs a number")?.parse()?,
+            "--full" => candidates = None,
+            config => configs.push(config.to_owned()),
+        }
+    }
+    let dataset = read(ratings.as_ref(), &ReadOptions::default())?.dataset;
+    let split = SplitConfig::LeaveOneOut { candidates };
+    let data = (0..seeds)
+        .map(|seed| Prepared::build(dataset.clone(), None, None, &Filters::default(), &split, seed))
+        .collect::<Result<Vec<_>, _>>()?;
+    println!("| config | HR@10 | NDCG@10 | valid NDCG@10 | epochs | fit s |");
+    println!("|---|---|---|---|---|---|");
+    for name in &configs {
+        let config = config(name)?;
+        let device = device::open(DeviceChoice::Cpu)?;
+        let (mut hr, mut ndcg, mut valid, mut seconds) = (0.0, 0.0, 0.0, 0.0);
+        let mut epochs = Vec::new();
+        for data in &data {
+            let record = run(data, &config, &device, None, &mut |_| Ok(()), &Silent)?.record;
+            hr += record.metrics.test.value(Metric::Hr(10)).unwrap_or_default();
+            ndcg += record.metrics.test.value(Metric::Ndcg(10)).unwrap_or_default();
+            valid += record.metrics.valid.value(Metric::Ndcg(10)).unwrap_or_default();
+            seconds += record.fit_seconds;
+            epochs.push(record.epochs.to_string());
+        }
+        let n = data.len() as f64;
+        let (hr, ndcg, valid, seconds) = (hr / n, ndcg / n, valid / n, seconds / n);
+        println!("| {name} | {hr:.4} | {ndcg:.4} | {valid:.4} | {} | {seconds:.1} |", epochs.join(" "));
+    }
+    Ok(())
+}
+
+/// Reads a config file, and overrides its settings by those after the colon.
+fn config(name: &str) -> Fallible<TrainConfig> {
+    let (file, settings) = name.split_once(':').unwrap_or((name, ""));
+    let mut table: toml::Table = toml::from_str(&std::fs::read_to_string(file)?)?;
+    for setting in settings.split(',').filter(|setting| !setting.is_empty()) {
+        table.extend(toml::from_str::<toml::Table>(setting)?);
+    }
+    Ok(TrainConfig::from_table(table)?)
+}

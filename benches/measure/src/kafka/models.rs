@@ -1,0 +1,130 @@
+//! Untrained models for the service and its peers: what a weight is does not change what a score costs.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use burnrec_data::Vocab;
+use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_models::checkpoint::{self, DataFacts, Run};
+use burnrec_models::mf::MfConfig;
+use burnrec_models::ncf::NeumfConfig;
+use burnrec_models::{DeviceChoice, ModelConfig, Shape, Vectors, device};
+use burnrec_train::burn::BurnLearner;
+use burnrec_train::{BurnConfig, Learner};
+
+use super::requests::Requests;
+
+/// Run directories of MF and NeuMF, and the vectors of the former for programs that cannot read them.
+pub struct Models {
+    /// A run of MF, all biases and the mean 0.
+    pub mf: PathBuf,
+    /// A run of NeuMF.
+    pub neumf: PathBuf,
+    /// Little-endian i32 `n_users`, `n_items`, `dim`, then f32 `[n_users, dim]` and `[n_items, dim]` of MF.
+    pub vectors: PathBuf,
+    /// `[n_users, dim]`, the same.
+    users: Vec<f32>,
+    /// `[n_items, dim]`, the same.
+    items: Vec<f32>,
+    dim: usize,
+}
+
+impl Models {
+    /// Writes them into a directory. Users and items have the ids from 1 on, and as many rows between them as ml-1m has.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(dir: &Path, shape: Shape, dim: usize, seed: u64) -> io::Result<Self> {
+        let rows = (1_000_209.0 * (shape.n_users * shape.n_items) as f64 / (6040.0 * 3706.0)) as u32;
+        let (n_users, n_items) = (shape.n_users as u32, shape.n_items as u32);
+        let config = SynthConfig::new(n_users, n_items, rows.max(n_users).max(n_items), seed);
+        let seen =
+            synth(&config).map_err(io::Error::other)?.interactions.to_csr(shape.n_users, shape.n_items);
+        let device = device::open(DeviceChoice::Cpu).map_err(io::Error::other)?;
+        // Vectors long enough for scores that differ: the standard deviation of a logit is about 1.
+        let init_std = (dim as f32).powf(-0.25);
+        // With as many negatives as positives the mean of logits starts at 0, so that a score is the dot product alone.
+        let mf = MfConfig { dim, init_std, negatives: 1, ..MfConfig::default() };
+        let configs = [
+            ("mf", ModelConfig::Mf(mf)),
+            ("neumf", ModelConfig::Neumf(NeumfConfig { dim, ..NeumfConfig::default() })),
+        ];
+        let mut users = Vec::new();
+        let mut items = Vec::new();
+        for (name, config) in configs {
+            let learner = BurnLearner::new(&seen, &config, &BurnConfig::default(), seed, &device);
+            let model = learner.map_err(io::Error::other)?.model();
+            if name == "mf" {
+                users = all(model.user_vectors());
+                items = all(model.item_vectors());
+            }
+            let ids = |n| Vocab::from_ints((1..=n as i64).collect());
+            let (user_ids, item_ids) = (ids(shape.n_users), ids(shape.n_items));
+            let run = Run {
+                model,
+                chosen: None,
+                users: user_ids,
+                items: item_ids,
+                titles: None,
+                seen: seen.clone(),
+            };
+            let facts =
+                DataFacts { name: "untrained".into(), synthetic: true, hash: String::new(), path: None };
+            checkpoint::save(&dir.join(name), &run, facts, serde_json::Value::Null)
+                .map_err(io::Error::other)?;
+        }
+        let vectors = dir.join("vectors.bin");
+        let head = [shape.n_users, shape.n_items, dim].map(|n| (n as i32).to_le_bytes());
+        let rows = users.iter().chain(&items).map(|value| value.to_le_bytes());
+        std::fs::write(&vectors, head.into_iter().chain(rows).flatten().collect::<Vec<u8>>())?;
+        Ok(Self { mf: dir.join("mf"), neumf: dir.join("neumf"), vectors, users, items, dim })
+    }
+
+    /// What MF's score of each request must be.
+    pub fn scores(&self, requests: &Requests) -> Vec<f32> {
+        let row = |values: &[f32], id: u32| {
+            let at = (id as usize - 1) * self.dim;
+            values[at..at + self.dim].to_vec()
+        };
+        let score = |(&user, &item): (&u32, &u32)| {
+            let pairs = row(&self.users, user).into_iter().zip(row(&self.items, item));
+            let logit: f64 = pairs.map(|(a, b)| f64::from(a) * f64::from(b)).sum();
+            (1.0 / (1.0 + (-logit).exp())) as f32
+        };
+        requests.users.iter().zip(&requests.items).map(score).collect()
+    }
+}
+
+fn all(vectors: Option<Vectors<'_>>) -> Vec<f32> {
+    vectors.map(|vectors| vectors.values.to_vec()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use burnrec_data::{ItemIx, UserIx};
+
+    use super::*;
+    use crate::kafka::requests::Kind;
+
+    #[test]
+    fn the_saved_model_scores_as_the_check_expects() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let models = Models::write(dir.path(), Shape { n_users: 30, n_items: 20 }, 8, 1).expect("models");
+        let requests = Requests::draw(Kind::Score, 100, 30, 20, 1);
+        let expected = models.scores(&requests);
+        let device = device::open(DeviceChoice::Cpu).expect("the host");
+        let (run, _) = checkpoint::open(&models.mf, &device).expect("a run");
+        let users: Vec<_> = requests.users.iter().map(|id| UserIx(id - 1)).collect();
+        let items: Vec<_> = requests.items.iter().map(|id| ItemIx(id - 1)).collect();
+        let mut logits = vec![0.0; 100];
+        run.model.score_pairs(&users, &items, &mut logits);
+        for (logit, expected) in logits.iter().zip(&expected) {
+            assert!((1.0 / (1.0 + (-logit).exp()) - expected).abs() < 1e-6, "{logit} {expected}");
+        }
+        let spread =
+            expected.iter().cloned().fold((1.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x)));
+        assert!(spread.1 - spread.0 > 0.3, "{spread:?}");
+        assert_eq!(std::fs::metadata(&models.vectors).expect("vectors").len(), 12 + 4 * 8 * 50);
+        assert!(checkpoint::open(&models.neumf, &device).is_ok());
+    }
+}

@@ -1,9 +1,0 @@
-//! What the measurements of the service share: topics, requests, the programs that answer them, and the judge of
-//! their replies.
-
-pub mod contenders;
-pub mod models;
-pub mod process;
-pub mod replies;
-pub mod requests;
-pub mod topics;
