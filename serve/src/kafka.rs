@@ -1,12 +1,14 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
 mod client;
+mod context;
 mod deliveries;
 mod embedded;
 mod opening;
 mod producing;
 mod replay;
 mod restore;
+mod scope;
 mod token;
 mod topics;
 mod transport;

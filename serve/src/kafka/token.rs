@@ -7,7 +7,6 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use rdkafka::client::OAuthToken;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
 use crate::config::KafkaConfig;
 use crate::engine::unix_ms;
@@ -38,11 +37,6 @@ pub fn read(config: Option<&str>) -> Found {
     // The brokers take the user's name from the token; this one is for librdkafka's log.
     let (principal_name, lifetime_ms) = ("burnrec".into(), unix_ms() + LIFETIME.as_millis() as i64);
     Ok(OAuthToken { token: token.to_owned(), principal_name, lifetime_ms })
-}
-
-/// Lets a new consumer fetch its token, before the first call that waits for the brokers.
-pub fn fetch<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
-    drop(consumer.poll(Duration::ZERO));
 }
 
 /// Checks that there is a token where the mechanism needs one.
