@@ -22,6 +22,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tokio::sync::Semaphore;
 
 use crate::config::ServeConfig;
 use crate::engine::Engine;
@@ -42,6 +43,8 @@ pub struct App {
     pub health: Arc<Health>,
     /// Writes events to Kafka, where there is one.
     pub writer: Option<EventWriter>,
+    /// A permit for each request that may be scored at once.
+    pub scoring: Arc<Semaphore>,
     /// The config.
     pub config: ServeConfig,
     /// Since when it runs.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::health::Health;
@@ -15,6 +17,9 @@ use crate::{Error, Result};
 
 /// How often model directories are looked at for a new manifest.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Threads for what blocks beside scoring, such as a reload.
+const OTHER_BLOCKING: usize = 4;
 
 /// A service that is ready to run.
 pub struct Service {
@@ -40,6 +45,7 @@ impl Service {
         }
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            .max_blocking_threads(config.http.scoring_requests + OTHER_BLOCKING)
             .enable_all()
             .build()
             .map_err(|source| Error::Http { action: "start".into(), source })?;
@@ -67,6 +73,7 @@ impl Service {
             metrics,
             health: Arc::clone(&health),
             writer,
+            scoring: Arc::new(Semaphore::new(config.http.scoring_requests)),
             config,
             since: Instant::now(),
         };

@@ -1,13 +1,15 @@
 //! Requests over HTTP.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::App;
 use crate::config::InputFormat;
@@ -21,20 +23,33 @@ use crate::{Kind, Reject};
 /// A body as it came, or why it did not.
 type Body = Result<Bytes, BytesRejection>;
 
-/// Answers a request of a type.
+/// Answers a request of a type. Scoring runs on a blocking thread: the async ones go on answering all else.
 pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return not_read(&app, &rejection),
     };
-    let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
-    let mut outbox = Outbox::default();
-    app.engine.answer(
-        std::slice::from_ref(&event),
-        Reading { http: Some(kind) },
-        &mut Vec::new(),
-        &mut outbox,
-    );
+    let wait = Duration::from_millis(app.config.http.scoring_wait_ms);
+    let permit = match timeout(wait, Arc::clone(&app.scoring).acquire_owned()).await {
+        Ok(Ok(permit)) => permit,
+        // The semaphore is never closed, so that an error is that the wait was too long.
+        Ok(Err(_)) | Err(_) => return busy(&app),
+    };
+    let shared = Arc::clone(&app);
+    let scored = spawn_blocking(move || {
+        // A client that hangs up does not end the work: the permit goes with it, and not with the connection.
+        let _permit = permit;
+        let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
+        let mut outbox = Outbox::default();
+        let reading = Reading { http: Some(kind) };
+        shared.engine.answer(std::slice::from_ref(&event), reading, &mut Vec::new(), &mut outbox);
+        outbox
+    });
+    let Ok(mut outbox) = scored.await else {
+        let reject = Reject::score("model-failed", "a panic; its message stands in the log");
+        app.metrics.ended(&Outcome::Failed(reject.clone()));
+        return refusal(&reject);
+    };
     let outcome = outbox.outcomes.pop();
     if let Some(outcome) = &outcome {
         app.metrics.ended(outcome);
@@ -89,6 +104,20 @@ pub async fn event(State(app): State<Arc<App>>, body: Body) -> Response {
     }
 }
 
+/// Refuses a request that waited too long for its turn to be scored.
+fn busy(app: &App) -> Response {
+    let http = &app.config.http;
+    let text = format!(
+        "{} requests are being scored, and none ended within {} ms; expected at most http.scoring_requests at once",
+        http.scoring_requests, http.scoring_wait_ms
+    );
+    let reject = Reject { stage: Stage::Queue, reason: "busy", text };
+    app.metrics.ended(&Outcome::Failed(reject.clone()));
+    let mut response = refusal(&reject);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
 fn not_read(app: &App, rejection: &BytesRejection) -> Response {
     let (reason, text) = match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
@@ -107,6 +136,7 @@ fn refusal(reject: &Reject) -> Response {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" => StatusCode::CONFLICT,
+        "busy" => StatusCode::SERVICE_UNAVAILABLE,
         "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
         "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use burnrec_data::UserIx;
 use burnrec_data::rng::stream;
-use burnrec_data::tensors::Tensor;
-use burnrec_data::{ItemIx, UserIx};
-use burnrec_models::als::AlsModel;
-use burnrec_models::{Model, ModelConfig, Output, Scorer};
+use burnrec_models::Output;
 use burnrec_serve::config::ServeConfig;
 use burnrec_serve::engine::unix_ms;
 use burnrec_serve::event::Part;
@@ -78,7 +76,14 @@ shadow = "shadow"
 
     /// A model that panics at a user so many times; with each try it is asked twice, among others and alone.
     pub fn fail_at(&self, user: i64, calls: usize) {
-        let model = Flaky { model: common::als(1), at: UserIx(user as u32 - 1), calls: calls.into() };
+        let (at, calls) = (UserIx(user as u32 - 1), AtomicUsize::new(calls));
+        let model = common::Hooked::new(move |users| {
+            let less = |calls: usize| calls.checked_sub(1);
+            if users.contains(&at) && calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                // A panic that the standard error says nothing of.
+                std::panic::resume_unwind(Box::new(format!("no answer for {at:?}")));
+            }
+        });
         let run = common::run_of(Box::new(model));
         self.engine.models.take_up(Served::new("main", "flaky", "0".into(), run, Output::Raw));
     }
@@ -114,46 +119,4 @@ shadow = "shadow"
 
 pub fn score(user: i64) -> String {
     format!(r#"{{"type":"score","user":{user},"items":[101,102]}}"#)
-}
-
-/// A model that panics at a user.
-struct Flaky {
-    model: AlsModel,
-    at: UserIx,
-    calls: AtomicUsize,
-}
-
-impl Scorer for Flaky {
-    fn n_users(&self) -> usize {
-        self.model.n_users()
-    }
-
-    fn n_items(&self) -> usize {
-        self.model.n_items()
-    }
-
-    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        let less = |calls: usize| calls.checked_sub(1);
-        if users.contains(&self.at)
-            && self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
-        {
-            // A panic that the standard error says nothing of.
-            std::panic::resume_unwind(Box::new(format!("no answer for {:?}", self.at)));
-        }
-        self.model.score_pairs(users, items, out);
-    }
-
-    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        self.model.score_catalog(users, out);
-    }
-}
-
-impl Model for Flaky {
-    fn config(&self) -> ModelConfig {
-        self.model.config()
-    }
-
-    fn weights(&self) -> Vec<(&'static str, Tensor)> {
-        self.model.weights()
-    }
 }
