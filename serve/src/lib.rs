@@ -7,6 +7,7 @@
 //! [`Engine::answer`] is the pure core: a batch of events to a batch of messages. [`flow`] moves events through it and
 //! keeps the guarantee; [`kafka`] and [`http`] are the outside world.
 
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;

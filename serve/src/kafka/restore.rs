@@ -10,8 +10,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{ASK, state_reader};
 use super::context::{Context, Listener};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{KafkaConfig, Start};
-use crate::engine::unix_ms;
 
 /// How long the transactions that were open when partitions changed hands may take to end.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
@@ -132,7 +132,7 @@ pub fn start<C: ConsumerContext>(
             return Ok(given.collect());
         }
         Start::Time(ms) => *ms,
-        Start::Last(span) => unix_ms() - span.as_millis() as i64,
+        Start::Last(span) => SystemClock.unix_ms() - span.as_millis() as i64,
     };
     let mut list = TopicPartitionList::new();
     for (topic, partition) in parts {

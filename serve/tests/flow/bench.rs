@@ -7,8 +7,8 @@ use std::time::Duration;
 use burnrec_data::UserIx;
 use burnrec_data::rng::stream;
 use burnrec_models::Output;
+use burnrec_serve::clock::Clock;
 use burnrec_serve::config::ServeConfig;
-use burnrec_serve::engine::unix_ms;
 use burnrec_serve::event::Part;
 use burnrec_serve::flow::{Flow, FlowOptions};
 use burnrec_serve::metrics::Metrics;
@@ -17,7 +17,7 @@ use burnrec_serve::served::Served;
 use burnrec_serve::{Engine, Result};
 
 use crate::common;
-use crate::twin::{Cluster, Record, Rules, Stored, Twin};
+use crate::twin::{Cluster, Record, Rules, Stored, Traced};
 
 pub const FIRST: Part = Part { topic: 0, partition: 0 };
 pub const SECOND: Part = Part { topic: 1, partition: 0 };
@@ -49,13 +49,14 @@ shadow = "shadow"
 "#
         ));
         let rules = Rules { exactly_once: guarantee == "exactly-once", ..rules };
-        let cluster = Cluster::new(&[FIRST, SECOND], stream(7, "bench", 0), rules);
-        Self {
-            cluster,
-            metrics: Arc::default(),
-            engine: Arc::new(Engine::open(&config).expect("an engine")),
-            config,
-        }
+        let cluster = Cluster::new(&[FIRST, SECOND], 1, stream(7, "bench", 0), rules);
+        let engine = Engine::open(&config).expect("an engine").with_clock(Arc::clone(&cluster.clock) as _);
+        Self { cluster, metrics: Arc::default(), engine: Arc::new(engine), config }
+    }
+
+    /// The simulated time, in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.cluster.clock.unix_ms()
     }
 
     pub fn put(&self, part: Part, user: i64, payload: &str, headers: &[(&str, &str)]) {
@@ -65,7 +66,7 @@ shadow = "shadow"
             key: Some(user.to_string().into_bytes()),
             payload: Some(payload.as_bytes().to_vec()),
             headers: headers.iter().map(header).collect(),
-            timestamp_ms: Some(unix_ms()),
+            timestamp_ms: Some(self.now_ms()),
         };
         self.cluster.put(part, stored);
     }
@@ -93,7 +94,7 @@ shadow = "shadow"
         let kafka = self.config.kafka.as_ref().expect("a [kafka]");
         let options = FlowOptions::new(0, &self.config.flow, self.config.failures, kafka);
         let options = FlowOptions { commit: Duration::ZERO, ..options };
-        let twin = Twin::new(&self.cluster);
+        let twin = Traced::new(&self.cluster, 0);
         let stop = Arc::clone(&twin.stop);
         Flow::new(Arc::clone(&self.engine), Arc::clone(&self.metrics), options, twin).run(&stop)
     }
