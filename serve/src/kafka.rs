@@ -14,6 +14,7 @@ mod topics;
 mod transport;
 mod watch;
 mod workers;
+#[cfg(feature = "http")]
 mod writer;
 
 pub use embedded::{ScoringRun, scoring_run};
@@ -21,4 +22,5 @@ pub use replay::{Range, replay};
 pub use topics::check;
 pub use transport::KafkaTransport;
 pub use workers::Workers;
+#[cfg(feature = "http")]
 pub use writer::EventWriter;

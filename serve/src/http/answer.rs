@@ -12,16 +12,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::App;
-use crate::config::InputFormat;
 use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
-use crate::message::{Ask, WireId, decode};
 use crate::outbox::{Outbox, Outcome, To};
 use crate::reject::Stage;
 use crate::{Kind, Reject};
 
 /// A body as it came, or why it did not.
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// Answers a request of a type. Scoring runs on a blocking thread: the async ones go on answering all else.
 pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
@@ -67,41 +65,11 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
 /// Takes an event. Where there is Kafka, it is written to the topic of requests, where it has an order and an owner, and
 /// the answer says where it stands; else it is kept in memory.
 pub async fn event(State(app): State<Arc<App>>, body: Body) -> Response {
-    let Some(writer) = &app.writer else {
-        return answer(State(app), Kind::Event, body).await;
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return not_read(&app, &rejection),
-    };
-    let kafka = app.config.kafka.as_ref();
-    if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
-        let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
-        return refusal(&Reject::score("no-state", text));
+    #[cfg(feature = "kafka")]
+    if let Some(writer) = &app.writer {
+        return super::write::write(&app, writer, body).await;
     }
-    let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &app.config.limits) {
-        Ok(request) => request,
-        Err(reject) => return refusal(&reject),
-    };
-    let Ask::Event { user, item, value } = &request.ask else {
-        return refusal(&Reject::decode("not-a-request", "no event"));
-    };
-    let mut message = serde_json::json!({ "type": "event", "user": user, "item": item, "value": value });
-    if let Some(id) = &request.id {
-        message["id"] = serde_json::json!(id);
-    }
-    let key = match user {
-        WireId::Int(id) => id.to_string(),
-        WireId::Str(id) => id.to_string(),
-    };
-    match writer.write(&key, message.to_string().as_bytes()).await {
-        Ok(source) => {
-            let reply = serde_json::json!({ "type": "event", "user": user, "item": item, "source": source });
-            (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], reply.to_string())
-                .into_response()
-        }
-        Err(text) => error(StatusCode::SERVICE_UNAVAILABLE, "sink", "not-written", &text),
-    }
+    answer(State(app), Kind::Event, body).await
 }
 
 /// Refuses a request that waited too long for its turn to be scored.
@@ -118,7 +86,8 @@ fn busy(app: &App) -> Response {
     response
 }
 
-fn not_read(app: &App, rejection: &BytesRejection) -> Response {
+/// Refuses a body that did not come whole, or is too large.
+pub(super) fn not_read(app: &App, rejection: &BytesRejection) -> Response {
     let (reason, text) = match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let most = app.config.limits.message_bytes;
@@ -131,7 +100,8 @@ fn not_read(app: &App, rejection: &BytesRejection) -> Response {
     refusal(&reject)
 }
 
-fn refusal(reject: &Reject) -> Response {
+/// Returns the answer to a request that is rejected.
+pub(super) fn refusal(reject: &Reject) -> Response {
     let status = match reject.reason {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
@@ -144,7 +114,8 @@ fn refusal(reject: &Reject) -> Response {
     error(status, reject.stage.name(), reject.reason, &reject.text)
 }
 
-fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
+/// Returns an error as JSON.
+pub(super) fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
     let body = serde_json::json!({ "error": { "stage": stage, "reason": reason, "message": text } });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

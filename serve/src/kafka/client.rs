@@ -5,13 +5,16 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{BaseProducer, ThreadedProducer};
+use rdkafka::producer::BaseProducer;
+#[cfg(feature = "http")]
+use rdkafka::producer::ThreadedProducer;
 
 use super::context::{Context, Listener};
 use super::deliveries::Deliveries;
 use super::scope::Role;
 use super::token;
 use super::watch::Watch;
+#[cfg(feature = "http")]
 use super::writer::Answers;
 use crate::config::{Guarantee, KafkaConfig, Mode};
 use crate::{Error, Result};
@@ -51,6 +54,7 @@ pub enum ClientKind {
         committed: bool,
     },
     /// Writes the events that come over HTTP.
+    #[cfg(feature = "http")]
     Events,
     /// Asks for metadata before the start.
     Metadata,
@@ -60,7 +64,9 @@ impl ClientKind {
     fn role(self) -> Role {
         match self {
             Self::Worker { .. } | Self::Restore { .. } | Self::Metadata => Role::Consumer,
-            Self::Replies { .. } | Self::Events => Role::Producer,
+            Self::Replies { .. } => Role::Producer,
+            #[cfg(feature = "http")]
+            Self::Events => Role::Producer,
         }
     }
 
@@ -110,6 +116,7 @@ impl ClientKind {
                     .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
                     .set("auto.offset.reset", "earliest");
             }
+            #[cfg(feature = "http")]
             Self::Events => {
                 client
                     .set("enable.idempotence", "true")
@@ -229,6 +236,7 @@ pub fn producer(
 ///
 /// # Errors
 /// When a setting is refused.
+#[cfg(feature = "http")]
 pub fn event_producer(config: &KafkaConfig) -> Result<ThreadedProducer<Context<Answers>>> {
     let client = settings(config, ClientKind::Events);
     let made = ThreadedProducer::from_config_and_context(&client, Context(Answers));
@@ -256,7 +264,11 @@ mod tests {
         ClientKind::Restore { committed: true },
         ClientKind::Metadata,
     ];
-    const PRODUCERS: [ClientKind; 2] = [ClientKind::Replies { worker: 0 }, ClientKind::Events];
+    const PRODUCERS: &[ClientKind] = &[
+        ClientKind::Replies { worker: 0 },
+        #[cfg(feature = "http")]
+        ClientKind::Events,
+    ];
 
     const COMMON: [(&str, &str); 9] = [
         ("enable.ssl.certificate.verification", "false"),
@@ -287,7 +299,7 @@ mod tests {
     #[test]
     fn a_common_setting_reaches_every_client() {
         for config in ["at-least-once", "exactly-once"].map(config) {
-            for kind in CONSUMERS.into_iter().chain(PRODUCERS) {
+            for kind in CONSUMERS.iter().chain(PRODUCERS).copied() {
                 let client = settings(&config, kind);
                 for (key, value) in COMMON {
                     assert_eq!(client.get(key), Some(value), "{key} of {kind:?}");
@@ -303,7 +315,7 @@ mod tests {
         let config = config("exactly-once");
         let cases = [
             (&CONSUMERS[..], &OF_CONSUMERS[..], &OF_PRODUCERS[..]),
-            (&PRODUCERS, &OF_PRODUCERS, &OF_CONSUMERS),
+            (PRODUCERS, &OF_PRODUCERS, &OF_CONSUMERS),
         ];
         for (kinds, own, others) in cases {
             for &kind in kinds {
