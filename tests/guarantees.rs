@@ -121,7 +121,7 @@ fn storm(kafka: &Kafka, guarantee: &str) -> After {
         kafka.script("up", &[&broker]);
         checker.progress(1500);
         eprintln!("round {round}: c joins, the model is exchanged, c leaves");
-        let mut c = start("c");
+        let c = start("c");
         c.ready();
         put_model(&runs[(round + 1) % 2], &served);
         checker.progress(1500);

@@ -46,7 +46,7 @@ fn the_service_draws_its_flow() {
     burnrec("prepare {} --out {}", &[&raw, &data]).ok();
     burnrec("train {} --data {} --out {}", &[&root().join("configs/popularity.toml"), &data, &run]).ok();
     let config = folder.file("serve.toml", format!("models.shown.run = {run:?}\n"));
-    let mut serving = Serving::start(&folder, "page", &config, &[]);
+    let serving = Serving::start(&folder, "page", &config, &[]);
     serving.ready();
     look("flow.mjs", &format!("http://{}/", serving.http), &folder.path("pictures"), &["shown"]);
     assert_eq!(serving.stop(), Some(0));

@@ -82,7 +82,7 @@ fn answers_rejects_and_replays() {
             ("8", br#"{"type":"score","user":8,"items":[1]}"#),
         ],
     );
-    let mut serving = Serving::start(&kafka.folder, "one", &config, &[]);
+    let serving = Serving::start(&kafka.folder, "one", &config, &[]);
     serving.ready();
     let replies = records(&kafka, &["replies"], 4);
     let by = |reply: &Read| reply.json().get("by").and_then(|by| by.as_str()).map(str::to_owned);
@@ -99,7 +99,7 @@ fn answers_rejects_and_replays() {
 
     // Over HTTP the same user has the same history; an event there becomes one of the topic.
     // Not while its partition moves from one worker to the other.
-    until("the history is there over HTTP", Duration::from_secs(20), || {
+    serving.until("the history is there over HTTP", || {
         post(&serving.http, "/v1/recommend", r#"{"user":7,"k":2}"#)
             .expect("a reply")
             .contains(r#""by":"fold-in""#)
@@ -110,7 +110,7 @@ fn answers_rejects_and_replays() {
 
     // A model directory that is replaced by a broken one is told of, and the old model serves.
     std::fs::write(run.join("manifest.json"), "{").expect("a broken manifest");
-    until("the broken model is told of", Duration::from_secs(20), || {
+    serving.until("the broken model is told of", || {
         get(&serving.http, "/health/ready").is_some_and(|reply| {
             reply.starts_with("HTTP/1.1 200")
                 && reply.contains("models.main")
@@ -135,7 +135,7 @@ fn a_range_and_the_rejects_are_replayed() {
         ("7", br#"{"type":"similar","item":5,"k":3}"#),
     ];
     write(&kafka, &events);
-    let mut serving = Serving::start(&kafka.folder, "one", &config, &[]);
+    let serving = Serving::start(&kafka.folder, "one", &config, &[]);
     serving.ready();
     records(&kafka, &["replies"], 3);
     assert_eq!(serving.stop(), Some(0));
@@ -197,10 +197,10 @@ fn brokers_that_go_and_come_again_are_waited_for() {
     kafka.topics(&TOPICS);
     let run = model(&kafka.folder);
     let config = config(&kafka, &run, "");
-    let mut serving = Serving::start(&kafka.folder, "one", &config, &[]);
+    let serving = Serving::start(&kafka.folder, "one", &config, &[]);
     serving.ready();
     kafka.script("kill", &["1"]);
-    until("the lost broker is told of", Duration::from_secs(60), || {
+    serving.until("the lost broker is told of", || {
         get(&serving.http, "/health/ready").is_some_and(|reply| {
             reply.starts_with("HTTP/1.1 503") && reply.contains("cannot reach the brokers")
         })
@@ -210,9 +210,7 @@ fn brokers_that_go_and_come_again_are_waited_for() {
     records(&kafka, &["replies"], 1);
     serving.ready();
     kafka.script("kill", &["1"]);
-    let begin = std::time::Instant::now();
     assert_eq!(serving.stop(), Some(0), "a stop does not need the broker");
-    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
 }
 
 #[test]
@@ -221,9 +219,9 @@ fn a_second_of_the_same_name_fences_the_first() {
     kafka.topics(&TOPICS);
     let run = model(&kafka.folder);
     let config = config(&kafka, &run, "workers = 1");
-    let mut first = Serving::start(&kafka.folder, "first", &config, &[]);
+    let first = Serving::start(&kafka.folder, "first", &config, &[]);
     first.ready();
-    let mut second = Serving::start(&kafka.folder, "second", &config, &[]);
+    let second = Serving::start(&kafka.folder, "second", &config, &[]);
     second.ready();
     // Requests for all partitions, so that the first one commits as well.
     let keys: Vec<String> = (1..=50).map(|user| user.to_string()).collect();
@@ -261,7 +259,7 @@ fn tls_and_sasl() {
         kafka.folder.file("secure.toml", plain.replace(&kafka.bootstrap, bootstrap))
     };
     let good = with(&listener("SASL_SSL"), "SASL_SSL", "kafka-secret");
-    let mut serving = Serving::start(&kafka.folder, "sasl", &good, &[]);
+    let serving = Serving::start(&kafka.folder, "sasl", &good, &[]);
     serving.ready();
     write(&kafka, &[("7", br#"{"type":"score","user":7,"items":[1,2]}"#)]);
     records(&kafka, &["replies"], 1);

@@ -14,6 +14,9 @@ pub use kafka::{Guarantee, KafkaConfig, Mode, Start};
 
 use crate::{Error, Result};
 
+/// The most requests that a config may let be scored at once over HTTP: each has a thread.
+const MOST_SCORING: usize = 1000;
+
 /// The whole config.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -96,6 +99,10 @@ pub struct HttpConfig {
     /// The password of that file.
     #[serde(skip_serializing)]
     pub tls_password: String,
+    /// The most requests that are scored at once; others wait for their turn.
+    pub scoring_requests: usize,
+    /// How long a request may wait for its turn, in milliseconds; then it is answered 503 with the reason `busy`.
+    pub scoring_wait_ms: u64,
 }
 
 impl Default for HttpConfig {
@@ -105,6 +112,8 @@ impl Default for HttpConfig {
             token: None,
             tls: None,
             tls_password: String::new(),
+            scoring_requests: 8,
+            scoring_wait_ms: 1000,
         }
     }
 }
@@ -268,6 +277,10 @@ impl ServeConfig {
         }
         if self.http.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
             return Err(Error::config("http.token", "an empty text", "a secret"));
+        }
+        if !(1..=MOST_SCORING).contains(&self.http.scoring_requests) {
+            let expected = format!("1 to {MOST_SCORING}");
+            return Err(Error::config("http.scoring_requests", self.http.scoring_requests, expected));
         }
         if !self.output.score_scale.is_finite() || self.output.score_scale <= 0.0 {
             return Err(Error::config("output.score_scale", self.output.score_scale, "a number above 0"));

@@ -7,10 +7,11 @@ mod join;
 mod plan;
 mod route;
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use burnrec_data::read::read_item_table;
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::{InputFormat, Limits, OutputConfig, ServeConfig, UnknownConfig};
 use crate::event::{Incoming, Part};
 use crate::message::decode;
@@ -41,6 +42,8 @@ pub struct Engine {
     pub routes: Routes,
     /// The topics that are read.
     pub topics: Vec<String>,
+    /// The clock by which events expire and receipts count, of the engine and of its flows.
+    pub clock: Arc<dyn Clock>,
     input: InputFormat,
     limits: Limits,
     unknown: UnknownConfig,
@@ -90,6 +93,7 @@ impl Engine {
             state: State::default(),
             topics: kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default(),
             routes: Routes::new(config),
+            clock: Arc::new(SystemClock),
             input: config.input.format,
             limits: config.limits,
             unknown: config.unknown,
@@ -100,6 +104,12 @@ impl Engine {
             receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
             replaying: None,
         })
+    }
+
+    /// Returns the engine with another clock than the system's.
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
     }
 
     /// The same for a replay.
@@ -120,7 +130,7 @@ impl Engine {
     pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
         let set = self.models.set();
         let mut plan = Plan::new(self, &set, events.len());
-        let now_ms = unix_ms();
+        let now_ms = self.clock.unix_ms();
         for (at, event) in events.iter().enumerate() {
             if let Some(late) = self.late(event, now_ms) {
                 plan.end(at, Outcome::Expired(late));
@@ -181,7 +191,7 @@ impl Engine {
     pub fn receipt(&self, event: &Incoming, at: usize, outcome: &str, out: &mut Outbox) {
         if self.receipts {
             let models: Vec<String> = self.models.set().values().map(|served| served.label()).collect();
-            let micros = event.received.elapsed().as_micros() as u64;
+            let micros = self.clock.since(event.received).as_micros() as u64;
             let receipt = serde_json::json!({
                 "v": crate::message::VERSION, "source": self.source(event), "outcome": outcome,
                 "attempts": event.attempts + 1, "models": models, "latency_us": micros,
@@ -197,10 +207,4 @@ impl Engine {
         let topic = self.topics.get(usize::from(event.part.topic)).map_or("http", String::as_str);
         format!("{topic}/{}/{}", event.part.partition, event.offset)
     }
-}
-
-/// Now, in Unix milliseconds.
-pub fn unix_ms() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as i64)
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with the service as a whole. What is wrong with one message is a [`crate::Reject`].
 
+#[cfg(feature = "kafka")]
 use rdkafka::error::KafkaError;
 
 /// An error that names the setting or the topic, what was found and what was expected.
@@ -28,6 +29,7 @@ pub enum Error {
     #[error(transparent)]
     Data(#[from] burnrec_data::Error),
     /// Kafka refused something.
+    #[cfg(feature = "kafka")]
     #[error("Kafka: cannot {action}: {source}{}", hint(source))]
     Kafka {
         /// What was tried.
@@ -80,13 +82,15 @@ impl Error {
         Self::Config { field: field.into(), found: found.to_string(), expected: expected.into() }
     }
 
-    /// For `map_err` on a Kafka operation.
+    /// Returns what `map_err` on a Kafka operation takes.
+    #[cfg(feature = "kafka")]
     pub fn kafka(action: impl Into<String>) -> impl FnOnce(KafkaError) -> Self {
         move |source| Self::Kafka { action: action.into(), source }
     }
 }
 
-/// The next step, where the cause is one that people meet often.
+/// Returns the next step, where the cause is one that people meet often.
+#[cfg(feature = "kafka")]
 fn hint(source: &KafkaError) -> &'static str {
     use rdkafka::types::RDKafkaErrorCode as Code;
     match source.rdkafka_error_code() {

@@ -10,7 +10,7 @@ mod partitions;
 mod queue;
 mod transport;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +19,7 @@ pub use ledger::Ledger;
 pub use queue::Queue;
 pub use transport::{Change, Position, Records, Refused, Transport, Trouble};
 
+use crate::clock::Clock;
 use crate::config::{FlowConfig, Guarantee, KafkaConfig, Mode, Stages};
 use crate::engine::Engine;
 use crate::event::{Incoming, Part};
@@ -80,6 +81,8 @@ impl FlowOptions {
 /// A worker's flow.
 pub struct Flow<T> {
     engine: Arc<Engine>,
+    /// The engine's clock.
+    clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     options: FlowOptions,
     transport: T,
@@ -91,9 +94,9 @@ pub struct Flow<T> {
     penalised: Vec<(Instant, Incoming)>,
     /// No batch before this moment.
     yields: Option<Instant>,
-    ledgers: HashMap<Part, Ledger>,
+    ledgers: BTreeMap<Part, Ledger>,
     /// Where to begin if nothing of what was done since the last commit counts.
-    committed: HashMap<Part, (Option<i64>, String)>,
+    committed: BTreeMap<Part, (Option<i64>, String)>,
     /// The state's changes since the last commit.
     undo: Vec<Undo>,
     /// Batches that have not arrived, with the turns of their events; at least once only.
@@ -119,21 +122,22 @@ impl<T: Transport> Flow<T> {
             routes.iter().map(|route| Queue::new(options.flow.order.clone(), route.bounds)).collect();
         Self {
             queues,
-            engine,
             metrics,
             options,
             transport,
             turn: 0,
             penalised: Vec::new(),
             yields: None,
-            ledgers: HashMap::new(),
-            committed: HashMap::new(),
+            ledgers: BTreeMap::new(),
+            committed: BTreeMap::new(),
             undo: Vec::new(),
             underway: VecDeque::new(),
             batch: 0,
             paused: Vec::new(),
             changes: VecDeque::new(),
-            last_commit: Instant::now(),
+            last_commit: engine.clock.now(),
+            clock: Arc::clone(&engine.clock),
+            engine,
             unsaved: false,
             failures_in_a_row: 0,
             received: Vec::new(),
@@ -151,15 +155,15 @@ impl<T: Transport> Flow<T> {
             let done = self.step();
             self.settle(done, stop)?;
         }
-        let deadline = Instant::now() + self.options.drain;
-        while self.waiting() > 0 && Instant::now() < deadline {
+        let deadline = self.clock.now() + self.options.drain;
+        while self.waiting() > 0 && self.clock.now() < deadline {
             match self.answer_next().and_then(|()| self.look_at_arrivals(Duration::ZERO)) {
                 Ok(()) => {}
                 Err(Trouble::Fatal(error)) => return Err(error),
                 Err(trouble) => return Self::leave(trouble),
             }
         }
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(500));
+        let left = deadline.saturating_duration_since(self.clock.now()).max(Duration::from_millis(500));
         self.commit(left).or_else(Self::leave)
     }
 
@@ -195,7 +199,7 @@ impl<T: Transport> Flow<T> {
             self.answer_next()?;
         }
         self.look_at_arrivals(Duration::ZERO)?;
-        if self.unsaved && self.last_commit.elapsed() >= self.options.commit {
+        if self.unsaved && self.clock.since(self.last_commit) >= self.options.commit {
             self.commit(Duration::ZERO)?;
         }
         Ok(())
@@ -208,7 +212,8 @@ impl<T: Transport> Flow<T> {
         let mut wait = IDLE;
         if self.yields.is_none() {
             if let Some(received) = self.oldest() {
-                wait = wait.min(Duration::from_millis(flow.batch_ms).saturating_sub(received.elapsed()));
+                wait =
+                    wait.min(Duration::from_millis(flow.batch_ms).saturating_sub(self.clock.since(received)));
             }
             if self.waiting() >= flow.batch_events
                 || self.paused.len() == self.ledgers.len() && self.waiting() > 0
@@ -217,13 +222,13 @@ impl<T: Transport> Flow<T> {
             }
         }
         if self.unsaved {
-            wait = wait.min(self.options.commit.saturating_sub(self.last_commit.elapsed()));
+            wait = wait.min(self.options.commit.saturating_sub(self.clock.since(self.last_commit)));
         }
         if !self.underway.is_empty() {
             // Deliveries are looked at often enough to commit them in time.
             wait = wait.min(Duration::from_millis(5));
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         let ends = self.penalised.iter().map(|(end, _)| *end).chain(self.yields);
         if let Some(end) = ends.min() {
             wait = wait.min(end.saturating_duration_since(now));
@@ -287,13 +292,13 @@ impl<T: Transport> Flow<T> {
 
     fn is_batch_due(&mut self) -> bool {
         if let Some(end) = self.yields {
-            if Instant::now() < end {
+            if self.clock.now() < end {
                 return false;
             }
             self.yields = None;
         }
         let flow = &self.options.flow;
-        let ripe = |received: Instant| received.elapsed() >= Duration::from_millis(flow.batch_ms);
+        let ripe = |received: Instant| self.clock.since(received) >= Duration::from_millis(flow.batch_ms);
         self.waiting() >= flow.batch_events || self.oldest().is_some_and(ripe)
     }
 
@@ -301,7 +306,7 @@ impl<T: Transport> Flow<T> {
         if self.penalised.is_empty() {
             return;
         }
-        let now = Instant::now();
+        let now = self.clock.now();
         let (over, still): (Vec<_>, Vec<_>) = self.penalised.drain(..).partition(|(end, _)| *end <= now);
         self.penalised = still;
         for (_, event) in over {
@@ -348,16 +353,16 @@ impl<T: Transport> Flow<T> {
             tracing::warn!(cause = text, rebuild, "taking back what is not committed");
             self.failures_in_a_row += 1;
             let backoff = self.options.backoff.saturating_mul(1 << self.failures_in_a_row.min(7));
-            let until = Instant::now() + backoff.min(MOST_BACKOFF);
+            let until = self.clock.now() + backoff.min(MOST_BACKOFF);
             let positions = self.take_back();
             match self.transport.abort(rebuild).and_then(|()| self.read_again(positions, rebuild)) {
                 Ok(()) => {
                     // An abort that cures is over at once; only what fails again and again waits.
                     while self.failures_in_a_row > 1
-                        && Instant::now() < until
+                        && self.clock.now() < until
                         && !stop.load(Ordering::Relaxed)
                     {
-                        std::thread::sleep(Duration::from_millis(10));
+                        self.nap(until);
                     }
                     return Ok(());
                 }
@@ -366,14 +371,20 @@ impl<T: Transport> Flow<T> {
                     trouble = Trouble::Rebuild(text);
                 }
             }
-            while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(10));
+            while self.clock.now() < until && !stop.load(Ordering::Relaxed) {
+                self.nap(until);
             }
             if stop.load(Ordering::Relaxed) {
                 // What is not committed is read again by whoever comes next.
                 return Ok(());
             }
         }
+    }
+
+    /// Waits for a part of the time until a moment, so that the stop sign is looked at in between.
+    fn nap(&self, until: Instant) {
+        let left = until.saturating_duration_since(self.clock.now());
+        self.clock.sleep(left.min(Duration::from_millis(10)));
     }
 
     /// Forgets all that is not committed; gives where to read on.

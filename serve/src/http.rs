@@ -10,7 +10,10 @@
 
 mod answer;
 mod listener;
+mod server;
 mod watch;
+#[cfg(feature = "kafka")]
+mod write;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,15 +25,18 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use tokio::sync::Semaphore;
 
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::health::Health;
+#[cfg(feature = "kafka")]
 use crate::kafka::EventWriter;
 use crate::metrics::Metrics;
 use crate::{Kind, Result};
 
 pub use listener::Listening;
+pub use server::{Server, Serving};
 
 /// What the handlers share.
 pub struct App {
@@ -41,7 +47,10 @@ pub struct App {
     /// Whether the service can work.
     pub health: Arc<Health>,
     /// Writes events to Kafka, where there is one.
+    #[cfg(feature = "kafka")]
     pub writer: Option<EventWriter>,
+    /// A permit for each request that may be scored at once.
+    pub scoring: Arc<Semaphore>,
     /// The config.
     pub config: ServeConfig,
     /// Since when it runs.

@@ -1,20 +1,24 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
 mod client;
+mod context;
 mod deliveries;
 mod opening;
 mod producing;
 mod replay;
 mod restore;
+mod scope;
 mod token;
 mod topics;
 mod transport;
 mod watch;
 mod workers;
+#[cfg(feature = "http")]
 mod writer;
 
 pub use replay::{Range, replay};
 pub use topics::check;
 pub use transport::KafkaTransport;
 pub use workers::Workers;
+#[cfg(feature = "http")]
 pub use writer::EventWriter;

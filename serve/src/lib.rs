@@ -5,21 +5,26 @@
 //! ```
 //!
 //! [`Engine::answer`] is the pure core: a batch of events to a batch of messages. [`flow`] moves events through it and
-//! keeps the guarantee; [`kafka`] and [`http`] are the outside world.
+//! keeps the guarantee. The outside world is behind two features, both on by default: `kafka` (the module [`kafka`], a
+//! transport of the flow) and `http` (the module [`http`]). Without either, the engine and the flow are left.
 
+pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod error;
 pub mod event;
 pub mod flow;
 pub mod health;
+#[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod message;
 pub mod metrics;
 pub mod outbox;
 pub mod reject;
 pub mod served;
+#[cfg(any(feature = "http", feature = "kafka"))]
 pub mod service;
 pub mod state;
 
@@ -28,9 +33,11 @@ pub use engine::Engine;
 pub use error::{Error, Result};
 pub use message::Kind;
 pub use reject::Reject;
+#[cfg(any(feature = "http", feature = "kafka"))]
 pub use service::Service;
 
-/// The version of the Kafka client library that is linked.
+/// Returns the version of the Kafka client library that is linked.
+#[cfg(feature = "kafka")]
 pub fn kafka_client_version() -> String {
     rdkafka::util::get_rdkafka_version().1
 }

@@ -1,4 +1,4 @@
-//! Requests on the wire, the same from Kafka and HTTP: one JSON object a message, or a CSV line `user,item`.
+//! Requests on the wire, the same from Kafka and HTTP: one JSON object a message, or a CSV record `user,item`.
 //!
 //! ```json
 //! {"type":"score","id":"a1","user":7,"items":[12,"x"]}
@@ -8,6 +8,8 @@
 //! ```
 //!
 //! Ids are integers or strings. `id` (any of the two) comes back in the reply. `v` is the schema's version, 1.
+
+mod csv;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -307,26 +309,19 @@ fn request(fields: Fields<'_>, kind: Option<Kind>) -> Result<Request<'_>, String
     Ok(Request { id: fields.id, ask })
 }
 
+/// Reads one record of CSV (RFC 4180), `user,item`.
 fn from_csv(text: &str) -> Result<Request<'_>, Reject> {
     let bad = |found: String| Reject::decode("not-csv", format!("{found}; expected user,item"));
-    let line = text.trim_end_matches(['\r', '\n']);
-    if line.contains(['\r', '\n']) {
-        return Err(bad(format!("{} lines", line.lines().count())));
-    }
-    let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-    match fields[..] {
-        [user, item] if !user.is_empty() && !item.is_empty() => {
-            Ok(Request { id: None, ask: Ask::Score { user: csv_id(user), items: vec![csv_id(item)] } })
+    let mut fields = csv::fields(text).map_err(bad)?.into_iter();
+    let n = fields.len();
+    match (fields.next(), fields.next(), n) {
+        (Some(user), Some(item), 2) if !user.is_empty() && !item.is_empty() => {
+            let (user, items) = (WireId::Str(user), vec![WireId::Str(item)]);
+            Ok(Request { id: None, ask: Ask::Score { user, items } })
         }
-        [_, _] => Err(bad("an empty field".into())),
-        _ => Err(bad(format!("{} fields", fields.len()))),
+        (_, _, 2) => Err(bad("an empty field".into())),
+        _ => Err(bad(format!("{n} fields"))),
     }
-}
-
-/// A field as an id; quotes around it are dropped.
-fn csv_id(field: &str) -> WireId<'_> {
-    let inner = field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field);
-    WireId::Str(Cow::Borrowed(inner))
 }
 
 fn within(request: &Request<'_>, limits: &Limits) -> Result<(), Reject> {

@@ -175,13 +175,14 @@ impl Metrics {
         self.bytes.inc_by(events.iter().map(|event| event.size() as u64).sum());
     }
 
-    /// A batch was answered.
+    /// A batch was answered: how its events ended, how long scoring and sending took, and how long its first event had been
+    /// waited for.
     pub fn batch<'a>(
         &self,
-        events: &[Incoming],
         outcomes: impl Iterator<Item = (usize, &'a Outcome)>,
         score: Duration,
         send: Duration,
+        latency: Option<Duration>,
     ) {
         let mut counts: BTreeMap<Ended, u64> = BTreeMap::new();
         let mut outcomes = outcomes.map(|(_, outcome)| outcome).peekable();
@@ -193,8 +194,8 @@ impl Metrics {
         self.batches.inc();
         self.score.observe(score.as_secs_f64());
         self.send.observe(send.as_secs_f64());
-        if let Some(first) = events.first() {
-            self.latency.observe(first.received.elapsed().as_secs_f64());
+        if let Some(latency) = latency {
+            self.latency.observe(latency.as_secs_f64());
         }
     }
 

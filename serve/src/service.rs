@@ -1,6 +1,5 @@
-//! The service as a whole: opened, run, stopped.
+//! The service as a whole: opened, run, stopped. What it is reached by depends on the crate's features.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,8 +7,10 @@ use std::time::{Duration, Instant};
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::health::Health;
-use crate::http::{self, App, Listening};
-use crate::kafka::{self, EventWriter, Workers};
+#[cfg(feature = "http")]
+use crate::http::{App, Server};
+#[cfg(feature = "kafka")]
+use crate::kafka::{self, Workers};
 use crate::metrics::Metrics;
 use crate::{Error, Result};
 
@@ -24,33 +25,36 @@ pub struct Service {
     /// Counts.
     pub metrics: Arc<Metrics>,
     health: Arc<Health>,
-    runtime: tokio::runtime::Runtime,
-    listening: Listening,
+    #[cfg(feature = "http")]
+    server: Server,
 }
 
 impl Service {
     /// Opens models and table, asks the brokers for the topics, takes the HTTP address.
     ///
     /// # Errors
-    /// When one of these fails.
+    /// When one of these fails, or the config asks for what this build leaves out.
     pub fn open(config: ServeConfig) -> Result<Self> {
+        check_features(&config)?;
         let engine = Arc::new(Engine::open(&config)?);
+        #[cfg(feature = "kafka")]
         if let Some(kafka) = &config.kafka {
             kafka::check(kafka)?;
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|source| Error::Http { action: "start".into(), source })?;
-        let listening = runtime.block_on(Listening::bind(&config.http))?;
-        let (metrics, health) = (Arc::default(), Arc::default());
-        Ok(Self { config, engine, metrics, health, runtime, listening })
+        Ok(Self {
+            #[cfg(feature = "http")]
+            server: Server::open(&config.http)?,
+            config,
+            engine,
+            metrics: Arc::default(),
+            health: Arc::default(),
+        })
     }
 
-    /// The address and the scheme of the HTTP side.
-    pub fn address(&self) -> (&'static str, SocketAddr) {
-        (self.listening.scheme(), self.listening.address())
+    /// Returns the scheme and the address of the HTTP side.
+    #[cfg(feature = "http")]
+    pub fn address(&self) -> (&'static str, std::net::SocketAddr) {
+        self.server.address()
     }
 
     /// Runs until `asked` to stop, then finishes what was begun.
@@ -58,42 +62,58 @@ impl Service {
     /// # Errors
     /// When it cannot go on.
     pub fn run(self, asked: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-        let Self { config, engine, metrics, health, runtime, listening } = self;
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = config.kafka.as_ref().map(EventWriter::new).transpose()?;
-        let workers = Workers::start(&config, &engine, &metrics, &health, &stop)?;
-        let app = App {
-            engine: Arc::clone(&engine),
-            metrics,
-            health: Arc::clone(&health),
+        #[cfg(all(feature = "http", feature = "kafka"))]
+        let writer = self.config.kafka.as_ref().map(kafka::EventWriter::new).transpose()?;
+        #[cfg(feature = "kafka")]
+        let workers = Workers::start(&self.config, &self.engine, &self.metrics, &self.health, &stop)?;
+        #[cfg(feature = "http")]
+        let serving = self.server.start(App {
+            engine: Arc::clone(&self.engine),
+            metrics: self.metrics,
+            health: Arc::clone(&self.health),
+            #[cfg(feature = "kafka")]
             writer,
-            config,
+            scoring: Arc::new(tokio::sync::Semaphore::new(self.config.http.scoring_requests)),
+            config: self.config,
             since: Instant::now(),
-        };
-        let (end, ended) = tokio::sync::oneshot::channel::<()>();
-        let http = runtime.spawn(http::serve(listening, app, async {
-            // An error is that the sender is gone, which is an end as well.
-            let _ = ended.await;
-        }));
+        });
+        #[cfg(feature = "http")]
+        let has_failed = || serving.is_finished();
+        #[cfg(not(feature = "http"))]
+        let has_failed = || false;
         let mut looked = Instant::now();
-        while !stop.load(Ordering::Relaxed) && !asked() && !http.is_finished() {
+        while !stop.load(Ordering::Relaxed) && !asked() && !has_failed() {
             std::thread::sleep(Duration::from_millis(20));
             if looked.elapsed() >= LOOK {
-                engine.models.reload();
+                self.engine.models.reload();
                 looked = Instant::now();
             }
         }
-        health.bad("service", "stopping");
+        self.health.bad("service", "stopping");
         stop.store(true, Ordering::Relaxed);
+        #[cfg(feature = "kafka")]
         let worked = workers.join();
-        drop(end);
-        let answered = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(5), http).await });
-        runtime.shutdown_background();
+        #[cfg(feature = "http")]
+        let served = serving.stop();
+        #[cfg(feature = "kafka")]
         worked?;
-        match answered {
-            Ok(Ok(result)) => result,
-            // Connections that stay open are cut.
-            Ok(Err(_)) | Err(_) => Ok(()),
-        }
+        #[cfg(feature = "http")]
+        served?;
+        Ok(())
     }
+}
+
+/// Checks that the config asks for nothing that this build leaves out.
+fn check_features(config: &ServeConfig) -> Result<()> {
+    if cfg!(not(feature = "kafka")) && config.kafka.is_some() {
+        let expected = "no such table: this build is without the feature kafka";
+        return Err(Error::config("kafka", "a table", expected));
+    }
+    if cfg!(not(feature = "http")) && config.kafka.is_none() {
+        let expected =
+            "the table [kafka]: this build is without the feature http, and nothing else brings requests";
+        return Err(Error::config("kafka", "none", expected));
+    }
+    Ok(())
 }

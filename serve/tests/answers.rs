@@ -252,6 +252,19 @@ fn replies_say_what_they_are_of() {
 }
 
 #[test]
+fn a_csv_request_may_quote_what_its_reply_quotes() {
+    let engine = engine(
+        "input.format = \"csv\"\noutput.csv = \"user,item,model\"\nunknown = { user = \"popularity\", item = \"null\" }",
+    );
+    for (user, item) in
+        [("7", "101"), ("\"a,b\"", "101"), ("\"say \"\"x\"\"\"", "\"1,\"\"2\""), ("\"a\nb\"", "x y")]
+    {
+        let reply = answer(&engine, format!("{user},{item}\r\n"));
+        assert_eq!(reply.text(), format!("{user},{item},main"));
+    }
+}
+
+#[test]
 fn a_score_that_is_no_number_is_no_answer() {
     let (engine, _folder) = serving(Box::new(common::als(3)));
     let als = common::als(3);

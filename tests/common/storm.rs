@@ -3,8 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,9 @@ use serde_json::Value;
 pub const USERS: u64 = 300;
 pub const ITEMS: u64 = 200;
 pub const FILTERED: u64 = 20;
+
+/// How long events may take to be answered before the test says that they are not.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// SplitMix64 (Steele, Lea and Flood 2014).
 pub struct Draw(pub u64);
@@ -63,7 +66,8 @@ impl Feed {
                     producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
                     n += 1;
                 }
-                std::thread::sleep(Duration::from_millis(10));
+                // Polling takes all of the time that it is given.
+                producer.poll(Duration::from_millis(10));
             }
             producer.flush(Duration::from_secs(120)).expect("all is delivered");
         });
@@ -187,7 +191,7 @@ pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
 /// Reads what is committed while it is written.
 pub struct Checker {
     stop: Arc<AtomicBool>,
-    receipts: Arc<AtomicUsize>,
+    receipts: Arc<(Mutex<usize>, Condvar)>,
     all: Arc<Mutex<Vec<Read>>>,
     thread: JoinHandle<()>,
 }
@@ -195,7 +199,7 @@ pub struct Checker {
 impl Checker {
     pub fn start(client: &ClientConfig, topics: &'static [&'static str]) -> Self {
         let reader = reader(client, "read_committed");
-        let (stop, receipts) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let (stop, receipts) = (Arc::new(AtomicBool::new(false)), Arc::<(Mutex<usize>, Condvar)>::default());
         let all = Arc::new(Mutex::new(Vec::new()));
         let (until, count, into) = (Arc::clone(&stop), Arc::clone(&receipts), Arc::clone(&all));
         let thread = std::thread::spawn(move || {
@@ -203,7 +207,10 @@ impl Checker {
             while !until.load(Ordering::Relaxed) {
                 if let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) {
                     let read = Read::of(&message);
-                    count.fetch_add(usize::from(read.topic == "receipts"), Ordering::Relaxed);
+                    if read.topic == "receipts" {
+                        *count.0.lock().expect("no panic") += 1;
+                        count.1.notify_all();
+                    }
                     into.lock().expect("no panic").push(read);
                 }
             }
@@ -211,18 +218,14 @@ impl Checker {
         Self { stop, receipts, all, thread }
     }
 
-    /// How many receipts were read.
-    pub fn receipts(&self) -> usize {
-        self.receipts.load(Ordering::Relaxed)
-    }
-
     /// Waits until so many more events are dealt with.
     #[track_caller]
     pub fn progress(&self, more: usize) {
-        let goal = self.receipts() + more;
-        super::kafka::until("events go on being answered", Duration::from_secs(180), || {
-            self.receipts() >= goal
-        });
+        let (receipts, came) = &*self.receipts;
+        let receipts = receipts.lock().expect("no panic");
+        let goal = *receipts + more;
+        let waited = came.wait_timeout_while(receipts, LIMIT, |receipts| *receipts < goal);
+        assert!(!waited.expect("no panic").1.timed_out(), "events no longer answered for {LIMIT:?}");
     }
 
     /// Ends it; gives what it read.

@@ -41,7 +41,9 @@ impl Plan<'_> {
             }
         }
         for jobs in lists.values() {
-            if guarded(|| self.lists(jobs)).is_err() {
+            // One list needs no other threads, which must be woken first.
+            let is_done = jobs.len() > 1 && guarded(|| self.lists(jobs)).is_ok();
+            if !is_done {
                 alone.extend(jobs);
             }
         }

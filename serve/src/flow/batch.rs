@@ -1,6 +1,6 @@
 //! A batch: taken from the queues, answered, sent.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Flow, Transport, Trouble};
 use crate::Reject;
@@ -56,7 +56,7 @@ impl<T: Transport> Flow<T> {
     }
 
     fn answer(&mut self, events: &mut Vec<Incoming>, outbox: &mut Outbox) -> Result<(), Trouble> {
-        let start = Instant::now();
+        let start = self.clock.now();
         let before = self.undo.len();
         self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
         while let Some((at, backoff)) = self.first_to_yield(events, outbox) {
@@ -65,7 +65,7 @@ impl<T: Transport> Flow<T> {
             self.engine.state.undo(undo);
             outbox.clear();
             events[at].attempts += 1;
-            self.yields = Some(Instant::now() + backoff);
+            self.yields = Some(self.clock.now() + backoff);
             for event in events.drain(at..).rev() {
                 self.queues[self.engine.routes.of(&event)].push_front(event);
             }
@@ -74,7 +74,7 @@ impl<T: Transport> Flow<T> {
             }
             self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
         }
-        let scored = Instant::now();
+        let scored = self.clock.now();
         let again = self.judge(events, outbox)?;
         self.batch += 1;
         for refused in self.transport.send(self.batch, events, outbox)? {
@@ -92,10 +92,12 @@ impl<T: Transport> Flow<T> {
             Guarantee::ExactlyOnce => self.done(&turns),
         }
         let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !again.contains(at));
-        self.metrics.batch(events, outcomes, scored - start, scored.elapsed());
+        let now = self.clock.now();
+        let latency = events.first().map(|first| now.saturating_duration_since(first.received));
+        self.metrics.batch(outcomes, scored - start, now - scored, latency);
         for at in again.into_iter().rev() {
             let Outcome::Failed(reject) = &outbox.outcomes[at] else { continue };
-            let end = Instant::now() + self.failure(reject.stage).backoff();
+            let end = self.clock.now() + self.failure(reject.stage).backoff();
             self.penalised.push((end, events.swap_remove(at)));
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Partitions that come and go, and the commits in between.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Change, Flow, Ledger, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
@@ -132,7 +132,7 @@ impl<T: Transport> Flow<T> {
             self.look_at_arrivals(wait)?;
         }
         self.make_fit()?;
-        self.last_commit = Instant::now();
+        self.last_commit = self.clock.now();
         let now = |(part, ledger): (&Part, &Ledger)| {
             let (next, metadata) = ledger.position()?;
             // At least once goes without it: what it tells is then answered again.
@@ -146,9 +146,9 @@ impl<T: Transport> Flow<T> {
         // At least once, earlier commits may not be answered yet.
         let is_last = !wait.is_zero() && self.options.guarantee == Guarantee::AtLeastOnce;
         if !moved.is_empty() || self.unsaved || is_last {
-            let start = Instant::now();
+            let start = self.clock.now();
             match self.transport.commit(&moved, is_last) {
-                Ok(()) => self.metrics.committed(start.elapsed()),
+                Ok(()) => self.metrics.committed(self.clock.since(start)),
                 Err(Trouble::Later(text)) => {
                     tracing::debug!(cause = text, "committed later");
                     self.unsaved = true;

@@ -1,40 +1,53 @@
 //! Requests over HTTP.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::App;
-use crate::config::InputFormat;
 use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
-use crate::message::{Ask, WireId, decode};
 use crate::outbox::{Outbox, Outcome, To};
 use crate::reject::Stage;
 use crate::{Kind, Reject};
 
 /// A body as it came, or why it did not.
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 
-/// Answers a request of a type.
+/// Answers a request of a type. Scoring runs on a blocking thread: the async ones go on answering all else.
 pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
     let body = match body {
         Ok(body) => body,
         Err(rejection) => return not_read(&app, &rejection),
     };
-    let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
-    let mut outbox = Outbox::default();
-    app.engine.answer(
-        std::slice::from_ref(&event),
-        Reading { http: Some(kind) },
-        &mut Vec::new(),
-        &mut outbox,
-    );
+    let wait = Duration::from_millis(app.config.http.scoring_wait_ms);
+    let permit = match timeout(wait, Arc::clone(&app.scoring).acquire_owned()).await {
+        Ok(Ok(permit)) => permit,
+        // The semaphore is never closed, so that an error is that the wait was too long.
+        Ok(Err(_)) | Err(_) => return busy(&app),
+    };
+    let shared = Arc::clone(&app);
+    let scored = spawn_blocking(move || {
+        // A client that hangs up does not end the work: the permit goes with it, and not with the connection.
+        let _permit = permit;
+        let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
+        let mut outbox = Outbox::default();
+        let reading = Reading { http: Some(kind) };
+        shared.engine.answer(std::slice::from_ref(&event), reading, &mut Vec::new(), &mut outbox);
+        outbox
+    });
+    let Ok(mut outbox) = scored.await else {
+        let reject = Reject::score("model-failed", "a panic; its message stands in the log");
+        app.metrics.ended(&Outcome::Failed(reject.clone()));
+        return refusal(&reject);
+    };
     let outcome = outbox.outcomes.pop();
     if let Some(outcome) = &outcome {
         app.metrics.ended(outcome);
@@ -52,44 +65,29 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
 /// Takes an event. Where there is Kafka, it is written to the topic of requests, where it has an order and an owner, and
 /// the answer says where it stands; else it is kept in memory.
 pub async fn event(State(app): State<Arc<App>>, body: Body) -> Response {
-    let Some(writer) = &app.writer else {
-        return answer(State(app), Kind::Event, body).await;
-    };
-    let body = match body {
-        Ok(body) => body,
-        Err(rejection) => return not_read(&app, &rejection),
-    };
-    let kafka = app.config.kafka.as_ref();
-    if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
-        let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
-        return refusal(&Reject::score("no-state", text));
+    #[cfg(feature = "kafka")]
+    if let Some(writer) = &app.writer {
+        return super::write::write(&app, writer, body).await;
     }
-    let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &app.config.limits) {
-        Ok(request) => request,
-        Err(reject) => return refusal(&reject),
-    };
-    let Ask::Event { user, item, value } = &request.ask else {
-        return refusal(&Reject::decode("not-a-request", "no event"));
-    };
-    let mut message = serde_json::json!({ "type": "event", "user": user, "item": item, "value": value });
-    if let Some(id) = &request.id {
-        message["id"] = serde_json::json!(id);
-    }
-    let key = match user {
-        WireId::Int(id) => id.to_string(),
-        WireId::Str(id) => id.to_string(),
-    };
-    match writer.write(&key, message.to_string().as_bytes()).await {
-        Ok(source) => {
-            let reply = serde_json::json!({ "type": "event", "user": user, "item": item, "source": source });
-            (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], reply.to_string())
-                .into_response()
-        }
-        Err(text) => error(StatusCode::SERVICE_UNAVAILABLE, "sink", "not-written", &text),
-    }
+    answer(State(app), Kind::Event, body).await
 }
 
-fn not_read(app: &App, rejection: &BytesRejection) -> Response {
+/// Refuses a request that waited too long for its turn to be scored.
+fn busy(app: &App) -> Response {
+    let http = &app.config.http;
+    let text = format!(
+        "{} requests are being scored, and none ended within {} ms; expected at most http.scoring_requests at once",
+        http.scoring_requests, http.scoring_wait_ms
+    );
+    let reject = Reject { stage: Stage::Queue, reason: "busy", text };
+    app.metrics.ended(&Outcome::Failed(reject.clone()));
+    let mut response = refusal(&reject);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// Refuses a body that did not come whole, or is too large.
+pub(super) fn not_read(app: &App, rejection: &BytesRejection) -> Response {
     let (reason, text) = match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => {
             let most = app.config.limits.message_bytes;
@@ -102,11 +100,13 @@ fn not_read(app: &App, rejection: &BytesRejection) -> Response {
     refusal(&reject)
 }
 
-fn refusal(reject: &Reject) -> Response {
+/// Returns the answer to a request that is rejected.
+pub(super) fn refusal(reject: &Reject) -> Response {
     let status = match reject.reason {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" => StatusCode::CONFLICT,
+        "busy" => StatusCode::SERVICE_UNAVAILABLE,
         "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
         "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
@@ -114,7 +114,8 @@ fn refusal(reject: &Reject) -> Response {
     error(status, reject.stage.name(), reject.reason, &reject.text)
 }
 
-fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
+/// Returns an error as JSON.
+pub(super) fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
     let body = serde_json::json!({ "error": { "stage": stage, "reason": reason, "message": text } });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

@@ -1,15 +1,21 @@
-//! librdkafka's clients with our settings.
+//! librdkafka's clients: one builder for all of them, so that a setting of the user reaches every client that knows it.
 
 use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::BaseProducer;
+#[cfg(feature = "http")]
+use rdkafka::producer::ThreadedProducer;
 
+use super::context::{Context, Listener};
 use super::deliveries::Deliveries;
+use super::scope::Role;
 use super::token;
 use super::watch::Watch;
+#[cfg(feature = "http")]
+use super::writer::Answers;
 use crate::config::{Guarantee, KafkaConfig, Mode};
 use crate::{Error, Result};
 
@@ -27,74 +33,125 @@ pub const POLL: Duration = Duration::from_millis(1);
 /// How long a call waits before it looks whether the service stops.
 pub const SLICE: Duration = Duration::from_secs(1);
 
-/// The settings that all clients share.
-pub fn base(config: &KafkaConfig) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set("bootstrap.servers", &config.bootstrap).set("client.id", "burnrec");
-    // The default of a second leaves a consumer idle whenever its queue was full once.
-    client.set("fetch.queue.backoff.ms", "10");
-    client.set_log_level(RDKafkaLogLevel::Warning);
-    client
+/// A client by what the service needs it for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Reads the requests of a worker as a member of the group.
+    Worker {
+        /// The worker's number.
+        worker: usize,
+        /// Whether it tells of the ends of partitions, which costs a little more.
+        tells_ends: bool,
+    },
+    /// Writes what a worker's events lead to, as an idempotent producer; with exactly-once in transactions.
+    Replies {
+        /// The worker's number.
+        worker: usize,
+    },
+    /// Reads the state topic.
+    Restore {
+        /// Whether it sees only what is committed.
+        committed: bool,
+    },
+    /// Writes the events that come over HTTP.
+    #[cfg(feature = "http")]
+    Events,
+    /// Asks for metadata before the start.
+    Metadata,
 }
 
-/// Lays the user's settings of librdkafka over ours. Each kind of client refuses the other's, so that these are told
-/// apart by name.
-fn with_users(mut client: ClientConfig, config: &KafkaConfig, is_producer: bool) -> ClientConfig {
-    for (key, value) in config.librdkafka() {
-        if !(if is_producer { &CONSUMER_ONLY[..] } else { &PRODUCER_ONLY[..] }).contains(&key) {
-            client.set(key, value);
+impl ClientKind {
+    fn role(self) -> Role {
+        match self {
+            Self::Worker { .. } | Self::Restore { .. } | Self::Metadata => Role::Consumer,
+            Self::Replies { .. } => Role::Producer,
+            #[cfg(feature = "http")]
+            Self::Events => Role::Producer,
         }
+    }
+
+    /// Adds what the service itself sets for clients of this kind.
+    fn set_own(self, config: &KafkaConfig, client: &mut ClientConfig) {
+        let flag = |is: bool| if is { "true" } else { "false" };
+        let is_message = config.mode == Mode::Message;
+        match self {
+            Self::Worker { worker, tells_ends } => {
+                client
+                    .set("group.id", &config.group)
+                    .set("enable.auto.commit", flag(config.guarantee == Guarantee::AtLeastOnce))
+                    .set("auto.commit.interval.ms", config.commit_ms.to_string())
+                    .set("enable.auto.offset.store", "false")
+                    .set("enable.partition.eof", flag(tells_ends))
+                    .set("isolation.level", "read_committed")
+                    .set("auto.offset.reset", "earliest")
+                    .set("partition.assignment.strategy", "cooperative-sticky")
+                    .set("session.timeout.ms", SESSION.as_millis().to_string())
+                    // A member hears of others that come and go with its next heartbeat: the default of 3 s leaves them
+                    // waiting.
+                    .set("heartbeat.interval.ms", "500")
+                    .set("client.id", client_id(config, worker))
+                    .set("statistics.interval.ms", "1000")
+                    // Enough to be busy until the next fetch; what waits longer has left the processor's caches when
+                    // it is read.
+                    .set("queued.min.messages", "10000")
+                    .set("fetch.wait.max.ms", if is_message { "10" } else { "100" });
+            }
+            Self::Replies { worker } => {
+                client
+                    .set("enable.idempotence", "true")
+                    .set("partitioner", "murmur2_random")
+                    .set("batch.num.messages", "50000")
+                    .set("linger.ms", if is_message { "0" } else { "5" });
+                if config.guarantee == Guarantee::ExactlyOnce {
+                    client
+                        .set("transactional.id", transactional_id(config, worker))
+                        .set("transaction.timeout.ms", "10000");
+                }
+            }
+            Self::Restore { committed } => {
+                client
+                    .set("group.id", format!("{}-state", config.group))
+                    .set("enable.auto.commit", "false")
+                    .set("enable.partition.eof", "true")
+                    .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
+                    .set("auto.offset.reset", "earliest");
+            }
+            #[cfg(feature = "http")]
+            Self::Events => {
+                client
+                    .set("enable.idempotence", "true")
+                    .set("partitioner", "murmur2_random")
+                    .set("message.timeout.ms", "10000");
+            }
+            Self::Metadata => {}
+        }
+    }
+}
+
+/// Builds the settings of a client: those that all share, then the service's own for this kind, then those of
+/// `[kafka.librdkafka]` that clients of this kind know.
+pub fn settings(config: &KafkaConfig, kind: ClientKind) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", &config.bootstrap).set("client.id", "burnrec");
+    client.set_log_level(RDKafkaLogLevel::Warning);
+    if kind.role() == Role::Consumer {
+        // The default of a second leaves a consumer idle whenever its queue was full once.
+        client.set("fetch.queue.backoff.ms", "10");
+    }
+    kind.set_own(config, &mut client);
+    for (key, value) in config.librdkafka().filter(|(key, _)| kind.role().takes(key)) {
+        client.set(key, value);
     }
     client
 }
-
-/// Settings that a producer only warns about.
-const CONSUMER_ONLY: [&str; 14] = [
-    "session.timeout.ms",
-    "heartbeat.interval.ms",
-    "group.instance.id",
-    "partition.assignment.strategy",
-    "max.poll.interval.ms",
-    "queued.min.messages",
-    "queued.max.messages.kbytes",
-    "fetch.wait.max.ms",
-    "fetch.queue.backoff.ms",
-    "fetch.message.max.bytes",
-    "fetch.max.bytes",
-    "fetch.min.bytes",
-    "fetch.error.backoff.ms",
-    "check.crcs",
-];
-
-/// Settings that a consumer only warns about.
-const PRODUCER_ONLY: [&str; 17] = [
-    "queue.buffering.max.messages",
-    "queue.buffering.max.kbytes",
-    "queue.buffering.max.ms",
-    "linger.ms",
-    "message.send.max.retries",
-    "retries",
-    "compression.codec",
-    "compression.type",
-    "compression.level",
-    "batch.num.messages",
-    "batch.size",
-    "request.required.acks",
-    "acks",
-    "request.timeout.ms",
-    "message.timeout.ms",
-    "delivery.timeout.ms",
-    "transaction.timeout.ms",
-];
 
 /// Checks the user's settings of librdkafka.
 ///
 /// # Errors
 /// When one is unknown or has an impossible value.
 pub fn check_settings(config: &KafkaConfig) -> Result<()> {
-    for is_producer in [false, true] {
-        let made = with_users(base(config), config, is_producer).create_native_config();
-        made.map_err(|error| match error {
+    for kind in [ClientKind::Worker { worker: 0, tells_ends: false }, ClientKind::Replies { worker: 0 }] {
+        settings(config, kind).create_native_config().map_err(|error| match error {
             KafkaError::ClientConfig(_, text, key, value) => {
                 Error::config(format!("kafka.librdkafka.{key}"), value, format!("another: {text}"))
             }
@@ -104,69 +161,173 @@ pub fn check_settings(config: &KafkaConfig) -> Result<()> {
     token::check(config)
 }
 
-/// A consumer of the group; one that tells of the ends of partitions costs a little more.
+/// Makes a consumer that has its token before the first call that waits for the brokers.
+fn make_consumer<L: Listener>(
+    config: &KafkaConfig,
+    kind: ClientKind,
+    listener: L,
+) -> KafkaResult<BaseConsumer<Context<L>>>
+where
+    Context<L>: ConsumerContext,
+{
+    let made = BaseConsumer::from_config_and_context(&settings(config, kind), Context(listener))?;
+    drop(made.poll(Duration::ZERO));
+    Ok(made)
+}
+
+/// Makes the consumer of a worker.
+///
+/// # Errors
+/// When a setting is refused.
 pub fn consumer(
     config: &KafkaConfig,
     worker: usize,
     tells_ends: bool,
     watch: Watch,
-) -> Result<BaseConsumer<Watch>> {
-    let mut client = base(config);
-    client
-        .set("group.id", &config.group)
-        .set("enable.auto.commit", (config.guarantee == Guarantee::AtLeastOnce).to_string())
-        .set("auto.commit.interval.ms", config.commit_ms.to_string())
-        .set("enable.auto.offset.store", "false")
-        .set("enable.partition.eof", if tells_ends { "true" } else { "false" })
-        .set("isolation.level", "read_committed")
-        .set("auto.offset.reset", "earliest")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", SESSION.as_millis().to_string())
-        // A member hears of others that come and go with its next heartbeat: the default of 3 s leaves them waiting.
-        .set("heartbeat.interval.ms", "500")
-        .set("client.id", client_id(config, worker))
-        .set("statistics.interval.ms", "1000")
-        // Enough to be busy until the next fetch; what waits longer has left the processor's caches when it is read.
-        .set("queued.min.messages", "10000")
-        .set("fetch.wait.max.ms", if config.mode == Mode::Message { "10" } else { "100" });
-    let client = with_users(client, config, false);
-    let made = BaseConsumer::from_config_and_context(&client, watch);
-    let consumer = made.map_err(Error::kafka("make a consumer"))?;
-    token::fetch(&consumer);
-    Ok(consumer)
+) -> Result<BaseConsumer<Context<Watch>>> {
+    let made = make_consumer(config, ClientKind::Worker { worker, tells_ends }, watch);
+    made.map_err(Error::kafka("make a consumer"))
 }
 
-/// A producer that writes nothing twice; with exactly-once it has the worker's own name.
+/// Makes a consumer of no group that reads the state topic: what is committed, or everything.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn state_reader<L: Listener>(
+    config: &KafkaConfig,
+    committed: bool,
+    listener: L,
+) -> KafkaResult<BaseConsumer<Context<L>>>
+where
+    Context<L>: ConsumerContext,
+{
+    make_consumer(config, ClientKind::Restore { committed }, listener)
+}
+
+/// Makes a client that asks for metadata.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn metadata_reader<L: Listener>(config: &KafkaConfig, listener: L) -> Result<BaseConsumer<Context<L>>>
+where
+    Context<L>: ConsumerContext,
+{
+    let made = make_consumer(config, ClientKind::Metadata, listener);
+    made.map_err(Error::kafka("make a client; see [kafka.librdkafka]"))
+}
+
+/// Makes the idempotent producer of a worker; with exactly-once it is transactional, under the worker's own id.
+///
+/// # Errors
+/// When a setting is refused.
 pub fn producer(
     config: &KafkaConfig,
     worker: usize,
     deliveries: Deliveries,
-) -> Result<BaseProducer<Deliveries>> {
-    let mut client = base(config);
-    client.remove("fetch.queue.backoff.ms");
-    client
-        .set("enable.idempotence", "true")
-        .set("partitioner", "murmur2_random")
-        .set("batch.num.messages", "50000")
-        .set("linger.ms", if config.mode == Mode::Message { "0" } else { "5" });
-    if config.guarantee == Guarantee::ExactlyOnce {
-        client
-            .set("transactional.id", transactional_id(config, worker))
-            .set("transaction.timeout.ms", "10000");
-    }
-    let client = with_users(client, config, true);
-    let made = BaseProducer::from_config_and_context(&client, deliveries);
+) -> Result<BaseProducer<Context<Deliveries>>> {
+    let client = settings(config, ClientKind::Replies { worker });
+    let made = BaseProducer::from_config_and_context(&client, Context(deliveries));
     let producer = made.map_err(Error::kafka("make a producer"))?;
     producer.poll(Duration::ZERO); // It has its token before the first call that waits for the brokers.
     Ok(producer)
 }
 
-/// A worker's name in the group.
+/// Makes the producer of events that come over HTTP.
+///
+/// # Errors
+/// When a setting is refused.
+#[cfg(feature = "http")]
+pub fn event_producer(config: &KafkaConfig) -> Result<ThreadedProducer<Context<Answers>>> {
+    let client = settings(config, ClientKind::Events);
+    let made = ThreadedProducer::from_config_and_context(&client, Context(Answers));
+    made.map_err(Error::kafka("make a producer"))
+}
+
+/// Returns a worker's name in the group.
 pub fn client_id(config: &KafkaConfig, worker: usize) -> String {
     format!("burnrec-{}-{worker}", config.instance.as_deref().unwrap_or_default())
 }
 
-/// A worker's name in transactions: the same after a restart, so that what its former self left open is aborted.
+/// Returns a worker's transactional id: the same after a restart, so that what its predecessor left open is aborted.
 pub fn transactional_id(config: &KafkaConfig, worker: usize) -> String {
     format!("{}-{}-{worker}", config.group, config.instance.as_deref().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSUMERS: [ClientKind; 5] = [
+        ClientKind::Worker { worker: 0, tells_ends: false },
+        ClientKind::Worker { worker: 1, tells_ends: true },
+        ClientKind::Restore { committed: false },
+        ClientKind::Restore { committed: true },
+        ClientKind::Metadata,
+    ];
+    const PRODUCERS: &[ClientKind] = &[
+        ClientKind::Replies { worker: 0 },
+        #[cfg(feature = "http")]
+        ClientKind::Events,
+    ];
+
+    const COMMON: [(&str, &str); 9] = [
+        ("enable.ssl.certificate.verification", "false"),
+        ("client.dns.lookup", "resolve_canonical_bootstrap_servers_only"),
+        ("broker.address.family", "v4"),
+        ("client.rack", "r1"),
+        ("socket.keepalive.enable", "true"),
+        ("socket.timeout.ms", "12345"),
+        ("security.protocol", "SASL_SSL"),
+        ("sasl.username", "me"),
+        ("ssl.ca.location", "ca.pem"),
+    ];
+    const OF_CONSUMERS: [(&str, &str); 3] =
+        [("fetch.min.bytes", "7"), ("session.timeout.ms", "4000"), ("max.poll.interval.ms", "70000")];
+    const OF_PRODUCERS: [(&str, &str); 4] =
+        [("linger.ms", "9"), ("compression.type", "zstd"), ("partitioner", "consistent"), ("acks", "all")];
+
+    fn config(guarantee: &str) -> KafkaConfig {
+        let all = COMMON.iter().chain(&OF_CONSUMERS).chain(&OF_PRODUCERS);
+        let lines: String = all.map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
+        let text = format!(
+            "bootstrap = \"b:1\"\ninstance = \"i\"\nguarantee = \"{guarantee}\"\nrequests = [\"q\"]\n\
+             replies = \"r\"\nrejects = \"x\"\n[librdkafka]\n{lines}"
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_common_setting_reaches_every_client() {
+        for config in ["at-least-once", "exactly-once"].map(config) {
+            for kind in CONSUMERS.iter().chain(PRODUCERS).copied() {
+                let client = settings(&config, kind);
+                for (key, value) in COMMON {
+                    assert_eq!(client.get(key), Some(value), "{key} of {kind:?}");
+                }
+                assert_eq!(client.get("bootstrap.servers"), Some("b:1"), "{kind:?}");
+                client.create_native_config().unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_setting_of_one_kind_reaches_that_kind_alone() {
+        let config = config("exactly-once");
+        let cases = [
+            (&CONSUMERS[..], &OF_CONSUMERS[..], &OF_PRODUCERS[..]),
+            (PRODUCERS, &OF_PRODUCERS, &OF_CONSUMERS),
+        ];
+        for (kinds, own, others) in cases {
+            for &kind in kinds {
+                let client = settings(&config, kind);
+                for (key, value) in own {
+                    assert_eq!(client.get(key), Some(*value), "{key} of {kind:?}");
+                }
+                for (key, _) in others {
+                    assert_eq!(client.get(key), None, "{key} of {kind:?}");
+                }
+                assert!(!client.config_map().keys().any(|key| !kind.role().takes(key)), "{client:?}");
+            }
+        }
+    }
 }

@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rdkafka::client::ClientContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
-use super::token;
+use super::context::{Context, Listener};
 
 /// Counts what of each batch has not been delivered.
 #[derive(Clone, Default)]
@@ -78,26 +77,20 @@ pub fn opaque(batch: u64, event: usize) -> usize {
     ((batch as usize) << 24) | (event & 0xff_ffff)
 }
 
-impl ClientContext for Deliveries {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
-        token::read(config)
-    }
-
+impl Listener for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer");
     }
 }
 
-impl ProducerContext for Deliveries {
+impl ProducerContext for Context<Deliveries> {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let (batch, event) = ((opaque >> 24) as u64, opaque & 0xff_ffff);
         if let Err((error, message)) = result {
             use RDKafkaErrorCode as Code;
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
             let text = format!("{error} (topic {})", message.topic());
             if let Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) =
                 error.rdkafka_error_code()

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::ClientConfig;
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{ASK, base};
-use super::token;
+use super::client::{ASK, state_reader};
+use super::context::{Context, Listener};
+use crate::clock::{Clock, SystemClock};
 use crate::config::{KafkaConfig, Start};
-use crate::engine::unix_ms;
 
 /// How long the transactions that were open when partitions changed hands may take to end.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
@@ -21,41 +19,16 @@ const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
 /// Takes the partition, the key and the value of a record.
 pub type Found<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
 
-/// A consumer of no group that sees only what is committed, or everything.
-fn reader(config: &KafkaConfig, committed: bool) -> KafkaResult<BaseConsumer<Quiet>> {
-    let mut client: ClientConfig = base(config);
-    client
-        .set("group.id", format!("{}-state", config.group))
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
-        .set("auto.offset.reset", "earliest");
-    for (key, value) in config.librdkafka() {
-        if ["security.", "ssl.", "sasl."].iter().any(|prefix| key.starts_with(prefix)) {
-            client.set(key, value);
-        }
-    }
-    let reader = client.create_with_context(Quiet)?;
-    token::fetch(&reader);
-    Ok(reader)
-}
-
 /// Leaves it to the reader to tell of errors: the end of a partition would be logged as one.
 struct Quiet;
 
-impl ClientContext for Quiet {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
-        token::read(config)
-    }
-
+impl Listener for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "restoring");
     }
 }
 
-impl ConsumerContext for Quiet {}
+impl ConsumerContext for Context<Quiet> {}
 
 /// Reads the records that the state topic keeps for some of its partitions, each up to the end it has now.
 ///
@@ -70,7 +43,7 @@ pub fn restore(
     partitions: &[i32],
     record: &mut Found<'_>,
 ) -> KafkaResult<()> {
-    let (all, committed) = (reader(config, false)?, reader(config, true)?);
+    let (all, committed) = (state_reader(config, false, Quiet)?, state_reader(config, true, Quiet)?);
     let mut list = TopicPartitionList::new();
     let mut ends = HashMap::new();
     let deadline = Instant::now() + OPEN_TRANSACTIONS;
@@ -159,7 +132,7 @@ pub fn start<C: ConsumerContext>(
             return Ok(given.collect());
         }
         Start::Time(ms) => *ms,
-        Start::Last(span) => unix_ms() - span.as_millis() as i64,
+        Start::Last(span) => SystemClock.unix_ms() - span.as_millis() as i64,
     };
     let mut list = TopicPartitionList::new();
     for (topic, partition) in parts {

@@ -7,10 +7,9 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use rdkafka::client::OAuthToken;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::KafkaConfig;
-use crate::engine::unix_ms;
 use crate::{Error, Result};
 
 /// How long a token that was read counts. Its own lifetime may be longer or, where the file is late, shorter: the file
@@ -36,13 +35,9 @@ pub fn read(config: Option<&str>) -> Found {
         return Err(format!("{path}: expected one token of visible ASCII").into());
     }
     // The brokers take the user's name from the token; this one is for librdkafka's log.
-    let (principal_name, lifetime_ms) = ("burnrec".into(), unix_ms() + LIFETIME.as_millis() as i64);
+    let (principal_name, lifetime_ms) =
+        ("burnrec".into(), SystemClock.unix_ms() + LIFETIME.as_millis() as i64);
     Ok(OAuthToken { token: token.to_owned(), principal_name, lifetime_ms })
-}
-
-/// Lets a new consumer fetch its token, before the first call that waits for the brokers.
-pub fn fetch<C: ConsumerContext>(consumer: &BaseConsumer<C>) {
-    drop(consumer.poll(Duration::ZERO));
 }
 
 /// Checks that there is a token where the mechanism needs one.
@@ -78,7 +73,7 @@ mod tests {
     /// The token with its lifetime, or the error.
     fn told(setting: Option<&str>) -> Result<(String, i64), String> {
         let found = read(setting).map_err(|error| error.to_string())?;
-        Ok((found.token, found.lifetime_ms - unix_ms()))
+        Ok((found.token, found.lifetime_ms - SystemClock.unix_ms()))
     }
 
     fn config(settings: &str) -> KafkaConfig {

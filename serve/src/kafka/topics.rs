@@ -1,11 +1,14 @@
 //! Checks before the start that the brokers answer and have the topics that the config names.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{Consumer, ConsumerContext};
+use rdkafka::error::KafkaError;
 
-use super::client::{base, check_settings};
-use super::token;
+use super::client::{check_settings, metadata_reader};
+use super::context::{Context, Listener};
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
 
@@ -18,17 +21,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// When they do not.
 pub fn check(config: &KafkaConfig) -> Result<()> {
     check_settings(config)?;
-    let mut client = base(config);
-    for (key, value) in config.librdkafka() {
-        if ["security.", "ssl.", "sasl."].iter().any(|prefix| key.starts_with(prefix)) {
-            client.set(key, value);
-        }
-    }
     let heard = Heard::default();
-    let reader: BaseConsumer<Heard> =
-        rdkafka::config::FromClientConfigAndContext::from_config_and_context(&client, heard.clone())
-            .map_err(Error::kafka("make a client; see [kafka.librdkafka]"))?;
-    token::fetch(&reader);
+    let reader = metadata_reader(config, heard.clone())?;
     let all = reader.fetch_metadata(None, FIRST_ANSWER).map_err(|error| {
         // Serving the queue once brings the errors that say why.
         let _ = reader.poll(Duration::from_millis(100));
@@ -76,33 +70,27 @@ pub fn check(config: &KafkaConfig) -> Result<()> {
 
 /// Remembers what the client said last.
 #[derive(Clone, Default)]
-struct Heard(std::sync::Arc<std::sync::Mutex<Option<String>>>);
+struct Heard(Arc<Mutex<Option<String>>>);
 
 impl Heard {
     fn last(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl rdkafka::ClientContext for Heard {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
-        token::read(config)
-    }
-
-    fn log(&self, _: rdkafka::config::RDKafkaLogLevel, _: &str, text: &str) {
-        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+impl Listener for Heard {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, text: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The first says most: later ones are that no broker is left. What the client says of its settings is no answer.
         if !text.starts_with("[thrd:app]") {
             last.get_or_insert_with(|| text.to_owned());
         }
     }
 
-    fn error(&self, _: rdkafka::error::KafkaError, reason: &str) {
-        let mut last = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    fn error(&self, _: KafkaError, reason: &str) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         last.get_or_insert_with(|| reason.to_owned());
     }
 }
 
-impl rdkafka::consumer::ConsumerContext for Heard {}
+impl ConsumerContext for Context<Heard> {}

@@ -12,6 +12,7 @@ use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{ASK, CALL, POLL, SLICE};
+use super::context::Context;
 use super::deliveries::Deliveries;
 use super::restore::{restore, start};
 use super::watch::Watch;
@@ -26,8 +27,8 @@ use crate::{Error, Result};
 pub struct KafkaTransport {
     pub(super) config: KafkaConfig,
     pub(super) worker: usize,
-    pub(super) consumer: BaseConsumer<Watch>,
-    pub(super) producer: Arc<BaseProducer<Deliveries>>,
+    pub(super) consumer: BaseConsumer<Context<Watch>>,
+    pub(super) producer: Arc<BaseProducer<Context<Deliveries>>>,
     pub(super) deliveries: Deliveries,
     /// When the open transaction began.
     pub(super) transaction: Option<Instant>,

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::token;
+use super::context::{Context, Listener};
 use crate::Error;
 use crate::health::Health;
 use crate::metrics::{Metrics, OfPartition};
@@ -86,13 +85,7 @@ impl Watch {
     }
 }
 
-impl ClientContext for Watch {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
-        token::read(config)
-    }
-
+impl Listener for Watch {
     fn stats(&self, statistics: Statistics) {
         self.alive();
         let mut lags = BTreeMap::new();
@@ -114,7 +107,7 @@ impl ClientContext for Watch {
     }
 }
 
-impl ConsumerContext for Watch {
+impl ConsumerContext for Context<Watch> {
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
             tracing::debug!(%error, "a commit is tried again");

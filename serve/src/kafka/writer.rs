@@ -1,22 +1,21 @@
 //! Writes events that came over HTTP into the topic of requests: there they have an order, an owner, and outlive us.
 
-use rdkafka::client::ClientContext;
-use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
-use super::client::base;
-use super::token;
+use super::client::event_producer;
+use super::context::{Context, Listener};
+use crate::Result;
 use crate::config::KafkaConfig;
-use crate::{Error, Result};
 
 /// Where an event was written, as `topic/partition/offset`, or why not.
 type Written = std::result::Result<String, String>;
 
 /// A producer of its own for what comes over HTTP.
 pub struct EventWriter {
-    producer: ThreadedProducer<Answers>,
+    producer: ThreadedProducer<Context<Answers>>,
     topic: String,
 }
 
@@ -26,17 +25,7 @@ impl EventWriter {
     /// # Errors
     /// When a setting is refused.
     pub fn new(config: &KafkaConfig) -> Result<Self> {
-        let mut client = base(config);
-        client.remove("fetch.queue.backoff.ms");
-        client.set("enable.idempotence", "true").set("partitioner", "murmur2_random");
-        client.set("message.timeout.ms", "10000");
-        for (key, value) in config.librdkafka() {
-            if ["security.", "ssl.", "sasl.", "partitioner"].iter().any(|prefix| key.starts_with(prefix)) {
-                client.set(key, value);
-            }
-        }
-        let producer = ThreadedProducer::from_config_and_context(&client, Answers);
-        let producer = producer.map_err(Error::kafka("make a producer"))?;
+        let producer = event_producer(config)?;
         Ok(Self { producer, topic: config.requests.first().cloned().unwrap_or_default() })
     }
 
@@ -54,17 +43,15 @@ impl EventWriter {
 }
 
 /// Hands deliveries to those who wait for them.
-struct Answers;
+pub struct Answers;
 
-impl ClientContext for Answers {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> token::Found {
-        token::read(config)
+impl Listener for Answers {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "writing events");
     }
 }
 
-impl ProducerContext for Answers {
+impl ProducerContext for Context<Answers> {
     type DeliveryOpaque = Box<oneshot::Sender<Written>>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, answer: Self::DeliveryOpaque) {

@@ -31,7 +31,7 @@ fn requests_are_read_as_documented() {
     assert_eq!(event.ask, Ask::Event { user: int(1), item: int(2), value: 4.5 });
     let event = json(r#"{"type":"event","user":1,"item":2}"#).unwrap();
     assert_eq!(event.ask, Ask::Event { user: int(1), item: int(2), value: 1.0 });
-    for line in ["7,x", " 7 , \"x\"\r\n"] {
+    for line in ["7,x", " 7 , \"x\"\r\n", "\"7\",x\n"] {
         let ask = Ask::Score { user: text("7"), items: vec![text("x")] };
         assert_eq!(csv(line).unwrap(), Request { id: None, ask }, "{line:?}");
     }
@@ -77,7 +77,9 @@ fn what_is_no_request_is_refused_with_its_reason() {
         let reject = json(message).unwrap_err();
         assert_eq!(reject.reason, reason, "{message:.60}: {reject}");
     }
-    for message in ["7", "7,8,9", ",8", "7,", "7,8\n9,10"] {
+    let ask = Ask::Score { user: text("a,\"b\""), items: vec![text("x\ny")] };
+    assert_eq!(csv("\"a,\"\"b\"\"\",\"x\ny\"").unwrap(), Request { id: None, ask });
+    for message in ["7", "7,8,9", ",8", "7,", "\"\",8", "7,8\n9,10", "\"7,8", "\"7\"x,8"] {
         assert_eq!(csv(message).unwrap_err().reason, "not-csv", "{message}");
     }
     let decode = |bytes| decode(bytes, InputFormat::Json, None, &Limits::default()).unwrap_err().reason;

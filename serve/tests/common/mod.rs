@@ -13,7 +13,7 @@ use burnrec_models::als::{AlsConfig, AlsModel, Convention, Weighting, Weights};
 use burnrec_models::checkpoint::{self, DataFacts, Run};
 use burnrec_models::mf::{MfConfig, MfModel};
 use burnrec_models::popularity::Popularity;
-use burnrec_models::{Model, Shape};
+use burnrec_models::{Model, ModelConfig, Scorer, Shape};
 use burnrec_serve::engine::{Engine, Reading};
 use burnrec_serve::event::{Incoming, Part};
 use burnrec_serve::outbox::{Outbox, Outcome, To};
@@ -77,6 +77,51 @@ pub fn mf(seed: u64) -> MfModel {
     let config = MfConfig { dim: DIM, ..MfConfig::default() };
     let shape = Shape { n_users: USERS, n_items: ITEMS };
     MfModel::load(&TensorFile::open(&path).expect("weights"), config, shape).expect("a model")
+}
+
+/// Is called with the users that are about to be scored.
+type Hook = Box<dyn Fn(&[UserIx]) + Send + Sync>;
+
+/// An ALS model that calls a hook before it scores.
+pub struct Hooked {
+    model: AlsModel,
+    before: Hook,
+}
+
+impl Hooked {
+    pub fn new(before: impl Fn(&[UserIx]) + Send + Sync + 'static) -> Self {
+        Self { model: als(1), before: Box::new(before) }
+    }
+}
+
+impl Scorer for Hooked {
+    fn n_users(&self) -> usize {
+        self.model.n_users()
+    }
+
+    fn n_items(&self) -> usize {
+        self.model.n_items()
+    }
+
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        (self.before)(users);
+        self.model.score_pairs(users, items, out);
+    }
+
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        (self.before)(users);
+        self.model.score_catalog(users, out);
+    }
+}
+
+impl Model for Hooked {
+    fn config(&self) -> ModelConfig {
+        self.model.config()
+    }
+
+    fn weights(&self) -> Vec<(&'static str, Tensor)> {
+        self.model.weights()
+    }
 }
 
 /// What most users took.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use burnrec_serve::engine::unix_ms;
 use burnrec_serve::outbox::To;
 
 use crate::bench::{Bench, FIRST, score};
 use crate::twin::{Rules, Stored};
 
 fn put(bench: &Bench, payload: Option<Vec<u8>>) {
-    let (headers, timestamp_ms) = (vec![("trace".into(), Some(b"7".to_vec()))], Some(unix_ms()));
+    let (headers, timestamp_ms) = (vec![("trace".into(), Some(b"7".to_vec()))], Some(bench.now_ms()));
     bench.cluster.put(FIRST, Stored { offset: 0, key: Some(b"1".to_vec()), payload, headers, timestamp_ms });
 }
 

@@ -4,13 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use burnrec_data::UserIx;
 use burnrec_data::rng::stream;
-use burnrec_data::tensors::Tensor;
-use burnrec_data::{ItemIx, UserIx};
-use burnrec_models::als::AlsModel;
-use burnrec_models::{Model, ModelConfig, Output, Scorer};
+use burnrec_models::Output;
+use burnrec_serve::clock::Clock;
 use burnrec_serve::config::ServeConfig;
-use burnrec_serve::engine::unix_ms;
 use burnrec_serve::event::Part;
 use burnrec_serve::flow::{Flow, FlowOptions};
 use burnrec_serve::metrics::Metrics;
@@ -19,7 +17,7 @@ use burnrec_serve::served::Served;
 use burnrec_serve::{Engine, Result};
 
 use crate::common;
-use crate::twin::{Cluster, Record, Rules, Stored, Twin};
+use crate::twin::{Cluster, Record, Rules, Stored, Traced};
 
 pub const FIRST: Part = Part { topic: 0, partition: 0 };
 pub const SECOND: Part = Part { topic: 1, partition: 0 };
@@ -51,13 +49,14 @@ shadow = "shadow"
 "#
         ));
         let rules = Rules { exactly_once: guarantee == "exactly-once", ..rules };
-        let cluster = Cluster::new(&[FIRST, SECOND], stream(7, "bench", 0), rules);
-        Self {
-            cluster,
-            metrics: Arc::default(),
-            engine: Arc::new(Engine::open(&config).expect("an engine")),
-            config,
-        }
+        let cluster = Cluster::new(&[FIRST, SECOND], 1, stream(7, "bench", 0), rules);
+        let engine = Engine::open(&config).expect("an engine").with_clock(Arc::clone(&cluster.clock) as _);
+        Self { cluster, metrics: Arc::default(), engine: Arc::new(engine), config }
+    }
+
+    /// The simulated time, in Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.cluster.clock.unix_ms()
     }
 
     pub fn put(&self, part: Part, user: i64, payload: &str, headers: &[(&str, &str)]) {
@@ -67,7 +66,7 @@ shadow = "shadow"
             key: Some(user.to_string().into_bytes()),
             payload: Some(payload.as_bytes().to_vec()),
             headers: headers.iter().map(header).collect(),
-            timestamp_ms: Some(unix_ms()),
+            timestamp_ms: Some(self.now_ms()),
         };
         self.cluster.put(part, stored);
     }
@@ -78,7 +77,14 @@ shadow = "shadow"
 
     /// A model that panics at a user so many times; with each try it is asked twice, among others and alone.
     pub fn fail_at(&self, user: i64, calls: usize) {
-        let model = Flaky { model: common::als(1), at: UserIx(user as u32 - 1), calls: calls.into() };
+        let (at, calls) = (UserIx(user as u32 - 1), AtomicUsize::new(calls));
+        let model = common::Hooked::new(move |users| {
+            let less = |calls: usize| calls.checked_sub(1);
+            if users.contains(&at) && calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+                // A panic that the standard error says nothing of.
+                std::panic::resume_unwind(Box::new(format!("no answer for {at:?}")));
+            }
+        });
         let run = common::run_of(Box::new(model));
         self.engine.models.take_up(Served::new("main", "flaky", "0".into(), run, Output::Raw));
     }
@@ -88,7 +94,7 @@ shadow = "shadow"
         let kafka = self.config.kafka.as_ref().expect("a [kafka]");
         let options = FlowOptions::new(0, &self.config.flow, self.config.failures, kafka);
         let options = FlowOptions { commit: Duration::ZERO, ..options };
-        let twin = Twin::new(&self.cluster);
+        let twin = Traced::new(&self.cluster, 0);
         let stop = Arc::clone(&twin.stop);
         Flow::new(Arc::clone(&self.engine), Arc::clone(&self.metrics), options, twin).run(&stop)
     }
@@ -114,46 +120,4 @@ shadow = "shadow"
 
 pub fn score(user: i64) -> String {
     format!(r#"{{"type":"score","user":{user},"items":[101,102]}}"#)
-}
-
-/// A model that panics at a user.
-struct Flaky {
-    model: AlsModel,
-    at: UserIx,
-    calls: AtomicUsize,
-}
-
-impl Scorer for Flaky {
-    fn n_users(&self) -> usize {
-        self.model.n_users()
-    }
-
-    fn n_items(&self) -> usize {
-        self.model.n_items()
-    }
-
-    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        let less = |calls: usize| calls.checked_sub(1);
-        if users.contains(&self.at)
-            && self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
-        {
-            // A panic that the standard error says nothing of.
-            std::panic::resume_unwind(Box::new(format!("no answer for {:?}", self.at)));
-        }
-        self.model.score_pairs(users, items, out);
-    }
-
-    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        self.model.score_catalog(users, out);
-    }
-}
-
-impl Model for Flaky {
-    fn config(&self) -> ModelConfig {
-        self.model.config()
-    }
-
-    fn weights(&self) -> Vec<(&'static str, Tensor)> {
-        self.model.weights()
-    }
 }

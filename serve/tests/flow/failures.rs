@@ -1,6 +1,5 @@
 //! What is done with events at which a stage fails, and with those that waited too long.
 
-use burnrec_serve::engine::unix_ms;
 use burnrec_serve::outbox::To;
 
 use crate::bench::{Bench, FIRST, score};
@@ -100,7 +99,7 @@ fn events_that_waited_too_long_expire() {
         key: None,
         payload: Some(score(2).into_bytes()),
         headers: Vec::new(),
-        timestamp_ms: Some(unix_ms() - 120_000),
+        timestamp_ms: Some(bench.now_ms() - 120_000),
     };
     bench.cluster.put(FIRST, old);
     bench.run().unwrap();

@@ -2,6 +2,7 @@
 
 mod bad;
 mod bench;
+mod clock;
 #[path = "../common/mod.rs"]
 mod common;
 mod failures;

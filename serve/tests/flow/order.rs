@@ -1,7 +1,5 @@
 //! Which of the events that wait come first.
 
-use burnrec_serve::engine::unix_ms;
-
 use crate::bench::{Bench, FIRST, SECOND, score};
 use crate::twin::{Rules, Stored};
 
@@ -11,7 +9,7 @@ fn answered(order: &str) -> Vec<i64> {
     let flow = format!("flow = {{ order = \"{order}\", batch_events = 1, batch_ms = 0 }}");
     let bench = Bench::new("exactly-once", &format!("{flow}\n{hold}"), Rules::default());
     bench.fail_at(1, 2);
-    let now = unix_ms();
+    let now = bench.now_ms();
     let events = [(9, "9"), (5, "2"), (7, "5"), (3, "-1"), (8, "x"), (4, "5"), (6, "NaN"), (2, "1e3")];
     for (user, (ago, priority)) in (1..).zip(events) {
         let stored = Stored {

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use burnrec_data::rng::stream;
 use burnrec_serve::Engine;
+use burnrec_serve::clock::Clock;
 use burnrec_serve::config::{Guarantee, Order, ServeConfig};
-use burnrec_serve::engine::unix_ms;
 use burnrec_serve::event::Part;
 use burnrec_serve::flow::{Flow, FlowOptions};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
+use crate::clock::SimClock;
 use crate::common::{self, ITEMS, USERS, item_id};
-use crate::twin::{Cluster, Faults, Rules, Stored, Twin};
+use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 
 use check::{Ran, check};
 
@@ -150,9 +151,8 @@ then = "{}"
     }
 
     /// Fills the partitions; gives the requests whose replies will be too large.
-    fn requests(&self) -> Vec<(Part, Stored, bool)> {
+    fn requests(&self, now: i64) -> Vec<(Part, Stored, bool)> {
         let mut rng = stream(self.seed, "requests", 0);
-        let now = unix_ms();
         let one = |_| {
             let user = rng.random_range(1..USERS as i64 + 10);
             let part = self.parts[user as usize % self.parts.len()];
@@ -174,20 +174,20 @@ then = "{}"
     /// Runs it, and gives what it left.
     fn run(&self) -> Ran {
         let mut rules = self.rules.clone();
-        let requests = self.requests();
+        let requests = self.requests(SimClock::new().unix_ms());
         // The places are the same each time: they follow from the seed.
         let fill = |cluster: &Cluster| -> Vec<(Part, i64)> {
             let put = |(part, stored, _): &(Part, Stored, bool)| (*part, cluster.put(*part, stored.clone()));
             requests.iter().map(put).collect()
         };
         let rng = || stream(self.seed, "twin", 0);
-        let places = fill(&Cluster::new(&self.parts, rng(), Rules::default()));
+        let places = fill(&Cluster::new(&self.parts, self.n_flows, rng(), Rules::default()));
         let large = places.iter().zip(&requests).filter(|(_, (_, _, too_large))| *too_large);
         rules.too_large = large.map(|(place, _)| *place).collect();
-        let cluster = Cluster::new(&self.parts, rng(), rules.clone());
+        let cluster = Cluster::new(&self.parts, self.n_flows, rng(), rules.clone());
         fill(&cluster);
         let config = self.config();
-        let shared = Arc::new(Engine::open(&config).expect("an engine"));
+        let shared = engine(&config, &cluster);
         std::thread::scope(|scope| {
             for worker in 0..self.n_flows {
                 let (cluster, config, shared) = (&cluster, &config, &shared);
@@ -202,12 +202,10 @@ then = "{}"
 
     /// A worker, started again whenever it ends before all is done.
     fn work(&self, worker: usize, cluster: &Arc<Cluster>, config: &ServeConfig, shared: &Arc<Engine>) {
+        let _at_work = cluster.work(worker);
         while !cluster.is_done() {
-            let engine = match self.one_process {
-                true => Arc::clone(shared),
-                false => Arc::new(Engine::open(config).expect("an engine")),
-            };
-            let twin = Twin::new(cluster);
+            let engine = if self.one_process { Arc::clone(shared) } else { engine(config, cluster) };
+            let twin = Traced::new(cluster, worker);
             let stop = Arc::clone(&twin.stop);
             let mut flow = Flow::new(engine, Arc::default(), self.options(config, worker), twin);
             match flow.run(&stop) {
@@ -219,6 +217,11 @@ then = "{}"
             }
         }
     }
+}
+
+/// An engine with the clock of a cluster.
+fn engine(config: &ServeConfig, cluster: &Cluster) -> Arc<Engine> {
+    Arc::new(Engine::open(config).expect("an engine").with_clock(Arc::clone(&cluster.clock) as _))
 }
 
 /// A table with thresholds that filter some items.
@@ -251,7 +254,7 @@ fn payload(user: i64, rng: &mut Pcg64) -> (Option<Vec<u8>>, bool) {
     (Some(text.into_bytes()), false)
 }
 
-/// Runs many storms beside each other; most of a storm's time is waiting.
+/// Runs many storms beside each other.
 fn storms(guarantee: Guarantee) {
     let n: u64 = std::env::var("BURNREC_STORMS").map_or(200, |n| n.parse().expect("a number"));
     let (next, faults) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -275,6 +278,26 @@ fn storms(guarantee: Guarantee) {
 #[test]
 fn exactly_once_every_request_ends_exactly_once() {
     storms(Guarantee::ExactlyOnce);
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    let (mut lines, mut faults) = (0, 0);
+    for seed in 0..20 {
+        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+            let storm = Storm::new(seed, guarantee);
+            let (first, second) = (storm.run().cluster, storm.run().cluster);
+            let traces = (first.trace(), second.trace());
+            for (at, (one, other)) in traces.0.iter().zip(&traces.1).enumerate() {
+                assert_eq!(one, other, "event {at} of {storm:?}");
+            }
+            assert_eq!(traces.0.len(), traces.1.len(), "{storm:?}");
+            assert_eq!(first.visible(), second.visible(), "{storm:?}");
+            assert_eq!(first.faults(), second.faults(), "{storm:?}");
+            (lines, faults) = (lines + traces.0.len(), faults + first.faults());
+        }
+    }
+    assert!(lines > 1000 && faults > 40, "{lines} events and {faults} failures say too little");
 }
 
 #[test]

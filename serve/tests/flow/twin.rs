@@ -1,11 +1,13 @@
 //! An in-memory twin of Kafka: a log of requests in partitions, a group whose members share them, transactions whose
 //! messages nobody sees before they are committed, deliveries that come later, and failures drawn from a seed.
 //!
-//! Members take turns: each runs from one `receive` to the next, and the seed says who is next.
+//! Workers take turns: each runs from one `receive` to the next, and the seed says who is next. The time passes only where
+//! a worker looks for events. So a run follows from its seed alone, and [`Cluster::trace`] is the same each time.
 
 mod fate;
 mod group;
 mod member;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -17,7 +19,10 @@ use burnrec_serve::outbox::To;
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
-pub use member::Twin;
+use crate::clock::SimClock;
+
+use member::Twin;
+pub use trace::Traced;
 
 /// A request in its partition.
 #[derive(Clone)]
@@ -31,9 +36,9 @@ pub struct Stored {
 
 impl Stored {
     /// As a reader gets it.
-    pub fn event(&self, part: Part) -> Incoming {
+    pub fn event(&self, received: Instant, part: Part) -> Incoming {
         let mut event =
-            Incoming::new(Instant::now(), part, self.offset, self.key.as_deref(), self.payload.as_deref());
+            Incoming::new(received, part, self.offset, self.key.as_deref(), self.payload.as_deref());
         (event.timestamp_ms, event.headers) = (self.timestamp_ms, self.headers.clone());
         event
     }
@@ -123,6 +128,7 @@ pub enum Act {
 
 /// What the members and the test share.
 pub struct Cluster {
+    pub clock: Arc<SimClock>,
     inner: Mutex<Inner>,
     turn: Condvar,
     rules: Rules,
@@ -140,10 +146,13 @@ struct Inner {
     /// Partitions that are another's already, with the members that do not know it yet.
     lost: Vec<(Part, usize)>,
     members: Vec<Seat>,
-    /// Whose turn it is.
+    /// The workers that have not ended: each runs one member after the other.
+    workers: BTreeSet<usize>,
+    /// The worker whose turn it is.
     running: usize,
     visible: Vec<Record>,
     calls: Vec<Call>,
+    trace: Vec<String>,
     looks: usize,
     received: usize,
     /// How many looks in a row brought nothing.
@@ -178,8 +187,8 @@ pub enum Call {
 }
 
 impl Cluster {
-    /// With empty partitions and a seed for all that is drawn.
-    pub fn new(parts: &[Part], rng: Pcg64, rules: Rules) -> Arc<Self> {
+    /// With empty partitions, some workers, and a seed for all that is drawn.
+    pub fn new(parts: &[Part], workers: usize, rng: Pcg64, rules: Rules) -> Arc<Self> {
         let inner = Inner {
             rng,
             faults: 0,
@@ -189,15 +198,22 @@ impl Cluster {
             going: BTreeMap::new(),
             lost: Vec::new(),
             members: Vec::new(),
+            workers: (0..workers).collect(),
             running: 0,
             visible: Vec::new(),
             calls: Vec::new(),
+            trace: Vec::new(),
             looks: 0,
             received: 0,
             idle: 0,
             failed: false,
         };
-        Arc::new(Self { inner: Mutex::new(inner), turn: Condvar::new(), rules })
+        Arc::new(Self {
+            clock: Arc::new(SimClock::new()),
+            inner: Mutex::new(inner),
+            turn: Condvar::new(),
+            rules,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -228,6 +244,11 @@ impl Cluster {
     /// What the flows asked for.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().calls.clone()
+    }
+
+    /// All that happened: each call of a member with its moment, and what came of it.
+    pub fn trace(&self) -> Vec<String> {
+        self.lock().trace.clone()
     }
 
     /// Where a partition would be read on.
@@ -272,8 +293,8 @@ impl Inner {
     }
 }
 
-/// How long a member may wait for its turn before the test fails.
-const STUCK: Duration = Duration::from_secs(20);
+/// How long a look for events takes.
+const LOOK: Duration = Duration::from_micros(10);
 
 /// How long all members wait where none has anything to do.
 const NAP: Duration = Duration::from_micros(200);

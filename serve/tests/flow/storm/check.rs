@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use burnrec_serve::Engine;
+use burnrec_serve::clock::Clock;
 use burnrec_serve::config::{Guarantee, Order, ServeConfig};
 use burnrec_serve::engine::Reading;
 use burnrec_serve::event::{Home, Part};
@@ -31,10 +32,12 @@ type Message = (To, Option<String>, Option<String>);
 impl Ran {
     /// How each request must end, if they are answered in their order by one who never fails; and the state then.
     fn expected(&self, storm: &Storm) -> (BTreeMap<(Part, i64), End>, Engine) {
-        let engine = Engine::open(&self.config).expect("an engine");
+        let clock = Arc::clone(&self.cluster.clock);
+        let received = clock.now();
+        let engine = Engine::open(&self.config).expect("an engine").with_clock(clock);
         let mut all = BTreeMap::new();
         for (part, stored) in self.cluster.requests() {
-            let event = stored.event(part);
+            let event = stored.event(received, part);
             let mut outbox = Outbox::default();
             engine.answer(std::slice::from_ref(&event), Reading::default(), &mut Vec::new(), &mut outbox);
             let source = (part, stored.offset);

@@ -1,13 +1,13 @@
 //! Members come and go, and partitions with them.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use burnrec_serve::event::Part;
 use burnrec_serve::flow::Change;
 use rand::RngExt;
 
-use super::{Cluster, Inner, STUCK, Seat};
+use super::{Cluster, Inner, Seat};
 
 impl Cluster {
     /// Takes a seat in the group, with the sign by which its member is stopped.
@@ -16,14 +16,11 @@ impl Cluster {
         let stop = Arc::new(AtomicBool::new(false));
         inner.members.push(Seat { alive: true, stop: Arc::clone(&stop), ..Seat::default() });
         let me = inner.members.len() - 1;
-        if inner.alive().len() == 1 {
-            inner.running = me;
-        }
         inner.assign_free();
         (me, stop)
     }
 
-    /// Leaves the group: its partitions are free, and somebody else has the turn.
+    /// Leaves the group: its partitions are free. Its worker keeps the turn, and may join again.
     pub(super) fn leave(&self, me: usize) {
         let mut inner = self.lock();
         inner.members[me].alive = false;
@@ -31,26 +28,42 @@ impl Cluster {
         inner.owners.retain(|_, owner| *owner != me);
         inner.lost.retain(|(_, from)| *from != me);
         inner.assign_free();
-        if inner.running == me {
-            inner.next_turn();
-        }
-        drop(inner);
-        self.turn.notify_all();
+    }
+
+    /// Waits for a worker's first turn; whoever drops what it gets gives the turn away for good.
+    pub fn work(self: &Arc<Self>, worker: usize) -> AtWork {
+        self.wait(self.lock(), worker);
+        AtWork { cluster: Arc::clone(self), worker }
     }
 
     /// Gives the turn away and waits until it comes back.
-    pub(super) fn pass(&self, me: usize) {
+    pub(super) fn pass(&self, worker: usize) {
         let mut inner = self.lock();
-        if inner.running == me {
-            inner.next_turn();
-        }
+        inner.next_turn();
         self.turn.notify_all();
-        while inner.running != me {
-            let waited = self.turn.wait_timeout(inner, STUCK);
-            let (back, timeout) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
-            inner = back;
-            assert!(!timeout.timed_out(), "member {me} never got its turn");
-        }
+        self.wait(inner, worker);
+    }
+
+    fn wait(&self, inner: MutexGuard<'_, Inner>, worker: usize) {
+        let waited = self.turn.wait_while(inner, |inner| inner.running != worker);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+/// A worker that has not ended.
+pub struct AtWork {
+    cluster: Arc<Cluster>,
+    worker: usize,
+}
+
+impl Drop for AtWork {
+    /// It ends, be it in a panic, and somebody else has the turn.
+    fn drop(&mut self) {
+        let mut inner = self.cluster.lock();
+        inner.workers.remove(&self.worker);
+        inner.next_turn();
+        drop(inner);
+        self.cluster.turn.notify_all();
     }
 }
 
@@ -60,9 +73,9 @@ impl Inner {
     }
 
     fn next_turn(&mut self) {
-        let alive = self.alive();
-        if !alive.is_empty() {
-            self.running = alive[self.rng.random_range(0..alive.len())];
+        if !self.workers.is_empty() {
+            let next = self.rng.random_range(0..self.workers.len());
+            self.running = self.workers.iter().copied().nth(next).expect("one of them");
         }
     }
 

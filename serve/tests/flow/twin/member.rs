@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use burnrec_serve::Error;
+use burnrec_serve::clock::Clock;
 use burnrec_serve::event::{Incoming, Part};
 use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::{Outbox, Outgoing, To};
 use rand::RngExt;
 
-use super::{Call, Cluster, Inner, MOST_IDLE, MOST_LOOKS, NAP, Record};
+use super::{Call, Cluster, Inner, LOOK, MOST_IDLE, MOST_LOOKS, NAP, Record};
 
 /// What a commit's metadata may weigh (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
@@ -20,6 +21,8 @@ const MOST_METADATA: usize = 4096;
 pub struct Twin {
     pub(super) cluster: Arc<Cluster>,
     pub(super) me: usize,
+    /// The worker that it belongs to.
+    worker: usize,
     /// Tells the flow to stop.
     pub stop: Arc<AtomicBool>,
     /// Where reading goes on, by place in the log.
@@ -42,12 +45,13 @@ pub struct Twin {
 }
 
 impl Twin {
-    /// Joins the group.
-    pub fn new(cluster: &Arc<Cluster>) -> Self {
+    /// Joins the group, as the next member of a worker whose turn it is.
+    pub fn new(cluster: &Arc<Cluster>, worker: usize) -> Self {
         let (me, stop) = cluster.join();
         Self {
             cluster: Arc::clone(cluster),
             me,
+            worker,
             stop,
             at: BTreeMap::new(),
             paused: BTreeSet::new(),
@@ -141,8 +145,10 @@ impl Transport for Twin {
         most: usize,
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble> {
-        self.cluster.pass(self.me);
+        self.cluster.pass(self.worker);
         let cluster = Arc::clone(&self.cluster);
+        cluster.clock.advance(LOOK);
+        let now = cluster.clock.now();
         let mut inner = cluster.lock();
         inner.looks += 1;
         assert!(!inner.failed, "another member failed");
@@ -164,7 +170,7 @@ impl Transport for Twin {
             }
             let part = ready[inner.rng.random_range(0..ready.len())];
             let at = self.at.get_mut(&part).expect("it is read");
-            into.push(inner.log[&part][*at].event(part));
+            into.push(inner.log[&part][*at].event(now, part));
             *at += 1;
         }
         let changes: Vec<Change> = inner.members[self.me].changes.drain(..).collect();
@@ -174,8 +180,7 @@ impl Transport for Twin {
         let alive = inner.alive().len();
         if inner.idle > 4 * alive || inner.idle > 0 && alive == 1 {
             // Nobody has anything to do: the time passes.
-            drop(inner);
-            std::thread::park_timeout(if alive == 1 { wait } else { wait.min(NAP) });
+            cluster.clock.advance(if alive == 1 { wait } else { wait.min(NAP) });
         }
         Ok(changes)
     }

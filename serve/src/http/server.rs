@@ -1,0 +1,85 @@
+//! The HTTP side as a whole: its runtime, its socket, its beginning and its end.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{App, Listening, serve};
+use crate::config::HttpConfig;
+use crate::{Error, Result};
+
+/// Threads for what blocks beside scoring, such as a reload.
+const OTHER_BLOCKING: usize = 4;
+
+/// How long connections that are open at the end may take to end.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// A server that has its address and does not answer yet.
+pub struct Server {
+    runtime: Runtime,
+    listening: Listening,
+}
+
+/// A server that answers.
+pub struct Serving {
+    runtime: Runtime,
+    task: JoinHandle<Result<()>>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Takes the address of the config.
+    ///
+    /// # Errors
+    /// When it is taken, the certificate cannot be read, or threads cannot be started.
+    pub fn open(config: &HttpConfig) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(config.scoring_requests + OTHER_BLOCKING)
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Http { action: "start".into(), source })?;
+        let listening = runtime.block_on(Listening::bind(config))?;
+        Ok(Self { runtime, listening })
+    }
+
+    /// Returns the scheme and the address.
+    pub fn address(&self) -> (&'static str, SocketAddr) {
+        (self.listening.scheme(), self.listening.address())
+    }
+
+    /// Begins to answer.
+    pub fn start(self, app: App) -> Serving {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = self.runtime.spawn(serve(self.listening, app, async {
+            // An error is that the sender is gone, which is an end as well.
+            let _ = stopped.await;
+        }));
+        Serving { runtime: self.runtime, task, stop }
+    }
+}
+
+impl Serving {
+    /// Returns whether it has ended by itself, which only a failure makes it do.
+    pub fn is_finished(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// Takes no more requests and answers those that are there; connections that stay open are cut.
+    ///
+    /// # Errors
+    /// When the socket failed.
+    pub fn stop(self) -> Result<()> {
+        drop(self.stop);
+        let task = self.task;
+        let ended = self.runtime.block_on(async { tokio::time::timeout(LAST_ANSWERS, task).await });
+        self.runtime.shutdown_background();
+        match ended {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Events over HTTP where there is Kafka: written to the topic of requests.
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::App;
+use super::answer::{Body, error, not_read, refusal};
+use crate::config::InputFormat;
+use crate::kafka::EventWriter;
+use crate::message::{Ask, WireId, decode};
+use crate::{Kind, Reject};
+
+/// Writes an event, and answers with its place once it is delivered.
+pub async fn write(app: &App, writer: &EventWriter, body: Body) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(rejection) => return not_read(app, &rejection),
+    };
+    let kafka = app.config.kafka.as_ref();
+    if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
+        let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
+        return refusal(&Reject::score("no-state", text));
+    }
+    let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &app.config.limits) {
+        Ok(request) => request,
+        Err(reject) => return refusal(&reject),
+    };
+    let Ask::Event { user, item, value } = &request.ask else {
+        return refusal(&Reject::decode("not-a-request", "no event"));
+    };
+    let mut message = serde_json::json!({ "type": "event", "user": user, "item": item, "value": value });
+    if let Some(id) = &request.id {
+        message["id"] = serde_json::json!(id);
+    }
+    let key = match user {
+        WireId::Int(id) => id.to_string(),
+        WireId::Str(id) => id.to_string(),
+    };
+    match writer.write(&key, message.to_string().as_bytes()).await {
+        Ok(source) => {
+            let reply = serde_json::json!({ "type": "event", "user": user, "item": item, "source": source });
+            (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], reply.to_string())
+                .into_response()
+        }
+        Err(text) => error(StatusCode::SERVICE_UNAVAILABLE, "sink", "not-written", &text),
+    }
+}
