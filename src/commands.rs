@@ -17,6 +17,7 @@ mod tune;
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use burnrec_bench::bench::cluster::ClusterConfig;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
@@ -27,6 +28,7 @@ pub fn run(cli: Cli) -> Result<()> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
         pool.build_global().context("cannot start the threads")?;
     }
+    ClusterConfig::register()?;
     match cli.command {
         Command::Fetch(args) => source::fetch(args),
         Command::Synth(args) => source::synth(args),

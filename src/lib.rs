@@ -59,8 +59,8 @@ pub use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig, NeumfTraining};
 pub use burnrec_models::nn::NnTraining;
 pub use burnrec_models::popularity::PopularityConfig;
 pub use burnrec_models::{
-    DeviceChoice, EpochLoss, Family, FitInput, FoldedUser, Learner, Model, ModelConfig, Output, Phase, Progress,
-    Query, Recommender, ScoredItem, Scorer, Shape, Silent, Trainable, device, registry,
+    DeviceChoice, EpochLoss, Family, FitInput, FoldedUser, Learner, Model, ModelConfig, Output, Phase,
+    Progress, Query, Recommender, ScoredItem, Scorer, Shape, Silent, Trainable, device, registry,
 };
 pub use burnrec_train::evaluate::{EvaluateOptions, Scores};
 pub use burnrec_train::metrics::Metric;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use burnrec::{DeviceChoice, Recommender};
 use burnrec_data::{Csr, Id, ItemIx, UserIx};
-use burnrec_models::{DeviceChoice, checkpoint, device};
 use common::kafka::{Kafka, Serving, until};
 use common::storm::{Checker, FILTERED, Feed, ITEMS, Read, USERS, producer, read_all};
 use common::{Folder, burnrec};
@@ -245,8 +245,8 @@ fn order_is_kept(after: &After) {
 
 /// The scores of the probes are those of users folded in from their whole histories.
 fn state_is_whole(kafka: &Kafka, after: &After) {
-    let cpu = device::open(DeviceChoice::Cpu).expect("the CPU");
-    let (run, _) = checkpoint::open(&kafka.folder.path("served"), &cpu).expect("the last model");
+    let served = kafka.folder.path("served");
+    let run = Recommender::open_on(&served, DeviceChoice::Cpu).expect("the last model");
     let mut inputs: Vec<&Read> = after.inputs.iter().filter(|read| !read.old).collect();
     inputs.sort_by_key(|read| read.place);
     let mut histories: BTreeMap<u64, BTreeMap<u32, f32>> = BTreeMap::new();

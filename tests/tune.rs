@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use burnrec_data::Prepared;
 use burnrec_models::DeviceChoice;
+use burnrec_models::Silent;
 use burnrec_models::device::{OpenDevice, open};
-use burnrec_train::Silent;
 use burnrec_train::tune::{Found, TuneConfig, search};
 use common::{Folder, burnrec};
 use serde_json::Value;

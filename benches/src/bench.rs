@@ -18,8 +18,8 @@ use burnrec_data::filter::Filters;
 use burnrec_data::read::ReadSummary;
 use burnrec_data::split::GivenSplit;
 use burnrec_data::{Csr, Dataset, Error as DataError, Prepared};
+use burnrec_models::DataFacts;
 use burnrec_models::Error as ModelError;
-use burnrec_models::checkpoint::DataFacts;
 use burnrec_train::evaluate::protocol;
 use burnrec_train::{Result, TrainConfig};
 

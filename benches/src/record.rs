@@ -10,12 +10,13 @@ use std::path::{Path, PathBuf};
 
 use burnrec_data::Error as DataError;
 use burnrec_data::write::write_file;
-use burnrec_models::checkpoint::DataFacts;
+use burnrec_models::DataFacts;
+use burnrec_models::Phase;
 use burnrec_train::Result;
 use burnrec_train::evaluate::Scores;
 use burnrec_train::machine::Machine;
 use burnrec_train::metrics::Metric;
-use burnrec_train::record::{EpochRecord, Phase};
+use burnrec_train::record::EpochRecord;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

@@ -252,7 +252,9 @@ impl Recommender {
         let mut logits = vec![0.0; users.len()];
         self.model.score_pairs(&users, &items, &mut logits);
         let mut logits = logits.into_iter();
-        rows.iter().map(|pair| pair.and_then(|_| logits.next()).map(|logit| self.output.score(logit))).collect()
+        rows.iter()
+            .map(|pair| pair.and_then(|_| logits.next()).map(|logit| self.output.score(logit)))
+            .collect()
     }
 
     /// Returns the `k` items whose vectors point most nearly the way of an item's, best first.
@@ -272,7 +274,8 @@ impl Recommender {
     /// When an item is unknown, a value is none that the model can take, or the model cannot fold users in.
     pub fn fold_in<I: Display>(&self, history: &[(I, f32)]) -> Result<FoldedUser<'_>> {
         let rows = history.iter().map(|(item, value)| Ok((self.item(item)?, *value)));
-        let history: BTreeMap<u32, f32> = rows.map(|row| row.map(|(item, value)| (item.0, value))).collect::<Result<_>>()?;
+        let history: BTreeMap<u32, f32> =
+            rows.map(|row| row.map(|(item, value)| (item.0, value))).collect::<Result<_>>()?;
         let scorer = self.fold_in_rows(&history)?;
         Ok(FoldedUser { recommender: self, scorer, history: history.into_keys().collect() })
     }

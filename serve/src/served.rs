@@ -3,13 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use burnrec_data::{Index, Titles, hash};
-use burnrec_models::checkpoint::{self, Run};
-use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::popularity::Popularity;
-use burnrec_models::{DeviceChoice, Model, Output};
+use burnrec_data::hash;
+use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
 
 use crate::config::{ModelEntry, ServeConfig};
 use crate::{Error, Result};
@@ -24,28 +21,15 @@ pub struct Served {
     pub hash: String,
     /// No two that are served have the same.
     pub number: u64,
-    /// What a score says.
-    pub output: Output,
-    /// What kind of model it is, such as `mf`.
-    pub kind: &'static str,
-    /// The model.
-    pub model: Box<dyn Model>,
-    /// The users' ids.
-    pub users: Index,
-    /// The items' ids.
-    pub items: Index,
-    /// The items' titles.
-    pub titles: Option<Titles>,
-    /// Each user's history.
-    pub seen: burnrec_data::Csr,
+    /// The model with its ids, titles and histories.
+    pub recommender: Recommender,
     /// What JSON replies end with: what a score is of, and whose.
     pub tail: String,
-    popularity: OnceLock<Popularity>,
 }
 
 impl Served {
-    /// Of an opened run.
-    pub fn new(name: &str, version: &str, hash: String, run: Run, output: Output) -> Self {
+    /// Serves a recommender under a name; `hash` is that of its manifest.
+    pub fn new(name: &str, version: &str, hash: String, recommender: Recommender) -> Self {
         static NUMBERS: AtomicU64 = AtomicU64::new(1);
         let text = |text: &str| serde_json::to_string(text).expect("a text is JSON");
         let (model, of) = (text(name), text(version));
@@ -55,25 +39,13 @@ impl Served {
             version: version.to_owned(),
             hash,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
-            output,
-            kind: run.model.config().name(),
-            users: Index::new(run.users),
-            items: Index::new(run.items),
-            titles: run.titles,
-            seen: run.seen,
-            popularity: OnceLock::new(),
-            model: run.model,
+            recommender,
         }
     }
 
     /// `name@hash`, for headers and messages.
     pub fn label(&self) -> String {
         format!("{}@{}", self.name, self.hash)
-    }
-
-    /// The same catalogue scored by how many users took an item.
-    pub fn popularity(&self) -> &Popularity {
-        self.popularity.get_or_init(|| Popularity::new(&self.seen))
     }
 }
 
@@ -83,7 +55,7 @@ pub type Set = BTreeMap<String, Arc<Served>>;
 /// The models by name, with the way to exchange them.
 pub struct Models {
     entries: BTreeMap<String, ModelEntry>,
-    device: OpenDevice,
+    device: DeviceChoice,
     set: RwLock<Arc<Set>>,
     /// Why a model's directory was not taken up, by name.
     troubles: Mutex<BTreeMap<String, String>>,
@@ -95,22 +67,20 @@ impl Models {
     /// Opens all models of a config.
     ///
     /// # Errors
-    /// When one cannot be opened, or the device cannot.
+    /// When one cannot be opened, or the device that it needs cannot.
     pub fn open(config: &ServeConfig) -> Result<Self> {
         let choice: DeviceChoice = config
             .device
             .parse()
             .map_err(|_| Error::config("device", &config.device, "auto, cpu, gpu or gpu:N"))?;
-        let device = device::open(choice)
-            .map_err(|error| Error::config("device", &config.device, error.to_string()))?;
         let set = config
             .models
             .iter()
-            .map(|(name, entry)| Ok((name.clone(), Arc::new(open(name, entry, &device)?))));
+            .map(|(name, entry)| Ok((name.clone(), Arc::new(open(name, entry, choice)?))));
         Ok(Self {
             set: RwLock::new(Arc::new(set.collect::<Result<_>>()?)),
             entries: config.models.clone(),
-            device,
+            device: choice,
             troubles: Mutex::default(),
             reloading: Mutex::default(),
         })
@@ -130,8 +100,11 @@ impl Models {
     }
 
     /// Where they compute.
-    pub fn device(&self) -> &str {
-        &self.device.name
+    pub fn device(&self) -> String {
+        let on_device =
+            |served: &Arc<Served>| served.recommender.model.config().scores_on() == Compute::Device;
+        let compute = if self.set().values().any(on_device) { Compute::Device } else { Compute::Host };
+        compute.open(self.device).map_or_else(|error| error.to_string(), |device| device.name)
     }
 
     /// Why models' directories were not taken up, by name.
@@ -156,7 +129,7 @@ impl Models {
                 continue;
             }
             drop(troubles);
-            let opened = open(name, entry, &self.device);
+            let opened = open(name, entry, self.device);
             troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
             match opened {
                 Ok(served) => {
@@ -194,20 +167,15 @@ fn short(mut hash: String) -> String {
     hash
 }
 
-fn open(name: &str, entry: &ModelEntry, device: &OpenDevice) -> Result<Served> {
-    let trouble = |source| Error::Model { name: name.to_owned(), source };
+fn open(name: &str, entry: &ModelEntry, device: DeviceChoice) -> Result<Served> {
+    let trouble = |source| match source {
+        ModelError::Device { asked, why } => Error::config("device", asked, why),
+        source => Error::Model { name: name.to_owned(), source },
+    };
     // The hash first: a manifest that changes while its files are read is then seen to have changed.
     let hash = manifest_hash(entry);
-    let manifest = checkpoint::manifest(&entry.run).map_err(trouble)?;
-    let cpu;
-    let device = if manifest.model.scores_on_burn() {
-        device
-    } else {
-        cpu = device::open(DeviceChoice::Cpu).map_err(trouble)?;
-        &cpu
-    };
-    let (run, manifest) = checkpoint::open(&entry.run, device).map_err(trouble)?;
+    let recommender = Recommender::open_on(&entry.run, device).map_err(trouble)?;
     let folder = || entry.run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let version = entry.version.clone().unwrap_or_else(folder);
-    Ok(Served::new(name, &version, hash?, run, manifest.output))
+    Ok(Served::new(name, &version, hash?, recommender))
 }

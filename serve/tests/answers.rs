@@ -273,11 +273,12 @@ fn a_score_that_is_no_number_is_no_answer() {
     let users = users.map(|(at, value)| if at < 6 { f32::MAX } else { *value }).collect();
     let items = als.item_vectors().unwrap().values.to_vec();
     let weights = burnrec_models::als::Weights::from_saved(burnrec_models::als::Weighting::None, Vec::new());
-    let burnrec_models::ModelConfig::Als(settings) = als.config() else { unreachable!("it is ALS") };
+    let config = als.config();
+    let settings = config.get::<burnrec_models::als::AlsConfig>().expect("it is ALS").clone();
     let model =
         burnrec_models::als::AlsModel::new(settings, std::sync::Arc::new(users), items.into(), weights);
-    let run = common::run_of(Box::new(model));
-    engine.models.take_up(Served::new("main", "bad", "0".into(), run, Output::Raw));
+    let run = common::recommender(Box::new(model));
+    engine.models.take_up(Served::new("main", "bad", "0".into(), run));
     let all: Vec<String> = (0..ITEMS).map(|row| item_id(row).to_string()).collect();
     let of = |user: i64| format!(r#"{{"type":"score","user":{user},"items":[{}]}}"#, all.join(","));
     let answers = answer_all(&engine, &[Some(of(1).as_bytes()), Some(of(2).as_bytes())]);

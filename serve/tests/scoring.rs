@@ -59,8 +59,8 @@ impl Gate {
 fn gated(settings: &str) -> (Running, Arc<Gate>) {
     let (service, gate) = (Running::of(settings), Arc::new(Gate::default()));
     let at = Arc::clone(&gate);
-    let run = common::run_of(Box::new(common::Hooked::new(move |_| at.pass())));
-    service.engine.models.take_up(Served::new("main", "gated", "0".into(), run, Output::Raw));
+    let run = common::recommender(Box::new(common::Hooked::new(move |_| at.pass())));
+    service.engine.models.take_up(Served::new("main", "gated", "0".into(), run));
     (service, gate)
 }
 

@@ -74,8 +74,8 @@ fn no_batch_is_answered_by_parts_of_two_models() {
     };
     let expected = [scores(3), scores(4)];
     let swap = |seed: u64| {
-        let run = common::run_of(Box::new(common::als(seed)));
-        engine.models.take_up(Served::new("main", "swapped", seed.to_string(), run, Output::Raw));
+        let run = common::recommender(Box::new(common::als(seed)));
+        engine.models.take_up(Served::new("main", "swapped", seed.to_string(), run));
     };
     swap(3);
     let over = AtomicBool::new(false);

@@ -12,9 +12,10 @@ use burnrec::models::{Compute, saved};
 use burnrec::train::checkpoints;
 use burnrec::train::run_dir::EPOCHS;
 use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
+use burnrec_bench::bench::cluster::ClusterConfig;
 use burnrec_bench::bench::outcome::{Outcome, epochs};
 use burnrec_bench::bench::plan::{BenchPlan, Extent, Way};
-use burnrec_bench::bench::{Bench, Place, Rows, cluster, inference, peer};
+use burnrec_bench::bench::{Bench, Place, Rows, inference, peer};
 use burnrec_bench::record::{BenchRecord, Records, Task};
 use burnrec_bench::report::Report;
 
@@ -137,7 +138,8 @@ pub fn case(args: BenchCase) -> Result<()> {
             trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&place))?
         }
         Way::Cluster { clusters, config } => {
-            cluster::run(&data, &bench.config(&place, config)?, *clusters, &Bars::default())?
+            let config = ClusterConfig::of(*clusters, &bench.config(&place, config)?)?;
+            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&place))?
         }
         Way::Peer { script, args, .. } => {
             let rating = place.task == Task::Rating;

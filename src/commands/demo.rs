@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use burnrec_bench::bench::plan::{BenchPlan, Extent};
-use burnrec_bench::bench::{Bench, Rows};
-use burnrec_bench::record::{BenchRecord, CaseRecord, Records};
 use burnrec::data::read::{ReadOptions, ReadOutcome, read};
 use burnrec::data::synth::{SynthConfig, synth};
 use burnrec::{DeviceChoice, ItemIx, Recommender, UserIx};
+use burnrec_bench::bench::plan::{BenchPlan, Extent};
+use burnrec_bench::bench::{Bench, Rows};
+use burnrec_bench::record::{BenchRecord, CaseRecord, Records};
 
 use super::bench;
 use crate::cli::Demo;

@@ -22,7 +22,8 @@ pub fn run(args: Evaluate) -> Result<()> {
             args.run.join("manifest.json").display()
         );
     }
-    let dir = args.data.or_else(|| run.data.path.clone()).context("no prepared data named; expected --data DIR")?;
+    let dir =
+        args.data.or_else(|| run.data.path.clone()).context("no prepared data named; expected --data DIR")?;
     let data = Prepared::open(&dir)?;
     if data.manifest.hash != run.data.hash {
         bail!(

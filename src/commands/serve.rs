@@ -16,11 +16,12 @@ pub fn run(args: Serve) -> Result<()> {
     let service = Service::open(config)?;
     let (scheme, address) = service.address();
     for served in service.engine.models.set().values() {
-        let (n_users, n_items) = (served.users.vocab().len(), served.items.vocab().len());
+        let (n_users, n_items) =
+            (served.recommender.users.vocab().len(), served.recommender.items.vocab().len());
         eprintln!(
             "model {}: {} {}, {n_users} users, {n_items} items",
             served.label(),
-            served.kind,
+            served.recommender.kind(),
             served.version
         );
     }

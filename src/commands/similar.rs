@@ -16,9 +16,8 @@ pub fn run(args: Similar) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     if args.json {
         // An integer id is a number in JSON.
-        let id = |id: &str| -> Result<Value> {
-            Ok(json!(recommender.items.vocab().id(recommender.item(id)?.0)))
-        };
+        let id =
+            |id: &str| -> Result<Value> { Ok(json!(recommender.items.vocab().id(recommender.item(id)?.0))) };
         let items = best.iter().map(|item| {
             let title = item.title.clone().unwrap_or_default();
             Ok(json!({ "item": id(&item.id)?, "title": title, "cosine": item.score }))

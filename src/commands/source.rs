@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use burnrec::Progress;
 use burnrec::data::fetch::{Checked, Fetched, fetch as download};
 use burnrec::data::synth::{SynthConfig, synth as draw, write_movielens};
-use burnrec::Progress;
 
 use crate::cli::{Fetch, Synth};
 use crate::progress::Bars;

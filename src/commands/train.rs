@@ -100,7 +100,10 @@ impl Watch for Told<'_> {
                 }
             }
             None if self.begin == Begin::Resume => {
-                eprintln!("{}: no checkpoint to go on after; starts from the first epoch", self.out.display());
+                eprintln!(
+                    "{}: no checkpoint to go on after; starts from the first epoch",
+                    self.out.display()
+                );
             }
             None => {}
         }

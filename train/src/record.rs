@@ -6,8 +6,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burnrec_data::Error as DataError;
-use burnrec_models::{DataFacts, Phase, Recommender};
 use burnrec_models::settings::{Settings, cut};
+use burnrec_models::{DataFacts, Phase, Recommender};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;

@@ -80,7 +80,9 @@ fn open(
     if begin == Begin::Resume {
         if saved::manifest(out).is_ok() {
             let expected = "one that was stopped; --force trains it anew".to_owned();
-            return Err(ModelError::Run { path: out.to_owned(), found: "a finished run".into(), expected }.into());
+            return Err(
+                ModelError::Run { path: out.to_owned(), found: "a finished run".into(), expected }.into()
+            );
         }
         if let Some(checkpoints) = Checkpoints::resume(out, config, data, device)?
             && let Some(newest) = checkpoints.newest()

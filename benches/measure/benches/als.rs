@@ -6,10 +6,10 @@ use std::hint::black_box;
 
 use burnrec_data::UserIx;
 use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_models::als::AlsLearner;
 use burnrec_models::als::{AlsConfig, Solver};
 use burnrec_models::topk::top_k;
-use burnrec_train::als::AlsLearner;
-use burnrec_train::{Learner, Silent};
+use burnrec_models::{Learner, Silent};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn als(criterion: &mut Criterion) {

@@ -12,11 +12,11 @@ use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_data::{Csr, Interactions, UserIx};
 use burnrec_measure::{holds, seconds, seconds_to_loss};
+use burnrec_models::als::AlsLearner;
 use burnrec_models::als::{AlsConfig, Convention};
 use burnrec_models::topk::top_k;
-use burnrec_train::als::AlsLearner;
+use burnrec_models::{Learner, Silent};
 use burnrec_train::machine::peak_memory_bytes;
-use burnrec_train::{Learner, Silent};
 use mimalloc::MiMalloc;
 
 #[global_allocator]

@@ -15,10 +15,10 @@ use burnrec_data::split::{GivenSplit, SplitConfig, split};
 use burnrec_data::{ItemIx, UserIx, filter};
 use burnrec_measure::{holds, seconds_to_loss};
 use burnrec_models::Model;
+use burnrec_models::als::AlsLearner;
 use burnrec_models::als::{AlsConfig, Convention, Solver};
-use burnrec_train::als::AlsLearner;
+use burnrec_models::{Learner, Silent};
 use burnrec_train::metrics::RatingErrors;
-use burnrec_train::{Learner, Silent};
 use mimalloc::MiMalloc;
 
 #[global_allocator]

@@ -57,7 +57,7 @@ fn main() -> Fallible<()> {
             let [cpu, gpu] = ours.map(|pace| format!("{:.0}", pace / 1e3));
             let theirs =
                 theirs.map_or("- | -".into(), |pace| format!("{:.0} | {:.2}", pace / 1e3, ours[1] / pace));
-            println!("| {} | {batch_size} | {cpu} | {gpu} | {theirs} |", task.model.name());
+            println!("| {} | {batch_size} | {cpu} | {gpu} | {theirs} |", task.kind());
         }
     }
     Ok(())

@@ -16,9 +16,9 @@ use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::{Csr, UserIx};
 use burnrec_measure::neural::{NeuralTask, Torch, epoch};
 use burnrec_measure::{holds, median, seconds};
+use burnrec_models::Learner;
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::{DeviceChoice, Model};
-use burnrec_train::Learner;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 

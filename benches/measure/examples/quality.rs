@@ -11,10 +11,11 @@ use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::split::SplitConfig;
 use burnrec_data::{Prepared, filter::Filters};
 use burnrec_models::DeviceChoice;
+use burnrec_models::Silent;
 use burnrec_models::device;
+use burnrec_train::TrainConfig;
 use burnrec_train::metrics::Metric;
 use burnrec_train::run::run;
-use burnrec_train::{Silent, TrainConfig};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 

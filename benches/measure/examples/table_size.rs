@@ -31,10 +31,10 @@ fn main() -> Fallible<()> {
     allocator::keep_freed_memory();
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mut tasks = vec![NeuralTask::neumf(64, BATCH), NeuralTask::mf(64, BATCH)];
-    if let Some(unknown) = args.iter().find(|arg| tasks.iter().all(|task| task.model.name() != *arg)) {
+    if let Some(unknown) = args.iter().find(|arg| tasks.iter().all(|task| task.kind() != *arg)) {
         return Err(format!("found {unknown:?}; usage: table_size [neumf] [mf]").into());
     }
-    tasks.retain(|task| args.is_empty() || args.iter().any(|arg| arg == task.model.name()));
+    tasks.retain(|task| args.is_empty() || args.iter().any(|arg| arg == task.kind()));
     let mut milliseconds = vec![Vec::new(); tasks.len()];
     for size in SIZES {
         let train = rows(size)?;

@@ -11,8 +11,8 @@ use std::time::Instant;
 
 use burnrec_data::Csr;
 use burnrec_models::als::AlsConfig;
-use burnrec_train::als::AlsLearner;
-use burnrec_train::{Learner, Result, Silent};
+use burnrec_models::als::AlsLearner;
+use burnrec_models::{Learner, Result, Silent};
 
 /// The root folder of the repository, as it was at build time.
 pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");

@@ -8,19 +8,18 @@ use burnrec_bench::peers;
 use burnrec_data::{Csr, Interactions};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::mf::MfConfig;
-use burnrec_models::ncf::NeumfConfig;
-use burnrec_models::{DeviceChoice, ModelConfig, Shape};
-use burnrec_train::burn::BurnLearner;
-use burnrec_train::{BurnConfig, Learner, Result, Silent};
+use burnrec_models::ncf::{NcfSpec, NeumfConfig};
+use burnrec_models::nn::network::Architecture;
+use burnrec_models::nn::{NnLearner, NnTraining};
+use burnrec_models::{DeviceChoice, Learner, Result, Shape, Silent};
 use serde_json::Value;
 
 use crate::seconds;
 
 /// A network to train, and the number of samples of a step, positives and negatives together.
-#[derive(Clone, Debug)]
 pub struct NeuralTask {
-    /// The model; the settings beside `dim` are its defaults.
-    pub model: ModelConfig,
+    /// The network; the settings beside `dim` are its defaults.
+    pub model: Box<dyn Architecture>,
     /// The length of the vectors.
     pub dim: usize,
     /// The number of samples of a step.
@@ -30,27 +29,33 @@ pub struct NeuralTask {
 impl NeuralTask {
     /// Returns NeuMF with the tower that follows from `dim`.
     pub fn neumf(dim: usize, batch_size: usize) -> Self {
-        Self { model: ModelConfig::Neumf(NeumfConfig { dim, ..NeumfConfig::default() }), dim, batch_size }
+        let model = NcfSpec::from(&NeumfConfig { dim, ..NeumfConfig::default() });
+        Self { model: Box::new(model), dim, batch_size }
     }
 
     /// Returns matrix factorisation.
     pub fn mf(dim: usize, batch_size: usize) -> Self {
-        Self { model: ModelConfig::Mf(MfConfig { dim, ..MfConfig::default() }), dim, batch_size }
+        Self { model: Box::new(MfConfig { dim, ..MfConfig::default() }), dim, batch_size }
     }
 
     /// Returns burnrec's learner before its first epoch.
     ///
     /// # Errors
     /// When there is nothing to learn from.
-    pub fn learner(&self, train: &Csr, device: &OpenDevice) -> Result<BurnLearner> {
-        let burn = BurnConfig { batch_size: self.batch_size, ..BurnConfig::default() };
-        BurnLearner::new(train, &self.model, &burn, 42, device)
+    pub fn learner(&self, train: &Csr, device: &OpenDevice) -> Result<NnLearner> {
+        let training = NnTraining { batch_size: self.batch_size, ..NnTraining::default() };
+        NnLearner::new(train, &*self.model, &training, 42, device)
+    }
+
+    /// Returns the kind of model: `mf` or `neumf`.
+    pub fn kind(&self) -> &'static str {
+        self.model.config().kind()
     }
 }
 
 impl fmt::Display for NeuralTask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}, dim {}, batch {}", self.model.name(), self.dim, self.batch_size)
+        write!(f, "{}, dim {}, batch {}", self.kind(), self.dim, self.batch_size)
     }
 }
 
@@ -69,7 +74,7 @@ pub struct Pace {
 ///
 /// # Errors
 /// When training fails.
-pub fn epoch(learner: &mut BurnLearner) -> Result<Pace> {
+pub fn epoch(learner: &mut NnLearner) -> Result<Pace> {
     let mut outcome = Ok(Default::default());
     let seconds = seconds(|| outcome = learner.epoch(&Silent));
     let loss = outcome?;
@@ -132,7 +137,7 @@ impl Torch {
         ];
         let device = if self.cuda { "cuda" } else { "cpu" };
         let data = ["--train", &rows, "--n-users", &n_users, "--n-items", &n_items, "--device", device];
-        let model = ["--model", task.model.name(), "--dim", &dim, "--batch-size", &batch_size];
+        let model = ["--model", task.kind(), "--dim", &dim, "--batch-size", &batch_size];
         let setup = ["--optimizer", optimizer, "--sampling", sampling];
         peers::run("torch_ncf.py", &[&data[..], &model, &setup, more].concat())
     }

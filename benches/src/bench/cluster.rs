@@ -1,124 +1,128 @@
-//! Cluster and ALS: k-means over users, then ALS on each cluster's rows alone. A baseline.
+//! Cluster and ALS: k-means over users, then ALS on each cluster's rows alone. A baseline of the bench, and a family of
+//! models that is added to the registry from outside.
 //!
 //! Users are clustered by the items they have: spherical k-means (Dhillon and Modha 2001, "Concept decompositions for large
 //! sparse text data using clustering") over rows scaled to length 1, started as k-means++ is (Arthur and Vassilvitskii 2007).
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use burnrec_data::rng::stream;
-use burnrec_data::tensors::Tensor;
-use burnrec_data::{Csr, ItemIx, Prepared, UserIx};
-use burnrec_models::als::AlsConfig;
-use burnrec_models::{Error as ModelError, Model, ModelConfig, Scorer};
-use burnrec_train::als::AlsLearner;
-use burnrec_train::evaluate::{EvaluateOptions, evaluate};
-use burnrec_train::fit::{FitState, Judge, fit};
-use burnrec_train::machine::{Machine, peak_memory_bytes};
-use burnrec_train::record::EpochRecord;
-use burnrec_train::run::options;
-use burnrec_train::{EpochLoss, Learner, Progress, Result, TrainConfig};
+use burnrec_data::tensors::{Tensor, TensorFile};
+use burnrec_data::{Csr, Error as DataError, ItemIx, UserIx};
+use burnrec_models::als::{AlsConfig, AlsLearner, AlsModel, Weighting, Weights};
+use burnrec_models::device::OpenDevice;
+use burnrec_models::registry::{Kind, register};
+use burnrec_models::settings::NoSettings;
+use burnrec_models::weights::matrix;
+use burnrec_models::{
+    EpochLoss, Error, Family, FitInput, Learner, Model, ModelConfig, Output, Progress, Result, Scorer, Shape,
+    Trainable,
+};
+use burnrec_train::TrainConfig;
 use rand::RngExt;
 use rayon::prelude::*;
-
-use super::outcome::{Outcome, versions};
-use super::{inference, seen};
-use crate::record::EpochPoint;
+use serde::{Deserialize, Serialize};
 
 /// Rounds of k-means, at most; it stops where no user moves.
 const ROUNDS: usize = 30;
 
-/// Trains and judges as `burnrec train` does: the epoch chosen on valid, a final fit on both, test once.
-///
-/// # Errors
-/// When the config is not one of ALS, or training or judging fails.
-pub fn run(
-    data: &Prepared,
-    config: &TrainConfig,
-    clusters: usize,
-    progress: &dyn Progress,
-) -> Result<Outcome> {
-    let ModelConfig::Als(als) = &config.model else {
-        return Err(ModelError::config("clusters", config.model.name(), "no such key but for als").into());
-    };
-    let start = Instant::now();
-    let (seed, split) = (config.run.seed, &data.split);
-    let train = split.train.to_csr(data.users.len(), data.items.len());
-    let options = options(config);
-    let quick = EvaluateOptions { resamples: 0, ..options.clone() };
-    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
-    let judge = Judge { evaluate: &on_valid, metric: config.select_by() };
-    let mut epochs = Vec::new();
-    let mut after = |epoch: &EpochRecord, _: &dyn Learner, _: &FitState| {
-        epochs.push(EpochPoint::of(epoch, config.select_by()));
-        Ok(())
-    };
-    let parts = Parts::new(&train, clusters, seed);
-    let mut learner = parts.learner(als, seed)?;
-    let best = fit(
-        &mut learner,
-        &config.run,
-        config.run.epochs,
-        Some(judge),
-        FitState::default(),
-        &mut after,
-        progress,
-    )?;
-    let valid = evaluate(&*best.model, &split.valid, &train, &options, progress)?;
-
-    let both = seen(data);
-    let clustering = Instant::now();
-    let parts = Parts::new(&both, clusters, seed);
-    let clustering = clustering.elapsed().as_secs_f64();
-    let mut learner = parts.learner(als, seed)?;
-    let last = fit(&mut learner, &config.run, best.epoch, None, FitState::default(), &mut after, progress)?;
-    let test = evaluate(&*last.model, &split.test, &both, &options, progress)?;
-    let total_seconds = start.elapsed().as_secs_f64();
-    let peak_memory_bytes = peak_memory_bytes();
-    let inference = inference::measure(&*last.model, &both, None).unwrap_or_default();
-    Ok(Outcome {
-        config: serde_json::json!({ "clusters": clusters, "als": config.to_table() }),
-        epochs,
-        chosen_epochs: last.epoch,
-        fit_seconds: clustering + last.seconds,
-        total_seconds,
-        peak_memory_bytes,
-        parameters: last.model.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum(),
-        device: "cpu".into(),
-        threads: rayon::current_num_threads(),
-        machine: Machine::read(),
-        versions: versions(),
-        inference,
-        valid,
-        test,
-    })
+/// Settings of ALS on clusters of users.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// The number of clusters.
+    pub clusters: usize,
+    /// The settings of ALS on each of them.
+    pub als: AlsConfig,
 }
 
-/// The rows of each cluster, as matrices of the whole size.
-struct Parts {
-    /// `[n_users]`
-    cluster_of: Arc<Vec<usize>>,
-    /// `[clusters]` of `[n_users, n_items]`
-    rows: Vec<Csr>,
-}
-
-impl Parts {
-    fn new(train: &Csr, clusters: usize, seed: u64) -> Self {
-        let cluster_of = k_means(train, clusters, seed);
-        let rows = (0..clusters).map(|cluster| of_cluster(train, &cluster_of, cluster)).collect();
-        Self { cluster_of: Arc::new(cluster_of), rows }
-    }
-
-    fn learner(&self, als: &AlsConfig, seed: u64) -> Result<ClusterLearner<'_>> {
-        let learners = self.rows.iter().map(|rows| AlsLearner::new(rows, als.clone(), seed));
-        let learners = learners.collect::<Result<Vec<_>>>()?;
-        Ok(ClusterLearner { config: als.clone(), cluster_of: Arc::clone(&self.cluster_of), learners })
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { clusters: 5, als: AlsConfig::default() }
     }
 }
 
-/// The rows of one cluster's users; those of the others are empty.
-fn of_cluster(train: &Csr, cluster_of: &[usize], cluster: usize) -> Csr {
+impl ClusterConfig {
+    /// Adds the family to the registry, so that its configs and saved runs can be read.
+    ///
+    /// # Errors
+    /// When another family has its name.
+    pub fn register() -> Result<()> {
+        register(Kind::of::<Self>())
+    }
+
+    /// Makes the config of a run on clusters from one of plain ALS.
+    ///
+    /// # Errors
+    /// When the config is none of ALS, or the settings make no sense on clusters.
+    pub fn of(clusters: usize, als: &TrainConfig) -> burnrec_train::Result<TrainConfig> {
+        let kind = als.model().kind();
+        let model = als.model().get::<AlsConfig>();
+        let model = model.ok_or_else(|| Error::config("clusters", kind, "no such key but for als"))?;
+        let config = Self { clusters, als: model.clone() };
+        let config = TrainConfig::new(config, NoSettings {}, als.run.clone());
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+impl Family for ClusterConfig {
+    const KIND: &'static str = "als-clusters";
+
+    fn validate(&self) -> Result<()> {
+        if self.clusters == 0 {
+            return Err(Error::config("clusters", 0, "at least 1"));
+        }
+        if self.als.weighting != Weighting::None {
+            let found = format!("{:?}", self.als.weighting).to_lowercase();
+            return Err(Error::config("als.weighting", found, "none, on clusters"));
+        }
+        self.als.validate()
+    }
+
+    fn output(&self) -> Output {
+        self.als.output()
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
+        self.validate()?;
+        let Shape { n_users, n_items } = shape;
+        let cluster_of = weights.column::<u32>(CLUSTERS)?;
+        let known = |cluster: &u32| (*cluster as usize) < self.clusters;
+        if cluster_of.len() != n_users || !cluster_of.iter().all(known) {
+            let found = format!("{CLUSTERS:?} of {} numbers", cluster_of.len());
+            let expected = format!("{n_users} numbers below {}", self.clusters);
+            return Err(DataError::malformed(weights.path(), found, expected).into());
+        }
+        let users = matrix(weights, USERS, &[n_users, self.als.dim])?;
+        let items = matrix(weights, ITEMS, &[self.clusters * n_items, self.als.dim])?;
+        Ok(Box::new(ClusterModel::new(self.clone(), Arc::new(cluster_of), users, &items)))
+    }
+}
+
+impl Trainable for ClusterConfig {
+    type Training = NoSettings;
+
+    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
+        self.validate()?;
+        Ok(Box::new(ClusterLearner {
+            config: self.clone(),
+            train: fit.train,
+            seed: fit.seed,
+            clusters: OnceCell::new(),
+            learners: Vec::new(),
+        }))
+    }
+}
+
+const CLUSTERS: &str = "cluster_of";
+const USERS: &str = "user_factors";
+const ITEMS: &str = "item_factors";
+
+/// Returns the rows of one cluster's users; those of the others are empty.
+fn of_cluster(train: &Csr, cluster_of: &[u32], cluster: u32) -> Csr {
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());
     for (user, &its) in cluster_of.iter().enumerate() {
         if its == cluster {
@@ -131,8 +135,8 @@ fn of_cluster(train: &Csr, cluster_of: &[usize], cluster: usize) -> Csr {
     Csr::new(train.n_cols(), offsets, cols, values)
 }
 
-/// The cluster of each user of `train`, `[n_users, n_items]`. The same for any number of threads.
-pub fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<usize> {
+/// Returns the cluster of each user of `train`, `[n_users, n_items]`. The same for any number of threads.
+fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<u32> {
     let (n_users, n_items) = (train.n_rows(), train.n_cols());
     let mut rng = stream(seed, "k-means", 0);
     let mut centres: Vec<Vec<f32>> = Vec::with_capacity(clusters);
@@ -154,24 +158,25 @@ pub fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<usize> {
             .for_each(|(user, d)| *d = d.min((1.0 - cosine(&centre, train, user)).max(0.0)));
         centres.push(centre);
     }
-    let mut cluster_of = vec![usize::MAX; n_users];
+    let mut cluster_of = vec![u32::MAX; n_users];
     for _ in 0..ROUNDS {
         let nearest = |user: usize| {
             let cosines = centres.iter().map(|centre| cosine(centre, train, user)).enumerate();
             // Of equal ones the first.
-            cosines.fold((0, f32::NEG_INFINITY), |best, found| if found.1 > best.1 { found } else { best }).0
+            let first = (0, f32::NEG_INFINITY);
+            cosines.fold(first, |best, found| if found.1 > best.1 { found } else { best }).0 as u32
         };
-        let found: Vec<usize> = (0..n_users).into_par_iter().map(nearest).collect();
+        let found: Vec<u32> = (0..n_users).into_par_iter().map(nearest).collect();
         if found == cluster_of {
             break;
         }
         cluster_of = found;
         centres.par_iter_mut().enumerate().for_each(|(cluster, centre)| {
             // A cluster that nobody is in keeps its centre.
-            if cluster_of.contains(&cluster) {
+            if cluster_of.contains(&(cluster as u32)) {
                 centre.fill(0.0);
                 (0..n_users)
-                    .filter(|&user| cluster_of[user] == cluster)
+                    .filter(|&user| cluster_of[user] == cluster as u32)
                     .for_each(|user| add(centre, train, user));
                 normalise(centre);
             }
@@ -180,7 +185,7 @@ pub fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<usize> {
     cluster_of
 }
 
-/// The cosine of a user's items and a centre of length 1.
+/// Returns the cosine of a user's items and a centre of length 1.
 fn cosine(centre: &[f32], train: &Csr, user: usize) -> f32 {
     let items = train.row(user).0;
     items.iter().map(|&item| centre[item as usize]).sum::<f32>() / (items.len().max(1) as f32).sqrt()
@@ -200,15 +205,33 @@ fn normalise(centre: &mut [f32]) {
     }
 }
 
-/// ALS on each cluster, an epoch of all at a time.
+/// ALS on each cluster, an epoch of all at a time. Users are clustered in the first epoch, so that its time counts.
 struct ClusterLearner<'a> {
-    config: AlsConfig,
-    cluster_of: Arc<Vec<usize>>,
-    learners: Vec<AlsLearner<'a>>,
+    config: ClusterConfig,
+    train: &'a Csr,
+    seed: u64,
+    clusters: OnceCell<Arc<Vec<u32>>>,
+    /// One for each cluster, from the first epoch on.
+    learners: Vec<AlsLearner<'static>>,
+}
+
+impl ClusterLearner<'_> {
+    fn clusters(&self) -> &Arc<Vec<u32>> {
+        self.clusters.get_or_init(|| Arc::new(k_means(self.train, self.config.clusters, self.seed)))
+    }
+
+    fn new_learners(&self) -> Result<Vec<AlsLearner<'static>>> {
+        let clusters = self.clusters();
+        let rows = (0..self.config.clusters as u32).map(|cluster| of_cluster(self.train, clusters, cluster));
+        rows.map(|rows| AlsLearner::owning(rows, self.config.als.clone(), self.seed)).collect()
+    }
 }
 
 impl Learner for ClusterLearner<'_> {
     fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss> {
+        if self.learners.is_empty() {
+            self.learners = self.new_learners()?;
+        }
         let mut samples = 0;
         for learner in &mut self.learners {
             samples += learner.epoch(progress)?.samples;
@@ -217,23 +240,31 @@ impl Learner for ClusterLearner<'_> {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        let models = self.learners.iter().map(|learner| learner.model()).collect();
-        Box::new(ClusterModel {
-            config: self.config.clone(),
-            cluster_of: Arc::clone(&self.cluster_of),
-            models,
-        })
+        let (clusters, dim) = (self.clusters(), self.config.als.dim);
+        let mut users = vec![0.0; self.train.n_rows() * dim];
+        let mut items = vec![0.0; self.config.clusters * self.train.n_cols() * dim];
+        let whole = items.chunks_exact_mut(self.train.n_cols() * dim);
+        for (cluster, (learner, items)) in self.learners.iter().zip(whole).enumerate() {
+            let (its_users, its_items) = learner.factors();
+            items.copy_from_slice(its_items);
+            let rows = users.chunks_exact_mut(dim).zip(its_users.chunks_exact(dim)).zip(clusters.iter());
+            for ((row, its), _) in rows.filter(|(_, of)| **of as usize == cluster) {
+                row.copy_from_slice(its);
+            }
+        }
+        Box::new(ClusterModel::new(self.config.clone(), Arc::clone(clusters), users, &items))
     }
 
     fn save_state(&self, dir: &Path) -> Result<()> {
         self.learners.iter().enumerate().try_for_each(|(cluster, learner)| {
             let dir = dir.join(cluster.to_string());
-            std::fs::create_dir_all(&dir).map_err(burnrec_data::Error::io("make", &dir))?;
+            std::fs::create_dir_all(&dir).map_err(DataError::io("make", &dir))?;
             learner.save_state(&dir)
         })
     }
 
     fn load_state(&mut self, dir: &Path) -> Result<()> {
+        self.learners = self.new_learners()?;
         let mut learners = self.learners.iter_mut().enumerate();
         learners.try_for_each(|(cluster, learner)| learner.load_state(&dir.join(cluster.to_string())))
     }
@@ -241,16 +272,29 @@ impl Learner for ClusterLearner<'_> {
 
 /// Each user is scored by the model of the user's cluster.
 struct ClusterModel {
-    config: AlsConfig,
-    cluster_of: Arc<Vec<usize>>,
-    models: Vec<Box<dyn Model>>,
+    config: ClusterConfig,
+    /// `[n_users]`
+    cluster_of: Arc<Vec<u32>>,
+    /// `[clusters]`; all have all users' factors, `[n_users, dim]`.
+    models: Vec<AlsModel>,
 }
 
 impl ClusterModel {
-    /// The places of `users` that are of each cluster.
+    /// Puts factors `[n_users, dim]` and `[clusters, n_items, dim]` together.
+    fn new(config: ClusterConfig, cluster_of: Arc<Vec<u32>>, users: Vec<f32>, items: &[f32]) -> Self {
+        let users = Arc::new(users);
+        let model = |items: &[f32]| {
+            let (users, items) = (Arc::clone(&users), Arc::new(items.to_vec()));
+            AlsModel::new(config.als.clone(), users, items, Weights::from_saved(Weighting::None, Vec::new()))
+        };
+        let models = items.chunks_exact(items.len() / config.clusters).map(model).collect();
+        Self { config, cluster_of, models }
+    }
+
+    /// Returns the places of `users` that are of each cluster.
     fn places(&self, users: &[UserIx]) -> Vec<Vec<usize>> {
         let mut places = vec![Vec::new(); self.models.len()];
-        users.iter().enumerate().for_each(|(at, user)| places[self.cluster_of[user.at()]].push(at));
+        users.iter().enumerate().for_each(|(at, user)| places[self.cluster_of[user.at()] as usize].push(at));
         places
     }
 }
@@ -289,16 +333,32 @@ impl Scorer for ClusterModel {
 
 impl Model for ClusterModel {
     fn config(&self) -> ModelConfig {
-        ModelConfig::Als(self.config.clone())
+        self.config.clone().into()
     }
 
-    fn weights(&self) -> Vec<(&'static str, Tensor)> {
-        self.models.iter().flat_map(|model| model.weights()).collect()
+    fn weights(&self) -> Vec<(String, Tensor)> {
+        let dim = self.config.als.dim;
+        let vectors = |values: &[f32]| Tensor::new(&[values.len() / dim, dim], values.iter().copied());
+        let users = self.models.iter().find_map(|model| model.user_vectors());
+        let items: Vec<f32> = self
+            .models
+            .iter()
+            .filter_map(|model| model.item_vectors())
+            .flat_map(|vectors| vectors.values.iter().copied())
+            .collect();
+        vec![
+            (CLUSTERS.to_owned(), Tensor::new(&[self.cluster_of.len()], self.cluster_of.iter().copied())),
+            (USERS.to_owned(), vectors(users.map_or(&[], |vectors| vectors.values))),
+            (ITEMS.to_owned(), vectors(&items)),
+        ]
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use burnrec_models::testing::{Expect, conforms};
+    use burnrec_models::{DeviceChoice, Silent, device};
+
     use super::*;
 
     /// Users 0 to 19 have items of the first ten, the others those of the last ten.
@@ -324,18 +384,34 @@ mod tests {
         assert!(clusters[20..].iter().all(|&cluster| cluster == 1 - clusters[0]));
     }
 
+    fn fitted(config: &ClusterConfig, train: &Csr, epochs: usize) -> Box<dyn Model> {
+        let mut learner = ClusterLearner {
+            config: config.clone(),
+            train,
+            seed: 7,
+            clusters: OnceCell::new(),
+            learners: Vec::new(),
+        };
+        (0..epochs).for_each(|_| assert!(learner.epoch(&Silent).is_ok()));
+        learner.model()
+    }
+
+    #[test]
+    fn it_conforms() {
+        let config = ClusterConfig { clusters: 2, als: AlsConfig { dim: 8, ..AlsConfig::default() } };
+        let cpu = device::open(DeviceChoice::Cpu).expect("the CPU");
+        conforms(&|train| fitted(&config, train, 10), Expect { personal: true, folds_in: false }, &cpu);
+    }
+
     #[test]
     fn each_cluster_is_als_on_its_rows() {
         let (train, als) = (two_tastes(), AlsConfig { dim: 4, ..AlsConfig::default() });
-        let parts = Parts::new(&train, 2, 1);
-        let mut learner = parts.learner(&als, 7).expect("a learner");
-        learner.epoch(&burnrec_train::Silent).expect("an epoch");
-        let model = learner.model();
-        let cluster = parts.cluster_of[30];
-        let rows = of_cluster(&train, &parts.cluster_of, cluster);
+        let clusters = k_means(&train, 2, 7);
+        let model = fitted(&ClusterConfig { clusters: 2, als: als.clone() }, &train, 1);
+        let rows = of_cluster(&train, &clusters, clusters[30]);
         assert!(rows.row(0).0.is_empty() && rows.row(30) == train.row(30));
         let mut alone = AlsLearner::new(&rows, als, 7).expect("a learner");
-        alone.epoch(&burnrec_train::Silent).expect("an epoch");
+        alone.epoch(&Silent).expect("an epoch");
         let (users, items) = ([30, 0, 30].map(UserIx), [3, 3, 17].map(ItemIx));
         let (mut found, mut expected, mut catalog) = ([0.0; 3], [0.0; 3], [0.0; 40]);
         model.score_pairs(&users, &items, &mut found);
@@ -344,5 +420,16 @@ mod tests {
         model.score_catalog(&[UserIx(0), UserIx(30)], &mut catalog);
         assert!((catalog[20 + 17] - found[2]).abs() < 1e-6 && (catalog[3] - found[1]).abs() < 1e-6);
         assert_ne!(found[1], 0.0, "user 0 is scored by the other cluster's model");
+    }
+
+    #[test]
+    fn its_configs_are_read_once_it_is_registered() {
+        ClusterConfig::register().expect("the name is free");
+        ClusterConfig::register().expect("again changes nothing");
+        let text = "model = 'als-clusters'\nclusters = 3\nepochs = 2\n[als]\ndim = 4";
+        let config = TrainConfig::from_table(toml::from_str(text).expect("TOML")).expect("a config");
+        let model = config.model().get::<ClusterConfig>().expect("of clusters");
+        assert_eq!((model.clusters, model.als.dim, config.run.epochs), (3, 4, 2));
+        assert_eq!(TrainConfig::from_table(config.to_table()).expect("round trip"), config);
     }
 }

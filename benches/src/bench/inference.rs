@@ -100,7 +100,7 @@ fn requests_per_second(run: &Path) -> Result<f64> {
 fn requests(engine: &Engine) -> Vec<Incoming> {
     let set = engine.models.set();
     let Some(served) = set.values().next() else { return Vec::new() };
-    let (users, items) = (served.users.vocab(), served.items.vocab());
+    let (users, items) = (served.recommender.users.vocab(), served.recommender.items.vocab());
     let mut rng = stream(42, "inference", 1);
     let request = |k: usize| {
         let user = WireId::from(users.id(rng.random_range(0..users.len() as u32)));

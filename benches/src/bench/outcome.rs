@@ -37,7 +37,7 @@ impl Outcome {
     /// Takes the figures of a run of `burnrec train`.
     pub fn of_run(run: RunRecord, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
         Self {
-            config: run.config,
+            config: serde_json::to_value(run.config).expect("settings are plain values"),
             epochs,
             chosen_epochs: run.epochs,
             fit_seconds: run.fit_seconds,

@@ -272,8 +272,8 @@ impl FileCase {
                     table.extend(shortened);
                 }
                 let config = TrainConfig::from_table(table)?;
-                if (config.model.output() == burnrec_models::Output::Rating) != (task == Task::Rating) {
-                    let found = format!("a model of {:?}", config.model.output());
+                if (config.model().output() == burnrec_models::Output::Rating) != (task == Task::Rating) {
+                    let found = format!("a model of {:?}", config.model().output());
                     return Err(ModelError::config(
                         format!("{task} {name}"),
                         found,

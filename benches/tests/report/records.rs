@@ -6,7 +6,7 @@ use burnrec_bench::record::{
     BenchRecord, CaseName, CaseRecord, EpochPoint, FORMAT, Inference, Records, SplitCounts, SplitRecord, Task,
 };
 use burnrec_data::rng::stream;
-use burnrec_models::checkpoint::DataFacts;
+use burnrec_models::DataFacts;
 use burnrec_train::evaluate::{Score, Scores};
 use burnrec_train::machine::Machine;
 use burnrec_train::metrics::{Metric, RatingErrors};

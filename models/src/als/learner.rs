@@ -72,14 +72,33 @@ impl<'a> AlsLearner<'a> {
     /// # Errors
     /// When a setting or a value of `train`, `[n_users, n_items]`, makes no sense.
     pub fn new(train: &'a Csr, config: AlsConfig, seed: u64) -> Result<Self> {
+        let (users, items) = Self::first(train, &config, seed)?;
+        Self::with_factors(train, config, users, items)
+    }
+
+    /// Starts from factors drawn with `seed`, and keeps the matrix itself.
+    ///
+    /// # Errors
+    /// As [`AlsLearner::new`].
+    pub fn owning(train: Csr, config: AlsConfig, seed: u64) -> Result<Self> {
+        let (users, items) = Self::first(&train, &config, seed)?;
+        let weights = Weights::new(config.weighting, &train);
+        let weighed = match weights.apply(&train)? {
+            Cow::Owned(weighed) => Some(weighed),
+            Cow::Borrowed(_) => None,
+        };
+        Ok(Self::start(Cow::Owned(weighed.unwrap_or(train)), config, weights, users, items))
+    }
+
+    /// Draws the first factors.
+    fn first(train: &Csr, config: &AlsConfig, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         config.validate()?;
         // Items are solved before anyone looks at them.
         let mut users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
         if config.nonnegative {
             users.iter_mut().for_each(|x| *x = x.abs());
         }
-        let items = vec![0.0; train.n_cols() * config.dim];
-        Self::with_factors(train, config, users, items)
+        Ok((users, vec![0.0; train.n_cols() * config.dim]))
     }
 
     /// Starts from given factors `[n_users, dim]` and `[n_items, dim]`, such as an earlier run's. Of the items', only
@@ -98,10 +117,19 @@ impl<'a> AlsLearner<'a> {
             }
         }
         let weights = Weights::new(config.weighting, train);
-        let train = weights.apply(train)?;
+        Ok(Self::start(weights.apply(train)?, config, weights, users, items))
+    }
+
+    fn start(
+        train: Cow<'a, Csr>,
+        config: AlsConfig,
+        weights: Weights,
+        users: Vec<f32>,
+        items: Vec<f32>,
+    ) -> Self {
         let transposed = train.transpose();
         let (users, items) = (Arc::new(users), Arc::new(items));
-        Ok(Self { config, train, transposed, weights, users, items, epochs: 0, track_loss: false })
+        Self { config, train, transposed, weights, users, items, epochs: 0, track_loss: false }
     }
 
     /// Sets whether each epoch computes its loss, for about a tenth of the epoch's time.

@@ -75,7 +75,7 @@ impl Plan<'_> {
         }
         let mut scores = vec![0.0; users.len()];
         if let Some(served) = jobs.first().and_then(|&at| self.jobs[at].served) {
-            served.model.score_pairs(&users, &items, &mut scores);
+            served.recommender.model.score_pairs(&users, &items, &mut scores);
         }
         places.iter().zip(scores).for_each(|(&place, score)| self.scores[place] = score);
     }
@@ -90,7 +90,7 @@ impl Plan<'_> {
         let users: Vec<UserIx> = rows.collect();
         let most = jobs.iter().map(|&at| self.jobs[at].k()).max().unwrap_or(0);
         let exclude = |at: usize| self.jobs[jobs[at]].exclude();
-        let lists = top_k(&*served.model, &users, most, exclude, None);
+        let lists = top_k(&*served.recommender.model, &users, most, exclude, None);
         for (&at, mut list) in jobs.iter().zip(lists) {
             list.truncate(self.jobs[at].k());
             if let Work::Recommend { best, .. } = &mut self.jobs[at].work {
@@ -104,14 +104,14 @@ impl Plan<'_> {
         let job = &self.jobs[at];
         let Some(served) = job.served else { return };
         let (scorer, user): (&dyn Scorer, _) = match &job.user {
-            User::Row(user) => (&*served.model, *user),
+            User::Row(user) => (&*served.recommender.model, *user),
             User::Folded(scorer) => (&**scorer, UserIx(0)),
-            User::None | User::Unknown | User::ToFold(..) => (served.popularity(), UserIx(0)),
+            User::None | User::Unknown | User::ToFold(..) => (served.recommender.popularity(), UserIx(0)),
         };
         let best = match &job.work {
             Work::Event(_) => return,
             Work::Similar { item, .. } => {
-                served.model.item_vectors().map(|vectors| similar(vectors, *item, job.k()))
+                served.recommender.model.item_vectors().map(|vectors| similar(vectors, *item, job.k()))
             }
             Work::Recommend { only: None, exclude, .. } => {
                 let mut scores = vec![0.0; scorer.n_items()];
@@ -182,15 +182,12 @@ impl Plan<'_> {
 fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<dyn Scorer>, String> {
     let mut all: BTreeMap<u32, f32> = BTreeMap::new();
     if let Some(row) = row {
-        let (items, values) = served.seen.row(row.at());
+        let (items, values) = served.recommender.seen.row(row.at());
         all.extend(items.iter().copied().zip(values.iter().copied()));
     }
     let since = history.events.iter();
-    all.extend(since.filter_map(|(item, value)| Some((served.items.row(item.id())?, *value))));
-    let (items, values): (Vec<u32>, Vec<f32>) = all.into_iter().unzip();
-    let histories = Csr::new(served.items.vocab().len(), vec![0, items.len()], items, values);
-    let fold_in = served.model.as_fold_in().ok_or("the model cannot fold users in")?;
-    fold_in.fold_in(&histories).map(Arc::from).map_err(|error| error.to_string())
+    all.extend(since.filter_map(|(item, value)| Some((served.recommender.items.row(item.id())?, *value))));
+    served.recommender.fold_in_rows(&all).map(Arc::from).map_err(|error| error.to_string())
 }
 
 impl Job<'_> {

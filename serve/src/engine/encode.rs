@@ -112,7 +112,7 @@ impl Encoder<'_> {
         let join = |item: Id<'_>| self.engine.join.as_ref().and_then(|join| join.row(item));
         let output = match job.user {
             User::Unknown => burnrec_models::Output::Raw,
-            _ => served.output,
+            _ => served.recommender.output,
         };
         match (&job.work, &job.request.ask) {
             (Work::Score(range), Ask::Score { items, .. }) => {
@@ -127,7 +127,7 @@ impl Encoder<'_> {
             (Work::Recommend { best, .. } | Work::Similar { best, .. }, _) => {
                 let is_similar = matches!(job.work, Work::Similar { .. });
                 let line = |&(row, score): &(ItemIx, f32)| {
-                    let item = served.items.vocab().id(row.0);
+                    let item = served.recommender.items.vocab().id(row.0);
                     let score = if is_similar { score } else { output.score(score) };
                     Line { item, row: Some(row), score: Some(score), joined: join(item) }
                 };
@@ -153,7 +153,9 @@ impl Encoder<'_> {
         for (at, line) in lines.iter().enumerate() {
             out.extend_from_slice(if at == 0 { b"{\"item\":" } else { b",{\"item\":" });
             id(line.item, out);
-            if let (true, Some(titles), Some(row)) = (self.engine.output.titles, &served.titles, line.row) {
+            if let (true, Some(titles), Some(row)) =
+                (self.engine.output.titles, &served.recommender.titles, line.row)
+            {
                 out.extend_from_slice(b",\"title\":");
                 id(Id::Str(&titles.0[row.at()]), out);
             }
@@ -165,7 +167,7 @@ impl Encoder<'_> {
         let score_is = match (&job.work, &job.user) {
             (Work::Similar { .. }, _) => "cosine",
             (_, User::Unknown) => "score",
-            _ => served.output.name(),
+            _ => served.recommender.output.name(),
         };
         out.extend_from_slice(b"],\"score_is\":\"");
         out.extend_from_slice(score_is.as_bytes());

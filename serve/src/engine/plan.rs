@@ -147,17 +147,24 @@ impl<'a> Plan<'a> {
                 let seen = if *include_seen { Cow::Borrowed(&[][..]) } else { history };
                 let exclude = match without[..] {
                     [] => seen,
-                    _ => union(&seen, without.iter().filter_map(|item| served.items.row(item.id()))),
+                    _ => union(
+                        &seen,
+                        without.iter().filter_map(|item| served.recommender.items.row(item.id())),
+                    ),
                 };
                 let only = only.as_ref().map(|only| self.items(served, only)).transpose()?;
                 Work::Recommend { exclude, only, best: Vec::new() }
             }
             Ask::Similar { item, .. } => {
-                if served.model.item_vectors().is_none() {
+                if served.recommender.model.item_vectors().is_none() {
                     let text = format!("{} has no item vectors to compare", served.label());
                     return Err(Reject::score("no-vectors", text));
                 }
-                let row = served.items.row(item.id()).ok_or_else(|| unknown("item", item.id(), served))?;
+                let row = served
+                    .recommender
+                    .items
+                    .row(item.id())
+                    .ok_or_else(|| unknown("item", item.id(), served))?;
                 Work::Similar { item: ItemIx(row), best: Vec::new() }
             }
             Ask::Event { .. } => unreachable!("{} is answered without a model", kind.name()),
@@ -172,8 +179,8 @@ impl<'a> Plan<'a> {
         home: Home,
         user: &WireId<'_>,
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
-        let row = served.users.row(user.id());
-        let trained: &[u32] = row.map(|row| served.seen.row(row as usize).0).unwrap_or_default();
+        let row = served.recommender.users.row(user.id());
+        let trained: &[u32] = row.map(|row| served.recommender.seen.row(row as usize).0).unwrap_or_default();
         let anywhere =
             (home.part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
         let home = (!anywhere).then_some(home);
@@ -186,9 +193,9 @@ impl<'a> Plan<'a> {
             };
             return Ok((user, Cow::Borrowed(trained)));
         };
-        let items = history.events.iter().filter_map(|(item, _)| served.items.row(item.id()));
+        let items = history.events.iter().filter_map(|(item, _)| served.recommender.items.row(item.id()));
         let all = union(trained, items);
-        let can_fold = served.model.as_fold_in().is_some() && !all.is_empty();
+        let can_fold = served.recommender.model.as_fold_in().is_some() && !all.is_empty();
         let user = match (folded, row, policy) {
             (_, None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),
             (_, None, UnknownUser::Popularity) => User::Unknown,
@@ -204,7 +211,7 @@ impl<'a> Plan<'a> {
     fn items(&mut self, served: &Served, items: &[WireId<'_>]) -> Result<Range<usize>, Reject> {
         let start = self.rows.len();
         for item in items {
-            match (served.items.row(item.id()), self.engine.unknown.item) {
+            match (served.recommender.items.row(item.id()), self.engine.unknown.item) {
                 (Some(row), _) => self.rows.push(row),
                 (None, UnknownItem::Null) => self.rows.push(MISSING),
                 (None, UnknownItem::Reject) => {
@@ -226,7 +233,11 @@ impl Job<'_> {
 
 fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
     let reason = if what == "user" { "unknown-user" } else { "unknown-item" };
-    let n = if what == "user" { served.users.vocab().len() } else { served.items.vocab().len() };
+    let n = if what == "user" {
+        served.recommender.users.vocab().len()
+    } else {
+        served.recommender.items.vocab().len()
+    };
     Reject::score(
         reason,
         format!("{what} {id}; expected one of the {n} that {} was trained on", served.label()),

@@ -67,9 +67,9 @@ pub async fn flow(State(app): State<Arc<App>>) -> Response {
     let set = engine.models.set();
     let models = set.values().map(|served| {
         json!({
-            "name": served.name, "kind": served.kind, "version": served.version, "hash": served.hash,
-            "users": served.users.vocab().len(), "items": served.items.vocab().len(),
-            "output": served.output.name(),
+            "name": served.name, "kind": served.recommender.kind(), "version": served.version, "hash": served.hash,
+            "users": served.recommender.users.vocab().len(), "items": served.recommender.items.vocab().len(),
+            "output": served.recommender.output.name(),
         })
     });
     let routes = engine.routes.all().iter().map(|route| {

@@ -10,10 +10,9 @@ use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, Titles, UserIx, Vocab};
 use burnrec_models::als::{AlsConfig, AlsModel, Convention, Weighting, Weights};
-use burnrec_models::checkpoint::{self, DataFacts, Run};
 use burnrec_models::mf::{MfConfig, MfModel};
 use burnrec_models::popularity::Popularity;
-use burnrec_models::{Model, ModelConfig, Scorer, Shape};
+use burnrec_models::{DataFacts, Model, ModelConfig, Recommender, Scorer, Shape};
 use burnrec_serve::engine::{Engine, Reading};
 use burnrec_serve::event::{Incoming, Part};
 use burnrec_serve::outbox::{Outbox, Outcome, To};
@@ -119,7 +118,7 @@ impl Model for Hooked {
         self.model.config()
     }
 
-    fn weights(&self) -> Vec<(&'static str, Tensor)> {
+    fn weights(&self) -> Vec<(String, Tensor)> {
         self.model.weights()
     }
 }
@@ -129,22 +128,20 @@ pub fn popularity() -> Popularity {
     Popularity::new(&seen())
 }
 
-/// A model with ids, titles and histories around it.
-pub fn run_of(model: Box<dyn Model>) -> Run {
-    Run {
-        model,
-        chosen: None,
-        users: Vocab::from_ints((1..=USERS as i64).collect()),
-        items: Vocab::from_ints((0..ITEMS).map(item_id).collect()),
-        titles: Some(Titles((0..ITEMS).map(|row| format!("The \"{row}\"")).collect())),
-        seen: seen(),
-    }
+/// Puts ids, titles and histories around a model.
+pub fn recommender(model: Box<dyn Model>) -> Recommender {
+    let users = Vocab::from_ints((1..=USERS as i64).collect());
+    let items = Vocab::from_ints((0..ITEMS).map(item_id).collect());
+    let titles = Titles((0..ITEMS).map(|row| format!("The \"{row}\"")).collect());
+    let data = DataFacts { name: "drawn".into(), synthetic: true, hash: "0".into(), path: None };
+    Recommender::new(model, users, items, seen())
+        .with_titles(Some(titles))
+        .with_record(data, serde_json::json!({}))
 }
 
 /// Saves a model as training does.
 pub fn save(dir: &Path, model: Box<dyn Model>) {
-    let data = DataFacts { name: "drawn".into(), synthetic: true, hash: "0".into(), path: None };
-    checkpoint::save(dir, &run_of(model), data, serde_json::json!({})).expect("a run is saved");
+    recommender(model).save(dir).expect("a run is saved");
 }
 
 /// A folder with a run of ALS; the same for all tests of a file.

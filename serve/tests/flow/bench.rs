@@ -85,8 +85,8 @@ shadow = "shadow"
                 std::panic::resume_unwind(Box::new(format!("no answer for {at:?}")));
             }
         });
-        let run = common::run_of(Box::new(model));
-        self.engine.models.take_up(Served::new("main", "flaky", "0".into(), run, Output::Raw));
+        let run = common::recommender(Box::new(model));
+        self.engine.models.take_up(Served::new("main", "flaky", "0".into(), run));
     }
 
     /// Runs a flow until all is committed, or it is stopped.

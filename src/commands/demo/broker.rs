@@ -85,7 +85,7 @@ fn table(run: &Path, bootstrap: &str) -> Result<toml::Table> {
 fn send_requests(engine: &Engine, bootstrap: &str, n: u64) -> Result<()> {
     let set = engine.models.set();
     let served = set.values().next().context("the service has no model")?;
-    let (users, items) = (served.users.vocab(), served.items.vocab());
+    let (users, items) = (served.recommender.users.vocab(), served.recommender.items.vocab());
     let producer: ThreadedProducer<DefaultProducerContext> =
         client(bootstrap).create().context("cannot make a producer")?;
     for k in 0..n {

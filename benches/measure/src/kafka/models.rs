@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use burnrec_data::Vocab;
 use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_models::checkpoint::{self, DataFacts, Run};
 use burnrec_models::mf::MfConfig;
+use burnrec_models::ncf::NcfSpec;
 use burnrec_models::ncf::NeumfConfig;
-use burnrec_models::{DeviceChoice, ModelConfig, Shape, Vectors, device};
-use burnrec_train::burn::BurnLearner;
-use burnrec_train::{BurnConfig, Learner};
+use burnrec_models::nn::network::Architecture;
+use burnrec_models::nn::{NnLearner, NnTraining};
+use burnrec_models::{DataFacts, Learner, Recommender};
+use burnrec_models::{DeviceChoice, Shape, Vectors, device};
 
 use super::requests::Requests;
 
@@ -45,14 +46,12 @@ impl Models {
         let init_std = (dim as f32).powf(-0.25);
         // With as many negatives as positives the mean of logits starts at 0, so that a score is the dot product alone.
         let mf = MfConfig { dim, init_std, negatives: 1, ..MfConfig::default() };
-        let configs = [
-            ("mf", ModelConfig::Mf(mf)),
-            ("neumf", ModelConfig::Neumf(NeumfConfig { dim, ..NeumfConfig::default() })),
-        ];
+        let neumf = NcfSpec::from(&NeumfConfig { dim, ..NeumfConfig::default() });
+        let architectures: [(&str, &dyn Architecture); 2] = [("mf", &mf), ("neumf", &neumf)];
         let mut users = Vec::new();
         let mut items = Vec::new();
-        for (name, config) in configs {
-            let learner = BurnLearner::new(&seen, &config, &BurnConfig::default(), seed, &device);
+        for (name, architecture) in architectures {
+            let learner = NnLearner::new(&seen, architecture, &NnTraining::default(), seed, &device);
             let model = learner.map_err(io::Error::other)?.model();
             if name == "mf" {
                 users = all(model.user_vectors());
@@ -60,18 +59,11 @@ impl Models {
             }
             let ids = |n| Vocab::from_ints((1..=n as i64).collect());
             let (user_ids, item_ids) = (ids(shape.n_users), ids(shape.n_items));
-            let run = Run {
-                model,
-                chosen: None,
-                users: user_ids,
-                items: item_ids,
-                titles: None,
-                seen: seen.clone(),
-            };
             let facts =
                 DataFacts { name: "untrained".into(), synthetic: true, hash: String::new(), path: None };
-            checkpoint::save(&dir.join(name), &run, facts, serde_json::Value::Null)
-                .map_err(io::Error::other)?;
+            let recommender = Recommender::new(model, user_ids, item_ids, seen.clone());
+            let recommender = recommender.with_record(facts, serde_json::Value::Null);
+            recommender.save(dir.join(name)).map_err(io::Error::other)?;
         }
         let vectors = dir.join("vectors.bin");
         let head = [shape.n_users, shape.n_items, dim].map(|n| (n as i32).to_le_bytes());
@@ -112,8 +104,7 @@ mod tests {
         let models = Models::write(dir.path(), Shape { n_users: 30, n_items: 20 }, 8, 1).expect("models");
         let requests = Requests::draw(Kind::Score, 100, 30, 20, 1);
         let expected = models.scores(&requests);
-        let device = device::open(DeviceChoice::Cpu).expect("the host");
-        let (run, _) = checkpoint::open(&models.mf, &device).expect("a run");
+        let run = Recommender::open_on(&models.mf, DeviceChoice::Cpu).expect("a run");
         let users: Vec<_> = requests.users.iter().map(|id| UserIx(id - 1)).collect();
         let items: Vec<_> = requests.items.iter().map(|id| ItemIx(id - 1)).collect();
         let mut logits = vec![0.0; 100];
@@ -125,6 +116,6 @@ mod tests {
             expected.iter().cloned().fold((1.0f32, 0.0f32), |(low, high), x| (low.min(x), high.max(x)));
         assert!(spread.1 - spread.0 > 0.3, "{spread:?}");
         assert_eq!(std::fs::metadata(&models.vectors).expect("vectors").len(), 12 + 4 * 8 * 50);
-        assert!(checkpoint::open(&models.neumf, &device).is_ok());
+        assert!(Recommender::open_on(&models.neumf, DeviceChoice::Cpu).is_ok());
     }
 }
