@@ -2,7 +2,6 @@
 
 use std::io::{Result, Write};
 
-use burnrec::train::evaluate::Score;
 use burnrec::{Metric, ScoredItem, Scores};
 
 /// Writes a line to stdout; unlike `println!`, a closed pipe is an error and no panic.
@@ -40,15 +39,9 @@ pub fn items(items: &[ScoredItem]) -> Vec<Vec<String>> {
     items.iter().enumerate().map(row).collect()
 }
 
-/// A metric with its interval, for example `0.713 [0.702, 0.724]`; `-` where it was not computed.
+/// Returns a metric with its interval, for example `0.7130 [0.7020, 0.7240]`; `-` where it was not computed.
 pub fn interval(scores: &Scores, metric: Metric) -> String {
-    match scores.metrics.get(&metric) {
-        Some(Score { value, low: Some(low), high: Some(high) }) => {
-            format!("{value:.4} [{low:.4}, {high:.4}]")
-        }
-        Some(score) => format!("{:.4}", score.value),
-        None => "-".to_owned(),
-    }
+    scores.metrics.get(&metric).map_or_else(|| "-".to_owned(), |score| score.to_string())
 }
 
 /// The command that started this program, as a shell takes it, without some of its words.

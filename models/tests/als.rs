@@ -41,7 +41,7 @@ fn every_epoch_lowers_the_objective() {
     let train = drawn(150, 70);
     for config in all_configs() {
         let mut learner = AlsLearner::new(&train, config.clone(), 1).unwrap();
-        learner.set_loss(true);
+        learner.track_loss(true);
         let mut last = f64::INFINITY;
         for epoch in 0..8 {
             let loss = learner.epoch(&Silent).unwrap();
@@ -62,7 +62,7 @@ fn weights_do_not_depend_on_the_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut learner = AlsLearner::new(&train, config.clone(), 7).unwrap();
-                learner.set_loss(true);
+                learner.track_loss(true);
                 let losses: Vec<_> = (0..2).map(|_| learner.epoch(&Silent).unwrap()).collect();
                 let bits = |side: &[f32]| side.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
                 (bits(learner.factors().0), bits(learner.factors().1), losses)

@@ -241,8 +241,19 @@ fn item() -> String {
     "item".into()
 }
 
+impl std::str::FromStr for ServeConfig {
+    type Err = Error;
+
+    /// Reads a config as it stands in a file.
+    fn from_str(text: &str) -> Result<Self> {
+        let table = toml::from_str(text);
+        let bad = |error: toml::de::Error| Error::config("config", error.message(), "a TOML table");
+        Self::from_table(table.map_err(bad)?)
+    }
+}
+
 impl ServeConfig {
-    /// Of the table that a config file is.
+    /// Reads the table that a config file is.
     ///
     /// # Errors
     /// When a key is unknown or missing, or a value is impossible.

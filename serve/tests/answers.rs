@@ -149,7 +149,7 @@ fn answers_are_the_models_own_scores() {
         let model = make();
         let output = model.config().output();
         let (engine, _folder) = serving(make());
-        let kind = model.config().name();
+        let kind = model.config().kind();
         for user in [1, 17, USERS] {
             let scores = catalog(&*model, user - 1, output);
             let items: Vec<String> = (0..ITEMS).rev().map(|row| item_id(row).to_string()).collect();

@@ -7,7 +7,6 @@ mod running;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use burnrec_models::Output;
 use burnrec_serve::served::Served;
 use running::Running;
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burnrec_models::{Model, Output};
+use burnrec_models::Model;
 use burnrec_serve::Engine;
 use burnrec_serve::served::Served;
 use common::{answer, answer_all, config};

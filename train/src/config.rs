@@ -4,6 +4,8 @@
 //! or the run. The table is cut by owner first and each piece decoded strictly, so that an unknown key is refused
 //! whatever its place.
 
+use std::str::FromStr;
+
 use burnrec_models::device::OpenDevice;
 use burnrec_models::registry::{kind, model_name};
 use burnrec_models::settings::{Settings, refuse_unknown};
@@ -27,6 +29,17 @@ impl<F: Trainable> From<F> for TrainConfig {
     /// Takes the defaults for training and run.
     fn from(model: F) -> Self {
         Self::new(model, F::Training::default(), RunConfig::default())
+    }
+}
+
+impl FromStr for TrainConfig {
+    type Err = crate::Error;
+
+    /// Reads a config as it stands in a file.
+    fn from_str(text: &str) -> Result<Self> {
+        let table = toml::from_str(text);
+        let bad = |error: toml::de::Error| ModelError::config("config", error.message(), "a TOML table");
+        Self::from_table(table.map_err(bad)?)
     }
 }
 

@@ -8,11 +8,10 @@ use burnrec_data::tensors::TensorFile;
 use burnrec_data::write::write_file;
 use burnrec_data::{Error as DataError, ItemIx, Prepared, UserIx};
 use burnrec_models::Scorer;
+use burnrec_models::{Phase, Progress};
 use burnrec_train::Result;
 use burnrec_train::evaluate::{EvaluateOptions, Scores, evaluate};
-use burnrec_train::learner::Progress;
 use burnrec_train::machine::Machine;
-use burnrec_train::record::Phase;
 use serde_json::Value;
 
 use super::outcome::Outcome;

@@ -1,6 +1,6 @@
 //! Learning curves: loss and the value on valid, by epoch and by training time.
 
-use burnrec_train::record::Phase;
+use burnrec_models::Phase;
 
 use super::group::{Group, Model, Run};
 use crate::chart::{Axis, Chart, Drawn, Line};

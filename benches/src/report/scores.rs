@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use burnrec_models::Phase;
 use burnrec_train::evaluate::Score;
 use burnrec_train::metrics::Metric;
-use burnrec_train::record::Phase;
 
 use super::compare::name;
 use super::group::{Group, Model};

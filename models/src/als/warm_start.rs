@@ -8,7 +8,7 @@ use super::{AlsConfig, first_factors};
 use crate::device::DeviceChoice;
 use crate::family::Family;
 use crate::recommender::Recommender;
-use crate::scorer::{Scorer, Vectors};
+use crate::scorer::Vectors;
 use crate::{Error, Result};
 
 /// Factors to start from, in the rows of the data at hand.

@@ -126,7 +126,7 @@ fn told(bytes: u64) -> String {
 mod tests {
     use crate::DeviceChoice;
     use crate::mf::MfConfig;
-    use crate::ncf::NeumfConfig;
+    use crate::ncf::{NcfSpec, NeumfConfig};
     use crate::nn::device::open;
 
     use super::*;
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn more_than_is_free_is_refused_with_its_parts() {
-        let neumf = NeumfConfig { dim: 64, ..NeumfConfig::default() };
+        let neumf = NcfSpec::from(&NeumfConfig { dim: 64, ..NeumfConfig::default() });
         let needed = Needed::new(&neumf, SHAPE, &NnTraining::default(), [3_276, 16_384]);
         // 192 numbers for each row of both sides, and a tower that is nothing beside them.
         assert!((needed.weights as f64 / (4.0 * 192.0 * 1.1e6) - 1.0).abs() < 0.01, "{needed:?}");

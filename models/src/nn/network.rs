@@ -64,7 +64,7 @@ pub enum Gradient {
 }
 
 /// The settings of a family of networks, as the learner of all networks needs them.
-pub trait Architecture: fmt::Debug {
+pub trait Architecture: fmt::Debug + Send + Sync {
     /// Returns the settings of the model.
     fn config(&self) -> ModelConfig;
 

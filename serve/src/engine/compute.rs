@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_data::{ItemIx, UserIx};
 use burnrec_models::Scorer;
 use burnrec_models::similar::similar;
 use burnrec_models::topk::{select, top_k};

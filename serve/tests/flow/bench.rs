@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use burnrec_data::UserIx;
 use burnrec_data::rng::stream;
-use burnrec_models::Output;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::config::ServeConfig;
 use burnrec_serve::event::Part;

@@ -1,6 +1,7 @@
 //! The result of judging: a value and an interval for every metric.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use burnrec_data::UserIx;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,17 @@ pub struct Score {
     /// Upper end of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
+}
+
+impl fmt::Display for Score {
+    /// Writes the value with its interval: `0.7130 [0.7020, 0.7240]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4}", self.value)?;
+        match (self.low, self.high) {
+            (Some(low), Some(high)) => write!(f, " [{low:.4}, {high:.4}]"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// All metrics of one model on one holdout. As JSON, one object: `protocol`, `users`, `cold_pairs` where ratings
@@ -63,8 +75,16 @@ pub struct ItemCounts {
     pub hits: Vec<u32>,
 }
 
+impl fmt::Display for Scores {
+    /// Writes a line for each metric, with its value and interval.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {} users", self.protocol, self.users)?;
+        self.metrics.iter().try_for_each(|(metric, score)| write!(f, "\n{:14} {score}", metric.to_string()))
+    }
+}
+
 impl Scores {
-    /// A metric's value, if it was computed.
+    /// Returns a metric's value, if it was computed.
     pub fn value(&self, metric: Metric) -> Option<f64> {
         self.metrics.get(&metric).map(|score| score.value)
     }
