@@ -1,9 +1,7 @@
-use crate::nn::params::on_host;
-use burn::module::{Module, Param, ParamId};
-use burn::optim::{AdamConfig, GradientsParams};
 use burn_tensor::{Device, TensorData};
 
 use super::*;
+use crate::nn::params::on_host;
 
 const WIDTH: usize = 3;
 
@@ -34,21 +32,55 @@ fn near(ours: &[f32], theirs: &[f32]) {
     }
 }
 
-#[test]
-fn adam_takes_the_steps_of_burns_own() {
-    let config = NnTraining { learning_rate: 0.01, ..NnTraining::default() };
-    // The slopes of `w^3 + 0.3 w^2`.
-    let slopes = |weight: &Tensor<2>| weight.clone().square() * 3.0 + weight.clone() * 0.6;
-    let ours = steps(&config, false, 20, |weight| Gradient::Whole(slopes(weight)));
-    let mut theirs = Param::initialized(ParamId::new(), matrix(6, 1.0).autodiff().require_grad());
-    let mut burns = AdamConfig::new().with_epsilon(EPSILON).init();
-    for _ in 0..20 {
-        let loss = (theirs.val().square() * theirs.val().add_scalar(0.3)).sum();
-        let gradients = GradientsParams::from_grads(loss.backward(), &theirs);
-        theirs = burns.step(0.01, theirs, gradients);
+/// The gradient of `w^3 + 0.3 w^2`.
+fn cubic(w: f64) -> f64 {
+    3.0 * w * w + 0.6 * w
+}
+
+/// Returns a weight after so many steps of Adam down [`cubic`]: Kingma and Ba 2015, algorithm 1, line by line.
+fn adam_as_published(mut w: f64, steps: i32) -> f64 {
+    const BETA_1: f64 = 0.9;
+    const BETA_2: f64 = 0.999;
+    let (mut m, mut v) = (0.0, 0.0);
+    for t in 1..=steps {
+        let g = cubic(w);
+        m = BETA_1 * m + (1.0 - BETA_1) * g;
+        v = BETA_2 * v + (1.0 - BETA_2) * g * g;
+        let (m_hat, v_hat) = (m / (1.0 - BETA_1.powi(t)), v / (1.0 - BETA_2.powi(t)));
+        w -= 0.01 * m_hat / (v_hat.sqrt() + 1e-8);
     }
-    assert_eq!(theirs.num_params(), 18);
-    near(&ours, &on_host(&theirs.val()));
+    w
+}
+
+#[test]
+fn adam_takes_the_steps_of_its_paper() {
+    let config = NnTraining { learning_rate: 0.01, ..NnTraining::default() };
+    let slopes = |weight: &Tensor<2>| weight.clone().square() * 3.0 + weight.clone() * 0.6;
+    for n in [1, 2, 20] {
+        let ours = steps(&config, false, n, |weight| Gradient::Whole(slopes(weight)));
+        let start = on_host(&matrix(6, 1.0));
+        let expected = start.iter().map(|&w| adam_as_published(f64::from(w), n as i32) as f32);
+        near(&ours, &expected.collect::<Vec<_>>());
+    }
+}
+
+/// The numbers are of numpy 2.4.6 in float64, the same algorithm on whole arrays: `g = 3 * w**2 + 0.6 * w`,
+/// `m = 0.9 * m + 0.1 * g`, `v = 0.999 * v + 0.001 * g**2`,
+/// `w = w - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)` from `w = [0.25, -0.625, 1.25, 0.0625]`.
+#[test]
+fn the_paper_is_transcribed_as_numpy_has_it() {
+    let start = [0.25, -0.625, 1.25, 0.0625];
+    let after = [
+        (1, [0.24000000029629628, -0.6349999998745098, 1.2400000000183908, 0.05250000203174561]),
+        (2, [0.2300214861901186, -0.6450082830575227, 1.2300041768240184, 0.04261097821737392]),
+        (20, [0.07273248004376015, -0.8318200603532464, 1.0539491235824718, -0.013427111311567923]),
+    ];
+    for (n, expected) in after {
+        for (w, expected) in start.into_iter().zip(expected) {
+            let found = adam_as_published(w, n);
+            assert!((found - expected).abs() < 1e-12, "{w} after {n} steps: {found} and {expected}");
+        }
+    }
 }
 
 /// The rows 1, 2 and 4 have slopes.
