@@ -114,25 +114,25 @@ fn ours(network: &dyn Network) -> (f32, Vec<Vec<f32>>) {
     let batch = Batch::new(&users(), SHAPE.n_users, &items(), SHAPE.n_items);
     let samples = (ROWS * PER_ROW) as f32;
     let loss = Cell::new(0.0);
-    let slopes = |scores: Tensor<2>| {
+    let gradient = |scores: Tensor<2>| {
         let signs = TensorData::new(signs(), [ROWS * PER_ROW, 1]);
         let signs = Tensor::<2>::from_data(signs, &Device::flex());
         loss.set(on_host(&log_sigmoid(scores.clone() * signs.clone()).sum().neg())[0]);
         sigmoid(scores * signs.clone().neg()) * signs.neg() / samples
     };
-    let objective = Objective { slopes: &slopes, terms: samples, dropout_seed: 0 };
+    let objective = Objective { gradient: &gradient, terms: samples, dropout_seed: 0 };
     let Step { gradients, penalty } = network.step(&batch, &objective);
     let penalty = penalty.map_or(0.0, |penalty| on_host(&penalty)[0]);
     let whole = |((_, weight), gradient): ((&str, &Tensor<2>), &Gradient)| {
         let [rows, width] = weight.dims();
-        let (slopes, side) = match gradient {
-            Gradient::Whole(slopes) => return on_host(slopes),
-            Gradient::Users(slopes) => (on_host(slopes), &batch.users),
-            Gradient::Items(slopes) => (on_host(slopes), &batch.items),
+        let (grad, lookup) = match gradient {
+            Gradient::Whole(grad) => return on_host(grad),
+            Gradient::Users(grad) => (on_host(grad), &batch.users),
+            Gradient::Items(grad) => (on_host(grad), &batch.items),
         };
         let mut whole = vec![0.0; rows * width];
-        for (&row, slopes) in side.rows.iter().zip(slopes.chunks(width)) {
-            whole[row as usize * width..][..width].copy_from_slice(slopes);
+        for (&row, grad) in lookup.unique.iter().zip(grad.chunks(width)) {
+            whole[row as usize * width..][..width].copy_from_slice(grad);
         }
         whole
     };

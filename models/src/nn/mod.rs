@@ -24,7 +24,7 @@ mod loss_gradients;
 mod memory;
 pub mod network;
 #[cfg(feature = "train")]
-mod optim;
+mod optimizer;
 pub mod params;
 #[cfg(feature = "train")]
 mod training;
