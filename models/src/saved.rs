@@ -116,7 +116,7 @@ pub fn save(dir: &Path, run: &Run, data: DataFacts, record: serde_json::Value) -
     Ok(write_file(&dir.join(MANIFEST), &text)?)
 }
 
-/// The manifest of a run directory, its format checked.
+/// Reads the manifest of a run directory, and checks its format.
 ///
 /// # Errors
 /// When there is none, it cannot be read, or it is of another format.
@@ -181,13 +181,13 @@ pub fn open(dir: &Path, device: &OpenDevice) -> Result<(Run, Manifest)> {
 /// Which weights of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// As they were chosen on valid; the final ones where nothing was trained after that.
+    /// The weights as they were chosen on valid; the final ones where nothing was trained after that.
     Chosen,
-    /// As they are served.
+    /// The weights as they are served.
     Final,
 }
 
-/// The weights of a run, checked against their hash.
+/// Opens the weights of a run, checked against their hash.
 ///
 /// # Errors
 /// When the file is missing or changed.

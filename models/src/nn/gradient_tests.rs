@@ -34,17 +34,17 @@ fn architectures() -> Vec<Box<dyn Architecture>> {
     ]
 }
 
-/// The user of each row.
+/// Returns the user of each row.
 fn users() -> Vec<u32> {
     (0..ROWS as u32).map(|row| row * row % SHAPE.n_users as u32).collect()
 }
 
-/// The item of each sample.
+/// Returns the item of each sample.
 fn items() -> Vec<u32> {
     (0..(ROWS * PER_ROW) as u32).map(|sample| sample * sample % SHAPE.n_items as u32).collect()
 }
 
-/// 1 for the first sample of a row, -1 for the others: `[samples, 1]`.
+/// Returns 1 for the first sample of a row, -1 for the others: `[samples, 1]`.
 fn signs() -> Vec<f32> {
     (0..ROWS * PER_ROW).map(|sample| if sample % PER_ROW == 0 { 1.0 } else { -1.0 }).collect()
 }

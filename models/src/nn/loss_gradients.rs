@@ -134,7 +134,7 @@ mod tests {
 
     const PER_ROW: usize = 4;
 
-    /// The summed loss as it is written down, for autodiff.
+    /// Returns the summed loss as it is written down, for autodiff.
     fn plain(loss: Loss, scores: &Tracked, ratings: &[f32]) -> Tracked {
         let [rows, _] = scores.dims();
         let (first, others) = (scores.columns(0..1), scores.columns(1..PER_ROW));

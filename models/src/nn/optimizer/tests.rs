@@ -5,7 +5,7 @@ use crate::nn::params::on_host;
 
 const WIDTH: usize = 3;
 
-/// `[rows, WIDTH]`, of values that differ.
+/// Returns `[rows, WIDTH]` of values that differ.
 fn matrix(rows: usize, factor: f32) -> Tensor<2> {
     let values = (0..rows * WIDTH).map(|k| factor * ((k as f32 * 1.7).sin() + 0.3)).collect::<Vec<_>>();
     Tensor::from_data(TensorData::new(values, [rows, WIDTH]), &Device::flex())
@@ -32,7 +32,7 @@ fn near(ours: &[f32], theirs: &[f32]) {
     }
 }
 
-/// The gradient of `w^3 + 0.3 w^2`.
+/// Returns the gradient of `w^3 + 0.3 w^2`.
 fn cubic(w: f64) -> f64 {
     3.0 * w * w + 0.6 * w
 }
@@ -64,7 +64,7 @@ fn adam_takes_the_steps_of_its_paper() {
     }
 }
 
-/// The numbers are of numpy 2.4.6 in float64, the same algorithm on whole arrays: `g = 3 * w**2 + 0.6 * w`,
+/// The expected values are of numpy 2.4.6 in float64, the same algorithm on whole arrays: `g = 3 * w**2 + 0.6 * w`,
 /// `m = 0.9 * m + 0.1 * g`, `v = 0.999 * v + 0.001 * g**2`,
 /// `w = w - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)` from `w = [0.25, -0.625, 1.25, 0.0625]`.
 #[test]
@@ -83,7 +83,7 @@ fn the_paper_is_transcribed_as_numpy_has_it() {
     }
 }
 
-/// The rows 1, 2 and 4 have a gradient.
+/// Returns a gradient by the rows 1, 2 and 4.
 fn of_users(weight: &Tensor<2>) -> Gradient {
     let rows = [1, 2, 4].map(|row| weight.clone().slice(row..row + 1) * 0.5 + 0.1);
     Gradient::Users(Tensor::cat(rows.into(), 0))
