@@ -57,7 +57,7 @@ pub enum Error {
         /// The values that the model takes.
         expected: &'static str,
     },
-    /// Training left the finite numbers.
+    /// Training diverged: a loss or a weight is not finite.
     #[error(
         "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"
     )]

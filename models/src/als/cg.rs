@@ -97,7 +97,7 @@ pub fn solve<S: Simd>(
     let entries = Entries { from: &rotated.rows, ld, cols, add, pull };
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
-    let mut vector = || parts.next().expect("seven vectors of `ld` were made");
+    let mut vector = || parts.next().expect("there are seven vectors of `ld`");
     let (base, inverse, y, r) = (vector(), vector(), vector(), vector());
     let (z, p, ap) = (vector(), vector(), vector());
     diagonals(&shared.config, &rotated.values, add, reg, shared.n_fixed, base, inverse);

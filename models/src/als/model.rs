@@ -26,9 +26,9 @@ struct Items {
     /// `[n_items, dim]`
     factors: Arc<Vec<f32>>,
     weights: Weights,
-    /// The factors laid out for scoring the catalogue; made when first asked for.
+    /// The factors in the layout that scores the catalogue, computed at the first call.
     panels: OnceLock<Panels>,
-    /// What folding in needs of all items; made when first asked for.
+    /// The solver that folds users in, computed at the first call.
     solver: OnceLock<RowSolver>,
 }
 

@@ -11,7 +11,9 @@ const PANEL: usize = 96;
 
 /// The part of the normal equations that all rows of a side share: they have the same fixed factors.
 pub struct Shared {
+    /// The settings.
     pub config: AlsConfig,
+    /// Length of the factor vectors.
     pub dim: usize,
     /// `dim` padded: the length of a row of a padded matrix.
     pub ld: usize,

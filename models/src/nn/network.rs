@@ -45,7 +45,7 @@ pub struct Objective<'a> {
     pub dropout_seed: u64,
 }
 
-/// What an optimiser step is made of.
+/// What a network computes for one optimiser step.
 pub struct Step {
     /// The gradient of the objective, regulariser included, by each weight.
     pub gradients: Vec<Gradient>,

@@ -47,7 +47,7 @@ impl Optimizer {
     }
 }
 
-/// Which rows of the embedding tables a step moves.
+/// Which rows of the embedding tables a step updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddingUpdate {

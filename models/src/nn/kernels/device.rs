@@ -1,4 +1,7 @@
-//! The kernels out of Burn's tensor operations, for tensors that are not on the host. Everything moves by gathering:
+//! The kernels out of Burn's tensor operations, for tensors that are not on the host. What each computes, and the shapes,
+//! are documented at the function of the same name in [`super`].
+//!
+//! Values go from entries to table rows by gathering alone ([`crate::nn::batch::Lookup::device_segment_sums`]), as
 //! scattering with sums has one thread for a whole column on a GPU.
 
 use burn_tensor::activation::relu;

@@ -1,4 +1,5 @@
-//! The kernels as passes over the memory of tensors on the host.
+//! The kernels as passes over the memory of tensors on the host. What each computes, and the shapes, are documented at
+//! the function of the same name in [`super`].
 
 use std::mem::MaybeUninit;
 
