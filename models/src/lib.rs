@@ -7,6 +7,8 @@
 //! A family of models is one folder with its settings ([`Family`]), its model and, with the feature `train`, its learner
 //! ([`Learner`]); networks share what is in [`nn`]. [`registry`] lists the families: nothing else names one.
 
+#![deny(missing_docs)]
+
 pub mod als;
 pub mod error;
 pub mod family;

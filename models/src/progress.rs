@@ -1,16 +1,16 @@
-//! Where long work says how far it is, and hears that it should stop.
+//! Progress of long work: where it is reported to, and what tells the work to stop.
 
 use crate::{Error, Result};
 
-/// Hears how far long work is. The program draws bars of it; a library user may count, log or stay silent.
+/// Receives the progress of long work. The program draws bars of it; a library user may count, log or ignore it.
 pub trait Progress: Sync {
     /// Begins a piece of work of `total` steps; `what` names them, such as `samples of epoch 3`.
     fn begin(&self, what: &str, total: u64);
 
-    /// Tells that `steps` more of them are done.
+    /// Reports that `steps` more of them are done.
     fn advance(&self, steps: u64);
 
-    /// Tells how it goes, such as the loss.
+    /// Reports a text to show beside the progress, such as the loss.
     fn note(&self, text: &str);
 
     /// Ends the piece of work.
@@ -21,7 +21,7 @@ pub trait Progress: Sync {
         false
     }
 
-    /// Asks, between two steps, whether to go on.
+    /// Returns an error if the work should stop; called between two steps.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when the work should stop.
@@ -30,7 +30,7 @@ pub trait Progress: Sync {
     }
 }
 
-/// Says nothing and never stops the work.
+/// Ignores progress and never stops the work.
 pub struct Silent;
 
 impl Progress for Silent {

@@ -169,13 +169,13 @@ fn open(dir: &Path, manifest: Manifest, device: &OpenDevice) -> Result<Recommend
 /// Which weights of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// As they were chosen on valid; the final ones where nothing was trained after that.
+    /// The weights as they were chosen on valid; the final ones where nothing was trained after that.
     Chosen,
-    /// As they are served.
+    /// The weights as they are served.
     Final,
 }
 
-/// The weights of a run, checked against their hash.
+/// Opens the weights of a run, checked against their hash.
 ///
 /// # Errors
 /// When the file is missing or changed.

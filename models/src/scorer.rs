@@ -9,10 +9,10 @@ use crate::family::ModelConfig;
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no squashing has
 /// made ties of near-certain ones.
 pub trait Scorer: Send + Sync {
-    /// How many users have a row.
+    /// Returns how many users have a row.
     fn n_users(&self) -> usize;
 
-    /// How many items have a row.
+    /// Returns how many items have a row.
     fn n_items(&self) -> usize;
 
     /// Scores pairs: `out[k]` for `users[k]` and `items[k]`; all three of one length, all rows known.
@@ -21,17 +21,17 @@ pub trait Scorer: Send + Sync {
     /// Scores every item for each of `users`: `out` is `[users, n_items]`, row-major.
     fn score_catalog(&self, users: &[UserIx], out: &mut [f32]);
 
-    /// Folding in users without a row, where the model can.
+    /// Returns the model as one that folds in users without a row, where it can.
     fn as_fold_in(&self) -> Option<&dyn FoldIn> {
         None
     }
 
-    /// One vector per item whose direction says what the item is like, where the model has such.
+    /// Returns one vector per item whose direction says what the item is like, where the model has such.
     fn item_vectors(&self) -> Option<Vectors<'_>> {
         None
     }
 
-    /// One vector per user, where the model has such.
+    /// Returns one vector per user, where the model has such.
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         None
     }
@@ -39,7 +39,7 @@ pub trait Scorer: Send + Sync {
 
 /// Solves for users from their histories alone, with the items as they stand.
 pub trait FoldIn {
-    /// A scorer whose user `k` has row `k` of `histories`, `[new users, n_items]`, as its history.
+    /// Returns a scorer whose user `k` has row `k` of `histories`, `[new users, n_items]`, as its history.
     ///
     /// # Errors
     /// When `histories` has another number of items, or values the model cannot take.
@@ -56,7 +56,7 @@ pub struct Vectors<'a> {
 }
 
 impl<'a> Vectors<'a> {
-    /// The vector of a row.
+    /// Returns the vector of a row.
     pub fn row(&self, row: usize) -> &'a [f32] {
         &self.values[row * self.dim..(row + 1) * self.dim]
     }

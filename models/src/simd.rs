@@ -1,8 +1,8 @@
-//! The processor's vector instructions behind one trait, chosen when the program runs.
+//! SIMD with dispatch at run time: the program looks which instruction set the processor has, and uses the best.
 //!
-//! An algorithm is written once, over [`Simd`]. [`Isa::run`] compiles it for every instruction set by inlining it
-//! into a function that has the instructions enabled; so every function on the way down to an instruction must be
-//! `#[inline(always)]`, or it is compiled without them and each instruction becomes a call.
+//! An algorithm is written once, as a [`Kernel`] over [`Simd`]. [`Isa::run`] dispatches it: the kernel is inlined into
+//! one function for each instruction set, which is compiled with that set enabled. So every function that a kernel calls
+//! must be `#[inline(always)]`, or it is compiled without the instruction set and each operation becomes a call.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -12,45 +12,45 @@ mod avx512;
 mod neon;
 mod portable;
 
-/// Vectors of f32 and what can be done to them. Implementors prove by existing that the processor has the
-/// instructions.
+/// Vectors of f32 and the operations on them. A value of an implementor proves that the processor has its instruction
+/// set.
 pub trait Simd: Copy {
     /// A vector.
     type V: Copy;
-    /// How many numbers a vector holds: 4, 8 or 16.
+    /// The number of values in a vector: 4, 8 or 16.
     const LANES: usize;
 
-    /// A vector of one number.
+    /// Returns a vector with `x` in every lane.
     fn splat(self, x: f32) -> Self::V;
-    /// The numbers from `from` on.
+    /// Loads the values from `from` on.
     ///
     /// # Safety
-    /// `LANES` numbers can be read there.
+    /// `LANES` values can be read there.
     unsafe fn load(self, from: *const f32) -> Self::V;
-    /// Stores the numbers from `to` on.
+    /// Stores the values from `to` on.
     ///
     /// # Safety
-    /// `LANES` numbers can be written there.
+    /// `LANES` values can be written there.
     unsafe fn store(self, to: *mut f32, v: Self::V);
-    /// `a * b + c`.
+    /// Returns `a * b + c`, lane by lane.
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// `a * b`.
+    /// Returns `a * b`, lane by lane.
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The sums of eight vectors.
+    /// Returns the sums of the lanes of eight vectors.
     fn sums(self, v: [Self::V; 8]) -> [f32; 8];
-    /// A hint that the cache line at `at` will be read; harmless whatever is there.
+    /// Prefetches the cache line at `at`; harmless whatever is there.
     fn prefetch(self, at: *const f32);
 }
 
-/// Work that any instruction set can do.
+/// Work that can be dispatched to any instruction set.
 pub trait Kernel {
-    /// What comes out.
+    /// The result.
     type Output;
-    /// Does it; must be `#[inline(always)]`.
+    /// Does the work; must be `#[inline(always)]`.
     fn run<S: Simd>(self, simd: S) -> Self::Output;
 }
 
-/// Runs a plain loop compiled for the best instruction set of this processor, for the compiler to vectorise.
+/// Dispatches a plain loop to the best instruction set of this processor, for the compiler to vectorise.
 #[inline]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     struct Plain<F>(F);
@@ -64,7 +64,7 @@ pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Isa::best().run(Plain(work))
 }
 
-/// The sum of `a[k] * b[k]`, in sixteen sums side by side, so that the compiler can use wide registers.
+/// Returns the sum of `a[k] * b[k]`, in sixteen sums side by side, so that the compiler can use wide registers.
 #[inline(always)]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0f32; 16];
@@ -92,7 +92,7 @@ enum Set {
 }
 
 impl Isa {
-    /// The best one of this processor.
+    /// Returns the best one of this processor.
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -110,12 +110,12 @@ impl Isa {
         Self::portable()
     }
 
-    /// Plain Rust, which every processor runs and the others are tested against.
+    /// Returns plain Rust, which every processor runs and the others are tested against.
     pub fn portable() -> Self {
         Self(Set::Portable)
     }
 
-    /// All of this processor, the best first.
+    /// Returns all of this processor, the best first.
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::best()];
         #[cfg(target_arch = "x86_64")]
@@ -129,7 +129,7 @@ impl Isa {
         all
     }
 
-    /// Does the work with these instructions.
+    /// Dispatches the work to this instruction set.
     #[inline]
     pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {

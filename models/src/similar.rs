@@ -1,4 +1,4 @@
-//! The items most like one.
+//! Similar items: the nearest ones by the cosine of their vectors.
 
 use std::cmp::Ordering;
 
@@ -6,7 +6,7 @@ use burnrec_data::ItemIx;
 
 use crate::scorer::Vectors;
 
-/// The `k` items whose vectors point most nearly the way of `item`'s, with the cosine of the angle, best first; `item`
+/// Returns the `k` items whose vectors have the highest cosine similarity to that of `item`, with it, best first; `item`
 /// itself is left out. A vector of length 0 is like no other: its cosine is 0.
 pub fn similar(vectors: Vectors<'_>, item: ItemIx, k: usize) -> Vec<(ItemIx, f32)> {
     let target = vectors.row(item.at());

@@ -51,7 +51,7 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
     }
 }
 
-/// User `u` likes the items `i` with `i = 2 u` modulo 5, and has had all of them but two. Read with users and items
+/// Makes the planted data: user `u` likes the items `i` with `i = 2 u` modulo 5, and has had all of them but two. Read with users and items
 /// exchanged, the same cells say something else.
 fn planted() -> Csr {
     let cells: Vec<(u32, u32)> = (0..SHAPE.n_users as u32)
@@ -131,7 +131,7 @@ fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &Op
     assert!(model.config().load(&file, other, device).is_err(), "weights of another shape are refused");
 }
 
-/// The hidden items stand above all that the user does not like.
+/// Checks that the hidden items are scored above all that the user does not like.
 fn finds_the_planted_items(scorer: &(impl Scorer + ?Sized), train: &Csr) {
     let scores = catalog(scorer);
     let mut found = 0;

@@ -19,12 +19,12 @@ const MIN_BLOCK: usize = 12;
 pub struct Allowed(Vec<bool>);
 
 impl Allowed {
-    /// All of a catalogue.
+    /// Allows all of a catalogue.
     pub fn all(n_items: usize) -> Self {
         Self(vec![true; n_items])
     }
 
-    /// Only these of what was allowed so far.
+    /// Keeps only these of what was allowed so far.
     pub fn only(mut self, items: &[ItemIx]) -> Self {
         let mut both = vec![false; self.0.len()];
         items.iter().for_each(|item| both[item.at()] = self.0[item.at()]);
@@ -32,19 +32,19 @@ impl Allowed {
         self
     }
 
-    /// None of these.
+    /// Takes these out of what was allowed so far.
     pub fn without(mut self, items: &[ItemIx]) -> Self {
         items.iter().for_each(|item| self.0[item.at()] = false);
         self
     }
 
-    /// Whether an item may be recommended.
+    /// Returns whether an item may be recommended.
     pub fn contains(&self, item: ItemIx) -> bool {
         self.0[item.at()]
     }
 }
 
-/// The `k` best items of each of `users` with their scores, best first: all there are where there are fewer. Of equal
+/// Returns the `k` best items of each of `users` with their scores, best first: all there are where there are fewer. Of equal
 /// scores the lower item row comes first; NaN comes last.
 ///
 /// `exclude` gives the items (rows, ascending) that the user at a position of `users` must not get, such as the seen
@@ -73,12 +73,12 @@ pub fn top_k<'a>(
     all
 }
 
-/// The `k` best of one user's scores, by the rules of [`top_k`].
+/// Returns the `k` best of one user's scores, by the rules of [`top_k`].
 pub fn select(scores: &[f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>) -> Vec<(ItemIx, f32)> {
     best(&mut scores.to_vec(), k, exclude, allowed)
 }
 
-/// [`select`], which may spoil the scores.
+/// Does the work of [`select`], and may spoil the scores.
 fn best(scores: &mut [f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>) -> Vec<(ItemIx, f32)> {
     if k == 0 {
         return Vec::new();
@@ -164,7 +164,7 @@ impl Eq for Worst {}
 mod tests {
     use super::*;
 
-    /// By sorting everything.
+    /// Selects by sorting everything.
     fn by_sorting(scores: &[f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>) -> Vec<u32> {
         let mut items: Vec<u32> = (0..scores.len() as u32).filter(|item| !exclude.contains(item)).collect();
         items.retain(|&item| allowed.is_none_or(|allowed| allowed.contains(ItemIx(item))));

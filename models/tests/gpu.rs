@@ -53,21 +53,21 @@ fn architectures() -> Vec<Box<dyn Architecture>> {
     [Loss::Bce, Loss::Bpr, Loss::Softmax, Loss::Mse].into_iter().flat_map(of_loss).collect()
 }
 
-/// Logits of a batch, and the gradient of each weight.
+/// Returns the logits of a batch, and the gradient by each weight.
 fn first_step(architecture: &dyn Architecture, device: &Device) -> Vec<(&'static str, Vec<f32>)> {
     let network = architecture.network(SHAPE, -1.0, &mut drawn(9), device).expect("in range");
     let (rows, per_row) = (64, architecture.loss().1 + 1);
     let users: Vec<u32> = (0..rows).map(|k| k * 37 % 300).collect();
     let items: Vec<u32> = (0..rows * per_row as u32).map(|k| k * 53 % 200).collect();
-    let batch = Batch::new(&users, SHAPE.n_users, &items, SHAPE.n_items).folded().to_device(device);
+    let batch = Batch::new(&users, SHAPE.n_users, &items, SHAPE.n_items).with_reductions().to_device(device);
     let mut values = vec![("logits", on_host(&network.scores(&batch)))];
-    // Slopes like those of cross-entropy, whatever the loss: the learner's epoch below has the loss's own.
-    let slopes = |scores: Tensor<2>| sigmoid(scores) - 0.3;
-    let objective = Objective { slopes: &slopes, terms: 100.0, dropout_seed: 0 };
+    // A gradient like that of cross-entropy, whatever the loss: the learner's epoch below has the loss's own.
+    let gradient = |scores: Tensor<2>| sigmoid(scores) - 0.3;
+    let objective = Objective { gradient: &gradient, terms: 100.0, dropout_seed: 0 };
     let gradients = network.step(&batch, &objective).gradients;
     for ((name, _), gradient) in network.weights().into_iter().zip(gradients) {
-        let (Gradient::Whole(slopes) | Gradient::Users(slopes) | Gradient::Items(slopes)) = gradient;
-        values.push((name, on_host(&slopes)));
+        let (Gradient::Whole(grad) | Gradient::Users(grad) | Gradient::Items(grad)) = gradient;
+        values.push((name, on_host(&grad)));
     }
     values
 }

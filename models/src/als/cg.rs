@@ -7,14 +7,14 @@
 
 use rayon::prelude::*;
 
+use super::config::{AlsConfig, Feedback};
 use super::eigen::Decompose;
 use super::kernels::{Entries, Panels, combine, observe, product_row_block};
 use super::lines::{Lines, padded};
-use super::row::{RowSolver, Scratch};
-use super::{AlsConfig, Feedback};
+use super::normal::{Scratch, Shared};
 use crate::simd::{Isa, Kernel, Simd};
 
-/// The factors that stand still, in the basis of their Gram matrix's eigenvectors.
+/// The fixed factors, in the basis of the eigenvectors of their Gram matrix.
 pub struct Rotated {
     /// `[n_fixed, ld]`
     rows: Lines,
@@ -27,7 +27,7 @@ pub struct Rotated {
 }
 
 impl Rotated {
-    /// Of factors `[n_fixed, dim]` and their Gram matrix.
+    /// Rotates factors `[n_fixed, dim]` into the basis of their Gram matrix `[dim, dim]`.
     pub fn new(isa: Isa, fixed: &[f32], gram: &[f64], dim: usize) -> Self {
         let ld = padded(dim);
         let eigen = isa.run(Decompose { a: gram, n: dim });
@@ -52,10 +52,10 @@ impl Rotated {
     }
 }
 
-/// Rows that are rotated in one task.
+/// Rows that are rotated in one task of a thread.
 const ROTATED: usize = 192;
 
-/// A task of rotating rows.
+/// The rotation of some rows, as a kernel to dispatch.
 struct Rotate<'a> {
     rows: &'a [f32],
     dim: usize,
@@ -82,14 +82,14 @@ impl Kernel for Rotate<'_> {
 #[inline(always)]
 pub fn solve<S: Simd>(
     simd: S,
-    solver: &RowSolver,
+    shared: &Shared,
     rotated: &Rotated,
     cols: &[u32],
     reg: f32,
     scratch: &mut Scratch,
     x: &mut [f32],
 ) {
-    let (dim, ld, n) = (solver.dim, solver.ld, cols.len());
+    let (dim, ld, n) = (shared.dim, shared.ld, cols.len());
     let Scratch { add, pull, vectors, .. } = scratch;
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
@@ -97,10 +97,10 @@ pub fn solve<S: Simd>(
     let entries = Entries { from: &rotated.rows, ld, cols, add, pull };
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
-    let mut vector = || parts.next().expect("seven vectors of `ld` were made");
+    let mut vector = || parts.next().expect("there are seven vectors of `ld`");
     let (base, inverse, y, r) = (vector(), vector(), vector(), vector());
     let (z, p, ap) = (vector(), vector(), vector());
-    diagonals(&solver.config, &rotated.values, add, reg, solver.n_fixed, base, inverse);
+    diagonals(&shared.config, &rotated.values, add, reg, shared.n_fixed, base, inverse);
 
     y.fill(0.0);
     combine(simd, &rotated.to_eigen, ld, x, y);
@@ -112,12 +112,13 @@ pub fn solve<S: Simd>(
         z[k] = inverse[k] * r[k];
     }
     p.copy_from_slice(z);
-    // About what the row's part of the objective is above its least: r A^-1 r, with A as expected.
+    // The squared residual in the norm of the preconditioner, r M^-1 r: about how far the row's part of the objective is
+    // above its minimum.
     let mut rz = dot(r, z);
-    let near = (NEAR * rz).max(ROUNDING * energy(&solver.config, pull));
-    for step in 0..solver.config.cg_steps {
-        // A row that is near as it was is improved once all the same, or the last epochs would stand still.
-        if rz <= 0.0 || (step > 0 && rz <= near) {
+    let tolerance = (RELATIVE_TOLERANCE * rz).max(ROUNDING * energy(&shared.config, pull));
+    for step in 0..shared.config.cg_steps {
+        // Every row gets one step, even one within the tolerance as it was, or the last epochs would change nothing.
+        if rz <= 0.0 || (step > 0 && rz <= tolerance) {
             break;
         }
         for k in 0..ld {
@@ -133,7 +134,7 @@ pub fn solve<S: Simd>(
             r[k] -= length * ap[k];
             z[k] = inverse[k] * r[k];
         }
-        if step + 1 == solver.config.cg_steps {
+        if step + 1 == shared.config.cg_steps {
             break;
         }
         let next = dot(r, z);
@@ -148,14 +149,15 @@ pub fn solve<S: Simd>(
     x.copy_from_slice(&r[..dim]);
 }
 
-/// A row is near its solution when this part of what there was to gain is left: the next sweep moves the solution by more.
-/// On ml-1m, sweeps that stop here lower the objective as far as exact ones do, or further, in every convention.
-const NEAR: f32 = 0.05;
+/// The relative residual tolerance: conjugate gradients stop when the squared residual is this part of what it was at the
+/// start of the row. More is not worth it, as the next sweep changes the row by more than what is left. On ml-1m, sweeps
+/// that stop here lower the objective as far as exact ones do, or further, in every convention.
+const RELATIVE_TOLERANCE: f32 = 0.05;
 
-/// The part of a row's objective at zero that is not worth a step.
+/// The tolerance relative to the row's objective at zero, below which residuals are rounding errors.
 const ROUNDING: f32 = 1e-6;
 
-/// The row's part of the objective where the row is zero: the weighed squares of what scores should be.
+/// Returns the row's part of the objective where the row is zero: the weighted sum of the squared targets.
 #[inline(always)]
 fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
     match config.feedback {
@@ -164,8 +166,9 @@ fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
     }
 }
 
-/// What is diagonal in the row's matrix, and the inverse of what it is expected to be in all: as if the row's entries were
-/// drawn from all alike.
+/// Writes `base`, the diagonal part of the row's matrix that does not come from its entries, and `inverse`, the
+/// preconditioner: the inverse of the diagonal that the whole matrix has in expectation, if the row's entries are drawn
+/// uniformly from all.
 #[inline(always)]
 fn diagonals(
     config: &AlsConfig,
@@ -188,7 +191,7 @@ fn diagonals(
     }
 }
 
-/// In eight sums, so that the order of additions allows vectors; of whole groups of eight.
+/// Adds up whole groups of eight, in eight sums side by side, so that the order of additions allows vectors.
 #[inline(always)]
 fn sum(x: &[f32]) -> f32 {
     let mut sums = [0.0; 8];
@@ -200,7 +203,7 @@ fn sum(x: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// As [`sum`], of products.
+/// Adds up products in the same way.
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 8];

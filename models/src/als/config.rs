@@ -16,7 +16,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Given")]
 pub struct AlsConfig {
-    /// Whether values are ratings to meet or weights of what was taken.
+    /// Whether values are ratings to predict or weights of what was taken.
     pub feedback: Feedback,
     /// For implicit feedback: what an observed cell weighs, and which cells count as unobserved.
     pub convention: Convention,
@@ -24,21 +24,21 @@ pub struct AlsConfig {
     pub dim: usize,
     /// Strength of the regulariser, before `reg_scaling`.
     pub reg: f32,
-    /// By what `reg` is multiplied in each row.
+    /// The factor of `reg` in each row.
     pub reg_scaling: RegScaling,
     /// The exponent of `reg_scaling = "frequency"`.
     pub nu: f32,
-    /// Slope of the confidence, in the conventions that have one.
+    /// How fast the confidence grows with the value, in the conventions where it does.
     pub alpha: f32,
     /// Weight of `s^2` over the cells that count as unobserved.
     pub unobserved_weight: f32,
-    /// What is done to the values before anything else.
+    /// The weighting of the values before training.
     pub weighting: Weighting,
     /// Whether factors must not be negative; each row is then solved exactly, whatever `solver` says.
     pub nonnegative: bool,
     /// How each row is solved.
     pub solver: Solver,
-    /// The most steps of `solver = "cg"` in each row; a row that is near its solution stops before.
+    /// The most steps of `solver = "cg"` in each row; a row stops earlier at the relative residual tolerance.
     pub cg_steps: usize,
     /// Block length of `solver = "subspace"`.
     pub block_size: usize,
@@ -46,7 +46,7 @@ pub struct AlsConfig {
     pub init_std: f32,
 }
 
-/// Whether values are ratings to meet or weights of what was taken.
+/// What the values of the training matrix say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Feedback {
@@ -68,7 +68,7 @@ pub enum Convention {
     Spark,
 }
 
-/// By what `reg` is multiplied in the row of a user with `n_u` entries (items alike).
+/// The factor of `reg` in the row of a user with `n_u` entries (items alike).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RegScaling {
@@ -80,7 +80,7 @@ pub enum RegScaling {
     Frequency,
 }
 
-/// What is done to the values before anything else.
+/// A weighting of the values before training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
@@ -94,21 +94,21 @@ pub enum Weighting {
     Tfidf,
 }
 
-/// How each row's least-squares problem is solved.
+/// The solver of each row's least-squares problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Solver {
     /// Exactly, by Cholesky factorisation.
     Cholesky,
-    /// By conjugate gradients from the row as it was (Takács et al. 2011), preconditioned by what all rows share, down
-    /// to a relative residual tolerance: the fastest.
+    /// By preconditioned conjugate gradients from the row as it was (Takács et al. 2011), down to a relative residual
+    /// tolerance: the fastest.
     Cg,
     /// By exact solutions of blocks of the row, one after the other (iALS++, Rendle et al. 2021).
     Subspace,
 }
 
 impl AlsConfig {
-    /// The defaults for ratings: ALS-WR.
+    /// Returns the defaults for ratings: ALS-WR.
     pub fn explicit() -> Self {
         Self {
             feedback: Feedback::Explicit,
@@ -120,7 +120,7 @@ impl AlsConfig {
         }
     }
 
-    /// The defaults for implicit feedback in a convention.
+    /// Returns the defaults for implicit feedback in a convention.
     pub fn implicit(convention: Convention) -> Self {
         let (reg, reg_scaling, unobserved_weight) = match convention {
             Convention::Rendle => (0.007, RegScaling::Frequency, 0.3),
@@ -145,7 +145,7 @@ impl AlsConfig {
         }
     }
 
-    /// What the regulariser of a row is multiplied by in all, for a row with `n` entries that count and `n_fixed`
+    /// Returns `reg_u` of the module's page, `reg` with its scaling, for a row with `n` entries that count and `n_fixed`
     /// possible ones.
     pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
         match self.reg_scaling {
@@ -213,7 +213,7 @@ impl Default for AlsConfig {
     }
 }
 
-/// The keys as they stand in a file, each of which may be left out.
+/// The keys of a file, each of which may be left out.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Given {

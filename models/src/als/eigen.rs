@@ -1,6 +1,6 @@
 //! Eigenvalues and eigenvectors of a small symmetric matrix, in f64.
 //!
-//! Householder's reduction to three diagonals, then QL with implicit shifts (Wilkinson and Reinsch 1971, tred2 and
+//! Householder's reduction to tridiagonal form, then QL with implicit shifts (Wilkinson and Reinsch 1971, tred2 and
 //! tql2), with eigenvectors kept as rows so that every loop runs along memory.
 
 use crate::simd::{Kernel, Simd};
@@ -26,18 +26,18 @@ impl Kernel for Decompose<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> Eigen {
-        let (mut diagonal, mut beside, mut vectors) = three_diagonals(self.a.to_vec(), self.n);
-        diagonalise(&mut diagonal, &mut beside, &mut vectors);
+        let (mut diagonal, mut off_diagonal, mut vectors) = tridiagonal(self.a.to_vec(), self.n);
+        diagonalise(&mut diagonal, &mut off_diagonal, &mut vectors);
         Eigen { values: diagonal, vectors }
     }
 }
 
-/// The diagonal and the one beside it of `H a H^T`, and the orthogonal `H`.
+/// Reduces `a` to the tridiagonal `H a H^T`: returns its diagonal, its off-diagonal, and the orthogonal `H`.
 #[inline(always)]
-fn three_diagonals(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
+fn tridiagonal(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let mut h = vec![0.0; n * n];
     (0..n).for_each(|k| h[k * n + k] = 1.0);
-    let mut beside = vec![0.0; n];
+    let mut off_diagonal = vec![0.0; n];
     let (mut v, mut w, mut p) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
     for k in 0..n.saturating_sub(1) {
         let start = k + 1;
@@ -45,11 +45,11 @@ fn three_diagonals(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) 
         v[..start].fill(0.0);
         let norm = dot(&v, &v).sqrt();
         if norm == v[start].abs() {
-            beside[k] = v[start];
+            off_diagonal[k] = v[start];
             continue;
         }
-        beside[k] = if v[start] > 0.0 { -norm } else { norm };
-        v[start] -= beside[k];
+        off_diagonal[k] = if v[start] > 0.0 { -norm } else { norm };
+        v[start] -= off_diagonal[k];
         let beta = 2.0 / dot(&v, &v);
 
         for i in start..n {
@@ -76,10 +76,10 @@ fn three_diagonals(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) 
             add(&mut h[i * n..(i + 1) * n], -v[i], &w);
         }
     }
-    ((0..n).map(|k| a[k * n + k]).collect(), beside, h)
+    ((0..n).map(|k| a[k * n + k]).collect(), off_diagonal, h)
 }
 
-/// Makes the diagonal the eigenvalues, and turns the rows of `vectors` along.
+/// Turns the diagonal `d` into the eigenvalues, and rotates the rows of `vectors` with it; `e` is the off-diagonal.
 #[inline(always)]
 fn diagonalise(d: &mut [f64], e: &mut [f64], vectors: &mut [f64]) {
     let n = d.len();
@@ -126,7 +126,7 @@ fn diagonalise(d: &mut [f64], e: &mut [f64], vectors: &mut [f64]) {
     }
 }
 
-/// In eight sums, so that the order of additions allows vectors.
+/// Adds up products in eight sums side by side, so that the order of additions allows vectors.
 #[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];

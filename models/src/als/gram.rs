@@ -12,12 +12,12 @@ const BLOCK: usize = 512;
 /// The most parts that are summed side by side; how rows are cut does not depend on the number of threads.
 const PARTS: usize = 64;
 
-/// `F^T F` of factors `F`, `[rows, dim]`: `[dim, dim]`, the same whatever the number of threads.
+/// Returns `F^T F`, `[dim, dim]`, of factors `F`, `[rows, dim]`; the result does not depend on the number of threads.
 pub fn gram(isa: Isa, factors: &[f32], dim: usize) -> Vec<f64> {
     let rows = factors.len() / dim;
     let part = rows.div_ceil(PARTS).next_multiple_of(BLOCK).max(BLOCK);
     let parts: Vec<Vec<f64>> =
-        factors.par_chunks(part * dim).map(|rows| isa.run(Part { rows, dim })).collect();
+        factors.par_chunks(part * dim).map(|rows| isa.run(GramPart { rows, dim })).collect();
     let mut sum = vec![0.0; dim * dim];
     for part in parts {
         sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
@@ -30,13 +30,13 @@ pub fn gram(isa: Isa, factors: &[f32], dim: usize) -> Vec<f64> {
     sum
 }
 
-/// The upper triangle for some of the rows.
-struct Part<'a> {
+/// The upper triangle for some of the rows, as a kernel to dispatch.
+struct GramPart<'a> {
     rows: &'a [f32],
     dim: usize,
 }
 
-impl Kernel for Part<'_> {
+impl Kernel for GramPart<'_> {
     type Output = Vec<f64>;
 
     #[inline(always)]

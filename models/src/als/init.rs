@@ -4,10 +4,10 @@ use burnrec_data::rng::stream;
 use rand::RngExt;
 use rayon::prelude::*;
 
-/// Numbers that one stream draws; each has a seed of its own, so that threads do not matter.
+/// Values that one random stream draws; each stream has a seed of its own, so that threads do not matter.
 const CHUNK: usize = 1 << 14;
 
-/// `[rows, dim]` drawn from a normal distribution around 0 with standard deviation `std / sqrt(dim)`.
+/// Draws factors `[rows, dim]` from a normal distribution around 0 with standard deviation `std / sqrt(dim)`.
 pub fn first_factors(seed: u64, rows: usize, dim: usize, std: f32) -> Vec<f32> {
     let scale = std / (dim as f32).sqrt();
     let mut factors = vec![0.0; rows * dim];

@@ -53,7 +53,7 @@ impl Trainable for AlsConfig {
 /// depend on the number of threads.
 pub struct AlsLearner<'a> {
     config: AlsConfig,
-    /// `[n_users, n_items]`, weighed.
+    /// The weighted training matrix, `[n_users, n_items]`.
     train: Cow<'a, Csr>,
     /// `[n_items, n_users]`
     transposed: Csr,
@@ -101,8 +101,8 @@ impl<'a> AlsLearner<'a> {
         Ok((users, vec![0.0; train.n_cols() * config.dim]))
     }
 
-    /// Starts from given factors `[n_users, dim]` and `[n_items, dim]`, such as an earlier run's. Of the items', only
-    /// solvers that go on from a row as it was take notice.
+    /// Starts from given factors `[n_users, dim]` and `[n_items, dim]`, such as an earlier run's. The items' factors matter
+    /// only to solvers that improve a row as it was, as items are solved first.
     ///
     /// # Errors
     /// As [`AlsLearner::new`], and when the factors do not fit the matrix and `dim`.

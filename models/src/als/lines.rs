@@ -1,4 +1,4 @@
-//! Numbers in memory that starts at a cache line, so that no vector load touches two.
+//! Values in memory that starts at a cache line, so that no vector load touches two.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,32 +7,32 @@ use std::ops::{Deref, DerefMut};
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-/// Numbers in a cache line; padded rows are multiples of this.
+/// Values in a cache line; padded rows are multiples of this.
 pub const LINE: usize = 16;
 
-/// The length of a row of `dim` numbers with its padding.
+/// Returns the length of a row of `dim` values with its padding.
 pub fn padded(dim: usize) -> usize {
     dim.next_multiple_of(LINE)
 }
 
-/// A slice of numbers, as many as fill its cache lines.
+/// A vector of values that starts at a cache line and fills its last one.
 #[derive(Clone, Default)]
 pub struct Lines(Vec<Line>);
 
 impl Lines {
-    /// `len` zeros, rounded up to whole lines.
+    /// Makes `len` zeros, rounded up to whole lines.
     pub fn zeros(len: usize) -> Self {
         Self(vec![Line([0.0; LINE]); len.div_ceil(LINE)])
     }
 
-    /// At least `len` numbers; those that were there stay.
+    /// Grows to at least `len` values; those that were there stay.
     pub fn grow(&mut self, len: usize) {
         if self.0.len() < len.div_ceil(LINE) {
             self.0.resize(len.div_ceil(LINE), Line([0.0; LINE]));
         }
     }
 
-    /// Of rows of `dim` numbers, one padded row each.
+    /// Copies rows of `dim` values into padded rows.
     pub fn from_rows(rows: &[f32], dim: usize) -> Self {
         let ld = padded(dim);
         let mut lines = Self::zeros(rows.len() / dim * ld);
@@ -47,14 +47,14 @@ impl Deref for Lines {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: a `Line` is 16 numbers without padding.
+        // SAFETY: a `Line` is 16 values without padding.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * LINE) }
     }
 }
 
 impl DerefMut for Lines {
     fn deref_mut(&mut self) -> &mut [f32] {
-        // SAFETY: a `Line` is 16 numbers without padding.
+        // SAFETY: a `Line` is 16 values without padding.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * LINE) }
     }
 }

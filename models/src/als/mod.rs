@@ -25,11 +25,12 @@
 //! | `count`     | `reg * n_u` |
 //! | `frequency` | `reg * (n_u + w0 * n_items)^nu` (explicit: without the second term) |
 //!
-//! With all else standing still, a user's row solves `A p_u = b`,
+//! With all else fixed, a user's row solves `A p_u = b`,
 //! `A = w0 Q^T Q + sum over observed a_ui q_i q_i^T + reg_u I`, `b = sum over observed b_ui q_i`, where
 //! `a = w - w0` (`w` where all cells count as unobserved) and `b = w t`; explicit: `a = 1`, `b = r`, no `w0` term.
 //! [`RowSolver`] solves it, in training and for new users.
 
+mod cells;
 mod cg;
 mod config;
 mod eigen;
@@ -42,6 +43,7 @@ mod learner;
 pub mod lines;
 mod model;
 mod nonnegative;
+mod normal;
 mod objective;
 mod row;
 mod subspace;
@@ -55,6 +57,7 @@ pub use init::first_factors;
 #[cfg(feature = "train")]
 pub use learner::{AlsLearner, AlsTraining};
 pub use model::AlsModel;
+pub use normal::Scratch;
 pub use objective::Objective;
-pub use row::{RowSolver, Scratch};
+pub use row::RowSolver;
 pub use weighting::Weights;

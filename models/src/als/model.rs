@@ -21,19 +21,19 @@ pub struct AlsModel {
     items: Arc<Items>,
 }
 
-/// The items' side, which folded-in users share.
+/// The items, which folded-in users share.
 struct Items {
     /// `[n_items, dim]`
     factors: Arc<Vec<f32>>,
     weights: Weights,
-    /// The factors laid out for scoring the catalogue; made when first asked for.
+    /// The factors in the layout that scores the catalogue, computed at the first call.
     panels: OnceLock<Panels>,
-    /// What folding in needs of all items; made when first asked for.
+    /// The solver that folds users in, computed at the first call.
     solver: OnceLock<RowSolver>,
 }
 
 impl AlsModel {
-    /// Of factors `[n_users, dim]` and `[n_items, dim]`, trained on values weighed by `weights`.
+    /// Makes the model of factors `[n_users, dim]` and `[n_items, dim]`, trained on values weighted by `weights`.
     ///
     /// # Panics
     /// When a side does not hold whole vectors of `config.dim`.
@@ -44,7 +44,7 @@ impl AlsModel {
         Self { config, users, items: Arc::new(items) }
     }
 
-    /// Of saved weights.
+    /// Opens saved weights.
     ///
     /// # Errors
     /// When the weights are not those of an ALS model of these settings and this shape.
@@ -143,7 +143,7 @@ impl Model for AlsModel {
     }
 }
 
-/// Users on their way to the instructions.
+/// The scores of a block of users, as a kernel to dispatch.
 struct Catalog<'a> {
     left: &'a [&'a [f32]],
     panels: &'a Panels,
@@ -159,7 +159,7 @@ impl Kernel for Catalog<'_> {
     }
 }
 
-/// In the order in which the catalogue's products are summed.
+/// Adds up the products in the order in which those of the catalogue are.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

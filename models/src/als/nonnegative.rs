@@ -1,10 +1,9 @@
 //! The exact solution of a row among vectors without negative elements.
 //!
 //! Coordinate descent on the normal equations (Franc, Hlaváč and Navara 2005): each element in turn becomes the best one
-//! of at least 0 with the others standing still, from the row as it was, until none moves.
+//! of at least 0 with the others fixed, from the row as it was, until none changes.
 
-use super::exact::equations;
-use super::row::{RowSolver, Scratch};
+use super::normal::{Scratch, Shared};
 use crate::simd::Simd;
 
 /// Steps below this part of the right side end the descent.
@@ -17,15 +16,15 @@ const MAX_ROUNDS: usize = 1000;
 #[inline(always)]
 pub fn solve<S: Simd>(
     simd: S,
-    solver: &RowSolver,
+    shared: &Shared,
     fixed: &[f32],
     cols: &[u32],
     reg: f32,
     scratch: &mut Scratch,
     x: &mut [f32],
 ) {
-    let (dim, ld) = (solver.dim, solver.ld);
-    equations(simd, solver, fixed, cols, reg, scratch);
+    let (dim, ld) = (shared.dim, shared.ld);
+    shared.equations(simd, fixed, cols, reg, scratch);
     let (a, left) = (&mut scratch.matrix, &mut scratch.vectors[..ld]);
     for i in 0..ld {
         for j in 0..i {
@@ -58,7 +57,7 @@ pub fn solve<S: Simd>(
     }
 }
 
-/// `left -= step * row`
+/// Subtracts `step * row` from `left`.
 #[inline(always)]
 fn take(left: &mut [f32], step: f32, row: &[f32]) {
     left.iter_mut().zip(row).for_each(|(left, a)| *left -= step * a);

@@ -1,11 +1,13 @@
-//! The value of what training minimises, by parts.
+//! The objective, what training minimises, by its parts.
 
 use burnrec_data::Csr;
 use rayon::prelude::*;
 
+use super::cells::{counts, unobserved_is_all, weight_and_target};
+use super::config::{AlsConfig, Feedback};
+use super::gram::gram;
 use super::kernels::{gather, scores};
 use super::lines::{LINE, Lines, padded};
-use super::{AlsConfig, Feedback, Scratch, gram, row};
 use crate::simd::{Isa, Kernel, Simd};
 
 /// The parts of the objective; its value is their sum.
@@ -20,7 +22,8 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// Of factors `users`, `[n_users, dim]`, and `items`, `[n_items, dim]`, on the weighed training matrix, summed in f64.
+    /// Evaluates the objective of factors `users`, `[n_users, dim]`, and `items`, `[n_items, dim]`, on the weighted training
+    /// matrix, summed in f64.
     ///
     /// The unobserved cells are never visited: `sum over all cells of s^2` is the sum of the products of the elements of
     /// the two Gram matrices.
@@ -31,7 +34,7 @@ impl Objective {
             .into_par_iter()
             .map(|task| {
                 let rows = task * ROWS..train.n_rows().min((task + 1) * ROWS);
-                isa.run(Part { config, train, rows, users, items })
+                isa.run(ObjectivePart { config, train, rows, users, items })
             })
             .collect_into_vec(&mut parts);
         let mut sum = Observed::default();
@@ -43,22 +46,22 @@ impl Objective {
         let mut unobserved = 0.0;
         if config.feedback == Feedback::Implicit {
             let all: f64 = gram(isa, users, dim).iter().zip(gram(isa, items, dim)).map(|(u, i)| u * i).sum();
-            let over = if row::all_cells_count(config) { all } else { all - sum.squares };
+            let over = if unobserved_is_all(config) { all } else { all - sum.squares };
             unobserved = f64::from(config.unobserved_weight) * over;
         }
-        let mut counts = vec![0usize; train.n_cols()];
+        let mut n_counted = vec![0usize; train.n_cols()];
         for (&item, &value) in train.cols().iter().zip(train.values()) {
-            counts[item as usize] += usize::from(row::counts(config, value));
+            n_counted[item as usize] += usize::from(counts(config, value));
         }
         let of_items: f64 = items
             .chunks_exact(dim)
-            .zip(&counts)
+            .zip(&n_counted)
             .map(|(item, &count)| f64::from(config.row_reg(count, train.n_rows())) * squared(item))
             .sum();
         Self { observed: sum.errors, unobserved, regulariser: sum.regulariser + of_items }
     }
 
-    /// The objective.
+    /// Returns the value of the objective.
     pub fn total(&self) -> f64 {
         self.observed + self.unobserved + self.regulariser
     }
@@ -67,7 +70,7 @@ impl Objective {
 /// Users summed in one task; part sums are added in order, so that threads do not matter.
 const ROWS: usize = 256;
 
-/// What is summed over users.
+/// The sums over some users.
 #[derive(Clone, Copy, Default)]
 struct Observed {
     errors: f64,
@@ -75,8 +78,8 @@ struct Observed {
     regulariser: f64,
 }
 
-/// Some users on their way to the instructions.
-struct Part<'a> {
+/// The sums over some users, as a kernel to dispatch.
+struct ObjectivePart<'a> {
     config: &'a AlsConfig,
     train: &'a Csr,
     rows: std::ops::Range<usize>,
@@ -84,28 +87,28 @@ struct Part<'a> {
     items: &'a [f32],
 }
 
-impl Kernel for Part<'_> {
+impl Kernel for ObjectivePart<'_> {
     type Output = Observed;
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Observed {
         let (config, dim, ld) = (self.config, self.config.dim, padded(self.config.dim));
         let mut sum = Observed::default();
-        let (mut scratch, mut x, mut dots) = (Scratch::default(), Lines::zeros(ld), Vec::new());
+        let (mut rows, mut x, mut dots) = (Lines::default(), Lines::zeros(ld), Vec::new());
         for user in self.rows {
             let (cols, values) = self.train.row(user);
             let factors = &self.users[user * dim..(user + 1) * dim];
             x[..dim].copy_from_slice(factors);
-            scratch.rows.grow(cols.len().next_multiple_of(LINE) * ld);
-            gather(simd, self.items, dim, 0..dim, cols, ld, &mut scratch.rows);
+            rows.grow(cols.len().next_multiple_of(LINE) * ld);
+            gather(simd, self.items, dim, 0..dim, cols, ld, &mut rows);
             dots.resize(cols.len(), 0.0);
-            scores(simd, &scratch.rows, ld, &x, &mut dots);
+            scores(simd, &rows, ld, &x, &mut dots);
             let mut count = 0;
             for (&value, &score) in values.iter().zip(&dots) {
-                let (weight, target) = row::weight_and_target(config, value);
+                let (weight, target) = weight_and_target(config, value);
                 sum.errors += f64::from(weight) * (f64::from(target) - f64::from(score)).powi(2);
                 sum.squares += f64::from(score).powi(2);
-                count += usize::from(row::counts(config, value));
+                count += usize::from(counts(config, value));
             }
             sum.regulariser += f64::from(config.row_reg(count, self.train.n_cols())) * squared(factors);
         }

@@ -1,27 +1,27 @@
 //! The solution of a row block by block (iALS++: Rendle, Krichene, Zhang and Koren 2021, algorithm 3).
 //!
-//! Each block of the row is solved exactly with the others standing still, from the scores of the row's entries, which
-//! are kept up to date. A row costs `dim * block_size` instead of `dim^2` for each entry. The paper updates one block of
+//! Each block of the row is solved exactly with the other blocks fixed, from the scores of the row's entries, which are
+//! kept up to date. A row costs `dim * block_size` instead of `dim^2` for each entry. The paper updates one block of
 //! all users before the next block; as users do not depend on each other, all blocks of one user in a row are the same.
 
 use super::kernels::{add_weighted, combine, factorise, gather, scores, solve_factorised};
 use super::lines::padded;
-use super::row::{RowSolver, Scratch};
+use super::normal::{Scratch, Shared};
 use crate::simd::Simd;
 
 /// Improves `x`, the row as it was, for the entries that `scratch` has weighed.
 #[inline(always)]
 pub fn solve<S: Simd>(
     simd: S,
-    solver: &RowSolver,
+    shared: &Shared,
     fixed: &[f32],
     cols: &[u32],
     reg: f32,
     scratch: &mut Scratch,
     x: &mut [f32],
 ) {
-    let (dim, n) = (solver.dim, cols.len());
-    let size = solver.config.block_size.min(dim);
+    let (dim, n) = (shared.dim, cols.len());
+    let size = shared.config.block_size.min(dim);
     let ld = padded(size);
     let len = n.next_multiple_of(8) * ld;
     let Scratch { rows, add, pull, matrix, vectors, predicted, factors } = scratch;
@@ -51,7 +51,7 @@ pub fn solve<S: Simd>(
             matrix[k * ld + k] = 1.0;
         }
         for (k, row) in block.clone().enumerate() {
-            let base = &solver.base[row * solver.ld..row * solver.ld + dim];
+            let base = &shared.base[row * shared.ld..row * shared.ld + dim];
             b[k] = -reg * x[row] - base.iter().zip(&*x).map(|(a, x)| a * x).sum::<f32>();
             matrix[k * ld..k * ld + block.len()].copy_from_slice(&base[block.clone()]);
             matrix[k * ld + k] += reg;

@@ -19,8 +19,8 @@ pub struct FirstFactors {
     pub items: Vec<f32>,
 }
 
-/// Returns the factors of the run in `dir` for the ids that it knows; those of other users are drawn with `seed`, those of other
-/// items are 0 until they are solved.
+/// Returns the factors of the run in `dir` for the ids that it knows; those of other users are drawn with `seed`, those of
+/// other items are 0 until they are solved.
 ///
 /// # Errors
 /// When the run cannot be opened, or is not one of ALS with factors of this length.

@@ -1,4 +1,4 @@
-//! What is done to the values before anything else.
+//! The weighting of the values before training, by schemes from text retrieval.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ const K1: f64 = 100.0;
 /// BM25's share of the item's length.
 const B: f64 = 0.8;
 
-/// A weighting with what it has to know of the training matrix, so that new users are weighed as the old ones were.
+/// A weighting with what it has to know of the training matrix, so that new users are weighted as the old ones were.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     weighting: Weighting,
@@ -22,23 +22,23 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Of the training matrix, `[n_users, n_items]`.
+    /// Takes what the weighting needs from the training matrix, `[n_users, n_items]`.
     pub fn new(weighting: Weighting, train: &Csr) -> Self {
         let item_norms = if weighting == Weighting::Bm25 { item_norms(train) } else { Vec::new() };
         Self { weighting, item_norms }
     }
 
-    /// As saved: `item_norms` is what [`Weights::item_norms`] gave.
+    /// Makes it from what was saved: `item_norms` is what [`Weights::item_norms`] returned.
     pub fn from_saved(weighting: Weighting, item_norms: Vec<f32>) -> Self {
         Self { weighting, item_norms }
     }
 
-    /// What must be saved to weigh new users; empty for most.
+    /// Returns what must be saved to weight new users; empty for all weightings but BM25.
     pub fn item_norms(&self) -> &[f32] {
         &self.item_norms
     }
 
-    /// Users' rows with their values weighed.
+    /// Returns users' rows, `[users, n_items]`, with their values weighted.
     ///
     /// # Errors
     /// When a value is not finite, or is negative and the weighting has no meaning for it.
@@ -69,6 +69,7 @@ impl Weights {
     }
 }
 
+/// Computes the norms of BM25 from the training matrix.
 fn item_norms(train: &Csr) -> Vec<f32> {
     let mut sums = vec![0.0f64; train.n_cols()];
     for (&item, &value) in train.cols().iter().zip(train.values()) {

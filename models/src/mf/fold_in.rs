@@ -12,8 +12,9 @@
 //! mse:      sum over h in H of   (rating_h - s_h)^2
 //! ```
 //!
-//! All are convex in x, so the answer does not depend on where the search starts. For `bpr` each seen item meets at
-//! most [`CONTRASTS`] unseen ones, spread over the catalogue and others for each, weighted up to all of them.
+//! All are convex in x, so the answer does not depend on where the search starts. For `bpr` each seen item is compared
+//! with at most [`CONTRASTS`] unseen ones, which are spread over the catalogue, differ from seen item to seen item, and
+//! are weighted up to all of them.
 
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ use crate::{Error, Result};
 /// How many unseen items each seen one is compared with for `bpr`.
 const CONTRASTS: usize = 100;
 
-/// Keeps the answer finite where `reg` is 0 and a history can be met exactly.
+/// Keeps the answer finite where `reg` is 0 and a history can be fitted exactly.
 const LEAST_REG: f64 = 1e-6;
 
 impl FoldIn for MfModel {
@@ -68,7 +69,7 @@ struct UserLoss<'a> {
     ratings: &'a [f32],
     /// The unseen items, where the loss contrasts with them.
     unseen: Vec<u32>,
-    /// Of an unseen item, for each item seen.
+    /// The weight of an unseen item, for each item seen.
     weight: f64,
     reg: f64,
 }
@@ -87,27 +88,27 @@ impl<'a> UserLoss<'a> {
         Self { model, seen, ratings, unseen, weight, reg }
     }
 
-    /// The loss at `x`, and its gradient.
+    /// Returns the loss at `x`, and writes its gradient.
     fn at(&self, x: &[f64], gradient: &mut [f64]) -> f64 {
         let score = |&item: &u32| self.score(x, item as usize);
         let seen: Vec<f64> = self.seen.iter().map(score).collect();
         let unseen: Vec<f64> = self.unseen.iter().map(score).collect();
-        let (mut of_seen, mut of_unseen) = (vec![0.0; seen.len()], vec![0.0; unseen.len()]);
+        let (mut grad_seen, mut grad_unseen) = (vec![0.0; seen.len()], vec![0.0; unseen.len()]);
         let loss = match self.model.config.loss {
-            Loss::Mse => self.squares(&seen, &mut of_seen),
-            Loss::Bce => self.cross_entropy(&seen, &unseen, &mut of_seen, &mut of_unseen),
-            Loss::Bpr => self.pairs(&seen, &unseen, &mut of_seen, &mut of_unseen),
-            Loss::Softmax => self.softmax(&seen, &unseen, &mut of_seen, &mut of_unseen),
+            Loss::Mse => self.squares(&seen, &mut grad_seen),
+            Loss::Bce => self.cross_entropy(&seen, &unseen, &mut grad_seen, &mut grad_unseen),
+            Loss::Bpr => self.pairs(&seen, &unseen, &mut grad_seen, &mut grad_unseen),
+            Loss::Softmax => self.softmax(&seen, &unseen, &mut grad_seen, &mut grad_unseen),
         };
         let dim = self.model.config.dim;
-        for (slope, x) in gradient.iter_mut().zip(x) {
-            *slope = 2.0 * self.reg * x;
+        for (gradient, x) in gradient.iter_mut().zip(x) {
+            *gradient = 2.0 * self.reg * x;
         }
-        let items = self.seen.iter().chain(&self.unseen).zip(of_seen.iter().chain(&of_unseen));
-        for (&item, &slope) in items.filter(|(_, slope)| **slope != 0.0) {
+        let items = self.seen.iter().chain(&self.unseen).zip(grad_seen.iter().chain(&grad_unseen));
+        for (&item, &by_score) in items.filter(|(_, by_score)| **by_score != 0.0) {
             let vector = self.model.items.vector(item as usize, dim);
-            gradient.iter_mut().zip(vector).for_each(|(gradient, &z)| *gradient += slope * f64::from(z));
-            gradient[dim] += slope;
+            gradient.iter_mut().zip(vector).for_each(|(gradient, &z)| *gradient += by_score * f64::from(z));
+            gradient[dim] += by_score;
         }
         loss + self.reg * dot(x, x)
     }
@@ -119,52 +120,60 @@ impl<'a> UserLoss<'a> {
         f64::from(self.model.mean) + f64::from(self.model.items.biases[item]) + x[dim] + dot
     }
 
-    fn squares(&self, seen: &[f64], of_seen: &mut [f64]) -> f64 {
+    // Each of the losses returns its value, and writes its gradient by the scores.
+
+    fn squares(&self, seen: &[f64], grad_seen: &mut [f64]) -> f64 {
         let mut loss = 0.0;
-        for ((slope, s), &rating) in of_seen.iter_mut().zip(seen).zip(self.ratings) {
+        for ((grad, s), &rating) in grad_seen.iter_mut().zip(seen).zip(self.ratings) {
             let error = s - f64::from(rating);
             loss += error * error;
-            *slope = 2.0 * error;
+            *grad = 2.0 * error;
         }
         loss
     }
 
-    fn cross_entropy(&self, seen: &[f64], unseen: &[f64], of_seen: &mut [f64], of_unseen: &mut [f64]) -> f64 {
+    fn cross_entropy(
+        &self,
+        seen: &[f64],
+        unseen: &[f64],
+        grad_seen: &mut [f64],
+        grad_unseen: &mut [f64],
+    ) -> f64 {
         let weight = self.weight * seen.len() as f64;
-        of_seen.iter_mut().zip(seen).for_each(|(slope, s)| *slope = -sigmoid(-s));
-        of_unseen.iter_mut().zip(unseen).for_each(|(slope, s)| *slope = weight * sigmoid(*s));
+        grad_seen.iter_mut().zip(seen).for_each(|(grad, s)| *grad = -sigmoid(-s));
+        grad_unseen.iter_mut().zip(unseen).for_each(|(grad, s)| *grad = weight * sigmoid(*s));
         seen.iter().map(|s| softplus(-s)).sum::<f64>()
             + weight * unseen.iter().map(|s| softplus(*s)).sum::<f64>()
     }
 
-    fn pairs(&self, seen: &[f64], unseen: &[f64], of_seen: &mut [f64], of_unseen: &mut [f64]) -> f64 {
+    fn pairs(&self, seen: &[f64], unseen: &[f64], grad_seen: &mut [f64], grad_unseen: &mut [f64]) -> f64 {
         let n = unseen.len().min(CONTRASTS);
         let weight = self.weight * unseen.len() as f64 / n.max(1) as f64;
         let mut loss = 0.0;
-        for (number, (s, of_s)) in seen.iter().zip(of_seen).enumerate() {
+        for (number, (s, grad)) in seen.iter().zip(grad_seen).enumerate() {
             for contrast in 0..n {
                 let at = (contrast * unseen.len() / n + number) % unseen.len();
                 loss += weight * softplus(unseen[at] - s);
-                let slope = weight * sigmoid(unseen[at] - s);
-                of_unseen[at] += slope;
-                *of_s -= slope;
+                let by_difference = weight * sigmoid(unseen[at] - s);
+                grad_unseen[at] += by_difference;
+                *grad -= by_difference;
             }
         }
         loss
     }
 
-    fn softmax(&self, seen: &[f64], unseen: &[f64], of_seen: &mut [f64], of_unseen: &mut [f64]) -> f64 {
+    fn softmax(&self, seen: &[f64], unseen: &[f64], grad_seen: &mut [f64], grad_unseen: &mut [f64]) -> f64 {
         let most = seen.iter().chain(unseen).copied().fold(f64::NEG_INFINITY, f64::max);
         let all = self.weight * unseen.iter().map(|s| (s - most).exp()).sum::<f64>();
         let (mut loss, mut shares) = (0.0, 0.0);
-        for (slope, s) in of_seen.iter_mut().zip(seen) {
+        for (grad, s) in grad_seen.iter_mut().zip(seen) {
             let own = (s - most).exp();
             let both = (own + all).max(f64::MIN_POSITIVE);
             loss += both.ln() + most - s;
-            *slope = own / both - 1.0;
+            *grad = own / both - 1.0;
             shares += self.weight / both;
         }
-        of_unseen.iter_mut().zip(unseen).for_each(|(slope, s)| *slope = shares * (s - most).exp());
+        grad_unseen.iter_mut().zip(unseen).for_each(|(grad, s)| *grad = shares * (s - most).exp());
         loss
     }
 }
@@ -173,25 +182,25 @@ fn sigmoid(s: f64) -> f64 {
     1.0 / (1.0 + (-s).exp())
 }
 
-/// `ln(1 + e^s)` without overflow.
+/// Returns `ln(1 + e^s)` without overflow.
 fn softplus(s: f64) -> f64 {
     s.max(0.0) + (-s.abs()).exp().ln_1p()
 }
 
-/// How many earlier steps the search remembers.
+/// How many earlier steps L-BFGS remembers.
 const MEMORY: usize = 10;
 
-/// The minimum of a smooth convex function, by L-BFGS (Nocedal and Wright 2006, algorithms 7.4 and 7.5) with
-/// backtracking. `f` gives the value at a point and fills in the gradient.
+/// Returns the minimum of a smooth convex function, by L-BFGS (Nocedal and Wright 2006, algorithms 7.4 and 7.5) with
+/// backtracking. `f` returns the value at a point and writes the gradient.
 fn minimise(mut x: Vec<f64>, f: impl Fn(&[f64], &mut [f64]) -> f64) -> Vec<f64> {
     let mut gradient = vec![0.0; x.len()];
     let mut value = f(&x, &mut gradient);
     let mut steps: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
     for _ in 0..100 {
         let direction = descent(&gradient, &steps);
-        let slope = dot(&gradient, &direction);
+        let derivative = dot(&gradient, &direction);
         // What one more full step can still gain, beside what is there.
-        if -slope <= 1e-10 * value.abs() {
+        if -derivative <= 1e-10 * value.abs() {
             break;
         }
         let mut length = if steps.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt().max(1.0) } else { 1.0 };
@@ -199,7 +208,7 @@ fn minimise(mut x: Vec<f64>, f: impl Fn(&[f64], &mut [f64]) -> f64) -> Vec<f64> 
         let (next, next_value) = loop {
             let next: Vec<f64> = x.iter().zip(&direction).map(|(x, d)| x + length * d).collect();
             let next_value = f(&next, &mut next_gradient);
-            if next_value <= value + 1e-4 * length * slope {
+            if next_value <= value + 1e-4 * length * derivative {
                 break (next, next_value);
             }
             length /= 2.0;
@@ -208,35 +217,36 @@ fn minimise(mut x: Vec<f64>, f: impl Fn(&[f64], &mut [f64]) -> f64) -> Vec<f64> 
                 return x;
             }
         };
-        let moved: Vec<f64> = next.iter().zip(&x).map(|(next, x)| next - x).collect();
-        let bent: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(next, old)| next - old).collect();
-        if dot(&moved, &bent) > 0.0 {
+        let s: Vec<f64> = next.iter().zip(&x).map(|(next, x)| next - x).collect();
+        let y: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(next, old)| next - old).collect();
+        if dot(&s, &y) > 0.0 {
             if steps.len() == MEMORY {
                 steps.remove(0);
             }
-            steps.push((moved, bent));
+            steps.push((s, y));
         }
         (x, value, gradient) = (next, next_value, next_gradient);
     }
     x
 }
 
-/// The two-loop recursion: minus the gradient times the inverse curvature that the earlier steps have shown.
+/// Returns the direction of the next step by the two-loop recursion: minus the gradient times the inverse Hessian that
+/// the earlier steps `s` and the changes `y` of the gradient over them approximate.
 fn descent(gradient: &[f64], steps: &[(Vec<f64>, Vec<f64>)]) -> Vec<f64> {
     let mut direction: Vec<f64> = gradient.iter().map(|g| -g).collect();
     let mut shares = Vec::with_capacity(steps.len());
-    for (moved, bent) in steps.iter().rev() {
-        let share = dot(moved, &direction) / dot(moved, bent);
-        direction.iter_mut().zip(bent).for_each(|(d, bent)| *d -= share * bent);
+    for (s, y) in steps.iter().rev() {
+        let share = dot(s, &direction) / dot(s, y);
+        direction.iter_mut().zip(y).for_each(|(d, y)| *d -= share * y);
         shares.push(share);
     }
-    if let Some((moved, bent)) = steps.last() {
-        let scale = dot(moved, bent) / dot(bent, bent);
+    if let Some((s, y)) = steps.last() {
+        let scale = dot(s, y) / dot(y, y);
         direction.iter_mut().for_each(|d| *d *= scale);
     }
-    for ((moved, bent), share) in steps.iter().zip(shares.into_iter().rev()) {
-        let correction = share - dot(bent, &direction) / dot(moved, bent);
-        direction.iter_mut().zip(moved).for_each(|(d, moved)| *d += correction * moved);
+    for ((s, y), share) in steps.iter().zip(shares.into_iter().rev()) {
+        let correction = share - dot(y, &direction) / dot(s, y);
+        direction.iter_mut().zip(s).for_each(|(d, s)| *d += correction * s);
     }
     direction
 }
@@ -276,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn gradients_are_the_slopes_of_the_loss() {
+    fn gradients_are_the_finite_differences_of_the_loss() {
         for config in configs() {
             let model = model(config, 1, 12);
             let histories = histories(12);
@@ -290,14 +300,14 @@ mod tests {
                     x[k] += step;
                     user.at(&x, &mut unused)
                 };
-                let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
-                assert!((slope - gradient[k]).abs() < 1e-6, "{k}: {slope} and {}", gradient[k]);
+                let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
+                assert!((difference - gradient[k]).abs() < 1e-6, "{k}: {difference} and {}", gradient[k]);
             }
         }
     }
 
     #[test]
-    fn a_folded_row_is_where_the_gradient_ends() {
+    fn a_folded_in_row_is_where_the_gradient_is_zero() {
         for config in configs() {
             let model = model(config, 1, 12);
             let histories = histories(12);

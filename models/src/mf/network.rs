@@ -9,7 +9,7 @@ use super::model::{MfModel, Side};
 use crate::Result;
 use crate::family::Family;
 use crate::nn::batch::Batch;
-use crate::nn::kernels::{biased, decayed, dots, dots_back, gather, sums_by_side};
+use crate::nn::kernels::{add_biases, add_l2, gather, pair_dots, pair_dots_backward, segment_sums};
 use crate::nn::network::{Gradient, Network, Objective, Step};
 use crate::nn::params::{Init, Values, on_host, weight};
 use crate::scorer::{Model, Shape};
@@ -24,16 +24,16 @@ pub struct MfNetwork {
     config: MfConfig,
 }
 
-/// The rows that a batch meets.
+/// The rows that a batch reads, each once.
 struct Rows {
-    users: Tensor<2>,       // [distinct users, dim]
-    user_biases: Tensor<2>, // [distinct users, 1]
-    items: Tensor<2>,       // [distinct items, dim]
-    item_biases: Tensor<2>, // [distinct items, 1]
+    users: Tensor<2>,       // [unique users, dim]
+    user_biases: Tensor<2>, // [unique users, 1]
+    items: Tensor<2>,       // [unique items, dim]
+    item_biases: Tensor<2>, // [unique items, 1]
 }
 
 impl MfNetwork {
-    /// With weights from `values`; `mean` is what a pair scores before its vectors and biases say anything.
+    /// Makes the network with weights from `values`; `mean` is what a pair scores before its vectors and biases say anything.
     ///
     /// # Errors
     /// When a setting is out of its range, or as `values` has them.
@@ -64,8 +64,8 @@ impl MfNetwork {
             items: gather(&self.item_embedding, &batch.items),
             item_biases: gather(&self.item_bias, &batch.items),
         };
-        let dots = dots(&rows.users, &rows.items, None, batch);
-        let scores = biased(dots, &rows.user_biases, &rows.item_biases, self.mean, batch);
+        let dots = pair_dots(&rows.users, &rows.items, None, batch);
+        let scores = add_biases(dots, &rows.user_biases, &rows.item_biases, self.mean, batch);
         (rows, scores)
     }
 }
@@ -77,9 +77,9 @@ impl Network for MfNetwork {
 
     fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
         let (rows, scores) = self.forward(batch);
-        let slopes = (objective.slopes)(scores); // [samples, 1]
-        let [users, items, _] = dots_back(&slopes, &rows.users, &rows.items, None, batch);
-        let [user_biases, item_biases] = sums_by_side(slopes, batch);
+        let grad = (objective.gradient)(scores); // [samples, 1]
+        let [users, items, _] = pair_dots_backward(&grad, &rows.users, &rows.items, None, batch);
+        let [user_biases, item_biases] = segment_sums(grad, batch);
         let reg = self.config.reg;
         if reg == 0.0 {
             let gradients = gradients([users, user_biases], [items, item_biases]);
@@ -87,8 +87,8 @@ impl Network for MfNetwork {
         }
         // A user's vector counts once for each of the row's samples.
         let factor = 2.0 * reg / objective.terms;
-        let of_user = |slopes, rows| decayed(slopes, rows, factor, batch.per_row, &batch.users);
-        let of_item = |slopes, rows| decayed(slopes, rows, factor, 1, &batch.items);
+        let of_user = |grad, rows| add_l2(grad, rows, factor, batch.per_row, &batch.users);
+        let of_item = |grad, rows| add_l2(grad, rows, factor, 1, &batch.items);
         let (users, a) = of_user(users, &rows.users);
         let (user_biases, b) = of_user(user_biases, &rows.user_biases);
         let (items, c) = of_item(items, &rows.items);
@@ -128,7 +128,7 @@ impl Network for MfNetwork {
     }
 }
 
-/// Of the vectors and the biases, in the order of the weights.
+/// Returns the gradients by the vectors and the biases, in the order of the weights.
 fn gradients(users: [Tensor<2>; 2], items: [Tensor<2>; 2]) -> Vec<Gradient> {
     users.map(Gradient::Users).into_iter().chain(items.map(Gradient::Items)).collect()
 }

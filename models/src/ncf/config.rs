@@ -45,7 +45,7 @@ pub struct GmfConfig {
 pub struct MlpConfig {
     /// Number of predictive factors: the length of the tower's last layer where `layers` are not given.
     pub dim: usize,
-    /// TowerWidths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
+    /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
     pub layers: Vec<usize>,
     /// How much of the first width is the user's embedding; the rest is the item's. Half of it by default.
     pub user_dim: Option<usize>,
@@ -67,7 +67,7 @@ pub struct MlpConfig {
 pub struct NeumfConfig {
     /// Number of predictive factors: the length of the GMF embeddings and of the tower's last layer.
     pub dim: usize,
-    /// TowerWidths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
+    /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
     pub layers: Vec<usize>,
     /// What is minimised, and so what a score says.
     pub loss: Loss,
@@ -82,7 +82,7 @@ pub struct NeumfConfig {
 /// The architecture that the three have in common: NeuMF with one part or the other left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NcfSpec {
-    /// The settings that it is of.
+    /// The settings that it was made from.
     pub model: ModelConfig,
     /// Length of the GMF part's embeddings.
     pub gmf: Option<usize>,
@@ -103,9 +103,9 @@ pub struct NcfSpec {
 /// The widths of a tower.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TowerWidths {
-    /// Of the user's embedding.
+    /// The width of the user's embedding.
     pub user: usize,
-    /// Of the concatenated embeddings, and then of the output of each dense layer.
+    /// The width of the concatenated embeddings, and then of the output of each dense layer.
     pub layers: Vec<usize>,
 }
 
@@ -173,7 +173,7 @@ impl From<&NeumfConfig> for NcfSpec {
     }
 }
 
-/// The widths as given, or He et al.'s.
+/// Returns the widths as given, or those of He et al.
 fn halving(layers: &[usize], dim: usize) -> Vec<usize> {
     match layers.is_empty() {
         true => vec![4 * dim, 2 * dim, dim],
@@ -261,7 +261,7 @@ impl Architecture for NcfSpec {
     }
 }
 
-/// The three differ in their parts alone.
+/// Implements `Family` for the three, which differ in their parts alone.
 macro_rules! families {
     ($($config:ident = $kind:literal),*) => {$(
         impl Family for $config {

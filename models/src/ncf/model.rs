@@ -1,4 +1,4 @@
-//! GMF, MLP and NeuMF as they are served: the network on its device, with the item side of the first layer computed
+//! GMF, MLP and NeuMF as they are served: the network on its device, with the items' part of the first layer computed
 //! once.
 
 use burn_tensor::{Device, Int, Tensor, TensorData};
@@ -10,7 +10,7 @@ use super::network::NcfNetwork;
 use crate::Result;
 use crate::family::ModelConfig;
 use crate::nn::batch::Batch;
-use crate::nn::kernels::{Hidden, catalog_sums, product};
+use crate::nn::kernels::{ReluDropout, catalog_relu, matmul};
 use crate::nn::network::Network;
 use crate::nn::params::{on_host, saved};
 use crate::scorer::{Model, Scorer, Shape};
@@ -21,15 +21,15 @@ const BLOCK: usize = 16384;
 /// A network of neural collaborative filtering, ready to score on its device.
 pub struct NcfModel {
     network: NcfNetwork,
-    item_sums: Option<Tensor<2>>, // [n_items, widths[1]]: each item's share of the first dense layer, with its bias
+    item_sums: Option<Tensor<2>>, // [n_items, widths[1]]: each item's part of the first dense layer, with the bias
     item_gmf: Option<Tensor<2>>,  // [dim, n_items]: GMF vectors, each times the output layer's weights
 }
 
 impl NcfModel {
     pub(super) fn new(network: NcfNetwork) -> Self {
         let item_sums = network.tower.as_ref().map(|tower| {
-            let [_, of_item] = tower.first_layer();
-            product(&tower.embeddings.item, &of_item) + tower.layers[0].bias.clone()
+            let [_, w_item] = tower.first_layer();
+            matmul(&tower.embeddings.item, &w_item) + tower.layers[0].bias.clone()
         });
         let weight = network.output_layer().gmf;
         let item_gmf = network.gmf.as_ref().zip(weight);
@@ -81,15 +81,15 @@ impl Scorer for NcfModel {
             let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows, [n]), &self.device());
             let mut scores = output.bias.clone().expand([n, n_items]); // [n, n_items]
             if let (Some(tables), Some(items)) = (&self.network.gmf, &self.item_gmf) {
-                scores = scores + product(&tables.user.clone().select(0, rows.clone()), items);
+                scores = scores + matmul(&tables.user.clone().select(0, rows.clone()), items);
             }
             if let (Some(tower), Some(items), Some(weight)) =
                 (&self.network.tower, &self.item_sums, &output.tower)
             {
-                let [of_user, _] = tower.first_layer();
-                let p = product(&tower.embeddings.user.clone().select(0, rows), &of_user); // [n, width]
-                let last = tower.rest(catalog_sums(&p, items), Hidden::WHOLE).pop();
-                let last = product(&last.expect("a tower has a layer"), weight); // [n * n_items, 1]
+                let [w_user, _] = tower.first_layer();
+                let p = matmul(&tower.embeddings.user.clone().select(0, rows), &w_user); // [n, width]
+                let last = tower.rest(catalog_relu(&p, items), ReluDropout::WITHOUT_DROPOUT).pop();
+                let last = matmul(&last.expect("a tower has a layer"), weight); // [n * n_items, 1]
                 scores = scores + last.reshape([n, n_items]);
             }
             // Sync: the scores are read back.

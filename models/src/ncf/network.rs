@@ -1,4 +1,4 @@
-//! The network of GMF, MLP and NeuMF: its weights, its scores, and their slopes.
+//! The network of GMF, MLP and NeuMF: its weights, its scores, and its gradients.
 
 use burn_tensor::{Device, Tensor};
 
@@ -8,8 +8,8 @@ use crate::Result;
 use crate::family::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{
-    Hidden, dots, dots_back, gather, last_back, pair_sums, product, product_of_columns, product_of_rows,
-    rectified, rectified_back, sums_by_side,
+    ReluDropout, bias_relu, bias_relu_backward, gather, matmul_nt, matmul_tn, output_backward, pair_dots,
+    pair_dots_backward, pair_relu, product, segment_sums,
 };
 use crate::nn::network::{Gradient, Network, Objective, Step};
 use crate::nn::params::{Init, Values, weight};
@@ -41,26 +41,26 @@ pub(super) struct Tower {
     pub(super) layers: Vec<Dense>, // widths[l] to widths[l + 1]
 }
 
-/// `x weight + bias`, rectified.
+/// A dense layer: `relu(x weight + bias)`.
 #[derive(Clone)]
 pub(super) struct Dense {
     pub(super) weight: Tensor<2>, // [width in, width out]
     pub(super) bias: Tensor<2>,   // [1, width out]
 }
 
-/// What a forward pass leaves for the one back.
+/// What a forward pass keeps for the backward pass.
 struct Pass {
     scores: Tensor<2>,       // [samples, 1]
-    gmf: Option<Embeddings>, // the rows of the batch
+    gmf: Option<Embeddings>, // [unique, width]: the rows that the batch reads
     tower: Option<TowerPass>,
 }
 
 struct TowerPass {
-    rows: Embeddings,        // the rows of the batch
+    rows: Embeddings,        // [unique, width]: the rows that the batch reads
     outputs: Vec<Tensor<2>>, // [samples, widths[l + 1]] of each layer
 }
 
-/// The weights that make the score.
+/// The output layer with one output: the weights that make the score.
 pub(super) struct Output {
     pub(super) gmf: Option<Tensor<2>>,   // [dim, 1]
     pub(super) tower: Option<Tensor<2>>, // [widths.last, 1]
@@ -68,7 +68,7 @@ pub(super) struct Output {
 }
 
 impl NcfNetwork {
-    /// With weights from `values`.
+    /// Makes the network with weights from `values`.
     ///
     /// # Errors
     /// When a setting is out of its range, or as `values` has them.
@@ -116,7 +116,7 @@ impl NcfNetwork {
         })
     }
 
-    /// The output layer, with the difference of two classes as one.
+    /// Returns the output layer; that of two classes as the difference of the two.
     pub(super) fn output_layer(&self) -> Output {
         let score = |output: &Tensor<2>| match output.dims()[1] {
             1 => output.clone(),
@@ -129,23 +129,24 @@ impl NcfNetwork {
         Output { gmf: part(0, dim), tower: part(dim, joined), bias }
     }
 
-    /// From the slopes by what scores to those by the output layer's weights.
-    fn output_back(&self, slopes: Tensor<2>) -> Tensor<2> {
+    /// Returns the gradient by the output layer's weights from that by [`NcfNetwork::output_layer`].
+    fn all_classes(&self, grad: Tensor<2>) -> Tensor<2> {
         match self.output_weight.dims()[1] {
-            1 => slopes,
-            _ => Tensor::cat(vec![slopes.clone().neg(), slopes], 1),
+            1 => grad,
+            _ => Tensor::cat(vec![grad.clone().neg(), grad], 1),
         }
     }
 
-    fn forward(&self, batch: &Batch, hidden: Hidden) -> Pass {
+    fn forward(&self, batch: &Batch, activation: ReluDropout) -> Pass {
         let output = self.output_layer();
         let gmf = self.gmf.as_ref().map(|tables| tables.rows(batch));
-        let of_gmf = gmf.as_ref().map(|rows| dots(&rows.user, &rows.item, output.gmf.as_ref(), batch));
-        let tower = self.tower.as_ref().map(|tower| tower.forward(batch, hidden));
+        let gmf_scores =
+            gmf.as_ref().map(|rows| pair_dots(&rows.user, &rows.item, output.gmf.as_ref(), batch));
+        let tower = self.tower.as_ref().map(|tower| tower.forward(batch, activation));
         let last = tower.as_ref().map(|pass| pass.outputs[pass.outputs.len() - 1].clone());
-        let of_tower = last.zip(output.tower).map(|(last, weight)| product(&last, &weight));
+        let tower_scores = last.zip(output.tower).map(|(last, weight)| matmul(&last, &weight));
         let scores =
-            of_gmf.into_iter().chain(of_tower).fold(None, |sum: Option<Tensor<2>>, part| match sum {
+            gmf_scores.into_iter().chain(tower_scores).fold(None, |sum: Option<Tensor<2>>, part| match sum {
                 Some(sum) => Some(sum + part),
                 None => Some(part),
             });
@@ -161,90 +162,92 @@ impl Embeddings {
 }
 
 impl Tower {
-    /// The user's and the item's share of the first dense layer: the rows of its weight that meet the first part of
-    /// the concatenation, and those that meet the second. `[p, q] W = p W_user + q W_item`, so that a user's share is
-    /// computed once for all of the user's samples, and an item's once for all samples that it is in.
+    /// Splits the weight `W` of the first dense layer into the rows `W_user`, which multiply the user's embedding `p`, and
+    /// the rows `W_item`, which multiply the item's embedding `q`. As `[p, q] W = p W_user + q W_item`, the product of a
+    /// user is computed once for all of the user's samples, and that of an item once for all samples it is in.
     pub(super) fn first_layer(&self) -> [Tensor<2>; 2] {
         let (weight, user) = (&self.layers[0].weight, self.embeddings.user.dims()[1]);
         let [width, _] = weight.dims();
         [weight.clone().slice(0..user), weight.clone().slice(user..width)]
     }
 
-    fn forward(&self, batch: &Batch, hidden: Hidden) -> TowerPass {
+    fn forward(&self, batch: &Batch, activation: ReluDropout) -> TowerPass {
         let rows = self.embeddings.rows(batch);
-        let [of_user, of_item] = self.first_layer();
-        let p = product(&rows.user, &of_user) + self.layers[0].bias.clone();
-        let q = product(&rows.item, &of_item);
-        let first = pair_sums(p, q, batch, hidden.of_layer(0));
-        TowerPass { rows, outputs: self.rest(first, hidden) }
+        let [w_user, w_item] = self.first_layer();
+        let p = matmul(&rows.user, &w_user) + self.layers[0].bias.clone();
+        let q = matmul(&rows.item, &w_item);
+        let first = pair_relu(p, q, batch, activation.for_layer(0));
+        TowerPass { rows, outputs: self.rest(first, activation) }
     }
 
-    /// The outputs of all layers `[samples, widths[l + 1]]` from that of the first.
-    pub(super) fn rest(&self, first: Tensor<2>, hidden: Hidden) -> Vec<Tensor<2>> {
+    /// Returns the outputs of all layers, `[samples, widths[l + 1]]` each, from that of the first.
+    pub(super) fn rest(&self, first: Tensor<2>, activation: ReluDropout) -> Vec<Tensor<2>> {
         let mut outputs = vec![first];
         for (number, layer) in self.layers.iter().enumerate().skip(1) {
-            let sums = product(&outputs[number - 1], &layer.weight);
-            outputs.push(rectified(sums, &layer.bias, hidden.of_layer(number)));
+            let product = matmul(&outputs[number - 1], &layer.weight);
+            outputs.push(bias_relu(product, &layer.bias, activation.for_layer(number)));
         }
         outputs
     }
 
-    /// From the slopes by the scores `[samples, 1]` to those of the embeddings' rows and of the layers, and of the
-    /// output layer's weights for the tower.
-    fn back(
+    /// Goes back from the gradient by the scores `[samples, 1]`: returns those by the rows of the embeddings, by the layers
+    /// and by `output_weight`, the tower's part of the output layer.
+    fn backward(
         &self,
-        slopes: &Tensor<2>,
+        grad: &Tensor<2>,
         pass: TowerPass,
-        of_output: &Tensor<2>,
+        output_weight: &Tensor<2>,
         batch: &Batch,
-        hidden: Hidden,
+        activation: ReluDropout,
     ) -> (Embeddings, Vec<Dense>, Tensor<2>) {
         let TowerPass { rows, mut outputs } = pass;
-        let mut next = outputs.pop().expect("a tower has a layer");
-        let [mut sums, mut bias, output_weight] = last_back(slopes, next, of_output, hidden);
+        let last = outputs.pop().expect("a tower has a layer");
+        let [mut grad_sums, mut bias, grad_output_weight] =
+            output_backward(grad, last, output_weight, activation);
         let mut layers = Vec::new();
         for layer in self.layers[1..].iter().rev() {
-            next = outputs.pop().expect("each layer has an output");
-            layers.push(Dense { weight: product_of_columns(&next, &sums), bias });
-            let slopes = product_of_rows(&sums, &layer.weight);
-            (sums, bias) = rectified_back(slopes, next, hidden);
+            let input = outputs.pop().expect("each layer has an output");
+            layers.push(Dense { weight: matmul_tn(&input, &grad_sums), bias });
+            let grad_input = matmul_nt(&grad_sums, &layer.weight);
+            (grad_sums, bias) = bias_relu_backward(grad_input, input, activation);
         }
-        let [p, q] = sums_by_side(sums, batch);
-        let [of_user, of_item] = self.first_layer();
-        let weight = [product_of_columns(&rows.user, &p), product_of_columns(&rows.item, &q)];
+        let [p, q] = segment_sums(grad_sums, batch);
+        let [w_user, w_item] = self.first_layer();
+        let weight = [matmul_tn(&rows.user, &p), matmul_tn(&rows.item, &q)];
         layers.push(Dense { weight: Tensor::cat(weight.into(), 0), bias });
         layers.reverse();
-        let of_rows = Embeddings { user: product_of_rows(&p, &of_user), item: product_of_rows(&q, &of_item) };
-        (of_rows, layers, output_weight)
+        let rows = Embeddings { user: matmul_nt(&p, &w_user), item: matmul_nt(&q, &w_item) };
+        (rows, layers, grad_output_weight)
     }
 }
 
 impl Network for NcfNetwork {
     fn scores(&self, batch: &Batch) -> Tensor<2> {
-        self.forward(batch, Hidden::WHOLE).scores
+        self.forward(batch, ReluDropout::WITHOUT_DROPOUT).scores
     }
 
     fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
-        let hidden = Hidden { dropout: self.dropout, seed: objective.dropout_seed };
-        let Pass { scores, gmf, tower } = self.forward(batch, hidden);
-        let slopes = (objective.slopes)(scores); // [samples, 1]
-        let Output { gmf: of_gmf, tower: of_tower, .. } = self.output_layer();
+        let activation = ReluDropout { dropout: self.dropout, seed: objective.dropout_seed };
+        let Pass { scores, gmf, tower } = self.forward(batch, activation);
+        let grad = (objective.gradient)(scores); // [samples, 1]
+        let Output { gmf: gmf_weight, tower: tower_weight, .. } = self.output_layer();
         let mut gradients = Vec::new();
         let mut output = Vec::new();
         if let Some(rows) = gmf {
-            let [user, item, weight] = dots_back(&slopes, &rows.user, &rows.item, of_gmf.as_ref(), batch);
+            let [user, item, weight] =
+                pair_dots_backward(&grad, &rows.user, &rows.item, gmf_weight.as_ref(), batch);
             gradients.extend([Gradient::Users(user), Gradient::Items(item)]);
             output.push(weight);
         }
-        if let (Some(tower), Some(pass), Some(of_tower)) = (&self.tower, tower, of_tower) {
-            let (rows, layers, weight) = tower.back(&slopes, pass, &of_tower, batch, hidden);
+        if let (Some(tower), Some(pass), Some(tower_weight)) = (&self.tower, tower, tower_weight) {
+            let (rows, layers, weight) = tower.backward(&grad, pass, &tower_weight, batch, activation);
             gradients.extend([Gradient::Users(rows.user), Gradient::Items(rows.item)]);
             let whole = |Dense { weight, bias }| [Gradient::Whole(weight), Gradient::Whole(bias)];
             gradients.extend(layers.into_iter().flat_map(whole));
             output.push(weight);
         }
-        let output = [Tensor::cat(output, 0), slopes.sum_dim(0)];
-        gradients.extend(output.map(|slopes| Gradient::Whole(self.output_back(slopes))));
+        let output = [Tensor::cat(output, 0), grad.sum_dim(0)];
+        gradients.extend(output.map(|grad| Gradient::Whole(self.all_classes(grad))));
         Step { gradients, penalty: None }
     }
 

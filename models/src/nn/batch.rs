@@ -1,5 +1,5 @@
-//! The rows of one training step, and which table rows they meet: each table row of a batch is fetched once and
-//! receives its whole gradient at once, however many samples share it.
+//! The samples of one training step, with their lookups in the tables of users and of items: each table row that a batch
+//! uses is read once and gets its whole gradient at once, however many samples share it.
 
 use burn_tensor::{Device, Int, Tensor, TensorData};
 
@@ -11,36 +11,36 @@ pub struct Batch {
     /// Samples in each row.
     pub per_row: usize,
     /// The user of each row.
-    pub users: Side,
+    pub users: Lookup,
     /// The item of each sample, `[rows, per_row]` row-major.
-    pub items: Side,
+    pub items: Lookup,
 }
 
 impl Batch {
-    /// Of `users` `[rows]` and `items` `[rows, per_row]`, which are rows of tables of these lengths.
+    /// Makes a batch of `users` `[rows]` and `items` `[rows, per_row]`, which are row numbers of tables of these lengths.
     pub fn new(users: &[u32], n_users: usize, items: &[u32], n_items: usize) -> Self {
         let per_row = items.len() / users.len().max(1);
-        Self { per_row, users: Side::new(users, n_users), items: Side::new(items, n_items) }
+        Self { per_row, users: Lookup::new(users, n_users), items: Lookup::new(items, n_items) }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.users.len()
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn samples(&self) -> usize {
         self.items.len()
     }
 
-    /// Works out, for any device but the host, in which order sums are made.
-    pub fn folded(mut self) -> Self {
-        self.users.folds = self.users.fold();
-        self.items.folds = self.items.fold();
+    /// Plans the segmented reductions of [`Lookup::device_segment_sums`]; the host needs no plan.
+    pub fn with_reductions(mut self) -> Self {
+        self.users.reduction = self.users.pairwise_reduction();
+        self.items.reduction = self.items.pairwise_reduction();
         self
     }
 
-    /// Sends the indices to a device that cannot read them here.
+    /// Sends the indices to a device other than the host; the host reads them here.
     pub fn to_device(mut self, device: &Device) -> Self {
         if !is_host(device) {
             self.users.upload(device);
@@ -50,138 +50,143 @@ impl Batch {
     }
 }
 
-/// The table rows that a batch meets on one side, and who meets them.
+/// The lookups of a batch in one table: which table row each entry reads, an entry being a batch row (for users) or a
+/// sample (for items). Several entries may read the same row.
+///
+/// Reading goes by the *inverse indices*: entry `e` reads the table row `unique[inverse[e]]`, as in numpy's
+/// `unique(..., return_inverse=True)`. The way back, from gradients of entries to those of table rows, goes by
+/// *segments*: `entries` lists the entries ordered by table row, and the segment of the table row `unique[k]` is
+/// `entries[offsets[k]..offsets[k + 1]]`.
 #[derive(Clone, Debug)]
-pub struct Side {
-    /// Length of the table.
+pub struct Lookup {
+    /// Rows of the table.
     pub n_table: usize,
-    /// `[distinct]`: the rows of the table that are met, ascending.
-    pub rows: Vec<u32>,
-    /// `[entries]`: for each entry (a batch row or a sample) the place of its table row in `rows`.
-    pub places: Vec<u32>,
-    /// `[distinct + 1]`: where the entries of each table row start in `members`.
-    pub starts: Vec<u32>,
+    /// `[unique]`: the table rows that are read, each once, ascending.
+    pub unique: Vec<u32>,
+    /// `[entries]`: the inverse indices, which say for each entry where its table row is in `unique`.
+    pub inverse: Vec<u32>,
+    /// `[unique + 1]`: where the segment of each table row starts in `entries`, and where the last one ends.
+    pub offsets: Vec<u32>,
     /// `[entries]`: the entries, ordered by table row and then by number.
-    pub members: Vec<u32>,
-    /// For each round of [`Side::device_sums`] the two places whose sum comes next.
-    folds: Vec<[Vec<u32>; 2]>,
-    on_device: Option<OnDevice>,
+    pub entries: Vec<u32>,
+    /// For each round of [`Lookup::device_segment_sums`] the positions of the left and of the right summands.
+    reduction: Vec<[Vec<u32>; 2]>,
+    on_device: Option<DeviceLookup>,
 }
 
-/// The indices where a device that is not the host can read them.
+/// The same indices in the memory of a device that is not the host.
 #[derive(Clone, Debug)]
-struct OnDevice {
-    rows: Tensor<1, Int>,
-    places: Tensor<1, Int>,
+struct DeviceLookup {
+    unique: Tensor<1, Int>,
+    inverse: Tensor<1, Int>,
     counts: Tensor<2>,
-    folds: Vec<[Tensor<1, Int>; 2]>,
+    reduction: Vec<[Tensor<1, Int>; 2]>,
 }
 
-impl Side {
-    fn new(entries: &[u32], n_table: usize) -> Self {
+impl Lookup {
+    fn new(rows: &[u32], n_table: usize) -> Self {
         // Counting is the cheaper way to order unless the table is much longer than the batch.
-        let (rows, places, starts) = match n_table <= 16 * entries.len() {
-            true => counted(entries, n_table),
-            false => sorted(entries),
+        let (unique, inverse, offsets) = match n_table <= 16 * rows.len() {
+            true => by_counting(rows, n_table),
+            false => by_sorting(rows),
         };
-        let mut next = starts.clone();
-        let mut members = vec![0; entries.len()];
-        for (entry, &place) in places.iter().enumerate() {
-            let next = &mut next[place as usize];
-            members[*next as usize] = entry as u32;
+        let mut next = offsets.clone();
+        let mut entries = vec![0; rows.len()];
+        for (entry, &segment) in inverse.iter().enumerate() {
+            let next = &mut next[segment as usize];
+            entries[*next as usize] = entry as u32;
             *next += 1;
         }
-        Self { n_table, rows, places, starts, members, folds: Vec::new(), on_device: None }
+        Self { n_table, unique, inverse, offsets, entries, reduction: Vec::new(), on_device: None }
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
-        self.places.len()
+        self.inverse.len()
     }
 
-    /// Whether there is no entry.
+    /// Returns whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.places.is_empty()
+        self.inverse.is_empty()
     }
 
-    /// How many different table rows are met.
-    pub fn distinct(&self) -> usize {
-        self.rows.len()
+    /// Returns how many different table rows are read.
+    pub fn n_unique(&self) -> usize {
+        self.unique.len()
     }
 
-    /// The entries of the table row at a place.
-    pub fn members(&self, place: usize) -> &[u32] {
-        &self.members[self.starts[place] as usize..self.starts[place + 1] as usize]
+    /// Returns the entries that read the table row `unique[k]`, ascending.
+    pub fn segment(&self, k: usize) -> &[u32] {
+        &self.entries[self.offsets[k] as usize..self.offsets[k + 1] as usize]
     }
 
     /// Sends the indices to a device, be it the host.
     pub fn upload(&mut self, device: &Device) {
-        let counts: Vec<f32> = self.starts.windows(2).map(|pair| (pair[1] - pair[0]) as f32).collect();
-        self.on_device = Some(OnDevice {
-            rows: index(&self.rows, device),
-            places: index(&self.places, device),
-            counts: Tensor::from_data(TensorData::new(counts, [self.distinct(), 1]), device),
-            folds: self
-                .folds
+        let counts: Vec<f32> = self.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as f32).collect();
+        self.on_device = Some(DeviceLookup {
+            unique: index(&self.unique, device),
+            inverse: index(&self.inverse, device),
+            counts: Tensor::from_data(TensorData::new(counts, [self.n_unique(), 1]), device),
+            reduction: self
+                .reduction
                 .iter()
-                .map(|fold| fold.each_ref().map(|places| index(places, device)))
+                .map(|round| round.each_ref().map(|positions| index(positions, device)))
                 .collect(),
         });
     }
 
-    fn on_device(&self) -> &OnDevice {
+    fn on_device(&self) -> &DeviceLookup {
         self.on_device.as_ref().expect("a batch is sent to its device before it is used there")
     }
 
-    /// `[distinct]`: the rows of the table, on the device.
-    pub fn device_rows(&self) -> Tensor<1, Int> {
-        self.on_device().rows.clone()
+    /// Returns the unique indices on the device: `[unique]`.
+    pub fn device_unique(&self) -> Tensor<1, Int> {
+        self.on_device().unique.clone()
     }
 
-    /// `[entries]`: the places, on the device.
-    pub fn device_places(&self) -> Tensor<1, Int> {
-        self.on_device().places.clone()
+    /// Returns the inverse indices on the device: `[entries]`.
+    pub fn device_inverse(&self) -> Tensor<1, Int> {
+        self.on_device().inverse.clone()
     }
 
-    /// `[distinct, 1]`: how many entries each table row has, on the device.
+    /// Returns the length of each segment, on the device: `[unique, 1]`.
     pub fn device_counts(&self) -> Tensor<2> {
         self.on_device().counts.clone()
     }
 
-    /// Sums `values` `[entries, width]` over the entries of each table row of a folded batch: `[distinct, width]`,
-    /// on the device.
+    /// Sums `values` `[entries, width]` over each segment, on the device: `[unique, width]`. The batch must have its
+    /// reductions ([`Batch::with_reductions`]).
     ///
-    /// Sums of pairs, and of pairs of these, until each table row has one: on a GPU every one of them has its own
-    /// thread, and the order is always the same.
-    pub fn device_sums(&self, values: Tensor<2>) -> Tensor<2> {
+    /// This is a segmented reduction in a tree: each round adds neighbours in pairs until one sum is left of each
+    /// segment. On a GPU every sum of a round has its own thread, and the order of additions is always the same.
+    pub fn device_segment_sums(&self, values: Tensor<2>) -> Tensor<2> {
         let [_, width] = values.dims();
-        self.on_device().folds.iter().fold(values, |values, [left, right]| {
+        self.on_device().reduction.iter().fold(values, |values, [left, right]| {
             let zero = Tensor::zeros([1, width], &values.device());
             let values = Tensor::cat(vec![values, zero], 0);
             values.clone().select(0, left.clone()) + values.select(0, right.clone())
         })
     }
 
-    /// The pairs of each round; the place behind the last holds 0.
-    fn fold(&self) -> Vec<[Vec<u32>; 2]> {
-        let mut lists: Vec<Vec<u32>> =
-            (0..self.distinct()).map(|place| self.members(place).to_vec()).collect();
+    /// Plans the rounds of the reduction. A summand without a neighbour gets a zero, which stands behind the last value.
+    fn pairwise_reduction(&self) -> Vec<[Vec<u32>; 2]> {
+        let mut segments: Vec<Vec<u32>> = (0..self.n_unique()).map(|k| self.segment(k).to_vec()).collect();
         let mut n = self.len() as u32;
-        let mut folds = Vec::new();
+        let mut rounds = Vec::new();
         loop {
             let (mut left, mut right) = (Vec::new(), Vec::new());
-            for list in &mut lists {
+            for segment in &mut segments {
                 let first = left.len() as u32;
-                for pair in list.chunks(2) {
+                for pair in segment.chunks(2) {
                     left.push(pair[0]);
                     right.push(pair.get(1).copied().unwrap_or(n));
                 }
-                *list = (first..left.len() as u32).collect();
+                *segment = (first..left.len() as u32).collect();
             }
             n = left.len() as u32;
-            folds.push([left, right]);
-            if n as usize == self.distinct() {
-                return folds;
+            rounds.push([left, right]);
+            if n as usize == self.n_unique() {
+                return rounds;
             }
         }
     }
@@ -193,38 +198,41 @@ fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
-type Ordered = (Vec<u32>, Vec<u32>, Vec<u32>);
+/// Unique indices, inverse indices and the offsets of the segments.
+type UniqueRows = (Vec<u32>, Vec<u32>, Vec<u32>);
 
-fn counted(entries: &[u32], n_table: usize) -> Ordered {
+/// Finds them in time that grows with the table.
+fn by_counting(rows: &[u32], n_table: usize) -> UniqueRows {
     let mut counts = vec![0u32; n_table];
-    entries.iter().for_each(|&row| counts[row as usize] += 1);
-    let (mut rows, mut starts) = (Vec::with_capacity(entries.len().min(n_table)), vec![0]);
+    rows.iter().for_each(|&row| counts[row as usize] += 1);
+    let (mut unique, mut offsets) = (Vec::with_capacity(rows.len().min(n_table)), vec![0]);
     let mut end = 0;
     for (row, count) in counts.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
         end += *count;
-        *count = rows.len() as u32;
-        rows.push(row as u32);
-        starts.push(end);
+        *count = unique.len() as u32;
+        unique.push(row as u32);
+        offsets.push(end);
     }
-    let places = entries.iter().map(|&row| counts[row as usize]).collect();
-    (rows, places, starts)
+    let inverse = rows.iter().map(|&row| counts[row as usize]).collect();
+    (unique, inverse, offsets)
 }
 
-fn sorted(entries: &[u32]) -> Ordered {
-    let mut keys: Vec<u64> = (0..).zip(entries).map(|(entry, &row)| u64::from(row) << 32 | entry).collect();
+/// Finds them in time that grows with the batch alone.
+fn by_sorting(rows: &[u32]) -> UniqueRows {
+    let mut keys: Vec<u64> = (0..).zip(rows).map(|(entry, &row)| u64::from(row) << 32 | entry).collect();
     keys.sort_unstable();
-    let (mut rows, mut starts) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len() + 1));
-    let mut places = vec![0; entries.len()];
+    let (mut unique, mut offsets) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len() + 1));
+    let mut inverse = vec![0; rows.len()];
     for (end, key) in (0..).zip(&keys) {
         let row = (key >> 32) as u32;
-        if rows.last() != Some(&row) {
-            rows.push(row);
-            starts.push(end);
+        if unique.last() != Some(&row) {
+            unique.push(row);
+            offsets.push(end);
         }
-        places[(key & 0xffff_ffff) as usize] = rows.len() as u32 - 1;
+        inverse[(key & 0xffff_ffff) as usize] = unique.len() as u32 - 1;
     }
-    starts.push(entries.len() as u32);
-    (rows, places, starts)
+    offsets.push(rows.len() as u32);
+    (unique, inverse, offsets)
 }
 
 #[cfg(test)]
@@ -232,29 +240,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_ways_to_order_agree_and_every_entry_has_its_row() {
-        let entries: Vec<u32> = (0..100u32).map(|k| k * k % 37).collect();
-        let side = Side::new(&entries, 37);
-        assert_eq!(counted(&entries, 37), sorted(&entries));
-        assert!(side.rows.is_sorted() && side.distinct() < 37);
-        for place in 0..side.distinct() {
-            assert!(side.members(place).is_sorted());
-            assert!(side.members(place).iter().all(|&entry| entries[entry as usize] == side.rows[place]));
+    fn both_ways_to_order_agree_and_every_entry_is_in_the_segment_of_its_row() {
+        let rows: Vec<u32> = (0..100u32).map(|k| k * k % 37).collect();
+        let lookup = Lookup::new(&rows, 37);
+        assert_eq!(by_counting(&rows, 37), by_sorting(&rows));
+        assert!(lookup.unique.is_sorted() && lookup.n_unique() < 37);
+        for k in 0..lookup.n_unique() {
+            assert!(lookup.segment(k).is_sorted());
+            assert!(lookup.segment(k).iter().all(|&entry| rows[entry as usize] == lookup.unique[k]));
         }
-        assert_eq!(side.members.len(), 100);
+        assert_eq!(lookup.entries.len(), 100);
     }
 
     #[test]
-    fn folding_sums_every_entry_once() {
-        let entries: Vec<u32> = (0..50u32).map(|k| k * k % 11).collect();
-        let side = Side::new(&entries, 11);
+    fn the_reduction_sums_every_entry_once() {
+        let rows: Vec<u32> = (0..50u32).map(|k| k * k % 11).collect();
+        let lookup = Lookup::new(&rows, 11);
         let mut sums: Vec<u64> = (0..50).map(|k| 1 << k).collect();
-        for [left, right] in side.fold() {
+        for [left, right] in lookup.pairwise_reduction() {
             sums.push(0);
             sums = left.iter().zip(&right).map(|(&l, &r)| sums[l as usize] + sums[r as usize]).collect();
         }
-        for (place, sum) in sums.iter().enumerate() {
-            assert_eq!(*sum, side.members(place).iter().map(|&entry| 1u64 << entry).sum::<u64>());
+        for (k, sum) in sums.iter().enumerate() {
+            assert_eq!(*sum, lookup.segment(k).iter().map(|&entry| 1u64 << entry).sum::<u64>());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Batches for one step each: rows in an order drawn for the epoch, each with its drawn negatives. What a batch holds
-//! depends on the seed, the epoch and its number alone, so that it can be drawn ahead, on another thread.
+//! Draws the batches of an epoch: training rows in an order drawn for the epoch, each with its drawn negatives. What a
+//! batch holds depends on the seed, the epoch and its number alone, so that it can be drawn ahead, on another thread.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -16,12 +16,12 @@ use crate::Result;
 /// How many batches may wait for the device.
 const AHEAD: usize = 4;
 
-/// The rows of one step.
+/// The samples of one optimiser step.
 #[derive(Clone, Debug)]
 pub struct Drawn {
     /// A row for each training row: its item, then the user's negatives.
     pub batch: Batch,
-    /// `[rows]`: the values of the training rows.
+    /// The values of the training rows, `[rows]`.
     pub ratings: Vec<f32>,
 }
 
@@ -31,7 +31,7 @@ pub struct Batches {
     data: Arc<Data>,
     negatives: usize,
     rows_per_batch: usize,
-    folded: bool,
+    with_reductions: bool,
     seed: u64,
 }
 
@@ -42,13 +42,20 @@ struct Data {
 }
 
 impl Batches {
-    /// Of at most `batch_size` samples each, but at least one row; `folded` for devices other than the host.
+    /// Makes batches of at most `batch_size` samples each, but at least one row; `with_reductions` for devices other than
+    /// the host ([`Batch::with_reductions`]).
     ///
     /// Users who have had every item have no negatives: unless none are drawn, their rows are left out.
     ///
     /// # Errors
     /// When no row is left.
-    pub fn new(train: &Csr, negatives: usize, batch_size: usize, folded: bool, seed: u64) -> Result<Self> {
+    pub fn new(
+        train: &Csr,
+        negatives: usize,
+        batch_size: usize,
+        with_reductions: bool,
+        seed: u64,
+    ) -> Result<Self> {
         let sampler = NegativeSampler::new(train.clone(), 0.0);
         let learned = |&user: &u32| negatives == 0 || sampler.has_negatives(UserIx(user));
         let rows = |user: u32| {
@@ -61,31 +68,31 @@ impl Batches {
             return Err(DataError::setting("training data", found, "at least one row to learn from").into());
         }
         let rows_per_batch = (batch_size / (1 + negatives)).max(1);
-        Ok(Self { data: Arc::new(Data { rows, sampler }), negatives, rows_per_batch, folded, seed })
+        Ok(Self { data: Arc::new(Data { rows, sampler }), negatives, rows_per_batch, with_reductions, seed })
     }
 
-    /// How many training rows there are.
+    /// Returns the number of training rows.
     pub fn rows(&self) -> usize {
         self.data.rows.len()
     }
 
-    /// Entries of a whole batch: `[users, items]`.
+    /// Returns how many users and items a whole batch looks up.
     pub fn entries(&self) -> [usize; 2] {
         let rows = self.rows_per_batch.min(self.rows());
         [rows, rows * (1 + self.negatives)]
     }
 
-    /// How many batches an epoch has.
+    /// Returns the number of batches of an epoch.
     pub fn count(&self) -> usize {
         self.rows().div_ceil(self.rows_per_batch)
     }
 
-    /// How many samples an epoch has.
+    /// Returns the number of samples of an epoch.
     pub fn samples(&self) -> u64 {
         (self.rows() * (1 + self.negatives)) as u64
     }
 
-    /// The order of the rows in an epoch.
+    /// Draws the order of the rows in an epoch.
     pub fn order(&self, epoch: u32) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.rows() as u32).collect();
         order.shuffle(&mut stream(self.seed, "batches.order", u64::from(epoch)));
@@ -111,7 +118,7 @@ impl Batches {
         receiver
     }
 
-    /// The batch of these training rows.
+    /// Makes the batch of these training rows.
     fn batch(&self, rows: &[u32], epoch: u32, number: usize) -> Drawn {
         let per_row = 1 + self.negatives;
         let (mut users, mut ratings) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
@@ -129,7 +136,7 @@ impl Batches {
         }
         let train = self.data.sampler.train();
         let batch = Batch::new(&users, train.n_rows(), &items, train.n_cols());
-        Drawn { batch: if self.folded { batch.folded() } else { batch }, ratings }
+        Drawn { batch: if self.with_reductions { batch.with_reductions() } else { batch }, ratings }
     }
 }
 
@@ -142,15 +149,15 @@ mod tests {
         Csr::new(4, vec![0, 2, 6, 7], vec![0, 3, 0, 1, 2, 3, 2], vec![5.0, 4.0, 1.0, 2.0, 3.0, 4.0, 5.0])
     }
 
-    /// The user and the items of each row, and its value.
+    /// Returns the user and the items of each row, and its value.
     fn drawn(batches: &Batches, epoch: u32) -> Vec<Vec<(u32, Vec<u32>, f32)>> {
         let order = batches.order(epoch);
         let drawn: Vec<Drawn> =
             std::thread::scope(|scope| batches.draw_on(scope, &order, epoch).into_iter().collect());
         let rows = |Drawn { batch, ratings }: &Drawn| {
-            let items = batch.items.places.chunks(batch.per_row);
-            let items = items.map(|row| row.iter().map(|&place| batch.items.rows[place as usize]).collect());
-            let users = batch.users.places.iter().map(|&place| batch.users.rows[place as usize]);
+            let items = batch.items.inverse.chunks(batch.per_row);
+            let items = items.map(|row| row.iter().map(|&k| batch.items.unique[k as usize]).collect());
+            let users = batch.users.inverse.iter().map(|&k| batch.users.unique[k as usize]);
             users.zip(items).zip(ratings).map(|((user, items), &rating)| (user, items, rating)).collect()
         };
         drawn.iter().map(rows).collect()

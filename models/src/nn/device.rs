@@ -43,7 +43,7 @@ pub struct OpenDevice {
     pub name: String,
 }
 
-/// Whether tensors of a device are in the memory of the host.
+/// Returns whether tensors of a device are in the memory of the host.
 pub fn is_host(device: &Device) -> bool {
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
 }

@@ -14,7 +14,7 @@ use super::batches::{Batches, Drawn};
 use super::device::{OpenDevice, is_host};
 use super::loss::Loss;
 use super::network::{Architecture, Network, Objective, Step};
-use super::optim::Optim;
+use super::optimizer::OptimizerState;
 use super::params::{Values, drawn, on_host};
 use super::training::NnTraining;
 use super::{loss_gradients, memory};
@@ -37,7 +37,7 @@ pub struct NnLearner {
     network: Box<dyn Network>,
     batches: Batches,
     loss: Loss,
-    optim: Optim,
+    optimizer: OptimizerState,
     device: Device,
     seed: u64,
     epoch: u32,
@@ -58,7 +58,7 @@ impl NnLearner {
         Self::with_values(train, architecture, training, seed, &mut drawn(seed), device)
     }
 
-    /// The same with these first weights, by name and row-major, and the others drawn.
+    /// Does the same with these first weights, by name and row-major, and the others drawn.
     ///
     /// # Errors
     /// As [`NnLearner::new`], and when a weight is of another size.
@@ -75,7 +75,7 @@ impl NnLearner {
             None => draw(name, [rows, cols], init),
             Some(values) if values.len() == rows * cols => Ok(values),
             Some(values) => {
-                let found = format!("{} numbers for {name:?}", values.len());
+                let found = format!("{} values for {name:?}", values.len());
                 Err(DataError::setting("first weights", found, format!("{rows} x {cols}")).into())
             }
         };
@@ -108,11 +108,19 @@ impl NnLearner {
         let [users, items] = batches.entries();
         let lazy = [(shape.n_users, users), (shape.n_items, items)];
         let lazy = lazy.map(|(table, entries)| training.embedding_update.is_lazy(table, entries));
-        Ok(Self { network, batches, loss, optim: Optim::new(training, lazy), device, seed, epoch: 0 })
+        Ok(Self {
+            network,
+            batches,
+            loss,
+            optimizer: OptimizerState::new(training, lazy),
+            device,
+            seed,
+            epoch: 0,
+        })
     }
 
-    /// One step of the optimiser; gives the loss `[1]`, summed over the batch's terms and still on the device, and how
-    /// many these are.
+    /// Takes one optimiser step, and returns the loss `[1]`, summed over the batch's terms and still on the device, with
+    /// the number of terms.
     fn step(&mut self, drawn: Drawn, epoch: u32, number: usize) -> (Tensor<1>, usize) {
         let Drawn { batch, ratings } = drawn;
         let batch = batch.to_device(&self.device);
@@ -123,16 +131,16 @@ impl NnLearner {
             self.device.seed(dropout_seed);
         }
         let loss = Cell::new(None);
-        let slopes = |scores: Tensor<2>| {
-            let (sum, slopes) = loss_gradients::with_slopes(self.loss, scores, batch.per_row, &ratings);
+        let gradient = |scores: Tensor<2>| {
+            let (sum, gradient) = loss_gradients::with_gradient(self.loss, scores, batch.per_row, &ratings);
             loss.set(Some(sum));
-            slopes
+            gradient
         };
-        let objective = Objective { slopes: &slopes, terms: terms as f32, dropout_seed };
+        let objective = Objective { gradient: &gradient, terms: terms as f32, dropout_seed };
         let Step { gradients, penalty } = self.network.step(&batch, &objective);
         let epochs = f64::from(epoch - 1) + number as f64 / self.batches.count() as f64;
-        self.optim.step(self.network.weights_mut(), gradients, &batch, epochs);
-        let loss = loss.take().expect("a network asks for the slopes by its scores");
+        self.optimizer.step(self.network.weights_mut(), gradients, &batch, epochs);
+        let loss = loss.take().expect("a network asks for the gradient by its scores");
         (penalty.into_iter().fold(loss, |loss, penalty| loss + penalty), terms)
     }
 }
@@ -193,12 +201,12 @@ impl Learner for NnLearner {
         let mut arrays: Vec<(String, HostTensor)> =
             self.identity().map(|(name, value)| (name.to_owned(), number(value))).into();
         arrays.push(("epoch".into(), number(u64::from(self.epoch))));
-        arrays.push(("steps".into(), number(self.optim.steps())));
+        arrays.push(("steps".into(), number(self.optimizer.steps())));
         // Sync: weights and the optimiser's state are read back.
         for (name, weight) in self.network.weights() {
             arrays.push((name.to_owned(), HostTensor::new(&weight.dims(), on_host(weight))));
         }
-        for (name, state) in self.optim.state() {
+        for (name, state) in self.optimizer.state() {
             arrays.push((name, HostTensor::new(&state.dims(), on_host(state))));
         }
         Ok(tensors::write(&dir.join(STATE), &arrays)?)
@@ -223,20 +231,20 @@ impl Learner for NnLearner {
             Ok(Tensor::from_data(TensorData::new(matrix(&file, name, &shape)?, shape), &self.device))
         };
         // All is read before anything changes, so that a bad file leaves the learner as it was.
-        let optim = self.optim.resumed(steps, self.network.weights(), &read)?;
+        let optimizer = self.optimizer.resumed(steps, self.network.weights(), &read)?;
         let read = |(name, weight): (&'static str, &Tensor<2>)| read(name, weight.dims());
         let weights = self.network.weights().into_iter().map(read).collect::<Result<Vec<_>>>()?;
         for ((_, weight), read) in self.network.weights_mut().into_iter().zip(weights) {
             *weight = read;
         }
-        self.optim = optim;
+        self.optimizer = optimizer;
         self.epoch = epoch as u32;
         Ok(())
     }
 }
 
 impl NnLearner {
-    /// What a saved state must have in common with this learner, beside the shapes of its weights.
+    /// Returns what a saved state must have in common with this learner, beside the shapes of its weights.
     fn identity(&self) -> [(&'static str, u64); 3] {
         [("seed", self.seed), ("rows", self.batches.rows() as u64), ("batches", self.batches.count() as u64)]
     }

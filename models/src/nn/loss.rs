@@ -30,7 +30,7 @@ impl Loss {
         }
     }
 
-    /// How many negatives each row gets.
+    /// Returns how many negatives each row gets.
     pub fn negatives(self, setting: usize) -> usize {
         if self == Self::Mse { 0 } else { setting }
     }
@@ -46,7 +46,7 @@ impl Loss {
         Ok(())
     }
 
-    /// How many terms the mean over `rows` rows of `per_row` samples is over.
+    /// Returns the number of terms of the mean over `rows` rows of `per_row` samples.
     pub fn terms(self, rows: usize, per_row: usize) -> usize {
         match self {
             Self::Bce => rows * per_row,

@@ -7,7 +7,7 @@ use super::training::NnTraining;
 use crate::scorer::Shape;
 use crate::{Error, Result};
 
-/// Bytes of a number.
+/// Bytes of a value.
 const F32: u64 = 4;
 
 /// What training will hold, in bytes.
@@ -19,23 +19,23 @@ pub struct Needed {
     pub optimizer: u64,
     /// The best model so far and the one that is judged against it.
     pub kept: u64,
-    /// The numbers between the layers of one batch, forward and back.
+    /// The values between the layers of one batch, forward and back.
     pub batch: u64,
 }
 
 impl Needed {
-    /// Works it out for a model over tables of this shape, with batches of so many entries (`[users, items]`).
+    /// Works it out for a model over tables of this shape, with batches of so many lookups (`[users, items]`).
     pub fn new(
         architecture: &dyn Architecture,
         shape: Shape,
         training: &NnTraining,
         entries: [usize; 2],
     ) -> Self {
-        let numbers = |[rows, cols]: [usize; 2]| (rows as u64).saturating_mul(cols as u64);
+        let n_values = |[rows, cols]: [usize; 2]| (rows as u64).saturating_mul(cols as u64);
         let shapes = architecture.weight_shapes(shape);
         let weights = shapes
             .iter()
-            .fold(0u64, |sum, (_, shape)| sum.saturating_add(numbers(*shape)))
+            .fold(0u64, |sum, (_, shape)| sum.saturating_add(n_values(*shape)))
             .saturating_mul(F32);
         let [users, items] = entries.map(|entries| entries as u64);
         let widths = architecture.hidden_width() as u64;
@@ -51,7 +51,7 @@ impl Needed {
         }
     }
 
-    /// All of it.
+    /// Returns all of it together.
     pub fn total(&self) -> u64 {
         [self.weights, self.optimizer, self.kept, self.batch].into_iter().fold(0, u64::saturating_add)
     }
@@ -158,7 +158,7 @@ mod tests {
     fn more_than_is_free_is_refused_with_its_parts() {
         let neumf = NcfSpec::from(&NeumfConfig { dim: 64, ..NeumfConfig::default() });
         let needed = Needed::new(&neumf, SHAPE, &NnTraining::default(), [3_276, 16_384]);
-        // 192 numbers for each row of both sides, and a tower that is nothing beside them.
+        // 192 values for each row of both sides, and a tower that is nothing beside them.
         assert!((needed.weights as f64 / (4.0 * 192.0 * 1.1e6) - 1.0).abs() < 0.01, "{needed:?}");
         assert_eq!((needed.optimizer, needed.kept), (2 * needed.weights, 2 * needed.weights));
         let error = refused(&neumf, None, Some(needed.total() - 1)).expect("a byte too much");

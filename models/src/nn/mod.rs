@@ -4,12 +4,16 @@
 //! [`Network`](network::Network), which scores a batch and gives the gradients of a loss over it. The learner of all of
 //! them draws batches with negatives, asks for gradients and updates the weights.
 
+#[cfg(all(test, feature = "train"))]
+mod autodiff;
 pub mod batch;
 #[cfg(feature = "train")]
 mod batches;
 pub mod device;
 #[cfg(feature = "train")]
 mod free_memory;
+#[cfg(all(test, feature = "train"))]
+mod gradient_tests;
 pub mod kernels;
 #[cfg(feature = "train")]
 mod learner;
@@ -20,7 +24,7 @@ mod loss_gradients;
 mod memory;
 pub mod network;
 #[cfg(feature = "train")]
-mod optim;
+mod optimizer;
 pub mod params;
 #[cfg(feature = "train")]
 mod training;

@@ -1,10 +1,10 @@
-//! What a network on Burn must be able to do to be trained: the seam between the networks here and the learner that
-//! updates their weights.
+//! What a network must do to be trained: the traits between the networks of the families and the learner that updates
+//! their weights.
 //!
-//! Networks are differentiated by hand and not by autodiff: the shared parts of a batch (a user's for all of the
-//! user's samples, an item's for all samples it is in) are then computed once forward and once backward, and the
-//! element-wise steps between the matrix products are one pass each ([`super::kernels`]). The tests hold every
-//! gradient against autodiff over the plain formula.
+//! Networks are differentiated by hand and not by autodiff: what depends on the user alone, or on the item alone, is then
+//! computed once for all samples of a batch that share it, forward and backward, and the element-wise steps between the
+//! matrix products are one pass each ([`super::kernels`]). The tests compare every gradient with autodiff over the plain
+//! formula.
 
 use std::fmt;
 
@@ -19,47 +19,47 @@ use crate::scorer::{Model, Shape};
 
 /// Named weights that score rows of users against several items each.
 pub trait Network: Send {
-    /// The score of each sample of a batch, `[samples, 1]`: logits or ratings.
+    /// Scores each sample of a batch, `[samples, 1]`: logits or ratings.
     fn scores(&self, batch: &Batch) -> Tensor<2>;
 
-    /// The slopes of an objective over a batch, one for each weight, in the order of [`Network::weights`].
+    /// Returns the gradients of an objective over a batch, one for each weight, in the order of [`Network::weights`].
     fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step;
 
-    /// The weights by name, always in the same order.
+    /// Returns the weights by name, always in the same order.
     fn weights(&self) -> Vec<(&'static str, &Tensor<2>)>;
 
-    /// The weights by name, in the order of [`Network::weights`].
+    /// Returns the weights by name, in the order of [`Network::weights`].
     fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)>;
 
-    /// The model with the weights as they are. Syncs with the device.
+    /// Returns the model with the weights as they are. Syncs with the device.
     fn model(&self) -> Box<dyn Model>;
 }
 
 /// What is minimised over a batch.
 pub struct Objective<'a> {
-    /// From the scores `[samples, 1]` to the slope of the mean loss by each of them.
-    pub slopes: &'a dyn Fn(Tensor<2>) -> Tensor<2>,
-    /// How many terms the mean is over.
+    /// Returns the gradient of the mean loss by the scores, from the scores; both are `[samples, 1]`.
+    pub gradient: &'a dyn Fn(Tensor<2>) -> Tensor<2>,
+    /// The number of terms that the mean is over.
     pub terms: f32,
-    /// Says which units are dropped in this step.
+    /// The seed of the dropout masks of this step.
     pub dropout_seed: u64,
 }
 
-/// What a step is made of.
+/// What a network computes for one optimiser step.
 pub struct Step {
-    /// One for each weight.
+    /// The gradient of the objective, regulariser included, by each weight.
     pub gradients: Vec<Gradient>,
     /// `[1]`: the regulariser summed over the batch's samples, where the network has one.
     pub penalty: Option<Tensor<1>>,
 }
 
-/// The slopes by a weight.
+/// The gradient by one weight.
 pub enum Gradient {
-    /// Of the whole weight, in its shape.
+    /// By the whole weight, in its shape.
     Whole(Tensor<2>),
-    /// `[distinct users, width]`: of the rows of a table of users that the batch meets; the others have none.
+    /// By the rows of a table of users that the batch reads, `[unique users, width]`; that of all other rows is 0.
     Users(Tensor<2>),
-    /// `[distinct items, width]`: the same of a table of items.
+    /// By the rows of a table of items that the batch reads, `[unique items, width]`.
     Items(Tensor<2>),
 }
 
@@ -74,7 +74,7 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// Returns the names and shapes of the weights, in the order of [`Network::weights`].
     fn weight_shapes(&self, shape: Shape) -> Vec<(&'static str, [usize; 2])>;
 
-    /// Returns the widths of all hidden layers together: what a sample holds between them.
+    /// Returns the sum of the widths of all hidden layers: how many values a sample has between the layers.
     fn hidden_width(&self) -> usize {
         0
     }

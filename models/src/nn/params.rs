@@ -73,7 +73,7 @@ pub fn on_host<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
     tensor.to_data().try_into_vec().expect("every tensor of this crate is made of f32")
 }
 
-/// One draw from the standard normal distribution (Box and Muller 1958).
+/// Draws from the standard normal distribution (Box and Muller 1958).
 fn normal(rng: &mut Pcg64) -> f32 {
     let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
     (radius * (TAU * rng.random::<f64>()).cos()) as f32

@@ -16,9 +16,9 @@ pub struct NnTraining {
     pub optimizer: Optimizer,
     /// Decoupled weight decay (Loshchilov and Hutter 2019): each step takes `learning_rate * weight_decay` off every weight.
     pub weight_decay: f32,
-    /// The most that the norm of all gradients together may be; above, they are scaled down.
+    /// The largest norm of all gradients together; above it they are scaled down to it.
     pub clip_norm: Option<f32>,
-    /// Which rows of the embedding tables a step moves.
+    /// Which rows of the embedding tables a step updates.
     pub embedding_update: EmbeddingUpdate,
     /// How the learning rate changes; constant where there is none.
     pub schedule: Option<Schedule>,
@@ -37,7 +37,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// How many numbers it keeps for each weight.
+    /// Returns how many values it keeps for each value of a weight.
     pub fn n_states(self) -> usize {
         match self {
             Self::Adam => 2,
@@ -47,20 +47,20 @@ impl Optimizer {
     }
 }
 
-/// Which rows of the embedding tables a step moves.
+/// Which rows of the embedding tables a step updates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddingUpdate {
     /// Lazy for a table that is more than four times as long as a batch has entries for it, else dense.
     Auto,
-    /// All: Adam as written, whose means move rows on after they were met.
+    /// All: Adam as published, whose moments go on updating rows that a batch touched earlier.
     Dense,
-    /// Those that the batch meets: the cost of a step does not grow with the tables.
+    /// The touched rows, those that the batch reads: the cost of a step does not grow with the tables.
     Lazy,
 }
 
 impl EmbeddingUpdate {
-    /// Whether a table of this length is updated lazily by batches with so many entries for it.
+    /// Returns whether a table of this length is updated lazily by batches with so many lookups in it.
     pub fn is_lazy(self, table: usize, entries: usize) -> bool {
         match self {
             Self::Auto => table > 4 * entries,
@@ -103,7 +103,7 @@ pub enum ScheduleKind {
 }
 
 impl Schedule {
-    /// What the learning rate is multiplied with after so many epochs, whole and parts.
+    /// Returns the factor of the learning rate after so many epochs, whole and parts.
     pub fn factor(&self, epochs: f64) -> f64 {
         let up = if epochs < self.warmup { epochs / self.warmup } else { 1.0 };
         let way =

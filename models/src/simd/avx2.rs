@@ -17,7 +17,7 @@ pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
 
-// SAFETY of every block below: an `Avx2` is only made where the processor has the instructions; the pointers are
+// SAFETY of every block below: an `Avx2` is only made where the processor has the instruction set; the pointers are
 // as good as the callers of `load` and `store` say.
 impl Simd for Avx2 {
     type V = __m256;

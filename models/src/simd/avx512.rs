@@ -17,7 +17,7 @@ pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
 
-// SAFETY of every block below: an `Avx512` is only made where the processor has the instructions; the pointers are
+// SAFETY of every block below: an `Avx512` is only made where the processor has the instruction set; the pointers are
 // as good as the callers of `load` and `store` say.
 impl Simd for Avx512 {
     type V = __m512;
@@ -68,13 +68,13 @@ impl Simd for Avx512 {
     }
 }
 
-/// Sums of neighbours' pairs: of each 128 bits, `[a0 + a2, b0 + b2, a1 + a3, b1 + b3]`.
+/// Adds neighbours in pairs: returns for each 128 bits `[a0 + a2, b0 + b2, a1 + a3, b1 + b3]`.
 #[inline(always)]
 unsafe fn pairs(a: __m512, b: __m512) -> __m512 {
     unsafe { _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)) }
 }
 
-/// Of two results of `pairs`: of each 128 bits, the sums of all four of a, b, c and d.
+/// Adds up two results of [`pairs`]: returns for each 128 bits the sums of all four of a, b, c and d.
 #[inline(always)]
 unsafe fn fours(ab: __m512, cd: __m512) -> __m512 {
     unsafe {

@@ -17,7 +17,7 @@ pub unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Neon(()))
 }
 
-// SAFETY of every block below: a `Neon` is only made where the processor has the instructions; the pointers are as
+// SAFETY of every block below: a `Neon` is only made where the processor has the instruction set; the pointers are as
 // good as the callers of `load` and `store` say.
 impl Simd for Neon {
     type V = float32x4_t;

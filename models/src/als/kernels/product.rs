@@ -6,7 +6,7 @@ use crate::simd::Simd;
 /// Columns of a panel.
 const WIDTH: usize = 2 * LINE;
 
-/// The rows of a matrix, turned so that a vector holds the same element of many rows: panels of 32 rows, each `[dim, 32]`.
+/// The rows of a matrix, transposed so that a vector holds the same element of many rows: panels of 32 rows, each `[dim, 32]`.
 #[derive(Clone)]
 pub struct Panels {
     lines: Lines,
@@ -15,7 +15,7 @@ pub struct Panels {
 }
 
 impl Panels {
-    /// Of `[rows, dim]`, row-major.
+    /// Lays out a matrix `[rows, dim]`, row-major.
     pub fn new(matrix: &[f32], dim: usize) -> Self {
         let rows = matrix.len() / dim;
         let mut lines = Lines::zeros(rows.div_ceil(WIDTH) * WIDTH * dim);
@@ -29,13 +29,13 @@ impl Panels {
         Self { lines, rows, dim }
     }
 
-    /// How many rows the matrix had.
+    /// Returns the number of rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows
     }
 }
 
-/// `out[m][n] = left[m] . matrix[n]` for a few left rows of `dim` numbers; `out` is `[left.len(), panels.rows()]`.
+/// Computes `out[m][n] = left[m] . matrix[n]` for a few left rows of `dim` values; `out` is `[left.len(), panels.rows()]`.
 #[inline(always)]
 pub fn product_row_block<S: Simd>(simd: S, left: &[&[f32]], panels: &Panels, out: &mut [f32]) {
     let (rows, dim) = (panels.rows, panels.dim);
@@ -53,7 +53,7 @@ pub fn product_row_block<S: Simd>(simd: S, left: &[&[f32]], panels: &Panels, out
                 1
             };
             let out = &mut out[m * rows..(m + step) * rows];
-            // SAFETY: `step` left rows of `dim` numbers and a panel of `dim` times `WIDTH` are there.
+            // SAFETY: `step` left rows of `dim` values and a panel of `dim` times `WIDTH` are there.
             unsafe {
                 match step {
                     12 => tile::<S, 12>(simd, &left[m..], panel, dim, rows, columns.clone(), out),
@@ -66,10 +66,10 @@ pub fn product_row_block<S: Simd>(simd: S, left: &[&[f32]], panels: &Panels, out
     }
 }
 
-/// The product of `HEIGHT` left rows with one panel, two vectors of its columns at a time.
+/// Multiplies `HEIGHT` left rows with one panel, two vectors of its columns at a time.
 ///
 /// # Safety
-/// `left` has `HEIGHT` rows of `dim` numbers, `panel` is `[dim, WIDTH]`.
+/// `left` has `HEIGHT` rows of `dim` values, `panel` is `[dim, WIDTH]`.
 #[inline(always)]
 unsafe fn tile<S: Simd, const HEIGHT: usize>(
     simd: S,

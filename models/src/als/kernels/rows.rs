@@ -5,10 +5,10 @@ use std::ops::Range;
 use crate::als::lines::LINE;
 use crate::simd::Simd;
 
-/// How many rows go together: their partial dot products fill eight registers, and are summed in one tree.
+/// Rows that are taken together: their partial dot products fill eight registers, and are summed in one tree.
 pub const GROUP: usize = 8;
 
-/// Rows ahead of those being read that are asked for from memory.
+/// How many rows ahead of those being read are prefetched.
 const AHEAD: usize = 16;
 
 /// Copies `columns` of the rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and zeros up to a whole group of
@@ -36,7 +36,7 @@ pub fn gather<S: Simd>(
     to[cols.len() * ld..cols.len().next_multiple_of(GROUP) * ld].fill(0.0);
 }
 
-/// `out[k] = rows[k] . x` for as many rows of `ld` as `out` has; rows up to a whole group must be there.
+/// Computes `out[k] = rows[k] . x` for as many rows of `ld` as `out` has; rows up to a whole group must be there.
 #[inline(always)]
 pub fn scores<S: Simd>(simd: S, rows: &[f32], ld: usize, x: &[f32], out: &mut [f32]) {
     assert!(x.len() >= ld && ld.is_multiple_of(LINE) && rows.len() >= out.len().next_multiple_of(GROUP) * ld);
@@ -58,14 +58,14 @@ pub struct Entries<'a> {
     pub ld: usize,
     /// Which of its rows.
     pub cols: &'a [u32],
-    /// What each adds to the row's matrix, as a multiple of its square.
+    /// The weight `a_ui` of each entry's outer product in the matrix A of the normal equations.
     pub add: &'a [f32],
-    /// What each adds to the row's right side.
+    /// The weight `b_ui` of each entry's row in the right side b.
     pub pull: &'a [f32],
 }
 
-/// `out += sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with `RESIDUAL` false
-/// `out += sum over k of add[k] (v_k . x) v_k`, for the rows `v_k` of the entries.
+/// Adds to `out` the entries' part of the residual, `sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with `RESIDUAL` false
+/// their part of the product A x, `sum over k of add[k] (v_k . x) v_k`, for the rows `v_k` of the entries.
 #[inline(always)]
 pub fn observe<S: Simd, const RESIDUAL: bool>(simd: S, entries: Entries<'_>, x: &[f32], out: &mut [f32]) {
     let Entries { ld, cols, add, pull, .. } = entries;
@@ -84,7 +84,7 @@ pub fn observe<S: Simd, const RESIDUAL: bool>(simd: S, entries: Entries<'_>, x: 
 }
 
 impl Entries<'_> {
-    /// Where the rows of a group start; where there is no row, the last one again.
+    /// Returns where the rows of a group start; where there is no row, the last one again.
     #[inline(always)]
     fn group(&self, first: usize) -> [*const f32; GROUP] {
         let row = |col: u32| {
@@ -97,7 +97,7 @@ impl Entries<'_> {
         }
     }
 
-    /// Asks for the rows of a group to come; the first pass over them would otherwise wait for memory.
+    /// Prefetches the rows of a later group; the first pass over them would otherwise wait for memory.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S, first: usize) {
         for &col in self.cols.get(first + AHEAD..first + AHEAD + GROUP).unwrap_or(&[]) {
@@ -107,7 +107,7 @@ impl Entries<'_> {
         }
     }
 
-    /// What each row of a group is multiplied by, of its product with x.
+    /// Returns the factor of each row of a group in the sum of [`observe`], from the dot products with `x`.
     #[inline(always)]
     fn factors<const RESIDUAL: bool>(&self, first: usize, dots: [f32; GROUP]) -> [f32; GROUP] {
         let (add, pull) = (&self.add[first..first + GROUP], &self.pull[first..first + GROUP]);
@@ -115,7 +115,7 @@ impl Entries<'_> {
     }
 }
 
-/// [`observe`] for rows of `N` vectors, with `x` and `out` in registers.
+/// Does the work of [`observe`] for rows of `N` vectors, with `x` and `out` in registers.
 ///
 /// # Safety
 /// `N` vectors are one row of `entries`, and are there in `x` and `out`.
@@ -155,7 +155,7 @@ unsafe fn pass<S: Simd, const RESIDUAL: bool, const N: usize>(
     }
 }
 
-/// [`observe`] for rows of any length.
+/// Does the work of [`observe`] for rows of any length.
 ///
 /// # Safety
 /// One row is there in `x` and `out`.
@@ -194,10 +194,10 @@ unsafe fn long_pass<S: Simd, const RESIDUAL: bool>(
     }
 }
 
-/// The dot products of eight rows with `x`.
+/// Returns the dot products of eight rows with `x`.
 ///
 /// # Safety
-/// Eight rows of `ld` numbers can be read at `rows`, one at `x`.
+/// Eight rows of `ld` values can be read at `rows`, one at `x`.
 #[inline(always)]
 unsafe fn dots<S: Simd>(simd: S, rows: *const f32, ld: usize, x: *const f32) -> [f32; GROUP] {
     let mut sums = [simd.splat(0.0); GROUP];
@@ -213,7 +213,7 @@ unsafe fn dots<S: Simd>(simd: S, rows: *const f32, ld: usize, x: *const f32) -> 
     simd.sums(sums)
 }
 
-/// `out += sum over k of factors[k] rows[k]`.
+/// Adds `sum over k of factors[k] rows[k]` to `out`.
 #[inline(always)]
 pub fn combine<S: Simd>(simd: S, rows: &[f32], ld: usize, factors: &[f32], out: &mut [f32]) {
     assert!(out.len() >= ld && ld.is_multiple_of(LINE) && rows.len() >= factors.len() * ld);
@@ -231,7 +231,7 @@ pub fn combine<S: Simd>(simd: S, rows: &[f32], ld: usize, factors: &[f32], out: 
     }
 }
 
-/// `combine` for `N` vectors of columns, which stay in registers.
+/// Does the work of [`combine`] for `N` vectors of columns, which stay in registers.
 ///
 /// # Safety
 /// `N` vectors can be read at each of the rows from `rows` on, `ld` apart, and written at `out`.

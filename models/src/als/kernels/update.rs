@@ -12,10 +12,10 @@ pub fn add_weighted<S: Simd>(simd: S, rows: &[f32], ld: usize, weights: &[f32], 
     unsafe { update_from(simd, rows.as_ptr(), ld, weights, a.as_mut_ptr(), 0) }
 }
 
-/// [`add_weighted`] for the rows and columns of `a` from `start` on, a multiple of [`LINE`].
+/// Does the work of [`add_weighted`] for the rows and columns of `a` from `start` on, a multiple of [`LINE`].
 ///
 /// # Safety
-/// `weights.len()` rows of `ld` numbers can be read at `rows`, and `a` is `[ld, ld]`; the rows may be rows of `a`
+/// `weights.len()` rows of `ld` values can be read at `rows`, and `a` is `[ld, ld]`; the rows may be rows of `a`
 /// above `start`.
 #[inline(always)]
 pub unsafe fn update_from<S: Simd>(

@@ -1,59 +1,60 @@
-//! The kernels as passes over the numbers of tensors in the memory of the host.
+//! The kernels as passes over the memory of tensors on the host. What each computes, and the shapes, are documented at
+//! the function of the same name in [`super`].
 
 use std::mem::MaybeUninit;
 
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
-use super::Hidden;
-use crate::nn::batch::{Batch, Side};
+use super::ReluDropout;
+use crate::nn::batch::{Batch, Lookup};
 use crate::simd::{dot, vectorised};
 
-/// About how many numbers a thread takes at a time: enough to be worth the call, few enough for its cache.
+/// About how many values a thread takes at a time: enough to be worth the call, few enough for its cache.
 const PIECE: usize = 16 * 1024;
 
-/// How many rows of this width make a piece.
+/// Returns how many rows of this width make a piece.
 fn rows_per_piece(width: usize) -> usize {
     (PIECE / width.max(1)).max(1)
 }
 
-/// `n` numbers that `fill` writes.
+/// Returns a vector of `n` values that `fill` writes, without setting them to 0 before.
 ///
 /// # Safety
-/// It writes all of them.
+/// `fill` writes all of them.
 unsafe fn filled(n: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut out = Vec::with_capacity(n);
     fill(&mut out.spare_capacity_mut()[..n]);
-    // SAFETY: there is room for `n` numbers, and the caller says that all are written.
+    // SAFETY: there is room for `n` values, and the caller says that all are written.
     unsafe { out.set_len(n) };
     out
 }
 
-/// A matrix of rows one behind the other, or of columns.
+/// A matrix stored by rows or by columns.
 pub struct Matrix<'a> {
     values: &'a [f32],
     rows: usize,
-    /// How many columns it has.
+    /// The number of columns.
     pub cols: usize,
     strides: [isize; 2],
 }
 
 impl<'a> Matrix<'a> {
-    /// Of `values` `[rows, cols]` row-major, `turned` over its diagonal or not.
-    pub fn new(values: &'a [f32], [rows, cols]: [usize; 2], turned: bool) -> Self {
-        assert_eq!(values.len(), rows * cols, "as many numbers as cells");
-        match turned {
+    /// Makes the matrix of `values` `[rows, cols]` row-major, or its transpose.
+    pub fn new(values: &'a [f32], [rows, cols]: [usize; 2], transposed: bool) -> Self {
+        assert_eq!(values.len(), rows * cols, "as many values as cells");
+        match transposed {
             false => Self { values, rows, cols, strides: [cols as isize, 1] },
             true => Self { values, rows: cols, cols: rows, strides: [1, cols as isize] },
         }
     }
 }
 
-/// The numbers of a product below which it is not worth to share it out among threads.
+/// The multiplications of a product below which it is not worth to share it out among threads.
 const SHARED: usize = 1 << 20;
 
-/// `a b`, row-major.
-pub fn product(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f32> {
+/// Returns `a b`, row-major.
+pub fn matmul(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f32> {
     assert_eq!(a.cols, b.rows, "the matrices fit each other");
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let threads = match m * n * k < SHARED {
@@ -64,7 +65,7 @@ pub fn product(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f32> {
     let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
     let multiply = |out: &mut [MaybeUninit<f32>]| {
         let out: *mut f32 = out.as_mut_ptr().cast();
-        // SAFETY: `Matrix::new` saw that the strides stay within the values, `out` has `m * n` numbers, and they are
+        // SAFETY: `Matrix::new` saw that the strides stay within the values, `out` has `m * n` values, and they are
         // written without being read.
         unsafe {
             gemm(
@@ -77,7 +78,7 @@ pub fn product(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f32> {
     unsafe { filled(m * n, multiply) }
 }
 
-/// Calls `work` with the number of the first row and the rows of each piece.
+/// Calls `work` for each piece, with the index of its first row and its rows.
 fn by_rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) + Sync) {
     let rows = rows_per_piece(width);
     // One closure for both ways, so that `work` has one caller and is compiled into it.
@@ -88,7 +89,7 @@ fn by_rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) 
     }
 }
 
-/// As [`by_rows`], and sums up what the pieces give, in their order.
+/// Does the same and adds up what `work` adds to `n_sums` sums, piece by piece in their order.
 fn sums_by_rows<T: Send>(
     out: &mut [T],
     width: usize,
@@ -104,9 +105,9 @@ fn sums_by_rows<T: Send>(
     if out.len() <= rows * width {
         return piece((0, out));
     }
-    let parts: Vec<Vec<f32>> = out.par_chunks_mut(rows * width).enumerate().map(piece).collect();
+    let of_pieces: Vec<Vec<f32>> = out.par_chunks_mut(rows * width).enumerate().map(piece).collect();
     let mut sums = vec![0.0; n_sums];
-    parts.iter().for_each(|part| add(&mut sums, part));
+    of_pieces.iter().for_each(|piece| add(&mut sums, piece));
     sums
 }
 
@@ -142,14 +143,14 @@ pub fn gather(table: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
     unsafe { filled(rows.len() * width, gather) }
 }
 
-pub fn pair_sums(p: &[f32], q: &[f32], width: usize, batch: &Batch, hidden: Hidden) -> Vec<f32> {
-    let drop = Dropper::new(hidden);
+pub fn pair_relu(p: &[f32], q: &[f32], width: usize, batch: &Batch, activation: ReluDropout) -> Vec<f32> {
+    let drop = Dropper::new(activation);
     let sum = |out: &mut [MaybeUninit<f32>]| {
         by_rows(out, width, |first, out| {
             for (sample, out) in (first..).zip(out.chunks_exact_mut(width)) {
-                let p = row(p, batch.users.places[sample / batch.per_row] as usize, width);
-                let q = row(q, batch.items.places[sample] as usize, width);
-                rectified_sum(out, p, q, sample * width, drop);
+                let p = row(p, batch.users.inverse[sample / batch.per_row] as usize, width);
+                let q = row(q, batch.items.inverse[sample] as usize, width);
+                write_relu(out, p, q, sample * width, drop);
             }
         });
     };
@@ -157,12 +158,12 @@ pub fn pair_sums(p: &[f32], q: &[f32], width: usize, batch: &Batch, hidden: Hidd
     unsafe { filled(batch.samples() * width, sum) }
 }
 
-pub fn catalog_sums(p: &[f32], q: &[f32], width: usize) -> Vec<f32> {
+pub fn catalog_relu(p: &[f32], q: &[f32], width: usize) -> Vec<f32> {
     let items = q.len() / width;
     let sum = |out: &mut [MaybeUninit<f32>]| {
         by_rows(out, width, |first, out| {
             for (pair, out) in (first..).zip(out.chunks_exact_mut(width)) {
-                rectified_sum(out, row(p, pair / items, width), row(q, pair % items, width), 0, None);
+                write_relu(out, row(p, pair / items, width), row(q, pair % items, width), 0, None);
             }
         });
     };
@@ -170,9 +171,9 @@ pub fn catalog_sums(p: &[f32], q: &[f32], width: usize) -> Vec<f32> {
     unsafe { filled(p.len() / width * q.len(), sum) }
 }
 
-/// Units of which the first has this number.
+/// Writes `relu(p + q)` with dropout; `first` is the number of the first unit.
 #[inline(always)]
-fn rectified_sum(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, drop: Option<Dropper>) {
+fn write_relu(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, drop: Option<Dropper>) {
     let sums = out.iter_mut().zip(p).zip(q);
     match drop {
         None => sums.for_each(|((out, p), q)| _ = out.write((p + q).max(0.0))),
@@ -184,7 +185,7 @@ fn rectified_sum(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usiz
     }
 }
 
-/// Which units are dropped.
+/// The dropout mask: which units are dropped follows from their numbers and the seed.
 #[derive(Clone, Copy)]
 struct Dropper {
     scale: f32,
@@ -193,14 +194,14 @@ struct Dropper {
 }
 
 impl Dropper {
-    /// `None`: nothing is dropped.
-    fn new(hidden: Hidden) -> Option<Self> {
-        let below = (hidden.dropout * f64::from(u32::MAX)) as u32;
-        let seeds = [hidden.seed as u32, (hidden.seed >> 32) as u32];
-        (hidden.dropout > 0.0).then(|| Self { scale: hidden.scale(), below, seeds })
+    /// Makes the mask; `None` where nothing is dropped.
+    fn new(activation: ReluDropout) -> Option<Self> {
+        let below = (activation.dropout * f64::from(u32::MAX)) as u32;
+        let seeds = [activation.seed as u32, (activation.seed >> 32) as u32];
+        (activation.dropout > 0.0).then(|| Self { scale: activation.scale(), below, seeds })
     }
 
-    /// What the unit of this number is multiplied with.
+    /// Returns the factor of the unit of this number: 0 or the scale.
     #[inline(always)]
     fn factor(self, number: u32) -> f32 {
         let drawn = mixed(mixed(number ^ self.seeds[0]).wrapping_add(self.seeds[1]));
@@ -208,7 +209,7 @@ impl Dropper {
     }
 }
 
-/// A well-mixed function of a number (Wellons 2018, "Prospecting for Hash Functions").
+/// Returns a well-mixed hash of a number (Wellons 2018, "Prospecting for Hash Functions").
 #[inline(always)]
 fn mixed(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
@@ -216,83 +217,93 @@ fn mixed(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// A unit that is 0 was cut off or dropped: neither has a slope.
+/// Turns the gradient by an activation's output into that by its input: 0 where the output is 0, be it for the ReLU or
+/// the dropout.
 #[inline(always)]
-fn mask(slopes: &mut [f32], output: &[f32], scale: f32) {
-    for (slope, output) in slopes.iter_mut().zip(output) {
-        *slope = if *output > 0.0 { *slope * scale } else { 0.0 };
+fn relu_backward(grad: &mut [f32], output: &[f32], scale: f32) {
+    for (grad, output) in grad.iter_mut().zip(output) {
+        *grad = if *output > 0.0 { *grad * scale } else { 0.0 };
     }
 }
 
-/// Sums rows `[samples, width]` by user and by item.
-pub fn sums_by_side(values: &[f32], width: usize, batch: &Batch) -> [Vec<f32>; 2] {
+pub fn segment_sums(values: &[f32], width: usize, batch: &Batch) -> [Vec<f32>; 2] {
     let per_user = batch.per_row * width;
-    let mut by_user = vec![0.0; batch.users.distinct() * width];
+    let mut by_user = vec![0.0; batch.users.n_unique() * width];
     by_rows(&mut by_user, width, |first, out| {
-        for (place, out) in (first..).zip(out.chunks_exact_mut(width)) {
-            for &member in batch.users.members(place) {
-                row(values, member as usize, per_user).chunks_exact(width).for_each(|value| add(out, value));
+        for (user, out) in (first..).zip(out.chunks_exact_mut(width)) {
+            for &entry in batch.users.segment(user) {
+                row(values, entry as usize, per_user).chunks_exact(width).for_each(|value| add(out, value));
             }
         }
     });
-    let mut by_item = vec![0.0; batch.items.distinct() * width];
+    let mut by_item = vec![0.0; batch.items.n_unique() * width];
     by_rows(&mut by_item, width, |first, out| {
-        for (place, out) in (first..).zip(out.chunks_exact_mut(width)) {
-            for &member in batch.items.members(place) {
-                add(out, row(values, member as usize, width));
+        for (item, out) in (first..).zip(out.chunks_exact_mut(width)) {
+            for &sample in batch.items.segment(item) {
+                add(out, row(values, sample as usize, width));
             }
         }
     });
     [by_user, by_item]
 }
 
-pub fn rectify(sums: &mut [f32], bias: &[f32], hidden: Hidden) {
-    let (width, drop) = (bias.len(), Dropper::new(hidden));
-    by_rows(sums, width, |first, sums| {
-        for sums in sums.chunks_exact_mut(width) {
-            sums.iter_mut().zip(bias).for_each(|(sum, bias)| *sum = (*sum + bias).max(0.0));
+pub fn bias_relu(x: &mut [f32], bias: &[f32], activation: ReluDropout) {
+    let (width, drop) = (bias.len(), Dropper::new(activation));
+    by_rows(x, width, |first, x| {
+        for x in x.chunks_exact_mut(width) {
+            x.iter_mut().zip(bias).for_each(|(x, bias)| *x = (*x + bias).max(0.0));
         }
         if let Some(drop) = drop {
-            let units = ((first * width) as u32..).zip(sums);
+            let units = ((first * width) as u32..).zip(x);
             units.for_each(|(number, unit)| *unit *= drop.factor(number));
         }
     });
 }
 
-/// Masks the slopes, and gives the bias's.
-pub fn rectify_back(slopes: &mut [f32], output: &[f32], width: usize, hidden: Hidden) -> Vec<f32> {
-    sums_by_rows(slopes, width, width, |first, slopes, sums| {
-        mask(slopes, &output[first * width..], hidden.scale());
-        slopes.chunks_exact(width).for_each(|slopes| add(sums, slopes));
+/// Makes `grad` the gradient by the input, and returns that by the bias.
+pub fn bias_relu_backward(
+    grad: &mut [f32],
+    output: &[f32],
+    width: usize,
+    activation: ReluDropout,
+) -> Vec<f32> {
+    sums_by_rows(grad, width, width, |first, grad, grad_bias| {
+        relu_backward(grad, &output[first * width..], activation.scale());
+        grad.chunks_exact(width).for_each(|grad| add(grad_bias, grad));
     })
 }
 
-pub fn last_back(slopes: &[f32], output: &[f32], weight: &[f32], hidden: Hidden) -> [Vec<f32>; 3] {
-    let (width, scale) = (weight.len(), hidden.scale());
-    let mut both = Vec::new();
-    let back = |sums: &mut [MaybeUninit<f32>]| {
-        both = sums_by_rows(sums, width, 2 * width, |first, sums, both| {
-            let (of_bias, of_weight) = both.split_at_mut(width);
-            let samples = sums.chunks_exact_mut(width).zip(output[first * width..].chunks_exact(width));
-            for ((sums, output), slope) in samples.zip(&slopes[first..]) {
-                add_scaled(of_weight, output, *slope);
-                let units = sums.iter_mut().zip(of_bias.iter_mut()).zip(output).zip(weight);
-                for (((sum, of_bias), output), weight) in units {
-                    let back = if *output > 0.0 { slope * weight * scale } else { 0.0 };
-                    sum.write(back);
-                    *of_bias += back;
+pub fn output_backward(
+    grad: &[f32],
+    output: &[f32],
+    weight: &[f32],
+    activation: ReluDropout,
+) -> [Vec<f32>; 3] {
+    let (width, scale) = (weight.len(), activation.scale());
+    let mut sums = Vec::new();
+    let back = |grad_x: &mut [MaybeUninit<f32>]| {
+        sums = sums_by_rows(grad_x, width, 2 * width, |first, grad_x, sums| {
+            let (grad_bias, grad_weight) = sums.split_at_mut(width);
+            let samples = grad_x.chunks_exact_mut(width).zip(output[first * width..].chunks_exact(width));
+            for ((grad_x, output), grad) in samples.zip(&grad[first..]) {
+                add_scaled(grad_weight, output, *grad);
+                let units = grad_x.iter_mut().zip(grad_bias.iter_mut()).zip(output).zip(weight);
+                for (((grad_x, grad_bias), output), weight) in units {
+                    let back = if *output > 0.0 { grad * weight * scale } else { 0.0 };
+                    grad_x.write(back);
+                    *grad_bias += back;
                 }
             }
         });
     };
     // SAFETY: every row is written.
-    let sums = unsafe { filled(output.len(), back) };
-    let of_weight = both.split_off(width);
-    [sums, both, of_weight]
+    let grad_x = unsafe { filled(output.len(), back) };
+    let grad_weight = sums.split_off(width);
+    [grad_x, sums, grad_weight]
 }
 
-pub fn dots(p: &[f32], q: &[f32], weight: Option<&[f32]>, batch: &Batch) -> Vec<f32> {
-    let dim = p.len() / batch.users.distinct().max(1);
+pub fn pair_dots(p: &[f32], q: &[f32], weight: Option<&[f32]>, batch: &Batch) -> Vec<f32> {
+    let dim = p.len() / batch.users.n_unique().max(1);
     let weighted = weighted(p, weight, dim);
     let p = weighted.as_deref().unwrap_or(p);
     let mut out = vec![0.0; batch.samples()];
@@ -301,15 +312,15 @@ pub fn dots(p: &[f32], q: &[f32], weight: Option<&[f32]>, batch: &Batch) -> Vec<
     out.par_chunks_mut(samples).enumerate().for_each(|(piece, out)| {
         vectorised(|| {
             for (sample, out) in (piece * samples..).zip(out) {
-                let p = row(p, batch.users.places[sample / batch.per_row] as usize, dim);
-                *out = dot(p, row(q, batch.items.places[sample] as usize, dim));
+                let p = row(p, batch.users.inverse[sample / batch.per_row] as usize, dim);
+                *out = dot(p, row(q, batch.items.inverse[sample] as usize, dim));
             }
         });
     });
     out
 }
 
-/// Rows times `weight`, where there is one.
+/// Multiplies each row by `weight`, element by element, where there is one.
 fn weighted(rows: &[f32], weight: Option<&[f32]>, dim: usize) -> Option<Vec<f32>> {
     let weight = weight?;
     let mut out = rows.to_vec();
@@ -321,64 +332,64 @@ fn weighted(rows: &[f32], weight: Option<&[f32]>, dim: usize) -> Option<Vec<f32>
     Some(out)
 }
 
-pub fn dots_back(
-    slopes: &[f32],
+pub fn pair_dots_backward(
+    grad: &[f32],
     p: &[f32],
     q: &[f32],
     weight: Option<&[f32]>,
     batch: &Batch,
 ) -> [Vec<f32>; 3] {
-    let dim = p.len() / batch.users.distinct().max(1);
-    let mut of_p = vec![0.0; p.len()];
-    let of_weight = sums_by_rows(&mut of_p, dim, dim, |first, out, of_weight| {
-        for (place, out) in (first..).zip(out.chunks_exact_mut(dim)) {
-            for &member in batch.users.members(place) {
-                let samples = member as usize * batch.per_row..(member as usize + 1) * batch.per_row;
+    let dim = p.len() / batch.users.n_unique().max(1);
+    let mut grad_p = vec![0.0; p.len()];
+    let grad_weight = sums_by_rows(&mut grad_p, dim, dim, |first, out, grad_weight| {
+        for (user, out) in (first..).zip(out.chunks_exact_mut(dim)) {
+            for &entry in batch.users.segment(user) {
+                let samples = entry as usize * batch.per_row..(entry as usize + 1) * batch.per_row;
                 for sample in samples {
-                    add_scaled(out, row(q, batch.items.places[sample] as usize, dim), slopes[sample]);
+                    add_scaled(out, row(q, batch.items.inverse[sample] as usize, dim), grad[sample]);
                 }
             }
-            let p = row(p, place, dim);
-            of_weight.iter_mut().zip(p).zip(&*out).for_each(|((sum, p), out)| *sum += p * out);
+            let p = row(p, user, dim);
+            grad_weight.iter_mut().zip(p).zip(&*out).for_each(|((sum, p), out)| *sum += p * out);
         }
     });
-    let mut of_q = vec![0.0; q.len()];
-    by_rows(&mut of_q, dim, |first, out| {
-        for (place, out) in (first..).zip(out.chunks_exact_mut(dim)) {
-            for &sample in batch.items.members(place) {
-                let user = batch.users.places[sample as usize / batch.per_row];
-                add_scaled(out, row(p, user as usize, dim), slopes[sample as usize]);
+    let mut grad_q = vec![0.0; q.len()];
+    by_rows(&mut grad_q, dim, |first, out| {
+        for (item, out) in (first..).zip(out.chunks_exact_mut(dim)) {
+            for &sample in batch.items.segment(item) {
+                let user = batch.users.inverse[sample as usize / batch.per_row];
+                add_scaled(out, row(p, user as usize, dim), grad[sample as usize]);
             }
         }
     });
-    let of_p = weighted(&of_p, weight, dim).unwrap_or(of_p);
-    let of_q = weighted(&of_q, weight, dim).unwrap_or(of_q);
-    [of_p, of_q, of_weight]
+    let grad_p = weighted(&grad_p, weight, dim).unwrap_or(grad_p);
+    let grad_q = weighted(&grad_q, weight, dim).unwrap_or(grad_q);
+    [grad_p, grad_q, grad_weight]
 }
 
-pub fn add_biases(scores: &mut [f32], of_user: &[f32], of_item: &[f32], constant: f32, batch: &Batch) {
+pub fn add_biases(scores: &mut [f32], user_bias: &[f32], item_bias: &[f32], constant: f32, batch: &Batch) {
     by_rows(scores, 1, |first, scores| {
         for (sample, score) in (first..).zip(scores) {
-            let user = batch.users.places[sample / batch.per_row] as usize;
-            *score += constant + of_user[user] + of_item[batch.items.places[sample] as usize];
+            let user = batch.users.inverse[sample / batch.per_row] as usize;
+            *score += constant + user_bias[user] + item_bias[batch.items.inverse[sample] as usize];
         }
     });
 }
 
-/// Adds to the slopes, and gives the sum of the entries' squared norms.
-pub fn decay(
-    slopes: &mut [f32],
+/// Adds to the gradient, and returns the sum of the squared norms.
+pub fn add_l2(
+    grad: &mut [f32],
     rows: &[f32],
     width: usize,
     factor: f32,
     per_entry: usize,
-    side: &Side,
+    lookup: &Lookup,
 ) -> f32 {
-    sums_by_rows(slopes, width, 1, |first, slopes, sum| {
-        for (place, slopes) in (first..).zip(slopes.chunks_exact_mut(width)) {
-            let row = row(rows, place, width);
-            let count = (side.members(place).len() * per_entry) as f32;
-            add_scaled(slopes, row, factor * count);
+    sums_by_rows(grad, width, 1, |first, grad, sum| {
+        for (unique, grad) in (first..).zip(grad.chunks_exact_mut(width)) {
+            let row = row(rows, unique, width);
+            let count = (lookup.segment(unique).len() * per_entry) as f32;
+            add_scaled(grad, row, factor * count);
             sum[0] += count * dot(row, row);
         }
     })[0]

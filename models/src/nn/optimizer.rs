@@ -1,15 +1,16 @@
 //! Optimisers over named weights, with a state that can be saved and resumed.
 //!
-//! Tables of embeddings get slopes for the rows that a batch meets alone. A dense update moves every row of a table, as
-//! the papers have it; a lazy one the rows met alone, so that its cost does not grow with the table: Adam's means of
-//! the other rows stand still until they are met again (as in TensorFlow's LazyAdam and PyTorch's SparseAdam).
+//! An embedding table gets gradients for the rows that a batch touches; those of the other rows are 0. A dense step
+//! updates every row of a table all the same, as the papers have it. A lazy step updates the touched rows alone, so that
+//! its cost does not grow with the table: Adam's moments of the other rows stay as they are until a batch touches these
+//! rows again (as in TensorFlow's LazyAdam and PyTorch's SparseAdam).
 
 mod device;
 mod host;
 
 use std::collections::BTreeMap;
 
-use crate::nn::batch::{Batch, Side};
+use crate::nn::batch::{Batch, Lookup};
 use crate::nn::device::is_host;
 use crate::nn::network::Gradient;
 use burn_tensor::Tensor;
@@ -22,55 +23,60 @@ const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
-/// Adam (Kingma and Ba 2015, algorithm 1), AdaGrad (Duchi et al. 2011, diagonal) or plain SGD, all with decoupled
-/// weight decay.
-pub struct Optim {
+/// An optimiser with what it keeps from step to step: Adam (Kingma and Ba 2015, algorithm 1), AdaGrad (Duchi et al.
+/// 2011, diagonal) or plain SGD, all with decoupled weight decay.
+pub struct OptimizerState {
     config: NnTraining,
+    /// Whether the tables of users, and those of items, are updated lazily.
     lazy: [bool; 2],
     steps: u64,
+    /// For each weight, in its shape: Adam's first and second moment, AdaGrad's sum of squares, nothing for SGD.
     state: BTreeMap<&'static str, Vec<Tensor<2>>>,
 }
 
-/// The numbers of one step.
+/// The factors of one step: `weight = decay * weight - step_size * direction`, where the direction is the gradient for
+/// SGD, `gradient / (sqrt(sum of squares) + epsilon)` for AdaGrad and `m / (sqrt(v) + epsilon)` for Adam, whose bias
+/// corrections are in `step_size` and `epsilon`.
 #[derive(Clone, Copy)]
-pub struct Rates {
+pub struct StepSizes {
     optimizer: Optimizer,
-    /// What is left of a weight after its decay.
-    keep: f32,
-    /// The length of the step, with both of Adam's corrections for its means' start at 0.
-    length: f32,
-    /// Keeps the divisor above 0, corrected like the length.
+    /// What weight decay leaves of a weight.
+    decay: f32,
+    /// The learning rate, for Adam times `sqrt(1 - beta_2^t) / (1 - beta_1^t)`.
+    step_size: f32,
+    /// Keeps the divisor above 0; for Adam times `sqrt(1 - beta_2^t)`.
     epsilon: f32,
 }
 
-/// Where a weight has slopes.
+/// The rows of a weight that have a gradient in this step.
 #[derive(Clone, Copy)]
-pub enum Met<'a> {
-    /// Everywhere.
-    Whole,
-    /// In the rows that a batch meets; `lazy`: the others stay as they are.
-    Rows {
-        /// The rows.
-        side: &'a Side,
-        /// Whether the others stay as they are.
+pub enum TouchedRows<'a> {
+    /// All rows: the gradient has the shape of the weight.
+    All,
+    /// The rows of a table that a batch reads: the gradient is `[unique, width]`.
+    OfBatch {
+        /// Which rows these are.
+        lookup: &'a Lookup,
+        /// Whether the other rows stay as they are.
         lazy: bool,
     },
 }
 
-impl Optim {
-    /// Before the first step. `lazy` says for the tables of users and those of items whether they are updated lazily.
+impl OptimizerState {
+    /// Makes the optimiser before its first step. `lazy` says for the tables of users and for those of items whether they
+    /// are updated lazily.
     pub fn new(config: &NnTraining, lazy: [bool; 2]) -> Self {
-        // Without means of slopes and without decay a row that is not met does not move anyway.
-        let still = config.optimizer != Optimizer::Adam && config.weight_decay == 0.0;
+        // Without moments and without decay, a dense step leaves untouched rows as they are as well.
+        let untouched_stay = config.optimizer != Optimizer::Adam && config.weight_decay == 0.0;
         Self {
             config: config.clone(),
-            lazy: lazy.map(|lazy| lazy || still),
+            lazy: lazy.map(|lazy| lazy || untouched_stay),
             steps: 0,
             state: BTreeMap::new(),
         }
     }
 
-    /// Moves every weight by one step against its gradient, after `epochs` (whole and parts) of training.
+    /// Takes one optimiser step: updates every weight by its gradient, after `epochs` (whole and parts) of training.
     pub fn step(
         &mut self,
         weights: Vec<(&'static str, &mut Tensor<2>)>,
@@ -79,15 +85,20 @@ impl Optim {
         epochs: f64,
     ) {
         self.steps += 1;
-        let rates = self.rates(epochs);
+        let sizes = self.step_sizes(epochs);
         if let Some(most) = self.config.clip_norm {
             gradients = clipped(gradients, most);
         }
+        let [lazy_users, lazy_items] = self.lazy;
         for ((name, weight), gradient) in weights.into_iter().zip(gradients) {
-            let (slopes, met) = match gradient {
-                Gradient::Whole(slopes) => (slopes, Met::Whole),
-                Gradient::Users(slopes) => (slopes, Met::Rows { side: &batch.users, lazy: self.lazy[0] }),
-                Gradient::Items(slopes) => (slopes, Met::Rows { side: &batch.items, lazy: self.lazy[1] }),
+            let (grad, touched) = match gradient {
+                Gradient::Whole(grad) => (grad, TouchedRows::All),
+                Gradient::Users(grad) => {
+                    (grad, TouchedRows::OfBatch { lookup: &batch.users, lazy: lazy_users })
+                }
+                Gradient::Items(grad) => {
+                    (grad, TouchedRows::OfBatch { lookup: &batch.items, lazy: lazy_items })
+                }
             };
             let device = weight.device();
             let n_states = self.config.optimizer.n_states();
@@ -98,15 +109,15 @@ impl Optim {
             // Taken out, so that nobody else holds it and it can be written over.
             let value = std::mem::replace(weight, Tensor::zeros([1, 1], &device));
             let (value, state) = match is_host(&device) {
-                true => host::moved(value, state, &slopes, met, rates),
-                false => device::moved(value, state, slopes, met, rates),
+                true => host::updated(value, state, &grad, touched, sizes),
+                false => device::updated(value, state, grad, touched, sizes),
             };
             *weight = value;
             self.state.insert(name, state);
         }
     }
 
-    fn rates(&self, epochs: f64) -> Rates {
+    fn step_sizes(&self, epochs: f64) -> StepSizes {
         let NnTraining { optimizer, weight_decay, .. } = self.config;
         let rate =
             self.config.learning_rate * self.config.schedule.map_or(1.0, |schedule| schedule.factor(epochs));
@@ -114,26 +125,26 @@ impl Optim {
             Optimizer::Adam => [BETA_1, BETA_2].map(|beta| 1.0 - f64::from(beta).powf(self.steps as f64)),
             Optimizer::Adagrad | Optimizer::Sgd => [1.0; 2],
         };
-        Rates {
+        StepSizes {
             optimizer,
-            keep: (1.0 - rate * f64::from(weight_decay)) as f32,
-            length: (rate * correction_2.sqrt() / correction_1) as f32,
+            decay: (1.0 - rate * f64::from(weight_decay)) as f32,
+            step_size: (rate * correction_2.sqrt() / correction_1) as f32,
             epsilon: (f64::from(EPSILON) * correction_2.sqrt()) as f32,
         }
     }
 
-    /// How many steps were taken.
+    /// Returns how many steps were taken.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// The state of each weight, by names for a file.
+    /// Returns the state of each weight, by its names in a file.
     pub fn state(&self) -> impl Iterator<Item = (String, &Tensor<2>)> {
         let named = |name| move |(number, state)| (format!("optimizer_{number}.{name}"), state);
         self.state.iter().flat_map(move |(name, states)| states.iter().enumerate().map(named(name)))
     }
 
-    /// The same optimiser after `steps` steps, with the state that `read` has for each weight.
+    /// Returns the same optimiser as it was after `steps` steps, with the state that `read` has for each weight.
     ///
     /// # Errors
     /// As `read` has them.
@@ -156,19 +167,19 @@ impl Optim {
 /// Scales all gradients down together where their norm is above `most` (Pascanu et al. 2013, algorithm 1).
 fn clipped(gradients: Vec<Gradient>, most: f32) -> Vec<Gradient> {
     let squares = gradients.iter().map(|gradient| {
-        let (Gradient::Whole(slopes) | Gradient::Users(slopes) | Gradient::Items(slopes)) = gradient;
-        slopes.clone().square().sum() // [1]
+        let (Gradient::Whole(grad) | Gradient::Users(grad) | Gradient::Items(grad)) = gradient;
+        grad.clone().square().sum() // [1]
     });
     let norm = squares.reduce(|sum, square| sum + square).map(Tensor::sqrt);
     let Some(norm) = norm else { return gradients };
     let scale = (norm.add_scalar(f32::MIN_POSITIVE).recip().mul_scalar(most)).clamp_max(1.0).reshape([1, 1]);
-    let scaled = |slopes: Tensor<2>| slopes * scale.clone();
+    let scaled = |grad: Tensor<2>| grad * scale.clone();
     gradients
         .into_iter()
         .map(|gradient| match gradient {
-            Gradient::Whole(slopes) => Gradient::Whole(scaled(slopes)),
-            Gradient::Users(slopes) => Gradient::Users(scaled(slopes)),
-            Gradient::Items(slopes) => Gradient::Items(scaled(slopes)),
+            Gradient::Whole(grad) => Gradient::Whole(scaled(grad)),
+            Gradient::Users(grad) => Gradient::Users(scaled(grad)),
+            Gradient::Items(grad) => Gradient::Items(scaled(grad)),
         })
         .collect()
 }

@@ -1,0 +1,99 @@
+//! The normal equations `A x = b` of a row, which every solver starts from, and the memory to solve them in.
+
+use super::cells::{counts, unobserved_is_all, weight_and_target};
+use super::config::{AlsConfig, Feedback};
+use super::kernels::{add_weighted, combine, gather};
+use super::lines::{Lines, padded};
+use crate::simd::Simd;
+
+/// Gathered rows that go into the normal equations together: with `dim` 64 they fill half of a first-level cache.
+const PANEL: usize = 96;
+
+/// The part of the normal equations that all rows of a side share: they have the same fixed factors.
+pub struct Shared {
+    /// The settings.
+    pub config: AlsConfig,
+    /// Length of the factor vectors.
+    pub dim: usize,
+    /// `dim` padded: the length of a row of a padded matrix.
+    pub ld: usize,
+    /// Rows of the side that is fixed.
+    pub n_fixed: usize,
+    /// `[ld, ld]`: `unobserved_weight` times the Gram matrix of the fixed factors, or zeros for explicit feedback.
+    pub base: Lines,
+}
+
+/// Memory for solving rows, to be used again from row to row.
+#[derive(Default)]
+pub struct Scratch {
+    /// Gathered factors.
+    pub(super) rows: Lines,
+    /// For each entry its `a_ui` of the module's page: the weight of the outer product of its factors in A.
+    pub(super) add: Vec<f32>,
+    /// For each entry its `b_ui`: the weight of its factors in b.
+    pub(super) pull: Vec<f32>,
+    /// `[ld, ld]`
+    pub(super) matrix: Lines,
+    /// A few vectors of `ld`.
+    pub(super) vectors: Lines,
+    /// The score of each entry.
+    pub(super) predicted: Vec<f32>,
+    /// A factor for each entry.
+    pub(super) factors: Vec<f32>,
+}
+
+impl Shared {
+    /// Makes it for `n_fixed` fixed factors with this Gram matrix, `[dim, dim]`.
+    pub fn new(config: &AlsConfig, n_fixed: usize, gram: &[f64]) -> Self {
+        let (dim, ld) = (config.dim, padded(config.dim));
+        let mut base = Lines::zeros(ld * ld);
+        if config.feedback == Feedback::Implicit {
+            for (to, from) in base.chunks_exact_mut(ld).zip(gram.chunks_exact(dim)) {
+                for (to, &from) in to.iter_mut().zip(from) {
+                    *to = (f64::from(config.unobserved_weight) * from) as f32;
+                }
+            }
+        }
+        Self { config: config.clone(), dim, ld, n_fixed, base }
+    }
+
+    /// Writes `add` and `pull` of every entry, and returns the row's regulariser.
+    #[inline(always)]
+    pub fn weigh(&self, values: &[f32], add: &mut Vec<f32>, pull: &mut Vec<f32>) -> f32 {
+        let config = &self.config;
+        let unobserved = if unobserved_is_all(config) { 0.0 } else { config.unobserved_weight };
+        add.resize(values.len(), 0.0);
+        pull.resize(values.len(), 0.0);
+        let mut count = 0u32;
+        for ((add, pull), &value) in add.iter_mut().zip(pull.iter_mut()).zip(values) {
+            let (weight, target) = weight_and_target(config, value);
+            *add = weight - unobserved;
+            *pull = weight * target;
+            count += u32::from(counts(config, value));
+        }
+        let count = count as usize;
+        config.row_reg(count, self.n_fixed)
+    }
+
+    /// Makes `scratch.matrix` the row's A (tiles on and above the diagonal) and the first of `scratch.vectors` its b.
+    #[inline(always)]
+    pub fn equations<S: Simd>(&self, simd: S, fixed: &[f32], cols: &[u32], reg: f32, scratch: &mut Scratch) {
+        let (dim, ld) = (self.dim, self.ld);
+        scratch.rows.grow(PANEL * ld);
+        scratch.matrix.grow(ld * ld);
+        scratch.matrix[..ld * ld].copy_from_slice(&self.base);
+        for k in 0..ld {
+            // The padding's diagonal is 1, so that it has a factorisation and leaves the rest alone.
+            scratch.matrix[k * ld + k] += if k < dim { reg } else { 1.0 };
+        }
+        scratch.vectors.grow(ld);
+        let b = &mut scratch.vectors[..ld];
+        b.fill(0.0);
+        for (panel, cols) in cols.chunks(PANEL).enumerate() {
+            let entries = panel * PANEL..panel * PANEL + cols.len();
+            gather(simd, fixed, dim, 0..dim, cols, ld, &mut scratch.rows);
+            combine(simd, &scratch.rows, ld, &scratch.pull[entries.clone()], b);
+            add_weighted(simd, &scratch.rows, ld, &scratch.add[entries], &mut scratch.matrix);
+        }
+    }
+}
