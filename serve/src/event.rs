@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// A partition of one of the topics that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Part {
+pub struct TopicPartition {
     /// The topic's place in the config's list.
     pub topic: u16,
     /// The partition's number.
@@ -17,7 +17,7 @@ pub struct Home {
     /// The worker's number.
     pub worker: usize,
     /// The partition.
-    pub part: Part,
+    pub part: TopicPartition,
 }
 
 /// Headers by name, in the order they came.
@@ -27,7 +27,7 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// Where it was read.
-    pub part: Part,
+    pub part: TopicPartition,
     /// Its place there.
     pub offset: i64,
     /// Its own time, in Unix milliseconds.
@@ -52,7 +52,7 @@ impl Incoming {
     /// Of a key and a payload, either of which may be absent. Who reads many looks at the clock once.
     pub fn new(
         received: Instant,
-        part: Part,
+        part: TopicPartition,
         offset: i64,
         key: Option<&[u8]>,
         payload: Option<&[u8]>,

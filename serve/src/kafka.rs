@@ -4,7 +4,7 @@ mod client;
 mod context;
 mod deliveries;
 mod embedded;
-mod opening;
+mod headers;
 mod producing;
 mod replay;
 mod restore;

@@ -5,7 +5,7 @@ use std::fmt;
 /// Where in the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// Waiting.
+    /// Waiting for a batch.
     Queue,
     /// Reading the message.
     Decode,

@@ -273,9 +273,9 @@ fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Part;
+    use crate::event::TopicPartition;
 
-    const HOME: Home = Home { worker: 1, part: Part { topic: 0, partition: 3 } };
+    const HOME: Home = Home { worker: 1, part: TopicPartition { topic: 0, partition: 3 } };
 
     fn items(state: &State, user: i64) -> Vec<(Key, f32)> {
         state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reject::Stage;
 use crate::{Error, Result};
 
 /// Batches and queues.
@@ -89,6 +90,17 @@ pub struct Stages {
     pub score: Failure,
     /// A reply that Kafka does not take, such as one that is too large.
     pub sink: Failure,
+}
+
+impl Stages {
+    /// Returns what to do where this stage fails.
+    pub fn of(&self, stage: Stage) -> Failure {
+        match stage {
+            Stage::Queue | Stage::Decode => self.decode,
+            Stage::Score => self.score,
+            Stage::Sink => self.sink,
+        }
+    }
 }
 
 /// What to do with an event at which a stage failed.

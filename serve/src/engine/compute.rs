@@ -12,13 +12,13 @@ use burnrec_models::similar::similar;
 use burnrec_models::topk::{select, top_k};
 use rayon::prelude::*;
 
-use super::plan::{Job, MISSING, Plan, User, Work};
+use super::plan::{BatchPlan, Job, MISSING, User, Work};
 use crate::Reject;
 use crate::message::Ask;
 use crate::served::Served;
 use crate::state::History;
 
-impl Plan<'_> {
+impl BatchPlan<'_> {
     /// Computes all there is.
     pub fn compute(&mut self) {
         self.fold();

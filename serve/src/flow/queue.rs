@@ -5,7 +5,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
 
 use crate::config::Order;
-use crate::event::{Incoming, Part};
+use crate::event::{Incoming, TopicPartition};
+use crate::metrics::QueueLevel;
 
 /// The waiting events of a route, in the order in which they will be answered.
 pub struct Queue {
@@ -99,7 +100,7 @@ impl Queue {
     }
 
     /// Drops the events of some partitions.
-    pub fn drop_parts(&mut self, gone: impl Fn(Part) -> bool) {
+    pub fn drop_partitions(&mut self, gone: impl Fn(TopicPartition) -> bool) {
         self.line.retain(|event| !gone(event.part));
         self.heap.retain(|ranked| !gone(ranked.event.part));
         let waiting = self.line.iter().chain(self.heap.iter().map(|ranked| &ranked.event));
@@ -116,9 +117,10 @@ impl Queue {
         self.full
     }
 
-    /// The share of the bounds that is taken, from 0 on.
-    pub fn fill(&self) -> f64 {
-        (self.len() as f64 / self.bounds.0 as f64).max(self.bytes as f64 / self.bounds.1 as f64)
+    /// Returns how full it is.
+    pub fn level(&self) -> QueueLevel {
+        let fill = (self.len() as f64 / self.bounds.0 as f64).max(self.bytes as f64 / self.bounds.1 as f64);
+        QueueLevel { events: self.len(), bytes: self.bytes, fill }
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
     fn event(offset: i64, time: i64, priority: &str) -> Incoming {
         let mut event = Incoming::new(
             Instant::now(),
-            Part { topic: 0, partition: offset as i32 % 2 },
+            TopicPartition { topic: 0, partition: offset as i32 % 2 },
             offset,
             None,
             Some(b"x"),
@@ -199,7 +201,7 @@ mod tests {
         assert!(!queue.is_full());
         queue.push(event(1, 0, ""));
         assert!(queue.is_full(), "bytes count as well");
-        queue.drop_parts(|part| part.partition == 1);
+        queue.drop_partitions(|part| part.partition == 1);
         assert_eq!((queue.len(), queue.bytes()), (1, one));
     }
 }

@@ -3,25 +3,25 @@
 use std::time::Duration;
 
 use crate::Result;
-use crate::event::{Incoming, Part};
+use crate::event::{Incoming, TopicPartition};
 use crate::outbox::Outbox;
 
 /// What happened to the partitions while receiving.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
     /// These are ours from now on; [`Transport::begin`] is waited for.
-    Assigned(Vec<Part>),
-    /// These are to be given up; [`Transport::give_up`] is waited for. `lost`: they are another's already.
+    Assigned(Vec<TopicPartition>),
+    /// These are to be given up; [`Transport::release`] is waited for. `lost`: they are another's already.
     Revoked {
         /// Which.
-        parts: Vec<Part>,
+        parts: Vec<TopicPartition>,
         /// Nothing can be committed for them any more.
         lost: bool,
     },
 }
 
 /// Where to read on in a partition: the offset, and the metadata that was committed with it.
-pub type Position = (Part, Option<i64>, String);
+pub type Position = (TopicPartition, Option<i64>, String);
 
 /// A failure, by what helps.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub struct Refused {
 }
 
 /// Takes the key and the value of a record that is kept for a partition.
-pub type Records<'a> = dyn FnMut(Part, &[u8], Option<&[u8]>) + 'a;
+pub type Records<'a> = dyn FnMut(TopicPartition, &[u8], Option<&[u8]>) + 'a;
 
 /// Moves events and messages.
 pub trait Transport {
@@ -66,7 +66,11 @@ pub trait Transport {
     ///
     /// # Errors
     /// When they cannot be read; it is then asked again.
-    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble>;
+    fn positions(
+        &mut self,
+        parts: &[TopicPartition],
+        record: &mut Records<'_>,
+    ) -> Result<Vec<Position>, Trouble>;
 
     /// Begins to read at these positions.
     ///
@@ -78,7 +82,7 @@ pub trait Transport {
     ///
     /// # Errors
     /// When that cannot be told.
-    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble>;
+    fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
 
     /// Takes the messages of a batch of events. The `batch` numbers ascend. Gives the ones that can never be taken.
     ///
@@ -90,7 +94,7 @@ pub trait Transport {
     ///
     /// # Errors
     /// When something will never arrive.
-    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble>;
+    fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble>;
 
     /// Commits positions; with exactly-once together with all that was sent since the last time. At least once, the answer
     /// is waited for only where `wait` says so, and is then that of all positions before as well: until it comes the
@@ -111,11 +115,11 @@ pub trait Transport {
     ///
     /// # Errors
     /// When that cannot be told.
-    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble>;
+    fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
     /// Pauses or resumes reading of some partitions.
     ///
     /// # Errors
     /// When that cannot be told.
-    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble>;
+    fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble>;
 }

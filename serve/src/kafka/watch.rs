@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::context::{Context, Listener};
 use crate::Error;
 use crate::health::Health;
-use crate::metrics::{Metrics, OfPartition};
+use crate::metrics::{Metrics, PartitionLabels};
 
 /// An error that librdkafka mends by itself stands in `/health/ready` until this long after it was last heard.
 const ERROR_STANDS: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ impl Listener for Watch {
         for (topic, of_topic) in &statistics.topics {
             let read = of_topic.partitions.iter().filter(|(_, part)| part.desired && part.consumer_lag >= 0);
             lags.extend(read.map(|(&partition, part)| {
-                (OfPartition { topic: topic.clone(), partition }, part.consumer_lag)
+                (PartitionLabels { topic: topic.clone(), partition }, part.consumer_lag)
             }));
         }
         self.metrics.lags_of(&self.who, lags);
