@@ -25,7 +25,7 @@ use crate::{Kind, Reject, Result};
 use join::Join;
 pub use route::Routes;
 
-/// What came over HTTP is of no topic.
+/// The partition of what came over HTTP, which is of no topic.
 pub const HTTP: TopicPartition = TopicPartition { topic: u16::MAX, partition: -1 };
 
 /// Bytes that are kept of a value that is too large for the reject topic.
@@ -72,7 +72,7 @@ pub struct Reading {
 }
 
 impl Engine {
-    /// Of a config: opens its models and its table.
+    /// Opens the models and the table of a config.
     ///
     /// # Errors
     /// When a file cannot be opened or does not fit the config.
@@ -111,13 +111,13 @@ impl Engine {
         self
     }
 
-    /// The same for a replay.
+    /// Returns the engine for a replay.
     pub fn replaying(mut self, replaying: Replaying) -> Self {
         self.replaying = Some(replaying);
         self
     }
 
-    /// The name of a topic in the keys of the state.
+    /// Returns the name of a topic in the keys of the state.
     pub fn state_topic(&self, part: TopicPartition) -> &str {
         match &self.replaying {
             Some(replaying) => &replaying.state_topic,
@@ -125,7 +125,7 @@ impl Engine {
         }
     }
 
-    /// The columns that are joined, and whether they filter.
+    /// Returns the columns that are joined, and whether they filter.
     pub fn join_facts(&self) -> Option<(&[String], bool)> {
         self.join.as_ref().map(|join| (join.columns(), join.filters))
     }
@@ -144,7 +144,7 @@ impl Engine {
         ];
     }
 
-    /// Likewise, of an event that is itself too large for the reject topic: the first of its value, its length in a
+    /// Adds the reject of an event that is itself too large for the reject topic: the first of its value, its length in a
     /// header; `burnrec-source` says where all of it is.
     pub fn reject_cut(&self, event: &Incoming, at: usize, reject: &Reject, out: &mut Outbox) {
         self.reject(event, at, reject, out);
@@ -173,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// `topic/partition/offset` of an event.
+    /// Returns `topic/partition/offset` of an event.
     pub fn source(&self, event: &Incoming) -> String {
         let topic = self.topics.get(usize::from(event.part.topic)).map_or("http", String::as_str);
         format!("{topic}/{}/{}", event.part.partition, event.offset)

@@ -55,7 +55,7 @@ pub struct HttpLabels {
     pub status: u16,
 }
 
-/// Labels of what went wrong and was mended.
+/// Labels of a failure that the flow recovered from.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RecoveryLabels {
     /// `abort` or `rebuild`.
@@ -93,7 +93,7 @@ pub struct Metrics {
     users: Gauge,
     memory: Gauge,
     lag: Family<PartitionLabels, Gauge>,
-    /// How far behind, and which client said so.
+    /// The lag of each partition, and the client that reported it.
     lags: Mutex<BTreeMap<PartitionLabels, (i64, String)>>,
     http: Family<HttpLabels, Counter>,
     /// HTTP requests answered.
@@ -179,13 +179,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Events were read.
+    /// Counts events that were read.
     pub fn received(&self, events: &[Incoming]) {
         self.events.inc_by(events.len() as u64);
         self.bytes.inc_by(events.iter().map(|event| event.size() as u64).sum());
     }
 
-    /// A batch was answered: how its events ended, how long scoring and sending took, and how long its first event had been
+    /// Counts a batch that was answered: how its events ended, how long scoring and sending took, and how long its first event had been
     /// waited for.
     pub fn batch<'a>(
         &self,
@@ -217,7 +217,7 @@ impl Metrics {
         }
     }
 
-    /// How events ended so far.
+    /// Returns how events ended so far.
     pub fn ends(&self) -> BTreeMap<OutcomeLabels, u64> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -232,34 +232,34 @@ impl Metrics {
         }
     }
 
-    /// The fill and the number of events of a queue.
+    /// Returns the fill and the number of events of a queue.
     pub fn queue(&self, worker: usize, route: usize) -> (f64, i64) {
         let labels = QueueLabels { worker: worker as u64, route: route as u64 };
         (self.queue_fill.get_or_create(&labels).get(), self.queue_events.get_or_create(&labels).get())
     }
 
-    /// Something was committed.
+    /// Counts a commit, and how long it took.
     pub fn committed(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
     }
 
-    /// Something went wrong and what was not committed is read again.
+    /// Counts a failure after which what was not committed is read again.
     pub fn trouble(&self, text: &str, rebuild: bool) {
         self.troubles.get_or_create(&RecoveryLabels { by: if rebuild { "rebuild" } else { "abort" } }).inc();
         *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
     }
 
-    /// What went wrong last.
+    /// Returns what went wrong last.
     pub fn last_trouble(&self) -> Option<String> {
         self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Partitions came.
+    /// Counts partitions that were assigned.
     pub fn assigned(&self, parts: &[TopicPartition]) {
         self.partitions.inc_by(parts.len() as i64);
     }
 
-    /// Partitions went, and with them how far behind they are; `topics` are the names of theirs.
+    /// Counts partitions that were revoked, and drops their lags; `topics` are the names of their topics.
     pub fn revoked(&self, parts: &[TopicPartition], topics: &[String]) {
         self.partitions.dec_by(parts.len() as i64);
         let gone = |of: &PartitionLabels| {
@@ -271,12 +271,12 @@ impl Metrics {
         self.drop_lags(|of, _| gone(of));
     }
 
-    /// How many partitions are read.
+    /// Returns how many partitions are read.
     pub fn partitions(&self) -> i64 {
         self.partitions.get()
     }
 
-    /// How far behind all partitions are that a client reads; what it said of others before is over.
+    /// Sets the lags of all partitions that a client reads; those it reported of others before are dropped.
     pub fn lags_of(&self, client: &str, now: BTreeMap<PartitionLabels, i64>) {
         self.drop_lags(|of, by| by == client && !now.contains_key(of));
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
@@ -293,25 +293,25 @@ impl Metrics {
         }
     }
 
-    /// How far behind all partitions are.
+    /// Returns the lags of all partitions.
     pub fn lags(&self) -> BTreeMap<PartitionLabels, i64> {
         let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         lags.iter().map(|(of, (lag, _))| (of.clone(), *lag)).collect()
     }
 
-    /// An HTTP request was answered.
+    /// Counts an HTTP request that was answered.
     pub fn http(&self, path: &str, status: u16, took: Duration) {
         self.http.get_or_create(&HttpLabels { path: path.to_owned(), status }).inc();
         self.http_requests.inc();
         self.http_seconds.observe(took.as_secs_f64());
     }
 
-    /// An event that came over HTTP ended.
+    /// Counts an event that came over HTTP.
     pub fn ended(&self, outcome: &EventOutcome) {
         self.count(BTreeMap::from([(OutcomeLabels::of(outcome), 1)]));
     }
 
-    /// All of it in the OpenMetrics text format.
+    /// Writes all of it in the OpenMetrics text format.
     pub fn text(&self, users: usize) -> String {
         self.users.set(users as i64);
         self.memory.set(resident_bytes().unwrap_or(0) as i64);
@@ -334,7 +334,7 @@ impl OutcomeLabels {
     }
 }
 
-/// Bytes of memory in use, where the system says (Linux).
+/// Returns the bytes of memory in use, where the system says (Linux).
 pub fn resident_bytes() -> Option<u64> {
     let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
     Some(pages * 4096)

@@ -92,7 +92,7 @@ impl Outbox {
         self.messages.last_mut().expect("a message was just added")
     }
 
-    /// The value of a message, where it is not the event's own payload.
+    /// Returns the value of a message, where it is not the event's own payload.
     pub fn value(&self, message: &Outgoing) -> Option<&[u8]> {
         message.value.clone().map(|range| &self.bytes[range])
     }

@@ -36,7 +36,7 @@ impl From<&WireId<'_>> for Key {
 }
 
 impl Key {
-    /// As messages have it.
+    /// Returns the id as messages have it.
     pub fn wire(&self) -> WireId<'_> {
         match self {
             Self::Int(id) => WireId::Int(*id),
@@ -108,12 +108,12 @@ struct Record<'a> {
 }
 
 impl State {
-    /// Whether no user has a history.
+    /// Returns whether no user has a history.
     pub fn is_empty(&self) -> bool {
         self.n_users.load(Ordering::Acquire) == 0
     }
 
-    /// How many users have one.
+    /// Returns how many users have one.
     pub fn n_users(&self) -> usize {
         self.n_users.load(Ordering::Acquire)
     }
@@ -134,7 +134,7 @@ impl State {
         }
     }
 
-    /// The history of a user with the row folded in from it, if it is up to date for the model of this number; of a
+    /// Returns the history of a user with the row folded in from it, if it is up to date for the model of this number; of a
     /// home, or wherever the user is.
     pub fn get(
         &self,
@@ -167,7 +167,7 @@ impl State {
         }
     }
 
-    /// Adds an event to a user's history; gives the history's length and what takes the event back.
+    /// Adds an event to a user's history; returns the history's length and what takes the event back.
     pub fn push(
         &self,
         home: Home,
@@ -214,7 +214,7 @@ impl State {
         }
     }
 
-    /// The record of a user as the state topic has it: appends its key, then its value; gives where the value starts.
+    /// Appends the record of a user as the state topic has it, its key and then its value; returns where the value starts.
     pub fn write(&self, home: Home, topic: &str, user: &WireId<'_>, out: &mut Vec<u8>) -> usize {
         let shard = self.shard(home);
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -259,7 +259,7 @@ impl State {
     }
 }
 
-/// `["topic",user]`: users of two topics may have the same id.
+/// Writes `["topic",user]`: users of two topics may have the same id.
 fn write_key(topic: &str, user: &Key, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &(topic, user.wire())).expect("texts and integers are JSON");
 }

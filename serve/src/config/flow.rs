@@ -17,7 +17,7 @@ pub struct FlowConfig {
     pub batch_ms: u64,
     /// Over so many waiting events reading pauses, under half of them it goes on.
     pub queue_events: usize,
-    /// Likewise in bytes.
+    /// Over so many waiting bytes reading pauses, under half of them it goes on.
     pub queue_bytes: usize,
     /// Which waiting events come first.
     pub order: Order,
@@ -124,7 +124,7 @@ impl Default for Failure {
 }
 
 impl Failure {
-    /// The wait before another try.
+    /// Returns the wait before another try.
     pub fn backoff(&self) -> Duration {
         Duration::from_millis(self.backoff_ms)
     }

@@ -92,7 +92,7 @@ impl Encoder<'_> {
         EventOutcome::Replied(job.kind())
     }
 
-    /// The user's history as the state topic keeps it.
+    /// Adds the record with the user's history to the state topic's messages.
     fn remember(&self, job: &Job<'_>, out: &mut Outbox) {
         let home = self.events[job.event].home();
         let (Some(topic), Some(user)) =
@@ -258,12 +258,12 @@ impl Encoder<'_> {
     }
 }
 
-/// An id as JSON.
+/// Writes an id as JSON.
 fn id(id: Id<'_>, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &id).expect("an id is JSON");
 }
 
-/// An id as a CSV field, quoted where it must be (RFC 4180).
+/// Writes an id as a CSV field, quoted where it must be (RFC 4180).
 fn field(id: Id<'_>, out: &mut Vec<u8>) {
     match id {
         Id::Int(id) => write!(out, "{id}").expect("writing into memory cannot fail"),

@@ -90,7 +90,7 @@ pub enum Work<'a> {
 }
 
 impl<'a> BatchPlan<'a> {
-    /// Without a request yet, with room for one of each event.
+    /// Makes a plan without a request yet, with room for one of each event.
     pub fn new(engine: &'a Engine, set: &'a Set, events: usize) -> Self {
         let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
         Self { engine, set, jobs, ends: Vec::new(), rows, scores: Vec::new() }
@@ -168,7 +168,7 @@ impl<'a> BatchPlan<'a> {
         Ok(Job { event: at, shadow: false, request, served: Some(served), user, work, failed: None })
     }
 
-    /// Who the user is, with the rows of the items that the user has.
+    /// Returns who the user is to the model, with the rows of the items that the user has.
     fn user(
         &self,
         served: &'a Served,
@@ -221,7 +221,7 @@ impl<'a> BatchPlan<'a> {
 }
 
 impl Job<'_> {
-    /// What the request is.
+    /// Returns the request's type.
     pub fn kind(&self) -> Kind {
         self.request.kind()
     }
@@ -236,7 +236,7 @@ fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
     )
 }
 
-/// Two sets of rows as one, ascending.
+/// Returns two sets of rows as one, ascending.
 fn union<'a>(rows: &[u32], more: impl Iterator<Item = u32>) -> Cow<'a, [u32]> {
     let mut all: Vec<u32> = rows.iter().copied().chain(more).collect();
     all.sort_unstable();

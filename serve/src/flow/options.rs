@@ -7,7 +7,7 @@ use crate::config::{FlowConfig, Guarantee, KafkaConfig, Mode, Stages};
 /// The wait after the first failure; each one doubles it.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// In `message` mode no event waits for more than so many others that were there with it.
+/// The most events of a batch in `message` mode: each event waits for few others.
 const MOST_MESSAGES: usize = 32;
 
 /// What a worker's flow is told.

@@ -27,7 +27,7 @@ struct Ranked {
 }
 
 impl Queue {
-    /// Empty; `bounds` are the most events and bytes that may wait.
+    /// Makes an empty queue; `bounds` are the most events and bytes that may wait.
     pub fn new(order: Order, bounds: (usize, usize)) -> Self {
         Self {
             order,
@@ -69,14 +69,14 @@ impl Queue {
         }
     }
 
-    /// The next event.
+    /// Takes the next event.
     pub fn pop(&mut self) -> Option<Incoming> {
         let event = self.line.pop_front().or_else(|| self.heap.pop().map(|ranked| ranked.event))?;
         self.bytes -= event.size();
         Some(event)
     }
 
-    /// When the event that waits longest was read.
+    /// Returns when the event that waits longest was read.
     pub fn oldest(&self) -> Option<Instant> {
         match self.order {
             Order::FirstIn => self.line.front().map(|event| event.received),
@@ -84,17 +84,17 @@ impl Queue {
         }
     }
 
-    /// How many wait.
+    /// Returns how many events wait.
     pub fn len(&self) -> usize {
         self.line.len() + self.heap.len()
     }
 
-    /// Whether none waits.
+    /// Returns whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What they weigh.
+    /// Returns how many bytes the events have.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -107,7 +107,7 @@ impl Queue {
         self.bytes = waiting.map(Incoming::size).sum();
     }
 
-    /// Whether reading is to pause: from over a bound until under half of both.
+    /// Returns whether reading is to pause: from over a bound until under half of both.
     pub fn is_full(&mut self) -> bool {
         let (events, bytes) = self.bounds;
         self.full = match self.full {

@@ -9,13 +9,13 @@ use crate::outbox::Outbox;
 /// What happened to the partitions while receiving.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// These are ours from now on; [`Transport::begin`] is waited for.
+    /// The worker owns these from now on; [`Transport::begin`] is waited for.
     Assigned(Vec<TopicPartition>),
-    /// These are to be given up; [`Transport::release`] is waited for. `lost`: they are another's already.
+    /// The worker is to release these; [`Transport::release`] is waited for.
     Revoked {
-        /// Which.
+        /// The partitions.
         parts: Vec<TopicPartition>,
-        /// Nothing can be committed for them any more.
+        /// Whether another worker owns them already, so that nothing can be committed for them any more.
         lost: bool,
     },
 }
@@ -23,16 +23,16 @@ pub enum Change {
 /// Where to read on in a partition: the offset, and the metadata that was committed with it.
 pub type Position = (TopicPartition, Option<i64>, String);
 
-/// A failure, by what helps.
+/// A failure, by what the flow does about it.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Take back what is not committed and read it again.
+    /// The flow takes back what is not committed and reads it again.
     Abort(String),
-    /// As well, with new connections.
+    /// The same, with new connections.
     Rebuild(String),
-    /// Time: nothing was committed, but nothing is lost either.
+    /// The flow goes on: nothing was committed, but nothing is lost either, and the next commit may succeed.
     Later(String),
-    /// Nothing.
+    /// The flow ends.
     Fatal(crate::Error),
 }
 
@@ -61,7 +61,7 @@ pub trait Transport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble>;
 
-    /// Where to begin in partitions that were assigned; calls `record` with the key and value of every record that is
+    /// Returns where to begin in partitions that were assigned; calls `record` with the key and value of every record that is
     /// kept for them.
     ///
     /// # Errors
@@ -78,22 +78,22 @@ pub trait Transport {
     /// When that cannot be told.
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
-    /// Gives partitions up.
+    /// Releases partitions.
     ///
     /// # Errors
     /// When that cannot be told.
     fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
 
-    /// Takes the messages of a batch of events. The `batch` numbers ascend. Gives the ones that can never be taken.
+    /// Takes the messages of a batch of events. The `batch` numbers ascend. Returns the ones that can never be taken.
     ///
     /// # Errors
     /// When nothing more can be taken.
     fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble>;
 
-    /// Waits up to `wait` until all that was sent has arrived; gives the number of the last batch that has, with all before.
+    /// Waits up to `wait` until all that was sent is delivered; returns the number of the last batch that is, with all before.
     ///
     /// # Errors
-    /// When something will never arrive.
+    /// When something will never be delivered.
     fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble>;
 
     /// Commits positions; with exactly-once together with all that was sent since the last time. At least once, the answer

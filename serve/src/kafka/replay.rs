@@ -33,7 +33,7 @@ pub struct Range {
     pub to: Start,
 }
 
-/// Answers a range again; gives how its events ended. `asked` stops it early, and what was done is committed.
+/// Answers a range again; returns how its events ended. `asked` stops it early, and what was done is committed.
 ///
 /// # Errors
 /// When it cannot go on.
@@ -76,7 +76,7 @@ fn one(
     let Some(kafka) = &config.kafka else { return Ok(()) };
     let (health, stop) = (Arc::new(Health::default()), Arc::new(AtomicBool::new(false)));
     let options = FlowOptions::new(0, &config.flow, config.failures, kafka);
-    let transport = Bounded::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
+    let transport = RangeTransport::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
     let mut flow = Flow::new(Arc::clone(engine), Arc::clone(metrics), options, transport);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -93,7 +93,7 @@ fn one(
 }
 
 /// A Kafka transport that has all partitions of its topic and ends where its range does.
-struct Bounded {
+struct RangeTransport {
     inner: KafkaTransport,
     config: KafkaConfig,
     rejects: bool,
@@ -103,7 +103,7 @@ struct Bounded {
     stop: Arc<AtomicBool>,
 }
 
-impl Bounded {
+impl RangeTransport {
     fn open(
         config: &KafkaConfig,
         range: &Range,
@@ -119,7 +119,7 @@ impl Bounded {
         Ok(Self { inner, config: config.clone(), rejects, to, ends: HashMap::new(), stop })
     }
 
-    /// The ends of the partitions, by what is asked for or as they are now.
+    /// Finds the ends of the partitions, by what is asked for or as they are now.
     fn find_ends(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let trouble =
             |error: rdkafka::error::KafkaError| Trouble::Fatal(Error::kafka("find the range's end")(error));
@@ -135,7 +135,7 @@ impl Bounded {
     }
 }
 
-impl Transport for Bounded {
+impl Transport for RangeTransport {
     fn receive(
         &mut self,
         wait: Duration,

@@ -157,12 +157,12 @@ impl KafkaTransport {
         &self.config.requests[usize::from(part.topic)]
     }
 
-    /// The place of a topic in the config's list.
+    /// Returns the place of a topic in the config's list.
     fn place(&self, topic: &str) -> Option<u16> {
         Some(self.config.requests.iter().position(|known| known == topic)? as u16)
     }
 
-    /// The place of a message's topic; where there is one topic, no name needs to be compared.
+    /// Returns the place of a message's topic; where there is one topic, no name needs to be compared.
     fn place_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
         if self.config.requests.len() == 1 { Some(0) } else { self.place(message.topic()) }
     }
