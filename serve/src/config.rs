@@ -228,7 +228,7 @@ impl Default for Limits {
     }
 }
 
-/// Whether there is one, and no more.
+/// Writes whether there is a secret, and no more.
 fn hidden<S: Serializer>(secret: &Option<String>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| "(hidden)").serialize(serializer)
 }

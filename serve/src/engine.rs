@@ -1,6 +1,9 @@
-//! Answers batches of events: plans what to compute, computes it together, writes the replies. It knows neither Kafka
-//! nor HTTP.
+//! The engine that answers batches of events. It knows neither Kafka nor HTTP.
+//!
+//! A batch is decoded, planned, computed together, and its replies are written; `engine/answer.rs` goes through these steps.
 
+mod answer;
+mod columns;
 mod compute;
 mod encode;
 mod join;
@@ -13,21 +16,17 @@ use burnrec_data::read::read_item_table;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::{InputFormat, Limits, OutputConfig, ServeConfig, UnknownConfig};
-use crate::event::{Incoming, Part};
-use crate::message::decode;
-use crate::outbox::{Outbox, Outcome, To};
-use crate::reject::Stage;
+use crate::event::{Incoming, TopicPartition};
+use crate::outbox::{Outbox, To};
 use crate::served::Models;
-use crate::state::{State, Undo};
+use crate::state::State;
 use crate::{Kind, Reject, Result};
 
-use encode::Encoder;
 use join::Join;
-use plan::Plan;
 pub use route::Routes;
 
-/// What came over HTTP is of no topic.
-pub const HTTP: Part = Part { topic: u16::MAX, partition: -1 };
+/// The partition of what came over HTTP, which is of no topic.
+pub const HTTP: TopicPartition = TopicPartition { topic: u16::MAX, partition: -1 };
 
 /// Bytes that are kept of a value that is too large for the reject topic.
 const CUT: usize = 1 << 16;
@@ -73,7 +72,7 @@ pub struct Reading {
 }
 
 impl Engine {
-    /// Of a config: opens its models and its table.
+    /// Opens the models and the table of a config.
     ///
     /// # Errors
     /// When a file cannot be opened or does not fit the config.
@@ -86,7 +85,7 @@ impl Engine {
             Join::new(read_item_table(&table.path, &table.on, &columns)?, table)
         });
         let join = join.transpose()?;
-        encode::check_csv(&config.output, join.as_ref())?;
+        columns::check(&config.output, join.as_ref())?;
         let kafka = config.kafka.as_ref();
         Ok(Self {
             models: Models::open(config)?,
@@ -112,51 +111,23 @@ impl Engine {
         self
     }
 
-    /// The same for a replay.
+    /// Returns the engine for a replay.
     pub fn replaying(mut self, replaying: Replaying) -> Self {
         self.replaying = Some(replaying);
         self
     }
 
-    /// The name of a topic in the keys of the state.
-    pub fn state_topic(&self, part: Part) -> &str {
+    /// Returns the name of a topic in the keys of the state.
+    pub fn state_topic(&self, part: TopicPartition) -> &str {
         match &self.replaying {
             Some(replaying) => &replaying.state_topic,
             None => self.topics.get(usize::from(part.topic)).map_or("", String::as_str),
         }
     }
 
-    /// Answers a batch into `out`. What its events change is in the state at once; `undo` takes it back.
-    pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
-        let set = self.models.set();
-        let mut plan = Plan::new(self, &set, events.len());
-        let now_ms = self.clock.unix_ms();
-        for (at, event) in events.iter().enumerate() {
-            if let Some(late) = self.late(event, now_ms) {
-                plan.end(at, Outcome::Expired(late));
-                continue;
-            }
-            let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
-            match decode(event.payload(), format, reading.http, &self.limits) {
-                Ok(request) => plan.add(at, event, request, undo),
-                Err(reject) => plan.end(at, Outcome::Failed(reject)),
-            }
-        }
-        plan.compute();
-        Encoder { engine: self, events, as_csv: self.output.csv.is_some() && reading.http.is_none() }
-            .write(plan, out);
-    }
-
-    /// The columns that are joined, and whether they filter.
+    /// Returns the columns that are joined, and whether they filter.
     pub fn join_facts(&self) -> Option<(&[String], bool)> {
         self.join.as_ref().map(|join| (join.columns(), join.filters))
-    }
-
-    fn late(&self, event: &Incoming, now_ms: i64) -> Option<Reject> {
-        let (most, at) = (self.max_event_age_ms?, event.timestamp_ms?);
-        let age = u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0);
-        let text = || format!("{age} ms old; expected at most {most}");
-        (age > most).then(|| Reject { stage: Stage::Queue, reason: "expired", text: text() })
     }
 
     /// Adds the reject of an event, which keeps its key, value and headers.
@@ -173,7 +144,7 @@ impl Engine {
         ];
     }
 
-    /// Likewise, of an event that is itself too large for the reject topic: the first of its value, its length in a
+    /// Adds the reject of an event that is itself too large for the reject topic: the first of its value, its length in a
     /// header; `burnrec-source` says where all of it is.
     pub fn reject_cut(&self, event: &Incoming, at: usize, reject: &Reject, out: &mut Outbox) {
         self.reject(event, at, reject, out);
@@ -202,7 +173,7 @@ impl Engine {
         }
     }
 
-    /// `topic/partition/offset` of an event.
+    /// Returns `topic/partition/offset` of an event.
     pub fn source(&self, event: &Incoming) -> String {
         let topic = self.topics.get(usize::from(event.part.topic)).map_or("http", String::as_str);
         format!("{topic}/{}/{}", event.part.partition, event.offset)

@@ -77,7 +77,7 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// A setting has an impossible value.
+    /// Makes the error of a setting with an impossible value.
     pub fn config(field: impl Into<String>, found: impl ToString, expected: impl Into<String>) -> Self {
         Self::Config { field: field.into(), found: found.to_string(), expected: expected.into() }
     }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// A partition of one of the topics that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Part {
+pub struct TopicPartition {
     /// The topic's place in the config's list.
     pub topic: u16,
     /// The partition's number.
@@ -17,17 +17,17 @@ pub struct Home {
     /// The worker's number.
     pub worker: usize,
     /// The partition.
-    pub part: Part,
+    pub part: TopicPartition,
 }
 
 /// Headers by name, in the order they came.
 pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-/// What came from a source, with where it came from.
+/// An event that was read, with where it came from.
 #[derive(Clone, Debug)]
 pub struct Incoming {
     /// Where it was read.
-    pub part: Part,
+    pub part: TopicPartition,
     /// Its place there.
     pub offset: i64,
     /// Its own time, in Unix milliseconds.
@@ -49,10 +49,10 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Of a key and a payload, either of which may be absent. Who reads many looks at the clock once.
+    /// Makes an event of a key and a payload, either of which may be absent. Who reads many looks at the clock once.
     pub fn new(
         received: Instant,
-        part: Part,
+        part: TopicPartition,
         offset: i64,
         key: Option<&[u8]>,
         payload: Option<&[u8]>,
@@ -73,27 +73,27 @@ impl Incoming {
         }
     }
 
-    /// Where its user's history lives.
+    /// Returns where its user's history is kept.
     pub fn home(&self) -> Home {
         Home { worker: self.worker, part: self.part }
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> Option<&[u8]> {
         self.key_len.map(|len| &self.bytes[..len as usize])
     }
 
-    /// The payload; `None` is Kafka's null, which deletes.
+    /// Returns the payload; `None` is Kafka's null, which deletes.
     pub fn payload(&self) -> Option<&[u8]> {
         self.has_payload.then(|| &self.bytes[self.key_len.unwrap_or(0) as usize..])
     }
 
-    /// What it weighs in a queue.
+    /// Returns how many bytes it takes in a queue.
     pub fn size(&self) -> usize {
         self.bytes.len() + size_of::<Self>()
     }
 
-    /// The value of a header, where it is text.
+    /// Returns the value of a header, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
         std::str::from_utf8(value.as_ref()?).ok()

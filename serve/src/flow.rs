@@ -2,34 +2,38 @@
 //!
 //! An event is *taken* when it is read and *done* when what it leads to is safe: delivered (at least once), or in the open
 //! transaction (exactly once). What is committed is where a reader must begin so that nothing that is not done is missed
-//! ([`Ledger`]). Whatever goes wrong, the answer is one and the same: take back what is not committed and read it again.
+//! ([`Ledger`]). Whatever goes wrong, the flow rolls back to what is committed and reads on from there.
 
+mod backlog;
 mod batch;
 mod ledger;
+mod offsets;
+mod options;
 mod partitions;
 mod queue;
 mod transport;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use backlog::Backlog;
+use batch::{BatchWriter, first_to_yield};
 pub use ledger::Ledger;
+use offsets::Offsets;
+pub use options::FlowOptions;
 pub use queue::Queue;
 pub use transport::{Change, Position, Records, Refused, Transport, Trouble};
 
+use crate::Result;
 use crate::clock::Clock;
-use crate::config::{FlowConfig, Guarantee, KafkaConfig, Mode, Stages};
-use crate::engine::Engine;
-use crate::event::{Incoming, Part};
+use crate::config::Guarantee;
+use crate::engine::{Engine, Reading};
+use crate::event::{Incoming, TopicPartition};
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
+use crate::outbox::{EventOutcome, Outbox};
 use crate::state::Undo;
-use crate::{Error, Result};
-
-/// The wait after the first failure; each one doubles it.
-const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
 /// The longest wait between two tries.
 const MOST_BACKOFF: Duration = Duration::from_secs(5);
@@ -37,46 +41,11 @@ const MOST_BACKOFF: Duration = Duration::from_secs(5);
 /// How long an idle flow waits for events before it looks at its clock and its stop sign.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// In `message` mode no event waits for more than so many others that were there with it.
-const MOST_MESSAGES: usize = 32;
+/// How long a flow with messages in flight waits for events: deliveries are looked at often enough to commit them in time.
+const IN_FLIGHT: Duration = Duration::from_millis(5);
 
-/// What a worker's flow is told.
-#[derive(Clone)]
-pub struct FlowOptions {
-    /// The worker's number.
-    pub worker: usize,
-    /// Batches and queues.
-    pub flow: FlowConfig,
-    /// What to do where a stage fails.
-    pub failures: Stages,
-    /// What a crash may do.
-    pub guarantee: Guarantee,
-    /// How often to commit.
-    pub commit: Duration,
-    /// How long a stop may take.
-    pub drain: Duration,
-    /// How long to wait where failure follows on failure; each time twice as long.
-    pub backoff: Duration,
-}
-
-impl FlowOptions {
-    /// Of a config; in `message` mode a batch waits for no event that is not there yet.
-    pub fn new(worker: usize, flow: &FlowConfig, failures: Stages, kafka: &KafkaConfig) -> Self {
-        let mut flow = flow.clone();
-        if kafka.mode == Mode::Message {
-            (flow.batch_events, flow.batch_ms) = (flow.batch_events.min(MOST_MESSAGES), 0);
-        }
-        Self {
-            worker,
-            flow,
-            failures,
-            guarantee: kafka.guarantee,
-            commit: Duration::from_millis(kafka.commit_ms),
-            drain: Duration::from_millis(kafka.drain_timeout_ms),
-            backoff: FIRST_BACKOFF,
-        }
-    }
-}
+/// The least time that a stop leaves for its last commit.
+const LAST_COMMIT: Duration = Duration::from_millis(500);
 
 /// A worker's flow.
 pub struct Flow<T> {
@@ -86,23 +55,13 @@ pub struct Flow<T> {
     metrics: Arc<Metrics>,
     options: FlowOptions,
     transport: T,
-    /// A queue for each route.
-    queues: Vec<Queue>,
-    /// The queue that is next to give an event.
-    turn: usize,
-    /// Events that wait for another try, with the end of their wait.
-    penalised: Vec<(Instant, Incoming)>,
-    /// No batch before this moment.
-    yields: Option<Instant>,
-    ledgers: BTreeMap<Part, Ledger>,
-    /// Where to begin if nothing of what was done since the last commit counts.
-    committed: BTreeMap<Part, (Option<i64>, String)>,
+    backlog: Backlog,
+    offsets: Offsets,
     /// The state's changes since the last commit.
     undo: Vec<Undo>,
-    /// Batches that have not arrived, with the turns of their events; at least once only.
-    underway: VecDeque<(u64, Vec<(Part, u64)>)>,
+    /// The number of the last batch.
     batch: u64,
-    paused: Vec<Part>,
+    paused: Vec<TopicPartition>,
     /// Changes of partitions that are still to be made: a failure in one does not end those after it.
     changes: VecDeque<Change>,
     last_commit: Instant,
@@ -115,29 +74,21 @@ pub struct Flow<T> {
 }
 
 impl<T: Transport> Flow<T> {
-    /// A flow that has not begun.
+    /// Makes a flow that has not begun. Its clock is the engine's.
     pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>, options: FlowOptions, transport: T) -> Self {
-        let routes = engine.routes.all();
-        let queues =
-            routes.iter().map(|route| Queue::new(options.flow.order.clone(), route.bounds)).collect();
         Self {
-            queues,
-            metrics,
-            options,
-            transport,
-            turn: 0,
-            penalised: Vec::new(),
-            yields: None,
-            ledgers: BTreeMap::new(),
-            committed: BTreeMap::new(),
-            undo: Vec::new(),
-            underway: VecDeque::new(),
-            batch: 0,
-            paused: Vec::new(),
-            changes: VecDeque::new(),
+            backlog: Backlog::new(Arc::clone(&engine), &options.flow),
             last_commit: engine.clock.now(),
             clock: Arc::clone(&engine.clock),
             engine,
+            metrics,
+            options,
+            transport,
+            offsets: Offsets::default(),
+            undo: Vec::new(),
+            batch: 0,
+            paused: Vec::new(),
+            changes: VecDeque::new(),
             unsaved: false,
             failures_in_a_row: 0,
             received: Vec::new(),
@@ -153,21 +104,20 @@ impl<T: Transport> Flow<T> {
     pub fn run(&mut self, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
             let done = self.step();
-            self.settle(done, stop)?;
+            self.recover(done, stop)?;
         }
         let deadline = self.clock.now() + self.options.drain;
-        while self.waiting() > 0 && self.clock.now() < deadline {
-            match self.answer_next().and_then(|()| self.look_at_arrivals(Duration::ZERO)) {
+        while self.backlog.len() > 0 && self.clock.now() < deadline {
+            match self.answer_next().and_then(|()| self.look_at_deliveries(Duration::ZERO)) {
                 Ok(()) => {}
-                Err(Trouble::Fatal(error)) => return Err(error),
                 Err(trouble) => return Self::leave(trouble),
             }
         }
-        let left = deadline.saturating_duration_since(self.clock.now()).max(Duration::from_millis(500));
+        let left = deadline.saturating_duration_since(self.clock.now()).max(LAST_COMMIT);
         self.commit(left).or_else(Self::leave)
     }
 
-    /// What a stop could not commit is read again by whoever comes next.
+    /// Ends with what could not be committed: whoever comes next reads it again.
     fn leave(trouble: Trouble) -> Result<()> {
         match trouble {
             Trouble::Fatal(error) => Err(error),
@@ -181,12 +131,12 @@ impl<T: Transport> Flow<T> {
         }
     }
 
-    /// The transport, when the flow has ended.
+    /// Returns the transport, when the flow has ended.
     pub fn into_transport(self) -> T {
         self.transport
     }
 
-    /// One turn of the loop.
+    /// Goes once through the loop.
     fn step(&mut self) -> Result<(), Trouble> {
         let changes = self.receive()?;
         self.changes.extend(changes);
@@ -194,46 +144,41 @@ impl<T: Transport> Flow<T> {
             self.change(change)?;
         }
         self.admit()?;
-        self.end_penalties();
-        if self.is_batch_due() {
+        let now = self.clock.now();
+        self.backlog.end_penalties(|end| end <= now);
+        if self.backlog.is_due(now) {
             self.answer_next()?;
         }
-        self.look_at_arrivals(Duration::ZERO)?;
+        self.look_at_deliveries(Duration::ZERO)?;
         if self.unsaved && self.clock.since(self.last_commit) >= self.options.commit {
             self.commit(Duration::ZERO)?;
         }
         Ok(())
     }
 
+    /// Waits for events until something else is due.
     fn receive(&mut self) -> Result<Vec<Change>, Trouble> {
-        let flow = &self.options.flow;
-        let most = flow.batch_events.saturating_sub(self.waiting()).max(1);
-        // The stop sign is looked at again after this.
+        let now = self.clock.now();
+        let until = |moment: Instant| moment.saturating_duration_since(now);
+        let backlog = &self.backlog;
         let mut wait = IDLE;
-        if self.yields.is_none() {
-            if let Some(received) = self.oldest() {
-                wait =
-                    wait.min(Duration::from_millis(flow.batch_ms).saturating_sub(self.clock.since(received)));
-            }
-            if self.waiting() >= flow.batch_events
-                || self.paused.len() == self.ledgers.len() && self.waiting() > 0
-            {
-                wait = Duration::ZERO;
-            }
+        if let Some(due) = backlog.due() {
+            wait = wait.min(until(due));
+        }
+        let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len() > 0;
+        if !backlog.is_yielding() && (backlog.is_full_batch() || all_paused) {
+            wait = Duration::ZERO;
         }
         if self.unsaved {
-            wait = wait.min(self.options.commit.saturating_sub(self.clock.since(self.last_commit)));
+            wait = wait.min(until(self.last_commit + self.options.commit));
         }
-        if !self.underway.is_empty() {
-            // Deliveries are looked at often enough to commit them in time.
-            wait = wait.min(Duration::from_millis(5));
+        if self.offsets.is_in_flight() {
+            wait = wait.min(IN_FLIGHT);
         }
-        let now = self.clock.now();
-        let ends = self.penalised.iter().map(|(end, _)| *end).chain(self.yields);
-        if let Some(end) = ends.min() {
-            wait = wait.min(end.saturating_duration_since(now));
+        if let Some(next) = backlog.next_try() {
+            wait = wait.min(until(next));
         }
-        self.transport.receive(wait, most, &mut self.received)
+        self.transport.receive(wait, backlog.room().max(1), &mut self.received)
     }
 
     /// Puts what was received into the queues, and pauses partitions whose queue is full.
@@ -242,11 +187,11 @@ impl<T: Transport> Flow<T> {
             self.metrics.received(&self.received);
         }
         for mut event in self.received.drain(..) {
-            // An event of a partition that was given up meanwhile is another's.
-            let Some(ledger) = self.ledgers.get_mut(&event.part) else { continue };
+            // An event of a partition that was revoked meanwhile is another's.
+            let Some(ledger) = self.offsets.ledger(event.part) else { continue };
             if let Some(turn) = ledger.take(event.offset) {
                 (event.turn, event.worker) = (turn, self.options.worker);
-                self.queues[self.engine.routes.of(&event)].push(event);
+                self.backlog.push(event);
             } else {
                 self.unsaved = true;
             }
@@ -255,20 +200,16 @@ impl<T: Transport> Flow<T> {
     }
 
     fn pause(&mut self) -> Result<(), Trouble> {
-        let routes = self.engine.routes.all();
-        let full: Vec<Option<u16>> = self
-            .queues
-            .iter_mut()
-            .zip(routes)
-            .filter_map(|(queue, route)| queue.is_full().then(|| route.topic()))
-            .collect();
+        let full = self.backlog.full_topics();
         if full.is_empty() && self.paused.is_empty() {
             return Ok(());
         }
-        let must = |part: &Part| full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic));
-        let pause: Vec<Part> =
-            self.ledgers.keys().filter(|part| must(part) && !self.paused.contains(part)).copied().collect();
-        let resume: Vec<Part> = self.paused.iter().filter(|part| !must(part)).copied().collect();
+        let must =
+            |part: &TopicPartition| full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic));
+        let all = self.offsets.partitions();
+        let pause: Vec<TopicPartition> =
+            all.filter(|part| must(part) && !self.paused.contains(part)).collect();
+        let resume: Vec<TopicPartition> = self.paused.iter().filter(|part| !must(part)).copied().collect();
         if !pause.is_empty() {
             self.transport.pause(&pause, true)?;
         }
@@ -280,64 +221,78 @@ impl<T: Transport> Flow<T> {
         Ok(())
     }
 
-    /// How many events wait in the queues.
-    fn waiting(&self) -> usize {
-        self.queues.iter().map(Queue::len).sum()
-    }
-
-    /// When the oldest waiting event was read.
-    fn oldest(&self) -> Option<Instant> {
-        self.queues.iter().filter_map(Queue::oldest).min()
-    }
-
-    fn is_batch_due(&mut self) -> bool {
-        if let Some(end) = self.yields {
-            if self.clock.now() < end {
-                return false;
-            }
-            self.yields = None;
-        }
-        let flow = &self.options.flow;
-        let ripe = |received: Instant| self.clock.since(received) >= Duration::from_millis(flow.batch_ms);
-        self.waiting() >= flow.batch_events || self.oldest().is_some_and(ripe)
-    }
-
-    fn end_penalties(&mut self) {
-        if self.penalised.is_empty() {
-            return;
-        }
-        let now = self.clock.now();
-        let (over, still): (Vec<_>, Vec<_>) = self.penalised.drain(..).partition(|(end, _)| *end <= now);
-        self.penalised = still;
-        for (_, event) in over {
-            self.queues[self.engine.routes.of(&event)].push_front(event);
-        }
-    }
-
-    /// Marks as done what has arrived.
-    fn look_at_arrivals(&mut self, wait: Duration) -> Result<(), Trouble> {
-        if self.underway.is_empty() {
+    /// Answers the next batch.
+    fn answer_next(&mut self) -> Result<(), Trouble> {
+        let mut events = std::mem::take(&mut self.events);
+        self.backlog.take(&mut events);
+        self.metrics.queues(self.options.worker, self.backlog.queues().iter().map(Queue::level));
+        if events.is_empty() {
+            self.events = events;
             return Ok(());
         }
-        let last = self.transport.arrived(wait)?;
-        while self.underway.front().is_some_and(|(batch, _)| *batch <= last) {
-            let (_, turns) = self.underway.pop_front().expect("there is a first");
-            self.done(&turns);
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let result = self.answer(&mut events, &mut outbox);
+        events.clear();
+        outbox.clear();
+        (self.events, self.outbox) = (events, outbox);
+        result
+    }
+
+    fn answer(&mut self, events: &mut Vec<Incoming>, outbox: &mut Outbox) -> Result<(), Trouble> {
+        let start = self.clock.now();
+        let before = self.undo.len();
+        self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+        while let Some((at, backoff)) = first_to_yield(&self.options.failures, events, outbox) {
+            // It and all after it wait, as if they had not been taken yet.
+            let undo = self.undo.split_off(before);
+            self.engine.state.undo(undo);
+            outbox.clear();
+            events[at].attempts += 1;
+            self.backlog.hold(events.drain(at..), self.clock.now() + backoff);
+            if events.is_empty() {
+                return Ok(());
+            }
+            self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+        }
+        let scored = self.clock.now();
+        self.batch += 1;
+        let (engine, failures, transport) = (&*self.engine, &self.options.failures, &mut self.transport);
+        let retried = BatchWriter { engine, failures, transport, batch: self.batch }.write(events, outbox)?;
+        let ended = events.iter().enumerate().filter(|(at, _)| !retried.contains(at));
+        let turns: Vec<_> = ended.map(|(_, event)| (event.part, event.turn)).collect();
+        match self.options.guarantee {
+            Guarantee::AtLeastOnce => {
+                self.undo.clear();
+                self.offsets.sent(self.batch, turns);
+            }
+            Guarantee::ExactlyOnce => {
+                self.offsets.mark_done(&turns);
+                self.unsaved = true;
+            }
+        }
+        let now = self.clock.now();
+        let latency = events.first().map(|first| now.saturating_duration_since(first.received));
+        let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !retried.contains(at));
+        self.metrics.batch(outcomes, scored - start, now - scored, latency);
+        for at in retried.into_iter().rev() {
+            let EventOutcome::Failed(reject) = &outbox.outcomes[at] else { continue };
+            let until = now + self.options.failures.of(reject.stage).backoff();
+            self.backlog.penalise(events.swap_remove(at), until);
         }
         Ok(())
     }
 
-    fn done(&mut self, turns: &[(Part, u64)]) {
-        for (part, turn) in turns {
-            if let Some(ledger) = self.ledgers.get_mut(part) {
-                ledger.done(*turn);
-            }
+    /// Marks as done what is delivered.
+    fn look_at_deliveries(&mut self, wait: Duration) -> Result<(), Trouble> {
+        if self.offsets.is_in_flight() {
+            let last = self.transport.delivered(wait)?;
+            self.unsaved |= self.offsets.delivered(last);
         }
-        self.unsaved = true;
+        Ok(())
     }
 
     /// Helps with what went wrong; returns when the flow can go on.
-    fn settle(&mut self, done: Result<(), Trouble>, stop: &AtomicBool) -> Result<()> {
+    fn recover(&mut self, done: Result<(), Trouble>, stop: &AtomicBool) -> Result<()> {
         let mut trouble = match done {
             Ok(()) => return Ok(()),
             Err(trouble) => trouble,
@@ -354,15 +309,12 @@ impl<T: Transport> Flow<T> {
             self.failures_in_a_row += 1;
             let backoff = self.options.backoff.saturating_mul(1 << self.failures_in_a_row.min(7));
             let until = self.clock.now() + backoff.min(MOST_BACKOFF);
-            let positions = self.take_back();
-            match self.transport.abort(rebuild).and_then(|()| self.read_again(positions, rebuild)) {
+            self.roll_back();
+            match self.transport.abort(rebuild).and_then(|()| self.rewind(rebuild)) {
                 Ok(()) => {
                     // An abort that cures is over at once; only what fails again and again waits.
-                    while self.failures_in_a_row > 1
-                        && self.clock.now() < until
-                        && !stop.load(Ordering::Relaxed)
-                    {
-                        self.nap(until);
+                    if self.failures_in_a_row > 1 {
+                        self.wait(until, stop);
                     }
                     return Ok(());
                 }
@@ -371,9 +323,7 @@ impl<T: Transport> Flow<T> {
                     trouble = Trouble::Rebuild(text);
                 }
             }
-            while self.clock.now() < until && !stop.load(Ordering::Relaxed) {
-                self.nap(until);
-            }
+            self.wait(until, stop);
             if stop.load(Ordering::Relaxed) {
                 // What is not committed is read again by whoever comes next.
                 return Ok(());
@@ -381,31 +331,24 @@ impl<T: Transport> Flow<T> {
         }
     }
 
-    /// Waits for a part of the time until a moment, so that the stop sign is looked at in between.
-    fn nap(&self, until: Instant) {
-        let left = until.saturating_duration_since(self.clock.now());
-        self.clock.sleep(left.min(Duration::from_millis(10)));
-    }
-
-    /// Forgets all that is not committed; gives where to read on.
-    fn take_back(&mut self) -> Vec<Position> {
-        self.engine.state.undo(std::mem::take(&mut self.undo));
-        self.queues.iter_mut().for_each(|queue| queue.drop_parts(|_| true));
-        self.penalised.clear();
-        self.received.clear();
-        self.underway.clear();
-        self.unsaved = false;
-        self.yields = None;
-        for (part, ledger) in &mut self.ledgers {
-            let (next, metadata) = self.committed.get(part).cloned().unwrap_or_default();
-            *ledger = Ledger::new(next, &metadata);
+    /// Waits until a moment or the stop sign.
+    fn wait(&self, until: Instant, stop: &AtomicBool) {
+        while !stop.load(Ordering::Relaxed) {
+            let left = until.saturating_duration_since(self.clock.now());
+            if left.is_zero() {
+                return;
+            }
+            self.clock.sleep(left.min(Duration::from_millis(10)));
         }
-        self.paused.clear();
-        let at = |(part, (next, metadata)): (&Part, &(Option<i64>, String))| (*part, *next, metadata.clone());
-        self.committed.iter().map(at).collect()
     }
 
-    fn fatal(&self, stage: &'static str, found: String) -> Trouble {
-        Trouble::Fatal(Error::Stop { stage, found })
+    /// Forgets all that is not committed.
+    fn roll_back(&mut self) {
+        self.engine.state.undo(std::mem::take(&mut self.undo));
+        self.backlog.clear();
+        self.offsets.roll_back();
+        self.received.clear();
+        self.unsaved = false;
+        self.paused.clear();
     }
 }

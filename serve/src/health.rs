@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-/// What keeps the service from its work, by who says so.
+/// The reasons why the service cannot work, by the part of it that gives them.
 #[derive(Debug, Default)]
 pub struct Health(Mutex<BTreeMap<String, String>>);
 
 impl Health {
-    /// Somebody cannot work, for this reason.
+    /// Notes that a part of the service cannot work, and why.
     pub fn bad(&self, who: &str, reason: impl Into<String>) {
         let reason = reason.into();
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -18,14 +18,14 @@ impl Health {
         }
     }
 
-    /// Somebody can work.
+    /// Notes that a part of the service can work.
     pub fn good(&self, who: &str) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(who).is_some() {
             tracing::info!(who, "ready");
         }
     }
 
-    /// Who cannot work, and why; ready when nobody.
+    /// Returns the parts that cannot work, and why; the service is ready when there are none.
     pub fn reasons(&self) -> BTreeMap<String, String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -106,7 +106,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Whether a request brings the token; takes as long for a wrong one as for a right one of its length.
+/// Returns whether a request brings the token; takes as long for a wrong one as for a right one of its length.
 fn brings(request: &Request, token: &str) -> bool {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| {

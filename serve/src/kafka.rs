@@ -3,7 +3,7 @@
 mod client;
 mod context;
 mod deliveries;
-mod opening;
+mod headers;
 mod producing;
 mod replay;
 mod restore;

@@ -34,7 +34,7 @@ pub enum WireId<'a> {
 }
 
 impl WireId<'_> {
-    /// As the vocabularies take it.
+    /// Returns the id as vocabularies take it.
     pub fn id(&self) -> Id<'_> {
         match self {
             Self::Int(id) => Id::Int(*id),
@@ -103,7 +103,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As it stands in `type`.
+    /// Returns the word that stands in `type`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Score => "score",
@@ -165,7 +165,7 @@ pub enum Ask<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// What is asked, in a word.
+    /// Returns what is asked, in a word.
     pub fn kind(&self) -> Kind {
         match self.ask {
             Ask::Score { .. } => Kind::Score,
@@ -175,7 +175,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The user, unless only items are asked about.
+    /// Returns the user, unless only items are asked about.
     pub fn user(&self) -> Option<&WireId<'a>> {
         match &self.ask {
             Ask::Score { user, .. } | Ask::Recommend { user, .. } | Ask::Event { user, .. } => Some(user),

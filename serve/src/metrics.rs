@@ -14,13 +14,12 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::event::{Incoming, Part};
-use crate::flow::Queue;
-use crate::outbox::Outcome;
+use crate::event::{Incoming, TopicPartition};
+use crate::outbox::EventOutcome;
 
 /// Labels of an outcome.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-pub struct Ended {
+pub struct OutcomeLabels {
     /// `replied`, `filtered`, `expired`, `rejected`.
     pub outcome: &'static str,
     /// The request's type, or the reason.
@@ -31,7 +30,7 @@ pub struct Ended {
 
 /// Labels of a queue.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Waiting {
+pub struct QueueLabels {
     /// The worker.
     pub worker: u64,
     /// The route.
@@ -40,7 +39,7 @@ pub struct Waiting {
 
 /// Labels of a partition.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-pub struct OfPartition {
+pub struct PartitionLabels {
     /// The topic.
     pub topic: String,
     /// The partition.
@@ -49,18 +48,29 @@ pub struct OfPartition {
 
 /// Labels of an HTTP reply.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-pub struct HttpReply {
+pub struct HttpLabels {
     /// The path.
     pub path: String,
     /// The status.
     pub status: u16,
 }
 
-/// Labels of what went wrong and was mended.
+/// Labels of a failure that the flow recovered from.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct Mended {
+pub struct RecoveryLabels {
     /// `abort` or `rebuild`.
     pub by: &'static str,
+}
+
+/// How full a queue is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QueueLevel {
+    /// The events that wait.
+    pub events: usize,
+    /// What they weigh.
+    pub bytes: usize,
+    /// The share of the queue's bounds that is taken, from 0 on.
+    pub fill: f64,
 }
 
 /// All that is counted.
@@ -69,27 +79,27 @@ pub struct Metrics {
     /// Events read.
     pub events: Counter,
     bytes: Counter,
-    ended: Family<Ended, Counter>,
+    ended: Family<OutcomeLabels, Counter>,
     batches: Counter,
     score: Histogram,
     send: Histogram,
     latency: Histogram,
     commit: Histogram,
-    queue_events: Family<Waiting, Gauge>,
-    queue_bytes: Family<Waiting, Gauge>,
-    queue_fill: Family<Waiting, Gauge<f64, AtomicU64>>,
-    troubles: Family<Mended, Counter>,
+    queue_events: Family<QueueLabels, Gauge>,
+    queue_bytes: Family<QueueLabels, Gauge>,
+    queue_fill: Family<QueueLabels, Gauge<f64, AtomicU64>>,
+    troubles: Family<RecoveryLabels, Counter>,
     partitions: Gauge,
     users: Gauge,
     memory: Gauge,
-    lag: Family<OfPartition, Gauge>,
-    /// How far behind, and which client said so.
-    lags: Mutex<BTreeMap<OfPartition, (i64, String)>>,
-    http: Family<HttpReply, Counter>,
+    lag: Family<PartitionLabels, Gauge>,
+    /// The lag of each partition, and the client that reported it.
+    lags: Mutex<BTreeMap<PartitionLabels, (i64, String)>>,
+    http: Family<HttpLabels, Counter>,
     /// HTTP requests answered.
     pub http_requests: Counter,
     http_seconds: Histogram,
-    ends: Mutex<BTreeMap<Ended, u64>>,
+    ends: Mutex<BTreeMap<OutcomeLabels, u64>>,
     last_trouble: Mutex<Option<String>>,
 }
 
@@ -169,26 +179,26 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Events were read.
+    /// Counts events that were read.
     pub fn received(&self, events: &[Incoming]) {
         self.events.inc_by(events.len() as u64);
         self.bytes.inc_by(events.iter().map(|event| event.size() as u64).sum());
     }
 
-    /// A batch was answered: how its events ended, how long scoring and sending took, and how long its first event had been
+    /// Counts a batch that was answered: how its events ended, how long scoring and sending took, and how long its first event had been
     /// waited for.
     pub fn batch<'a>(
         &self,
-        outcomes: impl Iterator<Item = (usize, &'a Outcome)>,
+        outcomes: impl Iterator<Item = (usize, &'a EventOutcome)>,
         score: Duration,
         send: Duration,
         latency: Option<Duration>,
     ) {
-        let mut counts: BTreeMap<Ended, u64> = BTreeMap::new();
+        let mut counts: BTreeMap<OutcomeLabels, u64> = BTreeMap::new();
         let mut outcomes = outcomes.map(|(_, outcome)| outcome).peekable();
         while let Some(first) = outcomes.next() {
             let like_it = std::iter::from_fn(|| outcomes.next_if(|next| *next == first)).count();
-            *counts.entry(Ended::of(first)).or_default() += 1 + like_it as u64;
+            *counts.entry(OutcomeLabels::of(first)).or_default() += 1 + like_it as u64;
         }
         self.count(counts);
         self.batches.inc();
@@ -199,7 +209,7 @@ impl Metrics {
         }
     }
 
-    fn count(&self, counts: BTreeMap<Ended, u64>) {
+    fn count(&self, counts: BTreeMap<OutcomeLabels, u64>) {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         for (ended, n) in counts {
             self.ended.get_or_create(&ended).inc_by(n);
@@ -207,53 +217,53 @@ impl Metrics {
         }
     }
 
-    /// How events ended so far.
-    pub fn ends(&self) -> BTreeMap<Ended, u64> {
+    /// Returns how events ended so far.
+    pub fn ends(&self) -> BTreeMap<OutcomeLabels, u64> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What waits in a worker's queues.
-    pub fn queues(&self, worker: usize, queues: &[Queue]) {
-        for (route, queue) in queues.iter().enumerate() {
-            let labels = Waiting { worker: worker as u64, route: route as u64 };
-            self.queue_events.get_or_create(&labels).set(queue.len() as i64);
-            self.queue_bytes.get_or_create(&labels).set(queue.bytes() as i64);
-            self.queue_fill.get_or_create(&labels).set(queue.fill());
+    /// Shows what waits in a worker's queues, one for each route.
+    pub fn queues(&self, worker: usize, queues: impl Iterator<Item = QueueLevel>) {
+        for (route, queue) in queues.enumerate() {
+            let labels = QueueLabels { worker: worker as u64, route: route as u64 };
+            self.queue_events.get_or_create(&labels).set(queue.events as i64);
+            self.queue_bytes.get_or_create(&labels).set(queue.bytes as i64);
+            self.queue_fill.get_or_create(&labels).set(queue.fill);
         }
     }
 
-    /// The fill and the number of events of a queue.
+    /// Returns the fill and the number of events of a queue.
     pub fn queue(&self, worker: usize, route: usize) -> (f64, i64) {
-        let labels = Waiting { worker: worker as u64, route: route as u64 };
+        let labels = QueueLabels { worker: worker as u64, route: route as u64 };
         (self.queue_fill.get_or_create(&labels).get(), self.queue_events.get_or_create(&labels).get())
     }
 
-    /// Something was committed.
+    /// Counts a commit, and how long it took.
     pub fn committed(&self, took: Duration) {
         self.commit.observe(took.as_secs_f64());
     }
 
-    /// Something went wrong and what was not committed is read again.
+    /// Counts a failure after which what was not committed is read again.
     pub fn trouble(&self, text: &str, rebuild: bool) {
-        self.troubles.get_or_create(&Mended { by: if rebuild { "rebuild" } else { "abort" } }).inc();
+        self.troubles.get_or_create(&RecoveryLabels { by: if rebuild { "rebuild" } else { "abort" } }).inc();
         *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
     }
 
-    /// What went wrong last.
+    /// Returns what went wrong last.
     pub fn last_trouble(&self) -> Option<String> {
         self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Partitions came.
-    pub fn assigned(&self, parts: &[Part]) {
+    /// Counts partitions that were assigned.
+    pub fn assigned(&self, parts: &[TopicPartition]) {
         self.partitions.inc_by(parts.len() as i64);
     }
 
-    /// Partitions went, and with them how far behind they are; `topics` are the names of theirs.
-    pub fn revoked(&self, parts: &[Part], topics: &[String]) {
+    /// Counts partitions that were revoked, and drops their lags; `topics` are the names of their topics.
+    pub fn revoked(&self, parts: &[TopicPartition], topics: &[String]) {
         self.partitions.dec_by(parts.len() as i64);
-        let gone = |of: &OfPartition| {
-            let is_of = |part: &Part| {
+        let gone = |of: &PartitionLabels| {
+            let is_of = |part: &TopicPartition| {
                 part.partition == of.partition && topics.get(usize::from(part.topic)) == Some(&of.topic)
             };
             parts.iter().any(is_of)
@@ -261,13 +271,13 @@ impl Metrics {
         self.drop_lags(|of, _| gone(of));
     }
 
-    /// How many partitions are read.
+    /// Returns how many partitions are read.
     pub fn partitions(&self) -> i64 {
         self.partitions.get()
     }
 
-    /// How far behind all partitions are that a client reads; what it said of others before is over.
-    pub fn lags_of(&self, client: &str, now: BTreeMap<OfPartition, i64>) {
+    /// Sets the lags of all partitions that a client reads; those it reported of others before are dropped.
+    pub fn lags_of(&self, client: &str, now: BTreeMap<PartitionLabels, i64>) {
         self.drop_lags(|of, by| by == client && !now.contains_key(of));
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         for (of, lag) in now {
@@ -276,32 +286,32 @@ impl Metrics {
         }
     }
 
-    fn drop_lags(&self, gone: impl Fn(&OfPartition, &str) -> bool) {
+    fn drop_lags(&self, gone: impl Fn(&PartitionLabels, &str) -> bool) {
         let mut lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         for (of, _) in lags.extract_if(.., |of, (_, by)| gone(of, by)) {
             self.lag.remove(&of);
         }
     }
 
-    /// How far behind all partitions are.
-    pub fn lags(&self) -> BTreeMap<OfPartition, i64> {
+    /// Returns the lags of all partitions.
+    pub fn lags(&self) -> BTreeMap<PartitionLabels, i64> {
         let lags = self.lags.lock().unwrap_or_else(PoisonError::into_inner);
         lags.iter().map(|(of, (lag, _))| (of.clone(), *lag)).collect()
     }
 
-    /// An HTTP request was answered.
+    /// Counts an HTTP request that was answered.
     pub fn http(&self, path: &str, status: u16, took: Duration) {
-        self.http.get_or_create(&HttpReply { path: path.to_owned(), status }).inc();
+        self.http.get_or_create(&HttpLabels { path: path.to_owned(), status }).inc();
         self.http_requests.inc();
         self.http_seconds.observe(took.as_secs_f64());
     }
 
-    /// An event that came over HTTP ended.
-    pub fn ended(&self, outcome: &Outcome) {
-        self.count(BTreeMap::from([(Ended::of(outcome), 1)]));
+    /// Counts an event that came over HTTP.
+    pub fn ended(&self, outcome: &EventOutcome) {
+        self.count(BTreeMap::from([(OutcomeLabels::of(outcome), 1)]));
     }
 
-    /// All of it in the OpenMetrics text format.
+    /// Writes all of it in the OpenMetrics text format.
     pub fn text(&self, users: usize) -> String {
         self.users.set(users as i64);
         self.memory.set(resident_bytes().unwrap_or(0) as i64);
@@ -311,20 +321,20 @@ impl Metrics {
     }
 }
 
-impl Ended {
-    fn of(outcome: &Outcome) -> Self {
-        let (outcome, of, stage) = match outcome {
-            Outcome::Replied(kind) => ("replied", kind.name(), ""),
-            Outcome::Filtered => ("filtered", "threshold", "filter"),
-            Outcome::Resubmitted => ("resubmitted", "event", ""),
-            Outcome::Expired(reject) => ("expired", "age", reject.stage.name()),
-            Outcome::Failed(reject) => ("rejected", reject.reason, reject.stage.name()),
+impl OutcomeLabels {
+    fn of(outcome: &EventOutcome) -> Self {
+        let (of, stage) = match outcome {
+            EventOutcome::Replied(kind) => (kind.name(), ""),
+            EventOutcome::Filtered => ("threshold", "filter"),
+            EventOutcome::Resubmitted => ("event", ""),
+            EventOutcome::Expired(reject) => ("age", reject.stage.name()),
+            EventOutcome::Failed(reject) => (reject.reason, reject.stage.name()),
         };
-        Self { outcome, of, stage }
+        Self { outcome: outcome.name(), of, stage }
     }
 }
 
-/// Bytes of memory in use, where the system says (Linux).
+/// Returns the bytes of memory in use, where the system says (Linux).
 pub fn resident_bytes() -> Option<u64> {
     let pages: u64 = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
     Some(pages * 4096)
@@ -337,11 +347,11 @@ mod tests {
     #[test]
     fn the_lag_of_a_partition_that_went_goes_with_it() {
         let metrics = Metrics::default();
-        let of = |partition| OfPartition { topic: "requests".into(), partition };
+        let of = |partition| PartitionLabels { topic: "requests".into(), partition };
         let lags = |parts: &[(i32, i64)]| parts.iter().map(|&(part, lag)| (of(part), lag)).collect();
         metrics.lags_of("worker 0", lags(&[(0, 5), (1, 7)]));
         metrics.lags_of("worker 1", lags(&[(2, 9)]));
-        metrics.revoked(&[Part { topic: 1, partition: 0 }], &["other".into(), "requests".into()]);
+        metrics.revoked(&[TopicPartition { topic: 1, partition: 0 }], &["other".into(), "requests".into()]);
         assert_eq!(metrics.lags(), lags(&[(1, 7), (2, 9)]));
         metrics.lags_of("worker 0", lags(&[(3, 1)]));
         assert_eq!(metrics.lags(), lags(&[(2, 9), (3, 1)]), "what statistics no longer name is gone too");

@@ -23,7 +23,7 @@ pub enum To {
 
 /// How an event ended. Each event has exactly one end.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
+pub enum EventOutcome {
     /// Its reply is among the messages.
     Replied(Kind),
     /// Its items are all under their thresholds.
@@ -34,6 +34,19 @@ pub enum Outcome {
     Expired(Reject),
     /// It could not be answered.
     Failed(Reject),
+}
+
+impl EventOutcome {
+    /// Returns the word for it in receipts and metrics.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Replied(_) => "replied",
+            Self::Filtered => "filtered",
+            Self::Resubmitted => "resubmitted",
+            Self::Expired(_) => "expired",
+            Self::Failed(_) => "rejected",
+        }
+    }
 }
 
 /// A message to write.
@@ -59,7 +72,7 @@ pub struct Outbox {
     /// The messages, in the order of their events.
     pub messages: Vec<Outgoing>,
     /// How each event ended, in their order.
-    pub outcomes: Vec<Outcome>,
+    pub outcomes: Vec<EventOutcome>,
 }
 
 impl Outbox {
@@ -79,7 +92,7 @@ impl Outbox {
         self.messages.last_mut().expect("a message was just added")
     }
 
-    /// The value of a message, where it is not the event's own payload.
+    /// Returns the value of a message, where it is not the event's own payload.
     pub fn value(&self, message: &Outgoing) -> Option<&[u8]> {
         message.value.clone().map(|range| &self.bytes[range])
     }

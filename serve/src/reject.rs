@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// Where in the flow.
+/// A stage of the flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
-    /// Waiting.
+    /// Waiting for a batch.
     Queue,
     /// Reading the message.
     Decode,
@@ -16,7 +16,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// Its name in headers, metrics and on the page.
+    /// Returns its name in headers, metrics and on the page.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queue => "queue",
@@ -39,18 +39,18 @@ pub struct Reject {
 }
 
 impl Reject {
-    /// At decoding.
+    /// Makes a reject of the stage that reads the message.
     pub fn decode(reason: &'static str, text: impl Into<String>) -> Self {
         Self { stage: Stage::Decode, reason, text: short(text.into()) }
     }
 
-    /// At scoring.
+    /// Makes a reject of the stage that scores.
     pub fn score(reason: &'static str, text: impl Into<String>) -> Self {
         Self { stage: Stage::Score, reason, text: short(text.into()) }
     }
 }
 
-/// A text for a header: what it cites of a message may be as long as the message.
+/// Shortens a text for a header: what it cites of a message may be as long as the message.
 fn short(mut text: String) -> String {
     const MOST: usize = 300;
     if text.len() > MOST {

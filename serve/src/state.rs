@@ -87,12 +87,12 @@ struct Record<'a> {
 }
 
 impl State {
-    /// Whether no user has a history.
+    /// Returns whether no user has a history.
     pub fn is_empty(&self) -> bool {
         self.n_users.load(Ordering::Acquire) == 0
     }
 
-    /// How many users have one.
+    /// Returns how many users have one.
     pub fn n_users(&self) -> usize {
         self.n_users.load(Ordering::Acquire)
     }
@@ -113,7 +113,7 @@ impl State {
         }
     }
 
-    /// The history of a user with the row folded in from it, if it is up to date for the model of this number; of a
+    /// Returns the history of a user with the row folded in from it, if it is up to date for the model of this number; of a
     /// home, or wherever the user is.
     pub fn get(
         &self,
@@ -146,7 +146,7 @@ impl State {
         }
     }
 
-    /// Adds an event to a user's history; gives the history's length and what takes the event back.
+    /// Adds an event to a user's history; returns the history's length and what takes the event back.
     pub fn push(
         &self,
         home: Home,
@@ -193,7 +193,7 @@ impl State {
         }
     }
 
-    /// The record of a user as the state topic has it: appends its key, then its value; gives where the value starts.
+    /// Appends the record of a user as the state topic has it, its key and then its value; returns where the value starts.
     pub fn write(&self, home: Home, topic: &str, user: &WireId<'_>, out: &mut Vec<u8>) -> usize {
         let shard = self.shard(home);
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -238,7 +238,7 @@ impl State {
     }
 }
 
-/// `["topic",user]`: users of two topics may have the same id.
+/// Writes `["topic",user]`: users of two topics may have the same id.
 fn write_key(topic: &str, user: &Key, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &(topic, user.id())).expect("texts and integers are JSON");
 }
@@ -254,9 +254,9 @@ mod tests {
     use burnrec_data::Id;
 
     use super::*;
-    use crate::event::Part;
+    use crate::event::TopicPartition;
 
-    const HOME: Home = Home { worker: 1, part: Part { topic: 0, partition: 3 } };
+    const HOME: Home = Home { worker: 1, part: TopicPartition { topic: 0, partition: 3 } };
 
     fn items(state: &State, user: i64) -> Vec<(Key, f32)> {
         state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()

@@ -8,7 +8,7 @@ use std::path::Path;
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::similar::similar;
 use burnrec_models::{Model, Output, Scorer};
-use burnrec_serve::outbox::Outcome;
+use burnrec_serve::outbox::EventOutcome;
 use burnrec_serve::served::Served;
 use burnrec_serve::{Engine, Kind, ServeConfig};
 use common::{ITEMS, USERS, answer, answer_all, answer_http, config, item_id, seen};
@@ -283,7 +283,7 @@ fn a_score_that_is_no_number_is_no_answer() {
     let of = |user: i64| format!(r#"{{"type":"score","user":{user},"items":[{}]}}"#, all.join(","));
     let answers = answer_all(&engine, &[Some(of(1).as_bytes()), Some(of(2).as_bytes())]);
     assert_eq!(answers[0].reject().reason, "not-finite");
-    assert!(matches!(answers[1].outcome, Outcome::Replied(Kind::Score)));
+    assert!(matches!(answers[1].outcome, EventOutcome::Replied(Kind::Score)));
 }
 
 /// `configs/offers.toml` with another model, and an offer list.
@@ -322,9 +322,9 @@ fn offers_are_joined_and_filtered_as_the_config_says() {
             let score = thousandths((item - 101) as usize);
             match offer.filter(|(_, least)| score >= *least) {
                 Some((cells, _)) => assert_eq!(found.text(), format!("{user},{item},{cells},{score:.0}")),
-                None => assert_eq!(found.outcome, Outcome::Filtered, "{user},{item} with {score}"),
+                None => assert_eq!(found.outcome, EventOutcome::Filtered, "{user},{item} with {score}"),
             }
-            *ends.entry((item, found.outcome == Outcome::Filtered)).or_insert(0) += 1;
+            *ends.entry((item, found.outcome == EventOutcome::Filtered)).or_insert(0) += 1;
         }
     }
     assert!(ends[&(104, true)] > 3 && ends[&(104, false)] > 3, "some reach 500 and some do not: {ends:?}");

@@ -11,7 +11,7 @@ use burnrec_serve::config::{InputFormat, Limits};
 use burnrec_serve::engine::Reading;
 use burnrec_serve::event::Incoming;
 use burnrec_serve::message::decode;
-use burnrec_serve::outbox::{Outbox, Outcome, To};
+use burnrec_serve::outbox::{EventOutcome, Outbox, To};
 use rand::RngExt;
 use rand_pcg::Pcg64;
 
@@ -168,10 +168,10 @@ fn a_million_messages_are_answered_once_each() {
             assert!(reply.is_ok_and(|reply| reply["type"].is_string()));
         }
         for (outcome, n) in outbox.outcomes.iter().zip(replies) {
-            let expected = usize::from(matches!(outcome, Outcome::Replied(_)));
+            let expected = usize::from(matches!(outcome, EventOutcome::Replied(_)));
             assert_eq!(n, expected, "{outcome:?}");
             assert!(
-                !matches!(outcome, Outcome::Failed(reject) if reject.reason == "model-failed"),
+                !matches!(outcome, EventOutcome::Failed(reject) if reject.reason == "model-failed"),
                 "{outcome:?}"
             );
             replied += expected;

@@ -8,9 +8,9 @@ use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::Scorer;
 use burnrec_models::topk::top_k;
 use burnrec_serve::engine::Reading;
-use burnrec_serve::event::{Incoming, Part};
+use burnrec_serve::event::{Incoming, TopicPartition};
 use burnrec_serve::message::WireId;
-use burnrec_serve::outbox::{Outbox, Outcome};
+use burnrec_serve::outbox::{EventOutcome, Outbox};
 use burnrec_serve::{Engine, Result, ServeConfig};
 use rand::RngExt;
 use rayon::prelude::*;
@@ -90,7 +90,8 @@ fn requests_per_second(run: &Path) -> Result<f64> {
         for batch in events.chunks(config.flow.batch_events) {
             out.clear();
             engine.answer(batch, Reading { http: None }, &mut undo, &mut out);
-            replied += out.outcomes.iter().filter(|outcome| matches!(outcome, Outcome::Replied(_))).count();
+            replied +=
+                out.outcomes.iter().filter(|outcome| matches!(outcome, EventOutcome::Replied(_))).count();
         }
     });
     assert_eq!(replied, events.len(), "every request is of a known user and item");
@@ -108,7 +109,7 @@ fn requests(engine: &Engine) -> Vec<Incoming> {
         let request = serde_json::json!({ "type": "score", "user": user, "items": [item], "id": k });
         Incoming::new(
             Instant::now(),
-            Part { topic: 0, partition: 0 },
+            TopicPartition { topic: 0, partition: 0 },
             k as i64,
             None,
             Some(request.to_string().as_bytes()),

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::reject::Stage;
 use crate::{Error, Result};
 
 /// Batches and queues.
@@ -16,7 +17,7 @@ pub struct FlowConfig {
     pub batch_ms: u64,
     /// Over so many waiting events reading pauses, under half of them it goes on.
     pub queue_events: usize,
-    /// Likewise in bytes.
+    /// Over so many waiting bytes reading pauses, under half of them it goes on.
     pub queue_bytes: usize,
     /// Which waiting events come first.
     pub order: Order,
@@ -91,6 +92,17 @@ pub struct Stages {
     pub sink: Failure,
 }
 
+impl Stages {
+    /// Returns what to do where this stage fails.
+    pub fn of(&self, stage: Stage) -> Failure {
+        match stage {
+            Stage::Queue | Stage::Decode => self.decode,
+            Stage::Score => self.score,
+            Stage::Sink => self.sink,
+        }
+    }
+}
+
 /// What to do with an event at which a stage failed.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
@@ -112,7 +124,7 @@ impl Default for Failure {
 }
 
 impl Failure {
-    /// The wait before another try.
+    /// Returns the wait before another try.
     pub fn backoff(&self) -> Duration {
         Duration::from_millis(self.backoff_ms)
     }

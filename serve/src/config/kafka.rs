@@ -164,7 +164,7 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
 }
 
-/// Tables in tables as one, their names joined by dots.
+/// Reads tables in tables as one, their names joined by dots.
 fn dotted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, toml::Value>, D::Error> {
     let mut all = BTreeMap::new();
     let mut left: Vec<(String, toml::Value)> = BTreeMap::deserialize(deserializer)?.into_iter().collect();
@@ -182,7 +182,7 @@ fn dotted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String,
     Ok(all)
 }
 
-/// Writes the settings of librdkafka with nothing that opens a door.
+/// Writes the settings of librdkafka without passwords, keys and tokens.
 fn without_secrets<S: Serializer>(
     all: &BTreeMap<String, toml::Value>,
     serializer: S,
@@ -257,7 +257,7 @@ impl KafkaConfig {
         Ok(())
     }
 
-    /// The other settings of librdkafka as it takes them.
+    /// Returns the other settings of librdkafka, with their values as it takes them.
     pub fn librdkafka(&self) -> impl Iterator<Item = (&str, String)> {
         let text = |value: &toml::Value| match value {
             toml::Value::String(text) => text.clone(),
@@ -282,7 +282,7 @@ const OURS: [&str; 10] = [
 ];
 
 impl fmt::Debug for KafkaConfig {
-    /// Without the settings of librdkafka, which may hold passwords.
+    /// Leaves out the settings of librdkafka, which may hold passwords.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaConfig")
             .field("bootstrap", &self.bootstrap)

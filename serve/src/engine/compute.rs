@@ -1,5 +1,5 @@
-//! Computes what a plan needs: all pairs of a model in one call, all catalogues in another. A model that panics fails
-//! the requests it panics at, and no other.
+//! Computes what a batch's plan needs: all pairs of a model in one call, all catalogues in another. A model that panics
+//! fails the requests it panics at, and no other.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,14 +12,14 @@ use burnrec_models::similar::similar;
 use burnrec_models::topk::{select, top_k};
 use rayon::prelude::*;
 
-use super::plan::{Job, MISSING, Plan, User, Work};
+use super::plan::{BatchPlan, Job, MISSING, User, Work};
 use crate::Reject;
 use crate::message::Ask;
 use crate::served::Served;
 use crate::state::History;
 
-impl Plan<'_> {
-    /// Computes all there is.
+impl BatchPlan<'_> {
+    /// Computes the scores and lists of all jobs.
     pub fn compute(&mut self) {
         self.fold();
         self.scores.resize(self.rows.len(), f32::NAN);
@@ -60,7 +60,7 @@ impl Plan<'_> {
         }
     }
 
-    /// The scores of known users' pairs, in one call.
+    /// Scores the pairs of known users in one call.
     fn pairs(&mut self, jobs: &[usize]) {
         let (mut users, mut items, mut places) = (Vec::new(), Vec::new(), Vec::new());
         for &at in jobs {
@@ -80,7 +80,7 @@ impl Plan<'_> {
         places.iter().zip(scores).for_each(|(&place, score)| self.scores[place] = score);
     }
 
-    /// The best items of known users, a block of users at a time.
+    /// Finds the best items of known users, a block of users at a time.
     fn lists(&mut self, jobs: &[usize]) {
         let Some(served) = jobs.first().and_then(|&at| self.jobs[at].served) else { return };
         let rows = jobs.iter().map(|&at| match self.jobs[at].user {
@@ -99,7 +99,7 @@ impl Plan<'_> {
         }
     }
 
-    /// A request by itself.
+    /// Answers a request by itself.
     fn one(&mut self, at: usize) {
         let job = &self.jobs[at];
         let Some(served) = job.served else { return };
@@ -134,7 +134,7 @@ impl Plan<'_> {
         }
     }
 
-    /// The best of the only items that may come back.
+    /// Selects the best of the only items that may come back.
     fn pick(&mut self, at: usize, only: Range<usize>) {
         let exclude = self.jobs[at].exclude();
         let allowed = |row: &u32| *row != MISSING && exclude.binary_search(row).is_err();
@@ -178,7 +178,7 @@ impl Plan<'_> {
     }
 }
 
-/// A user's row from the history before and since the model was trained.
+/// Folds a user in from the history before and since the model was trained.
 fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<dyn Scorer>, String> {
     let mut all: BTreeMap<u32, f32> = BTreeMap::new();
     if let Some(row) = row {
@@ -191,7 +191,7 @@ fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<d
 }
 
 impl Job<'_> {
-    /// The rows of the plan whose scores it needs.
+    /// Returns the rows of the plan whose scores it needs.
     fn rows(&self) -> Range<usize> {
         match &self.work {
             Work::Score(rows) | Work::Recommend { only: Some(rows), .. } => rows.clone(),

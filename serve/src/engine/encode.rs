@@ -12,15 +12,14 @@ use std::io::Write;
 
 use burnrec_data::{Id, ItemIx};
 
-use super::join::{Join, Row};
-use super::plan::{Job, MISSING, Plan, User, Work};
+use super::join::Row;
+use super::plan::{BatchPlan, Job, MISSING, User, Work};
 use super::{Engine, HTTP};
-use crate::config::OutputConfig;
+use crate::Reject;
 use crate::event::Incoming;
 use crate::message::{Ask, WireId};
-use crate::outbox::{Outbox, Outcome, To};
+use crate::outbox::{EventOutcome, Outbox, To};
 use crate::served::Served;
-use crate::{Error, Reject, Result};
 
 /// Writes the replies of a batch.
 pub struct Encoder<'a> {
@@ -43,7 +42,7 @@ struct Line<'a> {
 
 impl Encoder<'_> {
     /// Writes them in the order of the events.
-    pub fn write(&self, plan: Plan<'_>, out: &mut Outbox) {
+    pub fn write(&self, plan: BatchPlan<'_>, out: &mut Outbox) {
         let mut ends = plan.ends.iter().peekable();
         for job in &plan.jobs {
             while let Some((_, end)) = ends.next_if(|(event, _)| *event < job.event) {
@@ -58,27 +57,27 @@ impl Encoder<'_> {
         out.outcomes.extend(ends.map(|(_, end)| end.clone()));
     }
 
-    fn job(&self, job: &Job<'_>, plan: &Plan<'_>, out: &mut Outbox) -> Outcome {
+    fn job(&self, job: &Job<'_>, plan: &BatchPlan<'_>, out: &mut Outbox) -> EventOutcome {
         if let Some(reject) = &job.failed {
-            return Outcome::Failed(reject.clone());
+            return EventOutcome::Failed(reject.clone());
         }
         let to = if job.shadow { To::Shadow } else { To::Replies };
         let (Some(served), false) = (job.served, matches!(job.work, Work::Event(_))) else {
             out.put(to, job.event, |bytes| self.event_json(job, bytes));
             self.remember(job, out);
-            return Outcome::Replied(job.kind());
+            return EventOutcome::Replied(job.kind());
         };
         let mut lines = self.lines(job, served, plan);
         if let Some(line) = lines.iter().find(|line| line.score.is_some_and(|score| !score.is_finite())) {
             let text = format!("the score of item {} is {:?}", line.item, line.score.unwrap_or(f32::NAN));
-            return Outcome::Failed(Reject::score("not-finite", text));
+            return EventOutcome::Failed(Reject::score("not-finite", text));
         }
         if let Some(join) = self.engine.join.as_ref().filter(|_| !matches!(job.work, Work::Similar { .. })) {
             let scale = self.engine.output.score_scale;
             let before = lines.len();
             lines.retain(|line| line.score.is_none_or(|score| join.passes(line.joined, scale * score)));
             if lines.is_empty() && before > 0 && self.events[job.event].part != HTTP {
-                return Outcome::Filtered;
+                return EventOutcome::Filtered;
             }
         }
         if self.as_csv {
@@ -90,10 +89,10 @@ impl Encoder<'_> {
         } else {
             out.put(to, job.event, |bytes| self.json(job, served, &lines, bytes));
         }
-        Outcome::Replied(job.kind())
+        EventOutcome::Replied(job.kind())
     }
 
-    /// The user's history as the state topic keeps it.
+    /// Adds the record with the user's history to the state topic's messages.
     fn remember(&self, job: &Job<'_>, out: &mut Outbox) {
         let home = self.events[job.event].home();
         let (Some(topic), Some(user)) =
@@ -108,7 +107,7 @@ impl Encoder<'_> {
         (message.key, message.value) = (Some(start..middle), Some(middle..end));
     }
 
-    fn lines<'a>(&'a self, job: &'a Job<'_>, served: &'a Served, plan: &Plan<'_>) -> Vec<Line<'a>> {
+    fn lines<'a>(&'a self, job: &'a Job<'_>, served: &'a Served, plan: &BatchPlan<'_>) -> Vec<Line<'a>> {
         let join = |item: Id<'_>| self.engine.join.as_ref().and_then(|join| join.row(item));
         let output = match job.user {
             User::Unknown => burnrec_models::Output::Raw,
@@ -261,31 +260,12 @@ impl Encoder<'_> {
     }
 }
 
-/// Checks that every column of a CSV template is something.
-///
-/// # Errors
-/// When one is not.
-pub fn check_csv(output: &OutputConfig, join: Option<&Join>) -> Result<()> {
-    let own = ["user", "item", "id", "model", "version", "score"];
-    let known: Vec<&str> =
-        own.into_iter().chain(join.iter().flat_map(|join| join.columns()).map(String::as_str)).collect();
-    let mut columns = output.csv.iter().flat_map(|csv| csv.split(',')).map(str::trim);
-    match columns.find(|column| !known.contains(column)) {
-        Some(column) => Err(Error::config(
-            "output.csv",
-            format!("the column {column:?}"),
-            format!("of {}", known.join(", ")),
-        )),
-        None => Ok(()),
-    }
-}
-
-/// An id as JSON.
+/// Writes an id as JSON.
 fn id(id: Id<'_>, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &id).expect("an id is JSON");
 }
 
-/// An id as a CSV field, quoted where it must be (RFC 4180).
+/// Writes an id as a CSV field, quoted where it must be (RFC 4180).
 fn field(id: Id<'_>, out: &mut Vec<u8>) {
     match id {
         Id::Int(id) => write!(out, "{id}").expect("writing into memory cannot fail"),

@@ -28,7 +28,7 @@ pub struct Row {
 }
 
 impl Join {
-    /// Of a table as it was read.
+    /// Joins a table as it was read.
     ///
     /// # Errors
     /// When a threshold is no number.
@@ -67,7 +67,7 @@ impl Join {
         Ok(Self { table, by_int, by_str, filters: config.threshold.is_some() })
     }
 
-    /// The row of an item.
+    /// Returns the row of an item.
     pub fn row(&self, item: Id<'_>) -> Option<&Row> {
         match item.canonical() {
             Id::Int(item) => self.by_int.get(&item),
@@ -75,17 +75,17 @@ impl Join {
         }
     }
 
-    /// Whether an item with this score is in the reply.
+    /// Returns whether an item with this score is in the reply.
     pub fn passes(&self, row: Option<&Row>, score: f32) -> bool {
         !self.filters || row.is_some_and(|row| row.threshold.is_none_or(|least| score >= least))
     }
 
-    /// The place of a column in every row.
+    /// Returns the place of a column in every row.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.table.column(name)
     }
 
-    /// The columns' names.
+    /// Returns the names of the columns.
     pub fn columns(&self) -> &[String] {
         &self.table.columns
     }

@@ -11,7 +11,7 @@ use super::{Engine, HTTP};
 use crate::config::{UnknownItem, UnknownUser};
 use crate::event::{Home, Incoming};
 use crate::message::{Ask, Request, WireId};
-use crate::outbox::Outcome;
+use crate::outbox::EventOutcome;
 use crate::served::{Served, Set};
 use crate::state::{History, Undo};
 use crate::{Kind, Reject};
@@ -20,13 +20,13 @@ use crate::{Kind, Reject};
 pub const MISSING: u32 = u32::MAX;
 
 /// A batch on its way from requests to replies.
-pub struct Plan<'a> {
+pub struct BatchPlan<'a> {
     pub(super) engine: &'a Engine,
     set: &'a Set,
     /// What is to be answered, in the order of the events.
     pub jobs: Vec<Job<'a>>,
     /// How events ended that need no answer, by their place in the batch, ascending.
-    pub ends: Vec<(usize, Outcome)>,
+    pub ends: Vec<(usize, EventOutcome)>,
     /// Item rows of all requests, one after the other.
     pub rows: Vec<u32>,
     /// A logit for each of `rows`; NaN where there is none.
@@ -89,15 +89,15 @@ pub enum Work<'a> {
     Event(usize),
 }
 
-impl<'a> Plan<'a> {
-    /// Without a request yet, with room for one of each event.
+impl<'a> BatchPlan<'a> {
+    /// Makes a plan without a request yet, with room for one of each event.
     pub fn new(engine: &'a Engine, set: &'a Set, events: usize) -> Self {
         let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
         Self { engine, set, jobs, ends: Vec::new(), rows, scores: Vec::new() }
     }
 
     /// Ends an event without an answer.
-    pub fn end(&mut self, at: usize, outcome: Outcome) {
+    pub fn end(&mut self, at: usize, outcome: EventOutcome) {
         self.ends.push((at, outcome));
     }
 
@@ -105,12 +105,15 @@ impl<'a> Plan<'a> {
     pub fn add(&mut self, at: usize, event: &Incoming, request: Request<'a>, undo: &mut Vec<Undo>) {
         if let Ask::Event { user, item, value } = &request.ask {
             if let Some(replaying) = &self.engine.replaying {
-                self.end(at, if replaying.resubmit { Outcome::Resubmitted } else { Outcome::Filtered });
+                self.end(
+                    at,
+                    if replaying.resubmit { EventOutcome::Resubmitted } else { EventOutcome::Filtered },
+                );
                 return;
             }
             if !self.engine.keeps_state {
                 let text = "an event; expected none, as the config has no topic kafka.state to keep it";
-                self.end(at, Outcome::Failed(Reject::score("no-state", text)));
+                self.end(at, EventOutcome::Failed(Reject::score("no-state", text)));
                 return;
             }
             let most = self.engine.limits.history;
@@ -130,7 +133,7 @@ impl<'a> Plan<'a> {
         }
         match self.job(at, event.home(), request, name) {
             Ok(job) => self.jobs.push(job),
-            Err(reject) => self.end(at, Outcome::Failed(reject)),
+            Err(reject) => self.end(at, EventOutcome::Failed(reject)),
         }
     }
 
@@ -172,7 +175,7 @@ impl<'a> Plan<'a> {
         Ok(Job { event: at, shadow: false, request, served: Some(served), user, work, failed: None })
     }
 
-    /// Who the user is, with the rows of the items that the user has.
+    /// Returns who the user is to the model, with the rows of the items that the user has.
     fn user(
         &self,
         served: &'a Served,
@@ -225,7 +228,7 @@ impl<'a> Plan<'a> {
 }
 
 impl Job<'_> {
-    /// What the request is.
+    /// Returns the request's type.
     pub fn kind(&self) -> Kind {
         self.request.kind()
     }
@@ -244,7 +247,7 @@ fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
     )
 }
 
-/// Two sets of rows as one, ascending.
+/// Returns two sets of rows as one, ascending.
 fn union<'a>(rows: &[u32], more: impl Iterator<Item = u32>) -> Cow<'a, [u32]> {
     let mut all: Vec<u32> = rows.iter().copied().chain(more).collect();
     all.sort_unstable();

@@ -25,7 +25,7 @@ pub struct Route {
 }
 
 impl Routes {
-    /// Of a config.
+    /// Makes the routes of a config.
     pub fn new(config: &ServeConfig) -> Self {
         let topics = config.kafka.as_ref().map(|kafka| kafka.requests.as_slice()).unwrap_or_default();
         let bounds = (config.flow.queue_events, config.flow.queue_bytes);
@@ -73,12 +73,12 @@ impl Routes {
         Self(routes)
     }
 
-    /// All of them.
+    /// Returns all of them.
     pub fn all(&self) -> &[Route] {
         &self.0
     }
 
-    /// The place of the route of an event.
+    /// Returns the place of the route of an event.
     pub fn of(&self, event: &Incoming) -> usize {
         if self.0.len() == 1 {
             return 0;
@@ -92,7 +92,7 @@ impl Routes {
 }
 
 impl Route {
-    /// The model for a user: by weight, and always the same.
+    /// Returns the model for a user: by weight, and always the same.
     pub fn model(&self, user: Option<&WireId<'_>>) -> &str {
         let last = self.models.len() - 1;
         if last == 0 {
@@ -105,14 +105,14 @@ impl Route {
         &self.models[at].0
     }
 
-    /// The models with the share of users that each gets.
+    /// Returns the models with the share of users that each gets.
     pub fn shares(&self) -> impl Iterator<Item = (&str, f64)> {
         let all = self.models.last().map_or(1.0, |(_, sum)| *sum);
         let before = std::iter::once(0.0).chain(self.models.iter().map(|(_, sum)| *sum));
         self.models.iter().zip(before).map(move |((name, sum), before)| (name.as_str(), (sum - before) / all))
     }
 
-    /// The topic whose events alone go here.
+    /// Returns the topic whose events alone go here.
     pub fn topic(&self) -> Option<u16> {
         self.topic
     }

@@ -33,7 +33,7 @@ impl Ledger {
         Self { next, before, ..Self::default() }
     }
 
-    /// Takes up an event that was read; gives its turn, or `None` if it was done before we began.
+    /// Takes up an event that was read; returns its turn, or `None` if it was done before we began.
     pub fn take(&mut self, offset: i64) -> Option<u64> {
         let turn = self.first + self.window.len() as u64;
         let done = self.before.iter().any(|&(first, last)| (first..=last).contains(&offset));
@@ -45,7 +45,7 @@ impl Ledger {
         Some(turn)
     }
 
-    /// The event of this turn is done.
+    /// Marks the event of this turn as done.
     pub fn done(&mut self, turn: u64) {
         if let Some(entry) = turn.checked_sub(self.first).and_then(|at| self.window.get_mut(at as usize)) {
             entry.1 = true;
@@ -65,7 +65,7 @@ impl Ledger {
         }
     }
 
-    /// Where the next reader must begin, and which offsets after that are done; `None` before anything was read.
+    /// Returns where the next reader must begin, and which offsets after that are done; `None` before anything was read.
     pub fn position(&self) -> Option<(i64, String)> {
         let next = self.window.front().map(|(offset, _)| *offset).or(self.next)?;
         let mut ranges: Vec<(i64, i64)> = Vec::new();
@@ -81,12 +81,12 @@ impl Ledger {
         Some((next, text.join(",")))
     }
 
-    /// Whether the position with its metadata can be committed.
+    /// Returns whether the position with its metadata can be committed.
     pub fn fits(&self) -> bool {
         self.position().is_none_or(|(_, metadata)| metadata.len() <= MOST_METADATA)
     }
 
-    /// How many events were read and are not done.
+    /// Returns how many events were read and are not done.
     pub fn open(&self) -> usize {
         self.window.iter().filter(|(_, done)| !done).count()
     }

@@ -2,68 +2,59 @@
 
 use std::time::Duration;
 
-use super::{Change, Flow, Ledger, Position, Queue, Transport, Trouble};
+use super::{Change, Flow, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
-use crate::event::{Home, Part};
+use crate::event::{Home, TopicPartition};
 
 impl<T: Transport> Flow<T> {
     /// Takes up or gives up partitions.
     pub(super) fn change(&mut self, change: Change) -> Result<(), Trouble> {
         match change {
-            Change::Assigned(parts) => {
-                let positions = match self.restore(&parts) {
-                    Ok(positions) => positions,
-                    Err(trouble) => {
-                        self.changes.push_front(Change::Assigned(parts));
-                        return Err(trouble);
-                    }
-                };
-                for (part, next, metadata) in &positions {
-                    self.ledgers.insert(*part, Ledger::new(*next, metadata));
-                    self.committed.insert(*part, (*next, metadata.clone()));
+            Change::Assigned(parts) => match self.restore(&parts) {
+                Ok(positions) => self.assign(&parts, positions),
+                Err(trouble) => {
+                    self.changes.push_front(Change::Assigned(parts));
+                    Err(trouble)
                 }
-                tracing::info!(partitions = parts.len(), users = self.engine.state.n_users(), "assigned");
-                self.metrics.assigned(&parts);
-                self.transport.begin(&positions)
-            }
-            Change::Revoked { parts, lost } => {
-                tracing::info!(partitions = parts.len(), lost, "revoked");
-                // Events that were read but not answered are the next owner's.
-                self.drop_waiting(&parts);
-                let kept = if lost {
-                    Err(Trouble::Abort("partitions were lost".into()))
-                } else {
-                    self.commit(self.options.drain)
-                };
-                for part in &parts {
-                    self.ledgers.remove(part);
-                    self.committed.remove(part);
-                }
-                self.paused.retain(|part| !parts.contains(part));
-                // What arrives too late is not of the ledger that these partitions may have next.
-                self.underway
-                    .iter_mut()
-                    .for_each(|(_, turns)| turns.retain(|(part, _)| !parts.contains(part)));
-                let given = self.transport.give_up(&parts);
-                // The state goes last: taking back what was not committed needs it.
-                let result = match kept {
-                    Ok(()) => given,
-                    Err(trouble) => {
-                        let undo = std::mem::take(&mut self.undo);
-                        self.engine.state.undo(undo);
-                        Err(trouble)
-                    }
-                };
-                parts.iter().for_each(|&part| self.engine.state.forget(self.home(part)));
-                self.metrics.revoked(&parts, &self.engine.topics);
-                result
-            }
+            },
+            Change::Revoked { parts, lost } => self.revoke(&parts, lost),
         }
     }
 
-    /// The positions of new partitions, with the histories that are kept for them. Asked again until they come: the
-    /// partitions are ours, and nobody else can read them.
-    fn restore(&mut self, parts: &[Part]) -> Result<Vec<Position>, Trouble> {
+    fn assign(&mut self, parts: &[TopicPartition], positions: Vec<Position>) -> Result<(), Trouble> {
+        self.offsets.assign(positions.iter().cloned());
+        tracing::info!(partitions = parts.len(), users = self.engine.state.n_users(), "assigned");
+        self.metrics.assigned(parts);
+        self.transport.begin(&positions)
+    }
+
+    fn revoke(&mut self, parts: &[TopicPartition], lost: bool) -> Result<(), Trouble> {
+        tracing::info!(partitions = parts.len(), lost, "revoked");
+        // Events that were read but not answered are the next owner's.
+        self.backlog.drop_partitions(parts);
+        let committed = match lost {
+            true => Err(Trouble::Abort("partitions were lost".into())),
+            false => self.commit(self.options.drain),
+        };
+        self.offsets.revoke(parts);
+        self.paused.retain(|part| !parts.contains(part));
+        let released = self.transport.release(parts);
+        // The state goes last: taking back what was not committed needs it.
+        let result = committed.map_or_else(
+            |trouble| {
+                self.engine.state.undo(std::mem::take(&mut self.undo));
+                Err(trouble)
+            },
+            |()| released,
+        );
+        parts.iter().for_each(|&part| self.engine.state.forget(self.home(part)));
+        self.metrics.revoked(parts, &self.engine.topics);
+        result
+    }
+
+    /// Returns the positions of new partitions, and restores the histories that are kept for them. Asked again until they
+    /// come: the partitions are ours, and nobody else can read them.
+    fn restore(&mut self, parts: &[TopicPartition]) -> Result<Vec<Position>, Trouble> {
         let (engine, metrics) = (&self.engine, &self.metrics);
         let worker = self.options.worker;
         parts.iter().for_each(|&part| engine.state.forget(Home { worker, part }));
@@ -82,43 +73,29 @@ impl<T: Transport> Flow<T> {
         positions
     }
 
-    fn home(&self, part: Part) -> Home {
+    fn home(&self, part: TopicPartition) -> Home {
         Home { worker: self.options.worker, part }
     }
 
     /// Reads on where the last commit was. After a rebuild a commit that failed may have been one all the same: then the
     /// brokers say where that is, and what the state was.
-    pub(super) fn read_again(&mut self, mut positions: Vec<Position>, rebuild: bool) -> Result<(), Trouble> {
-        if rebuild && !positions.is_empty() {
-            let parts: Vec<Part> = positions.iter().map(|(part, ..)| *part).collect();
-            for (part, next, metadata) in self.restore(&parts)? {
+    pub(super) fn rewind(&mut self, rebuild: bool) -> Result<(), Trouble> {
+        if rebuild {
+            let parts: Vec<TopicPartition> = self.offsets.partitions().collect();
+            if !parts.is_empty() {
                 // Without an offset nothing was ever committed: what we began at still counts.
-                if next.is_some() {
-                    self.ledgers.insert(part, Ledger::new(next, &metadata));
-                    self.committed.insert(part, (next, metadata));
-                }
-            }
-            for (part, next, metadata) in &mut positions {
-                if let Some(now) = self.committed.get(part) {
-                    (*next, *metadata) = now.clone();
-                }
+                let found = self.restore(&parts)?.into_iter().filter(|(_, next, _)| next.is_some());
+                self.offsets.assign(found);
             }
         }
-        self.transport.read_again(&positions)
+        self.transport.rewind(&self.offsets.committed())
     }
 
-    fn drop_waiting(&mut self, parts: &[Part]) {
-        self.queues.iter_mut().for_each(|queue| queue.drop_parts(|part| parts.contains(&part)));
-        self.penalised.retain(|(_, event)| !parts.contains(&event.part));
-    }
-
-    /// Where too many done events stand behind earlier ones for the metadata of a commit, all that wait are answered.
-    fn make_fit(&mut self) -> Result<(), Trouble> {
-        while self.options.guarantee == Guarantee::ExactlyOnce && !self.ledgers.values().all(Ledger::fits) {
-            for (_, event) in std::mem::take(&mut self.penalised) {
-                self.queues[self.engine.routes.of(&event)].push_front(event);
-            }
-            if self.queues.iter().all(Queue::is_empty) {
+    /// Answers all that waits where too many done events stand behind earlier ones for the metadata of a commit.
+    fn shorten_metadata(&mut self) -> Result<(), Trouble> {
+        while self.options.guarantee == Guarantee::ExactlyOnce && !self.offsets.fit() {
+            self.backlog.end_penalties(|_| true);
+            if self.backlog.queues().iter().all(Queue::is_empty) {
                 break;
             }
             self.answer_next()?;
@@ -126,28 +103,19 @@ impl<T: Transport> Flow<T> {
         Ok(())
     }
 
-    /// Commits what is done; at least once, waits up to `wait` for what is underway.
+    /// Commits what is done; at least once, waits up to `wait` for what is in flight.
     pub(super) fn commit(&mut self, wait: Duration) -> Result<(), Trouble> {
         if !wait.is_zero() {
-            self.look_at_arrivals(wait)?;
+            self.look_at_deliveries(wait)?;
         }
-        self.make_fit()?;
+        self.shorten_metadata()?;
         self.last_commit = self.clock.now();
-        let now = |(part, ledger): (&Part, &Ledger)| {
-            let (next, metadata) = ledger.position()?;
-            // At least once goes without it: what it tells is then answered again.
-            Some((*part, Some(next), if ledger.fits() { metadata } else { String::new() }))
-        };
-        let positions: Vec<Position> = self.ledgers.iter().filter_map(now).collect();
-        let moved = |(part, next, metadata): &&Position| {
-            self.committed.get(part).is_none_or(|(at, known)| at != next || known != metadata)
-        };
-        let moved: Vec<Position> = positions.iter().filter(moved).cloned().collect();
+        let positions = self.offsets.uncommitted();
         // At least once, earlier commits may not be answered yet.
         let is_last = !wait.is_zero() && self.options.guarantee == Guarantee::AtLeastOnce;
-        if !moved.is_empty() || self.unsaved || is_last {
+        if !positions.is_empty() || self.unsaved || is_last {
             let start = self.clock.now();
-            match self.transport.commit(&moved, is_last) {
+            match self.transport.commit(&positions, is_last) {
                 Ok(()) => self.metrics.committed(self.clock.since(start)),
                 Err(Trouble::Later(text)) => {
                     tracing::debug!(cause = text, "committed later");
@@ -157,9 +125,7 @@ impl<T: Transport> Flow<T> {
                 Err(trouble) => return Err(trouble),
             }
         }
-        for (part, next, metadata) in moved {
-            self.committed.insert(part, (next, metadata));
-        }
+        self.offsets.commit(positions);
         self.undo.clear();
         self.unsaved = false;
         self.failures_in_a_row = 0;

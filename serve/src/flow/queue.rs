@@ -5,7 +5,8 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
 
 use crate::config::Order;
-use crate::event::{Incoming, Part};
+use crate::event::{Incoming, TopicPartition};
+use crate::metrics::QueueLevel;
 
 /// The waiting events of a route, in the order in which they will be answered.
 pub struct Queue {
@@ -26,7 +27,7 @@ struct Ranked {
 }
 
 impl Queue {
-    /// Empty; `bounds` are the most events and bytes that may wait.
+    /// Makes an empty queue; `bounds` are the most events and bytes that may wait.
     pub fn new(order: Order, bounds: (usize, usize)) -> Self {
         Self {
             order,
@@ -68,14 +69,14 @@ impl Queue {
         }
     }
 
-    /// The next event.
+    /// Takes the next event.
     pub fn pop(&mut self) -> Option<Incoming> {
         let event = self.line.pop_front().or_else(|| self.heap.pop().map(|ranked| ranked.event))?;
         self.bytes -= event.size();
         Some(event)
     }
 
-    /// When the event that waits longest was read.
+    /// Returns when the event that waits longest was read.
     pub fn oldest(&self) -> Option<Instant> {
         match self.order {
             Order::FirstIn => self.line.front().map(|event| event.received),
@@ -83,30 +84,30 @@ impl Queue {
         }
     }
 
-    /// How many wait.
+    /// Returns how many events wait.
     pub fn len(&self) -> usize {
         self.line.len() + self.heap.len()
     }
 
-    /// Whether none waits.
+    /// Returns whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// What they weigh.
+    /// Returns how many bytes the events have.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Drops the events of some partitions.
-    pub fn drop_parts(&mut self, gone: impl Fn(Part) -> bool) {
+    pub fn drop_partitions(&mut self, gone: impl Fn(TopicPartition) -> bool) {
         self.line.retain(|event| !gone(event.part));
         self.heap.retain(|ranked| !gone(ranked.event.part));
         let waiting = self.line.iter().chain(self.heap.iter().map(|ranked| &ranked.event));
         self.bytes = waiting.map(Incoming::size).sum();
     }
 
-    /// Whether reading is to pause: from over a bound until under half of both.
+    /// Returns whether reading is to pause: from over a bound until under half of both.
     pub fn is_full(&mut self) -> bool {
         let (events, bytes) = self.bounds;
         self.full = match self.full {
@@ -116,9 +117,10 @@ impl Queue {
         self.full
     }
 
-    /// The share of the bounds that is taken, from 0 on.
-    pub fn fill(&self) -> f64 {
-        (self.len() as f64 / self.bounds.0 as f64).max(self.bytes as f64 / self.bounds.1 as f64)
+    /// Returns how full it is.
+    pub fn level(&self) -> QueueLevel {
+        let fill = (self.len() as f64 / self.bounds.0 as f64).max(self.bytes as f64 / self.bounds.1 as f64);
+        QueueLevel { events: self.len(), bytes: self.bytes, fill }
     }
 }
 
@@ -149,7 +151,7 @@ mod tests {
     fn event(offset: i64, time: i64, priority: &str) -> Incoming {
         let mut event = Incoming::new(
             Instant::now(),
-            Part { topic: 0, partition: offset as i32 % 2 },
+            TopicPartition { topic: 0, partition: offset as i32 % 2 },
             offset,
             None,
             Some(b"x"),
@@ -199,7 +201,7 @@ mod tests {
         assert!(!queue.is_full());
         queue.push(event(1, 0, ""));
         assert!(queue.is_full(), "bytes count as well");
-        queue.drop_parts(|part| part.partition == 1);
+        queue.drop_partitions(|part| part.partition == 1);
         assert_eq!((queue.len(), queue.bytes()), (1, one));
     }
 }

@@ -3,36 +3,36 @@
 use std::time::Duration;
 
 use crate::Result;
-use crate::event::{Incoming, Part};
+use crate::event::{Incoming, TopicPartition};
 use crate::outbox::Outbox;
 
 /// What happened to the partitions while receiving.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// These are ours from now on; [`Transport::begin`] is waited for.
-    Assigned(Vec<Part>),
-    /// These are to be given up; [`Transport::give_up`] is waited for. `lost`: they are another's already.
+    /// The worker owns these from now on; [`Transport::begin`] is waited for.
+    Assigned(Vec<TopicPartition>),
+    /// The worker is to release these; [`Transport::release`] is waited for.
     Revoked {
-        /// Which.
-        parts: Vec<Part>,
-        /// Nothing can be committed for them any more.
+        /// The partitions.
+        parts: Vec<TopicPartition>,
+        /// Whether another worker owns them already, so that nothing can be committed for them any more.
         lost: bool,
     },
 }
 
 /// Where to read on in a partition: the offset, and the metadata that was committed with it.
-pub type Position = (Part, Option<i64>, String);
+pub type Position = (TopicPartition, Option<i64>, String);
 
-/// A failure, by what helps.
+/// A failure, by what the flow does about it.
 #[derive(Debug)]
 pub enum Trouble {
-    /// Take back what is not committed and read it again.
+    /// The flow takes back what is not committed and reads it again.
     Abort(String),
-    /// As well, with new connections.
+    /// The same, with new connections.
     Rebuild(String),
-    /// Time: nothing was committed, but nothing is lost either.
+    /// The flow goes on: nothing was committed, but nothing is lost either, and the next commit may succeed.
     Later(String),
-    /// Nothing.
+    /// The flow ends.
     Fatal(crate::Error),
 }
 
@@ -46,7 +46,7 @@ pub struct Refused {
 }
 
 /// Takes the key and the value of a record that is kept for a partition.
-pub type Records<'a> = dyn FnMut(Part, &[u8], Option<&[u8]>) + 'a;
+pub type Records<'a> = dyn FnMut(TopicPartition, &[u8], Option<&[u8]>) + 'a;
 
 /// Moves events and messages.
 pub trait Transport {
@@ -61,12 +61,16 @@ pub trait Transport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble>;
 
-    /// Where to begin in partitions that were assigned; calls `record` with the key and value of every record that is
+    /// Returns where to begin in partitions that were assigned; calls `record` with the key and value of every record that is
     /// kept for them.
     ///
     /// # Errors
     /// When they cannot be read; it is then asked again.
-    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble>;
+    fn positions(
+        &mut self,
+        parts: &[TopicPartition],
+        record: &mut Records<'_>,
+    ) -> Result<Vec<Position>, Trouble>;
 
     /// Begins to read at these positions.
     ///
@@ -74,23 +78,23 @@ pub trait Transport {
     /// When that cannot be told.
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
-    /// Gives partitions up.
+    /// Releases partitions.
     ///
     /// # Errors
     /// When that cannot be told.
-    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble>;
+    fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
 
-    /// Takes the messages of a batch of events. The `batch` numbers ascend. Gives the ones that can never be taken.
+    /// Takes the messages of a batch of events. The `batch` numbers ascend. Returns the ones that can never be taken.
     ///
     /// # Errors
     /// When nothing more can be taken.
     fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble>;
 
-    /// Waits up to `wait` until all that was sent has arrived; gives the number of the last batch that has, with all before.
+    /// Waits up to `wait` until all that was sent is delivered; returns the number of the last batch that is, with all before.
     ///
     /// # Errors
-    /// When something will never arrive.
-    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble>;
+    /// When something will never be delivered.
+    fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble>;
 
     /// Commits positions; with exactly-once together with all that was sent since the last time. At least once, the answer
     /// is waited for only where `wait` says so, and is then that of all positions before as well: until it comes the
@@ -111,11 +115,11 @@ pub trait Transport {
     ///
     /// # Errors
     /// When that cannot be told.
-    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble>;
+    fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
     /// Pauses or resumes reading of some partitions.
     ///
     /// # Errors
     /// When that cannot be told.
-    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble>;
+    fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble>;
 }

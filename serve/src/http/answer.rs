@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::App;
 use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
-use crate::outbox::{Outbox, Outcome, To};
+use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
 use crate::{Kind, Reject};
 
@@ -45,7 +45,7 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
     });
     let Ok(mut outbox) = scored.await else {
         let reject = Reject::score("model-failed", "a panic; its message stands in the log");
-        app.metrics.ended(&Outcome::Failed(reject.clone()));
+        app.metrics.ended(&EventOutcome::Failed(reject.clone()));
         return refusal(&reject);
     };
     let outcome = outbox.outcomes.pop();
@@ -53,7 +53,7 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
         app.metrics.ended(outcome);
     }
     match outcome {
-        Some(Outcome::Failed(reject) | Outcome::Expired(reject)) => refusal(&reject),
+        Some(EventOutcome::Failed(reject) | EventOutcome::Expired(reject)) => refusal(&reject),
         _ => {
             let reply = outbox.messages.iter().find(|message| message.to == To::Replies);
             let bytes = reply.and_then(|message| outbox.value(message)).unwrap_or_default().to_vec();
@@ -80,7 +80,7 @@ fn busy(app: &App) -> Response {
         http.scoring_requests, http.scoring_wait_ms
     );
     let reject = Reject { stage: Stage::Queue, reason: "busy", text };
-    app.metrics.ended(&Outcome::Failed(reject.clone()));
+    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
     let mut response = refusal(&reject);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
@@ -96,7 +96,7 @@ pub(super) fn not_read(app: &App, rejection: &BytesRejection) -> Response {
         _ => ("not-read", rejection.body_text()),
     };
     let reject = Reject::decode(reason, text);
-    app.metrics.ended(&Outcome::Failed(reject.clone()));
+    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
     refusal(&reject)
 }
 

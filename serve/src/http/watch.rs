@@ -11,7 +11,7 @@ use super::App;
 use crate::config::{Guarantee, Mode};
 use crate::metrics::resident_bytes;
 
-/// Whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a warning: the
+/// Answers whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a warning: the
 /// old model serves.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     let reasons = app.health.reasons();
@@ -20,7 +20,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// All counters as OpenMetrics text.
+/// Answers with all counters as OpenMetrics text.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let text = app.metrics.text(app.engine.state.n_users());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
@@ -38,12 +38,12 @@ pub async fn reload(State(app): State<Arc<App>>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// The page that draws [`flow`].
+/// Answers with the page that draws [`flow`].
 pub async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
 }
 
-/// The flow as it runs. Holds no secret: neither settings of librdkafka nor the token.
+/// Answers with the flow as it runs. It holds no secret: neither settings of librdkafka nor the token.
 pub async fn flow(State(app): State<Arc<App>>) -> Response {
     let (engine, metrics) = (&app.engine, &app.metrics);
     let reasons = app.health.reasons();

@@ -1,4 +1,4 @@
-//! What a producer tells us of the messages it was handed.
+//! The delivery reports of a producer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use rdkafka::producer::ProducerContext;
 
 use super::context::{Context, Listener};
 
-/// Counts what of each batch has not been delivered.
+/// Counts the messages of each batch that are not delivered yet.
 #[derive(Clone, Default)]
 pub struct Deliveries(Arc<Mutex<Ledgers>>);
 
@@ -31,7 +31,7 @@ impl Deliveries {
         *all = Ledgers { first: next, ..Ledgers::default() };
     }
 
-    /// A message of a batch goes out.
+    /// Counts messages of a batch that are sent.
     pub fn add(&self, batch: u64, messages: usize) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.open.is_empty() && all.first < batch {
@@ -44,7 +44,7 @@ impl Deliveries {
         all.open[at as usize] += messages;
     }
 
-    /// A message of a batch did not go out after all.
+    /// Counts messages of a batch that are delivered, or were not sent after all.
     pub fn remove(&self, batch: u64, messages: usize) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = batch.wrapping_sub(all.first) as usize;
@@ -53,7 +53,7 @@ impl Deliveries {
         }
     }
 
-    /// The last batch that is delivered with all before it, or why one will never be.
+    /// Returns the last batch that is delivered with all before it, or why one will never be.
     pub fn last(&self) -> Result<u64, String> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failed) = all.failed.take() {
@@ -66,13 +66,13 @@ impl Deliveries {
         Ok(all.first.saturating_sub(1))
     }
 
-    /// Events whose messages brokers refused for good.
+    /// Takes the events whose messages brokers refused for good.
     pub fn refused(&self) -> Vec<(u64, usize, String, String)> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).refused)
     }
 }
 
-/// A batch and a place in it as a number.
+/// Packs a batch and a place in it into a number.
 pub fn opaque(batch: u64, event: usize) -> usize {
     ((batch as usize) << 24) | (event & 0xff_ffff)
 }

@@ -1,30 +1,182 @@
 //! The producing half of the transport: messages handed over, transactions, and what helps against their errors.
 
-use std::sync::atomic::Ordering;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{Consumer, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::client::{ASK, CALL, POLL, SESSION, SLICE, client_id, producer};
+use super::context::Context;
 use super::deliveries::{Deliveries, opaque};
-use super::transport::KafkaTransport;
-use crate::Error;
-use crate::event::Incoming;
-use crate::flow::{Position, Trouble};
+use super::headers;
+use super::watch::Watch;
+use crate::config::{Guarantee, KafkaConfig};
+use crate::event::{Incoming, TopicPartition};
+use crate::flow::{Refused, Trouble};
 use crate::outbox::{Outbox, Outgoing, To};
+use crate::{Error, Result};
 
-/// A call that did not come back after this long never will.
+/// A call that did not return after this long never will.
 const HANGS: Duration = Duration::from_secs(12);
 
-/// A process of our name would be in the group this soon after it fenced us.
+/// Another process of our transactional id would be in the group this soon after it fenced us.
 const JOINED: Duration = Duration::from_secs(5);
 
-impl KafkaTransport {
+/// A worker's producer, with what is in flight.
+pub struct ReplyProducer {
+    config: KafkaConfig,
+    worker: usize,
+    /// The worker's consumer, which knows who is in the group.
+    consumer: Arc<BaseConsumer<Context<Watch>>>,
+    producer: Arc<BaseProducer<Context<Deliveries>>>,
+    deliveries: Deliveries,
+    /// When the open transaction began.
+    transaction: Option<Instant>,
+    /// The events of batches that may not be delivered.
+    sent: VecDeque<(u64, Vec<(TopicPartition, i64)>)>,
+    last_batch: u64,
+    /// Events whose receipts, or whose other messages, the brokers refused for good.
+    poison: HashMap<(TopicPartition, i64, bool), String>,
+    stop: Arc<AtomicBool>,
+}
+
+impl ReplyProducer {
+    /// Makes the producer of a worker.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn new(
+        config: &KafkaConfig,
+        worker: usize,
+        consumer: Arc<BaseConsumer<Context<Watch>>>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let deliveries = Deliveries::default();
+        Ok(Self {
+            config: config.clone(),
+            worker,
+            consumer,
+            producer: Arc::new(producer(config, worker, deliveries.clone())?),
+            deliveries,
+            transaction: None,
+            sent: VecDeque::new(),
+            last_batch: 0,
+            poison: HashMap::new(),
+            stop,
+        })
+    }
+
+    fn exactly_once(&self) -> bool {
+        self.config.guarantee == Guarantee::ExactlyOnce
+    }
+
+    /// With exactly-once, registers the transactional id: what its predecessor left open is aborted, and the predecessor
+    /// fenced.
+    ///
+    /// # Errors
+    /// When the brokers do not answer in time; the call is to be repeated.
+    pub fn init_transactions(&self) -> KafkaResult<()> {
+        if self.exactly_once() { self.producer.init_transactions(ASK) } else { Ok(()) }
+    }
+
+    /// Hands the messages of a batch over; returns the events whose messages can never be taken.
+    ///
+    /// # Errors
+    /// When nothing more can be taken.
+    pub fn send(
+        &mut self,
+        batch: u64,
+        events: &[Incoming],
+        outbox: &Outbox,
+    ) -> Result<Vec<Refused>, Trouble> {
+        if self.exactly_once() && self.transaction.is_none() {
+            self.begin_transaction()?;
+        }
+        if self.last_batch != batch {
+            self.last_batch = batch;
+            self.sent.push_back((batch, events.iter().map(|event| (event.part, event.offset)).collect()));
+        }
+        let mut refused: Vec<Refused> = Vec::new();
+        // One more than there are, so that the batch is open until all of them are handed over.
+        self.deliveries.add(batch, outbox.messages.len() + 1);
+        for message in &outbox.messages {
+            let event = &events[message.event as usize];
+            let cut = message.to == To::Rejects && message.value.is_some();
+            let text = match self.poison.get(&(event.part, event.offset, message.to == To::Receipts)) {
+                Some(text) if !cut => {
+                    self.deliveries.remove(batch, 1);
+                    Some(text.clone())
+                }
+                _ => self.put(batch, message, event, outbox)?,
+            };
+            if let Some(text) = text
+                && refused.iter().all(|known| known.event != message.event as usize)
+            {
+                refused.push(Refused { event: message.event as usize, text });
+            }
+        }
+        self.deliveries.remove(batch, 1);
+        self.producer.poll(Duration::ZERO);
+        Ok(refused)
+    }
+
+    /// Waits up to `wait` until all that was sent is delivered; returns the last batch that is, with all before it.
+    ///
+    /// # Errors
+    /// When something will never be delivered.
+    pub fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        let deadline = Instant::now() + wait;
+        self.producer.poll(Duration::ZERO);
+        loop {
+            let last = self.last_delivered()?;
+            if last >= self.last_batch || Instant::now() >= deadline {
+                return Ok(last);
+            }
+            self.producer.poll(POLL);
+        }
+    }
+
+    /// Takes back all that was sent since the last commit; with `rebuild` by a new producer.
+    ///
+    /// # Errors
+    /// When even that fails.
+    pub fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
+        self.sent.clear();
+        self.producer.purge(PurgeConfig::default().queue().inflight());
+        // The abort waits for what the purge left to be heard, which only polling hears.
+        let begin = Instant::now();
+        while self.producer.in_flight_count() > 0 && begin.elapsed() < self.patience() {
+            self.producer.poll(POLL);
+        }
+        if rebuild {
+            self.rebuild()?;
+        } else if self.transaction.is_some() {
+            self.insist(|| self.producer.abort_transaction(SLICE))?;
+        }
+        self.transaction = None;
+        self.deliveries.reset(self.last_batch + 1);
+        Ok(())
+    }
+
+    /// Aborts an open transaction before the end.
+    pub fn close(&self) {
+        if self.transaction.is_some()
+            && let Err(error) = self.producer.abort_transaction(SLICE)
+        {
+            tracing::debug!(%error, "aborting at the end");
+        }
+    }
+
+    /// Forgets partitions that are another's.
+    pub fn release(&mut self, parts: &[TopicPartition]) {
+        self.poison.retain(|(part, ..), _| !parts.contains(part));
+    }
+
     fn target<'a>(&'a self, to: To, event: &'a Incoming) -> Option<&'a str> {
         match to {
             To::Replies => Some(&self.config.replies),
@@ -36,8 +188,8 @@ impl KafkaTransport {
         }
     }
 
-    /// Hands a message over; waits while the producer's queue is full. Gives why it can never be taken.
-    pub(super) fn put(
+    /// Hands a message over; waits while the producer's queue is full. Returns why it can never be taken.
+    fn put(
         &self,
         batch: u64,
         message: &Outgoing,
@@ -58,7 +210,7 @@ impl KafkaTransport {
         if message.to == To::State {
             record.partition = Some(event.part.partition);
         } else {
-            record.headers = headers(event, message);
+            record.headers = headers::write(event, message);
         }
         loop {
             match self.producer.send(record) {
@@ -78,8 +230,8 @@ impl KafkaTransport {
         }
     }
 
-    /// What helps against an error of the producer.
-    pub(super) fn trouble(&self, error: &KafkaError) -> Trouble {
+    /// Returns what helps against an error of the producer.
+    fn trouble(&self, error: &KafkaError) -> Trouble {
         let KafkaError::Transaction(cause) = error else {
             return match error.rdkafka_error_code() {
                 // The state of the transaction says why.
@@ -89,7 +241,7 @@ impl KafkaTransport {
         };
         let text = format!("{}: {}", cause.name(), cause.string());
         let fenced = matches!(cause.code(), Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch);
-        if fenced && cause.is_fatal() && self.another_has_the_name() {
+        if fenced && cause.is_fatal() && self.is_id_taken() {
             return Trouble::Fatal(Error::Fenced {
                 group: self.config.group.clone(),
                 instance: self.config.instance.clone().unwrap_or_default(),
@@ -102,10 +254,10 @@ impl KafkaTransport {
         }
     }
 
-    /// Whether another process runs under this worker's name. Brokers say "fenced" as well where they have ended a
-    /// transaction themselves, after it took too long or its coordinator went down; then nobody else is in the group
-    /// under our client id. A former self that was killed is there until its session ends.
-    fn another_has_the_name(&self) -> bool {
+    /// Returns whether another process runs under this worker's transactional id. Brokers say "fenced" as well where they
+    /// have ended a transaction themselves, after it took too long or its coordinator went down; then nobody else is in the
+    /// group under our client id. A predecessor that was killed stays in the group until its session ends.
+    fn is_id_taken(&self) -> bool {
         let (begin, name) = (Instant::now(), client_id(&self.config, self.worker));
         let mut alone = None;
         while begin.elapsed() < SESSION + JOINED && !self.stop.load(Ordering::Relaxed) {
@@ -127,7 +279,7 @@ impl KafkaTransport {
 
     /// Repeats a call of the transaction protocol while the brokers ask for it: for a while, and for a shorter while once
     /// the service stops. A call that ran out of time goes on where it was when it is repeated.
-    pub(super) fn insist(&self, mut call: impl FnMut() -> KafkaResult<()>) -> Result<(), Trouble> {
+    fn insist(&self, mut call: impl FnMut() -> KafkaResult<()>) -> Result<(), Trouble> {
         let begin = Instant::now();
         loop {
             match call() {
@@ -142,8 +294,8 @@ impl KafkaTransport {
         }
     }
 
-    /// How long to wait for brokers.
-    pub(super) fn patience(&self) -> Duration {
+    /// Returns how long to wait for brokers.
+    fn patience(&self) -> Duration {
         match self.stop.load(Ordering::Relaxed) {
             true => Duration::from_millis(self.config.drain_timeout_ms / 4),
             false => CALL,
@@ -169,7 +321,7 @@ impl KafkaTransport {
 
     /// Adds the positions to the transaction. librdkafka 2.12 waits for the answer without end and can lose it when a
     /// coordinator goes down between the two steps of this call, so that a thread of its own waits: when nothing comes,
-    /// that thread and its producer are given up, and a new one takes the name.
+    /// that thread and its producer are given up, and a new one registers the transactional id.
     fn send_offsets(&self, list: TopicPartitionList, group: ConsumerGroupMetadata) -> Result<(), Trouble> {
         let (answer, answered) = mpsc::channel();
         let (producer, patience) = (Arc::clone(&self.producer), self.patience());
@@ -194,31 +346,34 @@ impl KafkaTransport {
         }
     }
 
-    pub(super) fn commit_transaction(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+    /// Commits the transaction with these positions in it.
+    ///
+    /// # Errors
+    /// When nothing of it is committed.
+    pub fn commit(&mut self, positions: Option<TopicPartitionList>) -> Result<(), Trouble> {
         if self.transaction.is_none() {
             self.begin_transaction()?;
         }
-        if !positions.is_empty() {
-            let list = self.list(positions)?;
+        if let Some(list) = positions {
             let group = self.consumer.group_metadata();
             let group = group.ok_or_else(|| Trouble::Abort("the consumer is in no group".into()))?;
             self.send_offsets(list, group)?;
         }
         self.flush()?;
-        self.last_arrived()?;
+        self.last_delivered()?;
         self.insist(|| self.producer.commit_transaction(SLICE))?;
         self.transaction = None;
         Ok(())
     }
 
-    pub(super) fn begin_transaction(&mut self) -> Result<(), Trouble> {
+    fn begin_transaction(&mut self) -> Result<(), Trouble> {
         self.producer.begin_transaction().map_err(|error| self.trouble(&error))?;
         self.transaction = Some(Instant::now());
         Ok(())
     }
 
-    /// The last batch that has arrived with all before it. Remembers events that brokers refuse.
-    pub(super) fn last_arrived(&mut self) -> Result<u64, Trouble> {
+    /// Returns the last batch that is delivered with all before it. Remembers events that brokers refuse.
+    fn last_delivered(&mut self) -> Result<u64, Trouble> {
         for (batch, event, topic, text) in self.deliveries.refused() {
             let of_batch = self.sent.iter().find(|(number, _)| *number == batch);
             if let Some(&(part, offset)) = of_batch.and_then(|(_, events)| events.get(event)) {
@@ -233,27 +388,11 @@ impl KafkaTransport {
         Ok(last)
     }
 
-    /// A new producer under the same name.
-    pub(super) fn rebuild(&mut self) -> Result<(), Trouble> {
+    /// Makes a new producer with the same transactional id.
+    fn rebuild(&mut self) -> Result<(), Trouble> {
         self.deliveries = Deliveries::default();
         let made = producer(&self.config, self.worker, self.deliveries.clone());
         self.producer = Arc::new(made.map_err(Trouble::Fatal)?);
-        self.take_name().map_err(|error| Trouble::Rebuild(error.to_string()))
+        self.init_transactions().map_err(|error| Trouble::Rebuild(error.to_string()))
     }
-}
-
-/// The event's headers with the message's own; none makes none.
-fn headers(event: &Incoming, message: &Outgoing) -> Option<OwnedHeaders> {
-    let (kept, own) = (&event.headers, &message.headers);
-    if kept.is_empty() && own.is_empty() {
-        return None;
-    }
-    let mut headers = OwnedHeaders::new_with_capacity(kept.len() + own.len());
-    for (key, value) in kept {
-        headers = headers.insert(Header { key, value: value.as_ref() });
-    }
-    for (key, value) in own {
-        headers = headers.insert(Header { key, value: Some(value) });
-    }
-    Some(headers)
 }

@@ -15,10 +15,10 @@ use super::client::CALL;
 use super::restore::{restore, start};
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
-use crate::event::{Incoming, Part};
+use crate::event::{Incoming, TopicPartition};
 use crate::flow::{Change, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
-use crate::metrics::{Ended, Metrics};
+use crate::metrics::{Metrics, OutcomeLabels};
 use crate::outbox::Outbox;
 use crate::{Error, Result};
 
@@ -33,7 +33,7 @@ pub struct Range {
     pub to: Start,
 }
 
-/// Answers a range again; gives how its events ended. `asked` stops it early, and what was done is committed.
+/// Answers a range again; returns how its events ended. `asked` stops it early, and what was done is committed.
 ///
 /// # Errors
 /// When it cannot go on.
@@ -41,7 +41,7 @@ pub fn replay(
     config: &ServeConfig,
     range: &Range,
     asked: &(dyn Fn() -> bool + Sync),
-) -> Result<std::collections::BTreeMap<Ended, u64>> {
+) -> Result<std::collections::BTreeMap<OutcomeLabels, u64>> {
     let kafka = config
         .kafka
         .as_ref()
@@ -76,7 +76,7 @@ fn one(
     let Some(kafka) = &config.kafka else { return Ok(()) };
     let (health, stop) = (Arc::new(Health::default()), Arc::new(AtomicBool::new(false)));
     let options = FlowOptions::new(0, &config.flow, config.failures, kafka);
-    let transport = Bounded::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
+    let transport = RangeTransport::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
     let mut flow = Flow::new(Arc::clone(engine), Arc::clone(metrics), options, transport);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -93,7 +93,7 @@ fn one(
 }
 
 /// A Kafka transport that has all partitions of its topic and ends where its range does.
-struct Bounded {
+struct RangeTransport {
     inner: KafkaTransport,
     config: KafkaConfig,
     rejects: bool,
@@ -103,7 +103,7 @@ struct Bounded {
     stop: Arc<AtomicBool>,
 }
 
-impl Bounded {
+impl RangeTransport {
     fn open(
         config: &KafkaConfig,
         range: &Range,
@@ -119,15 +119,15 @@ impl Bounded {
         Ok(Self { inner, config: config.clone(), rejects, to, ends: HashMap::new(), stop })
     }
 
-    /// The ends of the partitions, by what is asked for or as they are now.
-    fn find_ends(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+    /// Finds the ends of the partitions, by what is asked for or as they are now.
+    fn find_ends(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let trouble =
             |error: rdkafka::error::KafkaError| Trouble::Fatal(Error::kafka("find the range's end")(error));
         let names: Vec<(String, i32)> =
             parts.iter().map(|part| (self.config.requests[0].clone(), part.partition)).collect();
-        let asked = start(&self.inner.consumer, &self.to, &names).map_err(trouble)?;
+        let asked = start(self.inner.consumer(), &self.to, &names).map_err(trouble)?;
         for name in names {
-            let (_, high) = self.inner.consumer.fetch_watermarks(&name.0, name.1, CALL).map_err(trouble)?;
+            let (_, high) = self.inner.consumer().fetch_watermarks(&name.0, name.1, CALL).map_err(trouble)?;
             let end = asked.get(&name).and_then(|offset| offset.to_raw()).unwrap_or(high);
             self.ends.insert(name.1, end.min(high));
         }
@@ -135,7 +135,7 @@ impl Bounded {
     }
 }
 
-impl Transport for Bounded {
+impl Transport for RangeTransport {
     fn receive(
         &mut self,
         wait: Duration,
@@ -168,7 +168,11 @@ impl Transport for Bounded {
         Ok(changes)
     }
 
-    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
+    fn positions(
+        &mut self,
+        parts: &[TopicPartition],
+        record: &mut Records<'_>,
+    ) -> Result<Vec<Position>, Trouble> {
         self.find_ends(parts)?;
         let positions = self.inner.positions(parts, record)?;
         for (part, next, _) in &positions {
@@ -178,7 +182,7 @@ impl Transport for Bounded {
         }
         if let (true, Some(state), Some(&first)) = (self.rejects, &self.config.state, parts.first()) {
             let trouble = |error| Trouble::Fatal(Error::kafka("read the state")(error));
-            let metadata = self.inner.consumer.fetch_metadata(Some(state), CALL).map_err(trouble)?;
+            let metadata = self.inner.consumer().fetch_metadata(Some(state), CALL).map_err(trouble)?;
             let all: Vec<i32> =
                 metadata.topics().iter().flat_map(|topic| topic.partitions()).map(|p| p.id()).collect();
             restore(&self.config, state, &all, &mut |_, key, value| record(first, key, value))
@@ -191,16 +195,16 @@ impl Transport for Bounded {
         self.inner.begin(positions)
     }
 
-    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
-        self.inner.give_up(parts)
+    fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
+        self.inner.release(parts)
     }
 
     fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
         self.inner.send(batch, events, outbox)
     }
 
-    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
-        self.inner.arrived(wait)
+    fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        self.inner.delivered(wait)
     }
 
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
@@ -211,14 +215,14 @@ impl Transport for Bounded {
         self.inner.abort(rebuild)
     }
 
-    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+    fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         // What was passed already may be read again, and must not end the replay before.
-        let parts: Vec<Part> = positions.iter().map(|(part, ..)| *part).collect();
+        let parts: Vec<TopicPartition> = positions.iter().map(|(part, ..)| *part).collect();
         self.find_ends(&parts)?;
-        self.inner.read_again(positions)
+        self.inner.rewind(positions)
     }
 
-    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+    fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble> {
         self.inner.pause(parts, paused)
     }
 }

@@ -16,7 +16,7 @@ use crate::config::{KafkaConfig, Start};
 /// How long the transactions that were open when partitions changed hands may take to end.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
 
-/// Takes the partition, the key and the value of a record.
+/// Takes the partition, the key and the value of each record of the state topic.
 pub type Found<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
 
 /// Leaves it to the reader to tell of errors: the end of a partition would be logged as one.
@@ -64,8 +64,8 @@ pub fn restore(
         return Ok(());
     }
     committed.assign(&list)?;
-    // The offset after the last record seen, and the one at which the end was met before.
-    let (mut next, mut met) = (HashMap::<i32, i64>::new(), HashMap::<i32, i64>::new());
+    // The offset after the last record read, and the one at which the end was reported before.
+    let (mut next, mut ended_at) = (HashMap::<i32, i64>::new(), HashMap::<i32, i64>::new());
     while !ends.is_empty() {
         match committed.poll(ASK) {
             Some(Ok(message)) => {
@@ -76,12 +76,12 @@ pub fn restore(
                 }
             }
             // The last records may be markers or an aborted transaction's, which readers never see. But a broker that has
-            // just become the leader may serve fewer records than were there before: an end counts when it is met a
+            // just become the leader may serve fewer records than were there before: an end counts when it is reported a
             // second time at the same place, after the leader said that it has all of them.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 let Some(&end) = ends.get(&partition) else { continue };
                 let at = next.get(&partition).copied().unwrap_or(0);
-                if met.insert(partition, at) == Some(at) {
+                if ended_at.insert(partition, at) == Some(at) {
                     ends.remove(&partition);
                     continue;
                 }
@@ -104,7 +104,7 @@ pub fn restore(
     Ok(())
 }
 
-/// Where partitions begin by the config's `from`; `None` where the group left off.
+/// Returns the offsets at which partitions begin by the config's `from`; none for those that begin where the group left off.
 ///
 /// # Errors
 /// When the brokers cannot be asked.

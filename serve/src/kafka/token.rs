@@ -22,7 +22,7 @@ const CONFIG: &str = "sasl.oauthbearer.config";
 /// A token, or why there is none.
 pub type Found = Result<OAuthToken, Box<dyn StdError>>;
 
-/// The token that the setting names.
+/// Reads the token that the setting names.
 ///
 /// # Errors
 /// When the setting names no file, or the file holds no token.
@@ -70,7 +70,7 @@ pub fn check(config: &KafkaConfig) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// The token with its lifetime, or the error.
+    /// Returns the token with its lifetime, or the error.
     fn told(setting: Option<&str>) -> Result<(String, i64), String> {
         let found = read(setting).map_err(|error| error.to_string())?;
         Ok((found.token, found.lifetime_ms - SystemClock.unix_ms()))

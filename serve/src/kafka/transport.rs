@@ -1,62 +1,135 @@
 //! The flow's transport over Kafka.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message};
-use rdkafka::producer::{BaseProducer, Producer, PurgeConfig};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{ASK, CALL, POLL, SLICE};
+use super::client::{ASK, CALL, consumer};
 use super::context::Context;
-use super::deliveries::Deliveries;
+use super::headers;
+use super::producing::ReplyProducer;
 use super::restore::{restore, start};
-use super::watch::Watch;
+use super::watch::{Pending, Watch};
 use crate::config::{Guarantee, KafkaConfig};
-use crate::event::{Headers, Incoming, Part};
+use crate::event::{Incoming, TopicPartition};
 use crate::flow::{Change, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
-use crate::outbox::{Outbox, To};
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
 use crate::{Error, Result};
 
 /// A worker's consumer and producer.
 pub struct KafkaTransport {
-    pub(super) config: KafkaConfig,
-    pub(super) worker: usize,
-    pub(super) consumer: BaseConsumer<Context<Watch>>,
-    pub(super) producer: Arc<BaseProducer<Context<Deliveries>>>,
-    pub(super) deliveries: Deliveries,
-    /// When the open transaction began.
-    pub(super) transaction: Option<Instant>,
+    config: KafkaConfig,
+    worker: usize,
+    consumer: Arc<BaseConsumer<Context<Watch>>>,
+    producer: ReplyProducer,
     /// The partitions that are read now.
-    pub(super) owned: HashSet<Part>,
-    /// The partitions whose begin was set by `from`: it counts once.
-    pub(super) begun: HashSet<Part>,
-    /// The partitions whose end was met.
-    pub(super) ended: HashSet<i32>,
+    owned: HashSet<TopicPartition>,
+    /// The partitions whose first position was set by `from`, which counts once.
+    begun: HashSet<TopicPartition>,
+    /// The partitions whose end was reached.
+    ended: HashSet<i32>,
     /// The last positions that librdkafka was told to commit, at least once.
-    pub(super) stored: HashMap<Part, Position>,
-    /// The events of batches that may not have arrived.
-    pub(super) sent: VecDeque<(u64, Vec<(Part, i64)>)>,
-    pub(super) last_batch: u64,
-    /// Events whose receipts, or whose other messages, the brokers refused for good.
-    pub(super) poison: HashMap<(Part, i64, bool), String>,
-    pub(super) health: Arc<Health>,
-    pub(super) stop: Arc<AtomicBool>,
+    stored: HashMap<TopicPartition, Position>,
+    health: Arc<Health>,
+    stop: Arc<AtomicBool>,
 }
 
 impl KafkaTransport {
-    /// The partitions whose end was met since it was last asked.
-    pub fn ended(&mut self) -> HashSet<i32> {
-        std::mem::take(&mut self.ended)
+    /// Opens the transport of a worker that can join its group; with exactly-once, its transactional id is registered. Waits
+    /// for brokers that are not there yet.
+    ///
+    /// # Errors
+    /// When a setting is refused.
+    pub fn open(
+        config: &KafkaConfig,
+        worker: usize,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let mut transport = Self::new(config, worker, false, health, metrics, stop)?;
+        // No offsets are asked for: the answer says that the group's coordinator is there.
+        transport.until_done("reach the group's coordinator", |transport| {
+            transport.consumer.committed_offsets(TopicPartitionList::new(), ASK)
+        });
+        Ok(transport)
     }
 
-    pub(super) fn exactly_once(&self) -> bool {
-        self.config.guarantee == Guarantee::ExactlyOnce
+    /// Joins the group.
+    ///
+    /// # Errors
+    /// When a topic's name is refused.
+    pub fn join(&self) -> Result<()> {
+        let topics: Vec<&str> = self.config.requests.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))
+    }
+
+    /// Takes all partitions of the topics, whoever else reads them.
+    ///
+    /// # Errors
+    /// When a setting is refused or the brokers do not say which there are.
+    pub fn of_all(
+        config: &KafkaConfig,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let transport = Self::new(config, 0, true, health, metrics, stop)?;
+        let mut parts = Vec::new();
+        for topic in &config.requests {
+            let found = transport
+                .consumer
+                .fetch_metadata(Some(topic), CALL)
+                .map_err(Error::kafka("find partitions"))?;
+            let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
+            parts.extend(partitions.map(|partition| (topic.clone(), partition.id())));
+        }
+        transport.consumer.context().note(Pending { assign: true, parts });
+        Ok(transport)
+    }
+
+    fn new(
+        config: &KafkaConfig,
+        worker: usize,
+        tells_ends: bool,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+        stop: Arc<AtomicBool>,
+    ) -> Result<Self> {
+        let watch = Watch::new(&format!("worker {worker}"), Arc::clone(&health), metrics);
+        let consumer = Arc::new(consumer(config, worker, tells_ends, watch)?);
+        let mut transport = Self {
+            producer: ReplyProducer::new(config, worker, Arc::clone(&consumer), Arc::clone(&stop))?,
+            config: config.clone(),
+            worker,
+            consumer,
+            owned: HashSet::new(),
+            begun: HashSet::new(),
+            ended: HashSet::new(),
+            stored: HashMap::new(),
+            health,
+            stop,
+        };
+        transport.until_done("initialise transactions", |transport| transport.producer.init_transactions());
+        Ok(transport)
+    }
+
+    /// Returns the consumer, for questions about partitions.
+    pub(super) fn consumer(&self) -> &BaseConsumer<Context<Watch>> {
+        &self.consumer
+    }
+
+    /// Returns the partitions whose end was reached since it was last asked.
+    pub fn ended(&mut self) -> HashSet<i32> {
+        std::mem::take(&mut self.ended)
     }
 
     fn who(&self) -> String {
@@ -64,11 +137,7 @@ impl KafkaTransport {
     }
 
     /// Tries until it is done or the service stops; `/health/ready` says what is in the way.
-    pub(super) fn until_done<R>(
-        &mut self,
-        what: &str,
-        mut step: impl FnMut(&mut Self) -> KafkaResult<R>,
-    ) -> Option<R> {
+    fn until_done<R>(&mut self, what: &str, mut step: impl FnMut(&mut Self) -> KafkaResult<R>) -> Option<R> {
         let mut wait = Duration::from_millis(100);
         while !self.stop.load(Ordering::Relaxed) {
             match step(self) {
@@ -84,32 +153,28 @@ impl KafkaTransport {
         None
     }
 
-    pub(super) fn take_name(&mut self) -> KafkaResult<()> {
-        if self.exactly_once() { self.producer.init_transactions(ASK) } else { Ok(()) }
-    }
-
-    fn topic(&self, part: Part) -> &str {
+    fn topic(&self, part: TopicPartition) -> &str {
         &self.config.requests[usize::from(part.topic)]
     }
 
-    /// The place of a topic in the config's list.
+    /// Returns the place of a topic in the config's list.
     fn place(&self, topic: &str) -> Option<u16> {
         Some(self.config.requests.iter().position(|known| known == topic)? as u16)
     }
 
-    /// The place of a message's topic; where there is one topic, no name needs to be compared.
+    /// Returns the place of a message's topic; where there is one topic, no name needs to be compared.
     fn place_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
         if self.config.requests.len() == 1 { Some(0) } else { self.place(message.topic()) }
     }
 
-    fn parts(&self, named: &[(String, i32)]) -> Vec<Part> {
+    fn parts(&self, named: &[(String, i32)]) -> Vec<TopicPartition> {
         let part = |(topic, partition): &(String, i32)| {
-            Some(Part { topic: self.place(topic)?, partition: *partition })
+            Some(TopicPartition { topic: self.place(topic)?, partition: *partition })
         };
         named.iter().filter_map(part).collect()
     }
 
-    pub(super) fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
+    fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (part, next, metadata) in positions {
             let offset = next.map_or(Offset::Beginning, Offset::Offset);
@@ -120,7 +185,7 @@ impl KafkaTransport {
         Ok(list)
     }
 
-    fn names(&self, parts: &[Part]) -> TopicPartitionList {
+    fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(parts.len());
         for part in parts {
             list.add_partition(self.topic(*part), part.partition);
@@ -146,12 +211,7 @@ impl KafkaTransport {
                 tracing::debug!(%error, "a change of partitions at the end");
             }
         }
-        if self.transaction.is_some()
-            && let Err(error) = self.producer.abort_transaction(SLICE)
-        {
-            tracing::debug!(%error, "aborting at the end");
-        }
-        drop(self.consumer);
+        self.producer.close();
     }
 }
 
@@ -169,17 +229,12 @@ impl Transport for KafkaTransport {
                 None => break,
                 Some(Ok(message)) => {
                     let Some(topic) = self.place_of(&message) else { continue };
-                    let part = Part { topic, partition: message.partition() };
+                    let part = TopicPartition { topic, partition: message.partition() };
                     let received = *now.get_or_insert_with(Instant::now);
                     let (key, payload) = (message.key(), message.payload());
                     let mut event = Incoming::new(received, part, message.offset(), key, payload);
                     event.timestamp_ms = message.timestamp().to_millis();
-                    if let Some(headers) = message.headers() {
-                        let owned = |header: Header<'_, &[u8]>| {
-                            (header.key.to_owned(), header.value.map(<[u8]>::to_vec))
-                        };
-                        event.headers = headers.iter().map(owned).collect::<Headers>();
-                    }
+                    event.headers = headers::read(&message);
                     into.push(event);
                     wait = Duration::ZERO;
                 }
@@ -209,7 +264,11 @@ impl Transport for KafkaTransport {
         Ok(changes)
     }
 
-    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
+    fn positions(
+        &mut self,
+        parts: &[TopicPartition],
+        record: &mut Records<'_>,
+    ) -> Result<Vec<Position>, Trouble> {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
@@ -270,64 +329,29 @@ impl Transport for KafkaTransport {
         told.map_err(|error| Trouble::Abort(format!("cannot begin to read: {error}")))
     }
 
-    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+    fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let told = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_unassign(&self.names(parts)),
             _ => self.consumer.unassign(),
         };
         self.owned.retain(|part| !parts.contains(part));
         self.stored.retain(|part, _| !parts.contains(part));
-        self.poison.retain(|(part, ..), _| !parts.contains(part));
+        self.producer.release(parts);
         told.map_err(|error| Trouble::Abort(format!("cannot give partitions up: {error}")))
     }
 
     fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
-        if self.exactly_once() && self.transaction.is_none() {
-            self.begin_transaction()?;
-        }
-        if self.last_batch != batch {
-            self.last_batch = batch;
-            self.sent.push_back((batch, events.iter().map(|event| (event.part, event.offset)).collect()));
-        }
-        let mut refused: Vec<Refused> = Vec::new();
-        // One more than there are, so that the batch is open until all of them are handed over.
-        self.deliveries.add(batch, outbox.messages.len() + 1);
-        for message in &outbox.messages {
-            let event = &events[message.event as usize];
-            let cut = message.to == To::Rejects && message.value.is_some();
-            let text = match self.poison.get(&(event.part, event.offset, message.to == To::Receipts)) {
-                Some(text) if !cut => {
-                    self.deliveries.remove(batch, 1);
-                    Some(text.clone())
-                }
-                _ => self.put(batch, message, event, outbox)?,
-            };
-            if let Some(text) = text
-                && refused.iter().all(|known| known.event != message.event as usize)
-            {
-                refused.push(Refused { event: message.event as usize, text });
-            }
-        }
-        self.deliveries.remove(batch, 1);
-        self.producer.poll(Duration::ZERO);
-        Ok(refused)
+        self.producer.send(batch, events, outbox)
     }
 
-    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
-        let deadline = Instant::now() + wait;
-        self.producer.poll(Duration::ZERO);
-        loop {
-            let last = self.last_arrived()?;
-            if last >= self.last_batch || Instant::now() >= deadline {
-                return Ok(last);
-            }
-            self.producer.poll(POLL);
-        }
+    fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        self.producer.delivered(wait)
     }
 
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
-        if self.exactly_once() {
-            return self.commit_transaction(positions);
+        if self.config.guarantee == Guarantee::ExactlyOnce {
+            let list = if positions.is_empty() { None } else { Some(self.list(positions)?) };
+            return self.producer.commit(list);
         }
         // librdkafka commits what is stored by itself, again and again until it is there.
         self.stored.extend(positions.iter().map(|position| (position.0, position.clone())));
@@ -344,31 +368,17 @@ impl Transport for KafkaTransport {
     }
 
     fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
-        self.sent.clear();
-        self.producer.purge(PurgeConfig::default().queue().inflight());
-        // The abort waits for what the purge left to be heard, which only polling hears.
-        let begin = Instant::now();
-        while self.producer.in_flight_count() > 0 && begin.elapsed() < self.patience() {
-            self.producer.poll(POLL);
-        }
-        if rebuild {
-            self.rebuild()?;
-        } else if self.transaction.is_some() {
-            self.insist(|| self.producer.abort_transaction(SLICE))?;
-        }
-        self.transaction = None;
-        self.deliveries.reset(self.last_batch + 1);
-        Ok(())
+        self.producer.abort(rebuild)
     }
 
-    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+    fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         let owned: Vec<Position> =
             positions.iter().filter(|(part, ..)| self.owned.contains(part)).cloned().collect();
         if owned.is_empty() {
             return Ok(());
         }
         let list = self.list(&owned)?;
-        let parts: Vec<Part> = owned.iter().map(|(part, ..)| *part).collect();
+        let parts: Vec<TopicPartition> = owned.iter().map(|(part, ..)| *part).collect();
         let sought = self.consumer.seek_partitions(list, CALL);
         let sought = sought.map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
         for element in sought.elements() {
@@ -377,7 +387,7 @@ impl Transport for KafkaTransport {
         self.pause(&parts, false)
     }
 
-    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+    fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble> {
         let list = self.names(parts);
         let told = if paused { self.consumer.pause(&list) } else { self.consumer.resume(&list) };
         told.map_err(|error| Trouble::Abort(error.to_string()))

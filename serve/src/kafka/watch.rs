@@ -1,4 +1,4 @@
-//! What a consumer tells us while it works.
+//! What a worker's consumer reports: rebalances, errors, statistics.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +14,9 @@ use rdkafka::types::RDKafkaRespErr;
 use super::context::{Context, Listener};
 use crate::Error;
 use crate::health::Health;
-use crate::metrics::{Metrics, OfPartition};
+use crate::metrics::{Metrics, PartitionLabels};
 
-/// An error that librdkafka mends by itself stands in `/health/ready` until this long after it was last heard.
+/// An error that librdkafka retries by itself stands in `/health/ready` until this long after it was last heard.
 const ERROR_STANDS: Duration = Duration::from_secs(5);
 
 /// A change of partitions that the consumer was told of and waits to hear back about.
@@ -41,7 +41,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// For a worker.
+    /// Makes the listener of a worker's consumer.
     pub fn new(who: &str, health: Arc<Health>, metrics: Arc<Metrics>) -> Self {
         Self {
             who: format!("{who}: brokers"),
@@ -58,24 +58,24 @@ impl Watch {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
     }
 
-    /// The next change that was noted.
+    /// Takes the next change that was noted.
     pub fn next_change(&self) -> Option<Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// From here on rebalances are answered at once.
+    /// Lets rebalances be answered at once from here on.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Something is wrong that librdkafka goes on to mend.
+    /// Notes an error that librdkafka goes on to retry.
     pub fn heard(&self, error: KafkaError, reason: &str) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let error = Error::kafka("reach the brokers")(error);
         self.health.bad(&self.who, format!("{error} {reason}").trim_end().to_owned());
     }
 
-    /// Events come, or statistics without an error for a while: the brokers are there.
+    /// Notes that the brokers are there, as events or statistics came; it counts when no error was heard for a while.
     pub fn alive(&self) {
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|at| at.elapsed() > ERROR_STANDS) {
@@ -92,7 +92,7 @@ impl Listener for Watch {
         for (topic, of_topic) in &statistics.topics {
             let read = of_topic.partitions.iter().filter(|(_, part)| part.desired && part.consumer_lag >= 0);
             lags.extend(read.map(|(&partition, part)| {
-                (OfPartition { topic: topic.clone(), partition }, part.consumer_lag)
+                (PartitionLabels { topic: topic.clone(), partition }, part.consumer_lag)
             }));
         }
         self.metrics.lags_of(&self.who, lags);

@@ -58,7 +58,7 @@ impl Workers {
         Ok(Self { threads })
     }
 
-    /// Waits for their end; gives the first error.
+    /// Waits for their end; returns the first error.
     ///
     /// # Errors
     /// When a worker could not go on.

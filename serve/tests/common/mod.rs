@@ -14,8 +14,8 @@ use burnrec_models::mf::{MfConfig, MfModel};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::{DataFacts, Model, ModelConfig, Recommender, Scorer, Shape};
 use burnrec_serve::engine::{Engine, Reading};
-use burnrec_serve::event::{Incoming, Part};
-use burnrec_serve::outbox::{Outbox, Outcome, To};
+use burnrec_serve::event::{Incoming, TopicPartition};
+use burnrec_serve::outbox::{EventOutcome, Outbox, To};
 use burnrec_serve::{Kind, Reject, ServeConfig};
 use rand::RngExt;
 use tempfile::TempDir;
@@ -170,12 +170,12 @@ pub fn try_config(text: &str) -> burnrec_serve::Result<ServeConfig> {
 }
 
 /// The partition that single events come from.
-pub const PART: Part = Part { topic: 0, partition: 0 };
+pub const PART: TopicPartition = TopicPartition { topic: 0, partition: 0 };
 
 /// How an event ended, and what was written for it.
 #[derive(Debug)]
 pub struct Answer {
-    pub outcome: Outcome,
+    pub outcome: EventOutcome,
     pub messages: Vec<(To, String)>,
 }
 
@@ -194,7 +194,7 @@ impl Answer {
     /// Why there is none.
     pub fn reject(&self) -> &Reject {
         match &self.outcome {
-            Outcome::Failed(reject) | Outcome::Expired(reject) => reject,
+            EventOutcome::Failed(reject) | EventOutcome::Expired(reject) => reject,
             other => panic!("{other:?}: {:?}", self.messages),
         }
     }

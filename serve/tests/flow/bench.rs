@@ -8,7 +8,7 @@ use burnrec_data::UserIx;
 use burnrec_data::rng::stream;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::config::ServeConfig;
-use burnrec_serve::event::Part;
+use burnrec_serve::event::TopicPartition;
 use burnrec_serve::flow::{Flow, FlowOptions};
 use burnrec_serve::metrics::Metrics;
 use burnrec_serve::outbox::To;
@@ -18,8 +18,8 @@ use burnrec_serve::{Engine, Result};
 use crate::common;
 use crate::twin::{Cluster, Record, Rules, Stored, Traced};
 
-pub const FIRST: Part = Part { topic: 0, partition: 0 };
-pub const SECOND: Part = Part { topic: 1, partition: 0 };
+pub const FIRST: TopicPartition = TopicPartition { topic: 0, partition: 0 };
+pub const SECOND: TopicPartition = TopicPartition { topic: 1, partition: 0 };
 
 /// A cluster of two topics, and an engine.
 pub struct Bench {
@@ -58,7 +58,7 @@ shadow = "shadow"
         self.cluster.clock.unix_ms()
     }
 
-    pub fn put(&self, part: Part, user: i64, payload: &str, headers: &[(&str, &str)]) {
+    pub fn put(&self, part: TopicPartition, user: i64, payload: &str, headers: &[(&str, &str)]) {
         let header = |(name, value): &(&str, &str)| ((*name).to_owned(), Some(value.as_bytes().to_vec()));
         let stored = Stored {
             offset: 0,
@@ -70,7 +70,7 @@ shadow = "shadow"
         self.cluster.put(part, stored);
     }
 
-    pub fn score(&self, part: Part, user: i64) {
+    pub fn score(&self, part: TopicPartition, user: i64) {
         self.put(part, user, &score(user), &[]);
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use burnrec_serve::event::Part;
+use burnrec_serve::event::TopicPartition;
 
 use crate::bench::{Bench, FIRST, SECOND, score};
 use crate::common::USERS;
@@ -60,7 +60,7 @@ fn a_full_route_of_a_topic_pauses_that_topic_alone() {
     }
     bench.run().unwrap();
     let calls = bench.cluster.calls();
-    let pauses: Vec<(Vec<Part>, usize)> = calls
+    let pauses: Vec<(Vec<TopicPartition>, usize)> = calls
         .iter()
         .filter_map(|call| match call {
             Call::Paused { parts, received, .. } => Some((parts.clone(), *received)),

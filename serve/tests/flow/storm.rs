@@ -11,7 +11,7 @@ use burnrec_data::rng::stream;
 use burnrec_serve::Engine;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::config::{Guarantee, Order, ServeConfig};
-use burnrec_serve::event::Part;
+use burnrec_serve::event::TopicPartition;
 use burnrec_serve::flow::{Flow, FlowOptions};
 use rand::RngExt;
 use rand_pcg::Pcg64;
@@ -28,7 +28,7 @@ struct Storm {
     seed: u64,
     guarantee: Guarantee,
     order: Order,
-    parts: Vec<Part>,
+    parts: Vec<TopicPartition>,
     n_events: usize,
     /// Flows side by side, and whether they are workers of one process.
     n_flows: usize,
@@ -75,7 +75,8 @@ impl Storm {
             brokers_refuse: rng.random_bool(0.5),
             ..Rules::default()
         };
-        let part = |at: i32| Part { topic: (at / n_partitions) as u16, partition: at % n_partitions };
+        let part =
+            |at: i32| TopicPartition { topic: (at / n_partitions) as u16, partition: at % n_partitions };
         Self {
             seed,
             guarantee,
@@ -151,7 +152,7 @@ then = "{}"
     }
 
     /// Fills the partitions; gives the requests whose replies will be too large.
-    fn requests(&self, now: i64) -> Vec<(Part, Stored, bool)> {
+    fn requests(&self, now: i64) -> Vec<(TopicPartition, Stored, bool)> {
         let mut rng = stream(self.seed, "requests", 0);
         let one = |_| {
             let user = rng.random_range(1..USERS as i64 + 10);
@@ -176,8 +177,10 @@ then = "{}"
         let mut rules = self.rules.clone();
         let requests = self.requests(SimClock::new().unix_ms());
         // The places are the same each time: they follow from the seed.
-        let fill = |cluster: &Cluster| -> Vec<(Part, i64)> {
-            let put = |(part, stored, _): &(Part, Stored, bool)| (*part, cluster.put(*part, stored.clone()));
+        let fill = |cluster: &Cluster| -> Vec<(TopicPartition, i64)> {
+            let put = |(part, stored, _): &(TopicPartition, Stored, bool)| {
+                (*part, cluster.put(*part, stored.clone()))
+            };
             requests.iter().map(put).collect()
         };
         let rng = || stream(self.seed, "twin", 0);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use burnrec_serve::event::{Headers, Incoming, Part};
+use burnrec_serve::event::{Headers, Incoming, TopicPartition};
 use burnrec_serve::flow::Change;
 use burnrec_serve::outbox::To;
 use rand::RngExt;
@@ -36,7 +36,7 @@ pub struct Stored {
 
 impl Stored {
     /// As a reader gets it.
-    pub fn event(&self, received: Instant, part: Part) -> Incoming {
+    pub fn event(&self, received: Instant, part: TopicPartition) -> Incoming {
         let mut event =
             Incoming::new(received, part, self.offset, self.key.as_deref(), self.payload.as_deref());
         (event.timestamp_ms, event.headers) = (self.timestamp_ms, self.headers.clone());
@@ -49,7 +49,7 @@ impl Stored {
 pub struct Record {
     pub to: To,
     /// The event that it comes from.
-    pub part: Part,
+    pub part: TopicPartition,
     pub offset: i64,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
@@ -109,7 +109,7 @@ pub struct Rules {
     /// What befalls whoever looks for events for the so manieth time, of all members.
     pub script: Vec<(usize, Act)>,
     /// Requests whose reply (or reject as a whole) is too large, and whether only the brokers notice.
-    pub too_large: BTreeSet<(Part, i64)>,
+    pub too_large: BTreeSet<(TopicPartition, i64)>,
     pub brokers_refuse: bool,
 }
 
@@ -121,9 +121,9 @@ pub enum Act {
     /// Another process has taken the member's name.
     Fence,
     /// The partition is taken away in good order, and comes back.
-    Rejoin(Part),
+    Rejoin(TopicPartition),
     /// It is another's already, and comes back.
-    Lose(Part),
+    Lose(TopicPartition),
 }
 
 /// What the members and the test share.
@@ -137,14 +137,14 @@ pub struct Cluster {
 struct Inner {
     rng: Pcg64,
     faults: u32,
-    log: BTreeMap<Part, Vec<Stored>>,
-    committed: HashMap<Part, (i64, String)>,
+    log: BTreeMap<TopicPartition, Vec<Stored>>,
+    committed: HashMap<TopicPartition, (i64, String)>,
     /// Who may commit for a partition.
-    owners: BTreeMap<Part, usize>,
+    owners: BTreeMap<TopicPartition, usize>,
     /// Who gets a partition when its owner has given it up.
-    going: BTreeMap<Part, usize>,
+    going: BTreeMap<TopicPartition, usize>,
     /// Partitions that are another's already, with the members that do not know it yet.
-    lost: Vec<(Part, usize)>,
+    lost: Vec<(TopicPartition, usize)>,
     members: Vec<Seat>,
     /// The workers that have not ended: each runs one member after the other.
     workers: BTreeSet<usize>,
@@ -174,13 +174,13 @@ struct Seat {
 pub enum Call {
     /// Reading of these was paused or resumed, after so many events had been handed out.
     Paused {
-        parts: Vec<Part>,
+        parts: Vec<TopicPartition>,
         paused: bool,
         received: usize,
     },
     /// A batch of these events.
-    Sent(Vec<(Part, i64)>),
-    Committed(Vec<(Part, i64, String)>),
+    Sent(Vec<(TopicPartition, i64)>),
+    Committed(Vec<(TopicPartition, i64, String)>),
     Aborted {
         rebuild: bool,
     },
@@ -188,7 +188,7 @@ pub enum Call {
 
 impl Cluster {
     /// With empty partitions, some workers, and a seed for all that is drawn.
-    pub fn new(parts: &[Part], workers: usize, rng: Pcg64, rules: Rules) -> Arc<Self> {
+    pub fn new(parts: &[TopicPartition], workers: usize, rng: Pcg64, rules: Rules) -> Arc<Self> {
         let inner = Inner {
             rng,
             faults: 0,
@@ -221,7 +221,7 @@ impl Cluster {
     }
 
     /// Appends a request; now and then a place is taken by a transaction's marker, which readers never see.
-    pub fn put(&self, part: Part, mut request: Stored) -> i64 {
+    pub fn put(&self, part: TopicPartition, mut request: Stored) -> i64 {
         let mut inner = self.lock();
         let gap = i64::from(inner.rng.random_bool(0.1));
         let log = inner.log.get_mut(&part).expect("a partition of the twin");
@@ -231,7 +231,7 @@ impl Cluster {
     }
 
     /// The requests of all partitions.
-    pub fn requests(&self) -> Vec<(Part, Stored)> {
+    pub fn requests(&self) -> Vec<(TopicPartition, Stored)> {
         let inner = self.lock();
         inner.log.iter().flat_map(|(part, log)| log.iter().map(|event| (*part, event.clone()))).collect()
     }
@@ -252,7 +252,7 @@ impl Cluster {
     }
 
     /// Where a partition would be read on.
-    pub fn committed(&self, part: Part) -> i64 {
+    pub fn committed(&self, part: TopicPartition) -> i64 {
         self.lock().committed.get(&part).map_or(0, |(next, _)| *next)
     }
 

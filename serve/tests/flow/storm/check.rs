@@ -7,9 +7,9 @@ use burnrec_serve::Engine;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::config::{Guarantee, Order, ServeConfig};
 use burnrec_serve::engine::Reading;
-use burnrec_serve::event::{Home, Part};
+use burnrec_serve::event::{Home, TopicPartition};
 use burnrec_serve::message::WireId;
-use burnrec_serve::outbox::{Outbox, Outcome, To};
+use burnrec_serve::outbox::{EventOutcome, Outbox, To};
 use burnrec_serve::state::{Key, State};
 
 use super::Storm;
@@ -20,7 +20,7 @@ use crate::twin::{Cluster, Record};
 pub struct Ran {
     pub cluster: Arc<Cluster>,
     pub config: ServeConfig,
-    pub too_large: BTreeSet<(Part, i64)>,
+    pub too_large: BTreeSet<(TopicPartition, i64)>,
 }
 
 /// How a request must end: the word of its receipt, and where its messages go.
@@ -31,7 +31,7 @@ type Message = (To, Option<String>, Option<String>);
 
 impl Ran {
     /// How each request must end, if they are answered in their order by one who never fails; and the state then.
-    fn expected(&self, storm: &Storm) -> (BTreeMap<(Part, i64), End>, Engine) {
+    fn expected(&self, storm: &Storm) -> (BTreeMap<(TopicPartition, i64), End>, Engine) {
         let clock = Arc::clone(&self.cluster.clock);
         let received = clock.now();
         let engine = Engine::open(&self.config).expect("an engine").with_clock(clock);
@@ -43,14 +43,14 @@ impl Ran {
             let source = (part, stored.offset);
             let large = self.too_large.contains(&source);
             let word = match &outbox.outcomes[0] {
-                Outcome::Replied(_) if large => "rejected",
-                Outcome::Replied(_) => "replied",
-                Outcome::Filtered | Outcome::Resubmitted => "filtered",
-                Outcome::Expired(_) => "expired",
-                Outcome::Failed(reject) if reject.stage.name() == "decode" && storm.then == "drop" => {
+                EventOutcome::Replied(_) if large => "rejected",
+                EventOutcome::Replied(_) => "replied",
+                EventOutcome::Filtered | EventOutcome::Resubmitted => "filtered",
+                EventOutcome::Expired(_) => "expired",
+                EventOutcome::Failed(reject) if reject.stage.name() == "decode" && storm.then == "drop" => {
                     "dropped"
                 }
-                Outcome::Failed(_) => "rejected",
+                EventOutcome::Failed(_) => "rejected",
             };
             let messages = outbox.messages.iter();
             let mut messages: Vec<_> = messages
@@ -69,7 +69,7 @@ impl Ran {
     }
 
     /// What was written for each request: the words of its receipts, and its messages.
-    fn found(&self) -> BTreeMap<(Part, i64), (Vec<String>, Vec<Record>)> {
+    fn found(&self) -> BTreeMap<(TopicPartition, i64), (Vec<String>, Vec<Record>)> {
         let mut all: BTreeMap<_, (Vec<String>, Vec<Record>)> = BTreeMap::new();
         for record in self.cluster.visible() {
             let entry = all.entry((record.part, record.offset)).or_default();
@@ -87,7 +87,7 @@ impl Ran {
     }
 
     /// The histories that the state topic keeps.
-    fn restored(&self, part: Part) -> State {
+    fn restored(&self, part: TopicPartition) -> State {
         let state = State::default();
         let topic = ["first", "second"][usize::from(part.topic)];
         let visible = self.cluster.visible();
@@ -101,11 +101,11 @@ impl Ran {
     }
 }
 
-fn home(part: Part) -> Home {
+fn home(part: TopicPartition) -> Home {
     Home { worker: 0, part }
 }
 
-fn history(state: &State, part: Part, user: i64) -> Vec<(Key, f32)> {
+fn history(state: &State, part: TopicPartition, user: i64) -> Vec<(Key, f32)> {
     state.get(Some(home(part)), &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
 }
 

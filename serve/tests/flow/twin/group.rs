@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use burnrec_serve::event::Part;
+use burnrec_serve::event::TopicPartition;
 use burnrec_serve::flow::Change;
 use rand::RngExt;
 
@@ -82,8 +82,8 @@ impl Inner {
     /// Gives partitions of nobody to whoever is there.
     fn assign_free(&mut self) {
         let alive = self.alive();
-        let parts: Vec<Part> = self.log.keys().copied().collect();
-        let mut came: Vec<Vec<Part>> = vec![Vec::new(); self.members.len()];
+        let parts: Vec<TopicPartition> = self.log.keys().copied().collect();
+        let mut came: Vec<Vec<TopicPartition>> = vec![Vec::new(); self.members.len()];
         for part in parts {
             if !alive.is_empty() && !self.owners.contains_key(&part) {
                 let to = alive[self.rng.random_range(0..alive.len())];
@@ -96,7 +96,7 @@ impl Inner {
         }
     }
 
-    pub(super) fn move_part(&mut self, part: Part, to: usize, lost: bool) {
+    pub(super) fn move_part(&mut self, part: TopicPartition, to: usize, lost: bool) {
         let Some(&from) = self.owners.get(&part) else { return };
         if self.going.contains_key(&part) {
             return;
@@ -112,7 +112,7 @@ impl Inner {
     }
 
     /// A member has given a partition up.
-    pub(super) fn given_up(&mut self, part: Part, by: usize) {
+    pub(super) fn given_up(&mut self, part: TopicPartition, by: usize) {
         if let Some(known) = self.lost.iter().position(|lost| *lost == (part, by)) {
             self.lost.swap_remove(known);
             return;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use burnrec_serve::Error;
 use burnrec_serve::clock::Clock;
-use burnrec_serve::event::{Incoming, Part};
+use burnrec_serve::event::{Incoming, TopicPartition};
 use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::{Outbox, Outgoing, To};
 use rand::RngExt;
@@ -26,8 +26,8 @@ pub struct Twin {
     /// Tells the flow to stop.
     pub stop: Arc<AtomicBool>,
     /// Where reading goes on, by place in the log.
-    at: BTreeMap<Part, usize>,
-    paused: BTreeSet<Part>,
+    at: BTreeMap<TopicPartition, usize>,
+    paused: BTreeSet<TopicPartition>,
     /// The open transaction.
     transaction: Vec<Record>,
     /// Batches that have not arrived, with how many looks they still take.
@@ -37,7 +37,7 @@ pub struct Twin {
     /// A commit that is on its way.
     handed: Vec<Position>,
     /// Requests that brokers were found to refuse.
-    refused: HashMap<(Part, i64), String>,
+    refused: HashMap<(TopicPartition, i64), String>,
     /// Whether another has its name: nothing that it writes counts any more.
     pub(super) fenced: bool,
     /// Whether a commit came since the last failure: failure upon failure makes flows wait.
@@ -160,11 +160,12 @@ impl Transport for Twin {
         self.befall(&mut inner)?;
         self.settle(&mut inner);
         self.fail(&mut inner, cluster.rules.faults.other, "receive")?;
-        let ready: Vec<Part> = self.at.keys().filter(|part| !self.paused.contains(part)).copied().collect();
+        let ready: Vec<TopicPartition> =
+            self.at.keys().filter(|part| !self.paused.contains(part)).copied().collect();
         let before = into.len();
         while into.len() < before + most {
-            let left = |part: &&Part| self.at[part] < inner.log[part].len();
-            let ready: Vec<Part> = ready.iter().filter(left).copied().collect();
+            let left = |part: &&TopicPartition| self.at[part] < inner.log[part].len();
+            let ready: Vec<TopicPartition> = ready.iter().filter(left).copied().collect();
             if ready.is_empty() || into.len() > before && inner.rng.random_bool(0.05) {
                 break;
             }
@@ -185,7 +186,11 @@ impl Transport for Twin {
         Ok(changes)
     }
 
-    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
+    fn positions(
+        &mut self,
+        parts: &[TopicPartition],
+        record: &mut Records<'_>,
+    ) -> Result<Vec<Position>, Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         self.fail(&mut inner, cluster.rules.faults.positions, "positions")?;
@@ -194,7 +199,7 @@ impl Transport for Twin {
                 record(*part, kept.key.as_deref().expect("a key"), kept.value.as_deref());
             }
         }
-        let position = |part: &Part| match inner.committed.get(part) {
+        let position = |part: &TopicPartition| match inner.committed.get(part) {
             Some((next, metadata)) => (*part, Some(*next), metadata.clone()),
             None => (*part, None, String::new()),
         };
@@ -212,7 +217,7 @@ impl Transport for Twin {
         self.fail(&mut inner, cluster.rules.faults.other, "begin")
     }
 
-    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
+    fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         for part in parts {
@@ -269,7 +274,7 @@ impl Transport for Twin {
         Ok(refused)
     }
 
-    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
+    fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         self.fail(&mut inner, cluster.rules.faults.arrived, "arrived")?;
@@ -327,7 +332,7 @@ impl Transport for Twin {
         Ok(())
     }
 
-    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+    fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         if inner.fails(&cluster.rules, cluster.rules.faults.abort) {
@@ -343,7 +348,7 @@ impl Transport for Twin {
         Ok(())
     }
 
-    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+    fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         self.fail(&mut inner, cluster.rules.faults.other, "pause")?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use burnrec_serve::event::{Incoming, Part};
+use burnrec_serve::event::{Incoming, TopicPartition};
 use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::Outbox;
 
@@ -41,13 +41,17 @@ impl Transport for Traced {
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
         let result = self.twin.receive(wait, most, into);
-        let events: Vec<(Part, i64)> =
+        let events: Vec<(TopicPartition, i64)> =
             into[before..].iter().map(|event| (event.part, event.offset)).collect();
         self.note(("receive", wait, most, events), &result);
         result
     }
 
-    fn positions(&mut self, parts: &[Part], record: &mut Records<'_>) -> Result<Vec<Position>, Trouble> {
+    fn positions(
+        &mut self,
+        parts: &[TopicPartition],
+        record: &mut Records<'_>,
+    ) -> Result<Vec<Position>, Trouble> {
         let mut records = 0;
         let result = self.twin.positions(parts, &mut |part, key, value| {
             records += 1;
@@ -63,8 +67,8 @@ impl Transport for Traced {
         result
     }
 
-    fn give_up(&mut self, parts: &[Part]) -> Result<(), Trouble> {
-        let result = self.twin.give_up(parts);
+    fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
+        let result = self.twin.release(parts);
         self.note(("give up", parts), &result);
         result
     }
@@ -79,8 +83,8 @@ impl Transport for Traced {
         result
     }
 
-    fn arrived(&mut self, wait: Duration) -> Result<u64, Trouble> {
-        let result = self.twin.arrived(wait);
+    fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {
+        let result = self.twin.delivered(wait);
         self.note(("arrived", wait), &result);
         result
     }
@@ -97,13 +101,13 @@ impl Transport for Traced {
         result
     }
 
-    fn read_again(&mut self, positions: &[Position]) -> Result<(), Trouble> {
-        let result = self.twin.read_again(positions);
+    fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble> {
+        let result = self.twin.rewind(positions);
         self.note(("read again", positions), &result);
         result
     }
 
-    fn pause(&mut self, parts: &[Part], paused: bool) -> Result<(), Trouble> {
+    fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble> {
         let result = self.twin.pause(parts, paused);
         self.note(("pause", parts, paused), &result);
         result

@@ -1,0 +1,42 @@
+//! Answers a batch: each step of the engine, one after the other.
+
+use super::encode::Encoder;
+use super::plan::BatchPlan;
+use super::{Engine, Reading};
+use crate::Reject;
+use crate::config::InputFormat;
+use crate::event::Incoming;
+use crate::message::decode;
+use crate::outbox::{EventOutcome, Outbox};
+use crate::reject::Stage;
+use crate::state::Undo;
+
+impl Engine {
+    /// Answers a batch into `out`. What its events change is in the state at once; `undo` takes it back.
+    pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
+        let set = self.models.set();
+        let mut plan = BatchPlan::new(self, &set, events.len());
+        let now_ms = self.clock.unix_ms();
+        for (at, event) in events.iter().enumerate() {
+            if let Some(late) = self.late(event, now_ms) {
+                plan.end(at, EventOutcome::Expired(late));
+                continue;
+            }
+            let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
+            match decode(event.payload(), format, reading.http, &self.limits) {
+                Ok(request) => plan.add(at, event, request, undo),
+                Err(reject) => plan.end(at, EventOutcome::Failed(reject)),
+            }
+        }
+        plan.compute();
+        Encoder { engine: self, events, as_csv: self.output.csv.is_some() && reading.http.is_none() }
+            .write(plan, out);
+    }
+
+    fn late(&self, event: &Incoming, now_ms: i64) -> Option<Reject> {
+        let (most, at) = (self.max_event_age_ms?, event.timestamp_ms?);
+        let age = u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0);
+        let text = || format!("{age} ms old; expected at most {most}");
+        (age > most).then(|| Reject { stage: Stage::Queue, reason: "expired", text: text() })
+    }
+}

@@ -1,0 +1,105 @@
+//! How far each partition is: what was read, what is done, what is on its way, and what is committed.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{Ledger, Position};
+use crate::event::TopicPartition;
+
+/// The offsets of the partitions that a worker reads.
+#[derive(Default)]
+pub struct Offsets {
+    ledgers: BTreeMap<TopicPartition, Ledger>,
+    /// Where to begin if nothing of what was done since the last commit counts.
+    committed: BTreeMap<TopicPartition, (Option<i64>, String)>,
+    /// Batches that are not delivered, with the turns of their events; at least once only.
+    in_flight: VecDeque<(u64, Vec<(TopicPartition, u64)>)>,
+}
+
+impl Offsets {
+    /// Takes up partitions at the positions that are committed for them.
+    pub fn assign(&mut self, positions: impl IntoIterator<Item = Position>) {
+        for (part, next, metadata) in positions {
+            self.ledgers.insert(part, Ledger::new(next, &metadata));
+            self.committed.insert(part, (next, metadata));
+        }
+    }
+
+    /// Forgets partitions. What is delivered too late does not count for the ledger that they may have next.
+    pub fn revoke(&mut self, parts: &[TopicPartition]) {
+        self.ledgers.retain(|part, _| !parts.contains(part));
+        self.committed.retain(|part, _| !parts.contains(part));
+        self.in_flight.iter_mut().for_each(|(_, turns)| turns.retain(|(part, _)| !parts.contains(part)));
+    }
+
+    /// Returns the partitions.
+    pub fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        self.ledgers.keys().copied()
+    }
+
+    /// Returns the ledger of a partition, if this worker reads it.
+    pub fn ledger(&mut self, part: TopicPartition) -> Option<&mut Ledger> {
+        self.ledgers.get_mut(&part)
+    }
+
+    /// Marks events as done.
+    pub fn mark_done(&mut self, turns: &[(TopicPartition, u64)]) {
+        for (part, turn) in turns {
+            if let Some(ledger) = self.ledgers.get_mut(part) {
+                ledger.done(*turn);
+            }
+        }
+    }
+
+    /// Notes that a batch was sent: its events are done when it is delivered.
+    pub fn sent(&mut self, batch: u64, turns: Vec<(TopicPartition, u64)>) {
+        self.in_flight.push_back((batch, turns));
+    }
+
+    /// Returns whether a batch is not delivered yet.
+    pub fn is_in_flight(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    /// Marks the events of all batches up to one as done; returns whether there were any.
+    pub fn delivered(&mut self, last: u64) -> bool {
+        let before = self.in_flight.len();
+        while let Some((_, turns)) = self.in_flight.pop_front_if(|(batch, _)| *batch <= last) {
+            self.mark_done(&turns);
+        }
+        self.in_flight.len() < before
+    }
+
+    /// Returns whether all positions can be committed with their metadata.
+    pub fn fit(&self) -> bool {
+        self.ledgers.values().all(Ledger::fits)
+    }
+
+    /// Returns the positions that are not committed yet.
+    pub fn uncommitted(&self) -> Vec<Position> {
+        let now = |(part, ledger): (&TopicPartition, &Ledger)| {
+            let (next, metadata) = ledger.position()?;
+            // At least once goes without it: what it tells is then answered again.
+            Some((*part, Some(next), if ledger.fits() { metadata } else { String::new() }))
+        };
+        let is_new = |(part, next, metadata): &Position| {
+            self.committed.get(part).is_none_or(|(at, known)| at != next || known != metadata)
+        };
+        self.ledgers.iter().filter_map(now).filter(is_new).collect()
+    }
+
+    /// Notes that positions are committed.
+    pub fn commit(&mut self, positions: Vec<Position>) {
+        self.committed.extend(positions.into_iter().map(|(part, next, metadata)| (part, (next, metadata))));
+    }
+
+    /// Returns the committed positions.
+    pub fn committed(&self) -> Vec<Position> {
+        self.committed.iter().map(|(part, (next, metadata))| (*part, *next, metadata.clone())).collect()
+    }
+
+    /// Forgets all that is not committed.
+    pub fn roll_back(&mut self) {
+        self.in_flight.clear();
+        self.assign(self.committed());
+    }
+}

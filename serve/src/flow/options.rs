@@ -1,0 +1,49 @@
+//! What a worker's flow is told.
+
+use std::time::Duration;
+
+use crate::config::{FlowConfig, Guarantee, KafkaConfig, Mode, Stages};
+
+/// The wait after the first failure; each one doubles it.
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// The most events of a batch in `message` mode: each event waits for few others.
+const MOST_MESSAGES: usize = 32;
+
+/// What a worker's flow is told.
+#[derive(Clone)]
+pub struct FlowOptions {
+    /// The worker's number.
+    pub worker: usize,
+    /// Batches and queues.
+    pub flow: FlowConfig,
+    /// What to do where a stage fails.
+    pub failures: Stages,
+    /// What a crash may do.
+    pub guarantee: Guarantee,
+    /// How often to commit.
+    pub commit: Duration,
+    /// How long a stop may take.
+    pub drain: Duration,
+    /// How long to wait where failure follows on failure; each time twice as long.
+    pub backoff: Duration,
+}
+
+impl FlowOptions {
+    /// Returns the options that a config asks for; in `message` mode a batch waits for no event that is not there yet.
+    pub fn new(worker: usize, flow: &FlowConfig, failures: Stages, kafka: &KafkaConfig) -> Self {
+        let mut flow = flow.clone();
+        if kafka.mode == Mode::Message {
+            (flow.batch_events, flow.batch_ms) = (flow.batch_events.min(MOST_MESSAGES), 0);
+        }
+        Self {
+            worker,
+            flow,
+            failures,
+            guarantee: kafka.guarantee,
+            commit: Duration::from_millis(kafka.commit_ms),
+            drain: Duration::from_millis(kafka.drain_timeout_ms),
+            backoff: FIRST_BACKOFF,
+        }
+    }
+}
