@@ -274,7 +274,7 @@ fn state_is_whole(kafka: &Kafka, after: &After) {
         }
         all.extend(since);
         let (items, values): (Vec<u32>, Vec<f32>) = all.into_iter().unzip();
-        let history = Csr::new(run.items.len(), vec![0, items.len()], items, values);
+        let history = Csr::new(run.items.vocab().len(), vec![0, items.len()], items, values);
         let scorer = run.model.as_fold_in().expect("ALS folds in").fold_in(&history).expect("folded in");
         for item in reply["items"].as_array().expect("items") {
             let row = run.items.row(Id::Int(item["item"].as_i64().expect("an id"))).expect("known");

@@ -149,16 +149,16 @@ impl Bench {
     /// # Errors
     /// When the settings make no sense.
     pub fn config(&self, place: &Place, config: &toml::Table) -> Result<TrainConfig> {
-        let mut config = TrainConfig::from_table(config.clone())?;
-        config.run.seed = place.seed;
-        config.run.select_by.get_or_insert(self.case(place)?.0.metric);
-        if let Some(pretrained) = &mut config.run.pretrained {
-            for run in [&mut pretrained.gmf, &mut pretrained.mlp] {
-                if let Some(case) = plan::case_of(run) {
-                    *run = self.run_dir(&Place { case: case.to_owned(), ..place.clone() });
-                }
+        let mut config = config.clone();
+        for (_, run) in plan::runs_of(&mut config) {
+            if let Some(case) = plan::case_of(run) {
+                let dir = self.run_dir(&Place { case: case.to_owned(), ..place.clone() });
+                *run = dir.to_string_lossy().into_owned();
             }
         }
+        let mut config = TrainConfig::from_table(config)?;
+        config.run.seed = place.seed;
+        config.run.select_by.get_or_insert(self.case(place)?.0.metric);
         Ok(config)
     }
 

@@ -248,13 +248,22 @@ impl CasePlan {
     pub fn starts_from(&self) -> Vec<&str> {
         let Way::Train { config } = &self.way else { return Vec::new() };
         let runs = config.get("pretrained").and_then(Value::as_table).into_iter().flatten();
-        runs.filter_map(|(_, run)| case_of(Path::new(run.as_str()?))).collect()
+        runs.filter_map(|(_, run)| case_of(run.as_str()?)).collect()
     }
 }
 
 /// Returns the name of the case where a run is given as `case:gmf`.
-pub fn case_of(run: &Path) -> Option<&str> {
-    run.to_str()?.strip_prefix("case:")
+pub fn case_of(run: &str) -> Option<&str> {
+    run.strip_prefix("case:")
+}
+
+/// Returns the runs that a training config starts from, by their keys in `pretrained`.
+pub fn runs_of(config: &mut Table) -> impl Iterator<Item = (&String, &mut String)> {
+    let runs = config.get_mut("pretrained").and_then(Value::as_table_mut).into_iter().flatten();
+    runs.filter_map(|(key, run)| match run {
+        Value::String(run) => Some((key, run)),
+        _ => None,
+    })
 }
 
 impl FileCase {

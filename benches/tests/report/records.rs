@@ -7,10 +7,10 @@ use burnrec_bench::record::{
 };
 use burnrec_data::rng::stream;
 use burnrec_models::DataFacts;
+use burnrec_models::Phase;
 use burnrec_train::evaluate::{Score, Scores};
 use burnrec_train::machine::Machine;
 use burnrec_train::metrics::{Metric, RatingErrors};
-use burnrec_train::record::Phase;
 use rand::RngExt;
 use serde_json::json;
 
