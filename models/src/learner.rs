@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::device::OpenDevice;
+use crate::model::Model;
 use crate::progress::Progress;
-use crate::scorer::Model;
 
 /// Something that turns training interactions into a model, an epoch at a time.
 pub trait Learner {

@@ -11,10 +11,10 @@
 
 pub mod als;
 pub mod error;
-pub mod family;
 #[cfg(feature = "train")]
 pub mod learner;
 pub mod mf;
+pub mod model;
 pub mod ncf;
 pub mod nn;
 pub mod popularity;
@@ -29,18 +29,20 @@ pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topk;
+#[cfg(feature = "train")]
+pub mod trainer;
 pub mod weights;
 
 pub use error::{Error, Result};
-pub use family::{Compute, Family, ModelConfig, Output};
-#[cfg(feature = "train")]
-pub use family::{Trainable, Trainer};
 #[cfg(feature = "train")]
 pub use learner::{EpochLoss, FitInput, Learner, Phase};
+pub use model::{Compute, Family, Model, ModelConfig, Output};
 pub use nn::device::{self, DeviceChoice};
 pub use progress::{Progress, Silent};
 pub use recommender::{DataFacts, FoldedUser, Query, Recommender, ScoredItem};
-pub use scorer::{FoldIn, Model, Scorer, Shape, Vectors};
+pub use scorer::{FoldIn, Scorer, Shape, Vectors};
+#[cfg(feature = "train")]
+pub use trainer::{Trainable, Trainer};
 
 /// The version of Burn that is linked, as the manifest pins it.
 pub const BURN_VERSION: &str = "0.22.1";

@@ -12,9 +12,10 @@ use burnrec_data::{Csr, Index, ItemIx, Titles, UserIx, Vocab};
 
 use serde::{Deserialize, Serialize};
 
-use crate::family::Output;
+use crate::model::Model;
+use crate::model::Output;
 use crate::popularity::Popularity;
-use crate::scorer::{Model, Scorer};
+use crate::scorer::Scorer;
 use crate::similar::similar;
 use crate::topk::{Allowed, select, top_k};
 use crate::{Error, Result};

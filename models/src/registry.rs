@@ -4,12 +4,14 @@
 use std::any::TypeId;
 use std::sync::{PoisonError, RwLock};
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
-use crate::family::{Family, ModelConfig};
-#[cfg(feature = "train")]
-use crate::family::{Trainable, Trainer};
+use crate::model::{Family, ModelConfig};
 use crate::settings::{Settings, cut, did_you_mean, refuse_unknown};
+#[cfg(feature = "train")]
+use crate::trainer::{Trainable, Trainer};
 use crate::{Error, Result, als, mf, ncf, popularity};
 
 /// The kinds that come with burnrec, in the order in which messages list them.
@@ -160,5 +162,15 @@ pub fn model_name(table: &Table) -> Result<String> {
         Some(Value::String(name)) => Ok(name.clone()),
         Some(other) => Err(Error::config("model", other, "the name of a model, in quotes")),
         None => Err(Error::config("model", "no such key", format!("one of {}", names().join(", ")))),
+    }
+}
+
+impl<'de> Deserialize<'de> for ModelConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut settings = serde_json::Map::deserialize(deserializer)?;
+        let kind = settings.remove("model").ok_or_else(|| D::Error::missing_field("model"))?;
+        let name =
+            kind.as_str().ok_or_else(|| D::Error::custom(format!("model: found {kind}, expected a name")))?;
+        kind(name).map_err(D::Error::custom)?.decode(settings.into()).map_err(D::Error::custom)
     }
 }

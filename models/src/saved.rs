@@ -15,7 +15,7 @@ use burnrec_data::{Error as DataError, hash};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceChoice, OpenDevice};
-use crate::family::{ModelConfig, Output};
+use crate::model::{ModelConfig, Output};
 use crate::recommender::{DataFacts, Recommender};
 use crate::scorer::Shape;
 use crate::{Error, Result};

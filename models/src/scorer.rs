@@ -1,10 +1,8 @@
-//! What every model can do, and what some can.
+//! What every scorer can do, and what some can.
 
-use burnrec_data::tensors::Tensor;
 use burnrec_data::{Csr, ItemIx, UserIx};
 
 use crate::Result;
-use crate::family::ModelConfig;
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no squashing has
 /// made ties of near-certain ones.
@@ -69,13 +67,4 @@ pub struct Shape {
     pub n_users: usize,
     /// Items with a row.
     pub n_items: usize,
-}
-
-/// A scorer that can be saved and opened again.
-pub trait Model: Scorer {
-    /// Returns the settings that, with the weights, make the model.
-    fn config(&self) -> ModelConfig;
-
-    /// Returns the weights by name, as they are on the host.
-    fn weights(&self) -> Vec<(String, Tensor)>;
 }

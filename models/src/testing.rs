@@ -13,7 +13,8 @@ use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 
 use crate::device::OpenDevice;
-use crate::scorer::{FoldIn, Model, Scorer, Shape};
+use crate::model::Model;
+use crate::scorer::{FoldIn, Scorer, Shape};
 
 /// What a model promises beside scoring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

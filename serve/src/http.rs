@@ -10,6 +10,7 @@
 
 mod answer;
 mod listener;
+mod reply;
 mod server;
 mod watch;
 #[cfg(feature = "kafka")]

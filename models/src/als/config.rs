@@ -1,12 +1,7 @@
 //! The settings of ALS; the module's page has the equations that they fill in.
 
-use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use super::AlsModel;
-use crate::device::OpenDevice;
-use crate::family::{Family, Output};
-use crate::scorer::{Model, Shape};
 use crate::{Error, Result};
 
 /// Settings of alternating least squares.
@@ -145,27 +140,11 @@ impl AlsConfig {
         }
     }
 
-    /// Returns `reg_u` of the module's page, `reg` with its scaling, for a row with `n` entries that count and `n_fixed`
-    /// possible ones.
-    pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
-        match self.reg_scaling {
-            RegScaling::None => self.reg,
-            RegScaling::Count => self.reg * n as f32,
-            RegScaling::Frequency => {
-                let unobserved = match self.feedback {
-                    Feedback::Explicit => 0.0,
-                    Feedback::Implicit => self.unobserved_weight * n_fixed as f32,
-                };
-                self.reg * (n as f32 + unobserved).powf(self.nu)
-            }
-        }
-    }
-}
-
-impl Family for AlsConfig {
-    const KIND: &'static str = "als";
-
-    fn validate(&self) -> Result<()> {
+    /// Refuses values that make no sense, alone or together.
+    ///
+    /// # Errors
+    /// When one does not: it is named, with what was found and expected.
+    pub fn validate(&self) -> Result<()> {
         let at_least_1 = [("dim", self.dim), ("cg_steps", self.cg_steps), ("block_size", self.block_size)];
         if let Some((key, found)) = at_least_1.into_iter().find(|&(_, found)| found == 0) {
             return Err(Error::config(key, found, "at least 1"));
@@ -192,15 +171,20 @@ impl Family for AlsConfig {
         Ok(())
     }
 
-    fn output(&self) -> Output {
-        match self.feedback {
-            Feedback::Explicit => Output::Rating,
-            Feedback::Implicit => Output::Raw,
+    /// Returns `reg_u` of the module's page, `reg` with its scaling, for a row with `n` entries that count and `n_fixed`
+    /// possible ones.
+    pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
+        match self.reg_scaling {
+            RegScaling::None => self.reg,
+            RegScaling::Count => self.reg * n as f32,
+            RegScaling::Frequency => {
+                let unobserved = match self.feedback {
+                    Feedback::Explicit => 0.0,
+                    Feedback::Implicit => self.unobserved_weight * n_fixed as f32,
+                };
+                self.reg * (n as f32 + unobserved).powf(self.nu)
+            }
         }
-    }
-
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(AlsModel::load(weights, self.clone(), shape)?))
     }
 }
 

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use super::warm_start::{self, FirstFactors};
 use super::{AlsConfig, AlsModel, Objective, RowSolver, Weights, first_factors};
-use crate::family::{Family, Trainable};
 use crate::learner::{EpochLoss, FitInput, Learner};
+use crate::model::Family;
+use crate::model::Model;
 use crate::progress::Progress;
-use crate::scorer::{Model, Shape};
+use crate::scorer::Shape;
+use crate::trainer::Trainable;
 use crate::weights::matrix;
 use crate::{Error, Result};
 

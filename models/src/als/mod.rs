@@ -35,6 +35,7 @@ mod cg;
 mod config;
 mod eigen;
 mod exact;
+mod family;
 mod gram;
 mod init;
 pub mod kernels;

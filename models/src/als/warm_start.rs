@@ -6,7 +6,7 @@ use burnrec_data::{Prepared, Vocab};
 
 use super::{AlsConfig, first_factors};
 use crate::device::DeviceChoice;
-use crate::family::Family;
+use crate::model::Family;
 use crate::recommender::Recommender;
 use crate::scorer::Vectors;
 use crate::{Error, Result};

@@ -1,16 +1,8 @@
 //! The settings of matrix factorisation.
 
-use burn_tensor::Device;
-use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use super::{MfModel, MfNetwork};
-use crate::device::OpenDevice;
-use crate::family::{Family, ModelConfig, Output};
 use crate::nn::loss::Loss;
-use crate::nn::network::{Architecture, Network};
-use crate::nn::params::Values;
-use crate::scorer::{Model, Shape};
 use crate::{Error, Result};
 
 /// Settings of matrix factorisation: score = mean + user bias + item bias + dot(user, item).
@@ -36,10 +28,12 @@ impl Default for MfConfig {
     }
 }
 
-impl Family for MfConfig {
-    const KIND: &'static str = "mf";
-
-    fn validate(&self) -> Result<()> {
+impl MfConfig {
+    /// Refuses settings that are out of their range.
+    ///
+    /// # Errors
+    /// When one is; it is named.
+    pub fn validate(&self) -> Result<()> {
         if self.dim == 0 {
             return Err(Error::config("dim", self.dim, "at least 1"));
         }
@@ -51,42 +45,5 @@ impl Family for MfConfig {
             return Err(Error::config("init_std", self.init_std, "a number above 0"));
         }
         Ok(())
-    }
-
-    fn output(&self) -> Output {
-        self.loss.output()
-    }
-
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(MfModel::load(weights, self.clone(), shape)?))
-    }
-}
-
-impl Architecture for MfConfig {
-    fn config(&self) -> ModelConfig {
-        self.clone().into()
-    }
-
-    fn loss(&self) -> (Loss, usize) {
-        (self.loss, self.loss.negatives(self.negatives))
-    }
-
-    fn weight_shapes(&self, shape: Shape) -> Vec<(&'static str, [usize; 2])> {
-        vec![
-            ("user_embedding", [shape.n_users, self.dim]),
-            ("user_bias", [shape.n_users, 1]),
-            ("item_embedding", [shape.n_items, self.dim]),
-            ("item_bias", [shape.n_items, 1]),
-        ]
-    }
-
-    fn network(
-        &self,
-        shape: Shape,
-        mean: f32,
-        values: &mut Values<'_>,
-        device: &Device,
-    ) -> Result<Box<dyn Network>> {
-        Ok(Box::new(MfNetwork::new(self, shape, mean, values, device)?))
     }
 }

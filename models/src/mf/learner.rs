@@ -2,9 +2,10 @@
 
 use super::MfConfig;
 use crate::Result;
-use crate::family::{Compute, Trainable};
 use crate::learner::{FitInput, Learner};
+use crate::model::Compute;
 use crate::nn::{NnLearner, NnTraining};
+use crate::trainer::Trainable;
 
 impl Trainable for MfConfig {
     type Training = NnTraining;

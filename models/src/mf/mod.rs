@@ -2,6 +2,7 @@
 //! because its score is no more than a dot product.
 
 mod config;
+mod family;
 mod fold_in;
 #[cfg(feature = "train")]
 mod learner;

@@ -8,9 +8,10 @@ use rayon::prelude::*;
 
 use super::MfConfig;
 use crate::Result;
-use crate::family::{Family, ModelConfig};
+use crate::model::Model;
+use crate::model::ModelConfig;
 use crate::nn::params::{Init, Values, saved};
-use crate::scorer::{FoldIn, Model, Scorer, Shape, Vectors};
+use crate::scorer::{FoldIn, Scorer, Shape, Vectors};
 use crate::simd::dot;
 
 /// Matrix factorisation with biases, on the host.

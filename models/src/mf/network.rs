@@ -7,12 +7,12 @@ use burn_tensor::{Device, Tensor};
 use super::MfConfig;
 use super::model::{MfModel, Side};
 use crate::Result;
-use crate::family::Family;
+use crate::model::Model;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{add_biases, add_l2, gather, pair_dots, pair_dots_backward, segment_sums};
 use crate::nn::network::{Gradient, Network, Objective, Step};
 use crate::nn::params::{Init, Values, on_host, weight};
-use crate::scorer::{Model, Shape};
+use crate::scorer::Shape;
 
 /// The weights of matrix factorisation on a device.
 pub struct MfNetwork {

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig, pretrained};
-use crate::family::{Compute, Trainable};
 use crate::learner::{FitInput, Learner};
+use crate::model::Compute;
 use crate::nn::{NnLearner, NnTraining};
 use crate::settings::{Settings, decode};
+use crate::trainer::Trainable;
 use crate::{Error, Result};
 
 impl Trainable for GmfConfig {

@@ -3,6 +3,7 @@
 //! equation 12). One network for the three, with one part or both.
 
 mod config;
+mod family;
 #[cfg(feature = "train")]
 mod learner;
 mod model;

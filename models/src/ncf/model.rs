@@ -8,12 +8,13 @@ use burnrec_data::{ItemIx, UserIx};
 use super::config::NcfSpec;
 use super::network::NcfNetwork;
 use crate::Result;
-use crate::family::ModelConfig;
+use crate::model::Model;
+use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{ReluDropout, catalog_relu, matmul};
-use crate::nn::network::Network;
+use crate::nn::network::{Network, Objective, Step};
 use crate::nn::params::{on_host, saved};
-use crate::scorer::{Model, Scorer, Shape};
+use crate::scorer::{Scorer, Shape};
 
 /// The most pairs that go through the network at once.
 const BLOCK: usize = 16384;
@@ -107,5 +108,28 @@ impl Model for NcfModel {
         // Sync: the weights are read back.
         let host = |weight: &Tensor<2>| HostTensor::new(&weight.dims(), on_host(weight));
         self.network.weights().into_iter().map(|(name, weight)| (name.to_owned(), host(weight))).collect()
+    }
+}
+
+/// The network as the learner of all networks drives it.
+impl Network for NcfNetwork {
+    fn scores(&self, batch: &Batch) -> Tensor<2> {
+        self.scores(batch)
+    }
+
+    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
+        self.step(batch, objective)
+    }
+
+    fn weights(&self) -> Vec<(&'static str, &Tensor<2>)> {
+        self.weights()
+    }
+
+    fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)> {
+        self.weights_mut()
+    }
+
+    fn model(&self) -> Box<dyn Model> {
+        Box::new(NcfModel::new(self.clone()))
     }
 }

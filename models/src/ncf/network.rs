@@ -3,17 +3,16 @@
 use burn_tensor::{Device, Tensor};
 
 use super::config::{NcfSpec, TOWER};
-use super::model::NcfModel;
 use crate::Result;
-use crate::family::ModelConfig;
+use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{
     ReluDropout, bias_relu, bias_relu_backward, gather, matmul, matmul_nt, matmul_tn, output_backward,
     pair_dots, pair_dots_backward, pair_relu, segment_sums,
 };
-use crate::nn::network::{Gradient, Network, Objective, Step};
+use crate::nn::network::{Gradient, Objective, Step};
 use crate::nn::params::{Init, Values, weight};
-use crate::scorer::{Model, Shape};
+use crate::scorer::Shape;
 
 /// The weights on a device.
 #[derive(Clone)]
@@ -221,12 +220,14 @@ impl Tower {
     }
 }
 
-impl Network for NcfNetwork {
-    fn scores(&self, batch: &Batch) -> Tensor<2> {
+impl NcfNetwork {
+    /// As [`crate::nn::network::Network::scores`].
+    pub(super) fn scores(&self, batch: &Batch) -> Tensor<2> {
         self.forward(batch, ReluDropout::WITHOUT_DROPOUT).scores
     }
 
-    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
+    /// As [`crate::nn::network::Network::step`].
+    pub(super) fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
         let activation = ReluDropout { dropout: self.dropout, seed: objective.dropout_seed };
         let Pass { scores, gmf, tower } = self.forward(batch, activation);
         let grad = (objective.gradient)(scores); // [samples, 1]
@@ -251,7 +252,8 @@ impl Network for NcfNetwork {
         Step { gradients, penalty: None }
     }
 
-    fn weights(&self) -> Vec<(&'static str, &Tensor<2>)> {
+    /// As [`crate::nn::network::Network::weights`].
+    pub(super) fn weights(&self) -> Vec<(&'static str, &Tensor<2>)> {
         let mut weights = Vec::new();
         if let Some(gmf) = &self.gmf {
             weights.extend([("user_gmf", &gmf.user), ("item_gmf", &gmf.item)]);
@@ -266,7 +268,8 @@ impl Network for NcfNetwork {
         weights
     }
 
-    fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)> {
+    /// As [`crate::nn::network::Network::weights_mut`].
+    pub(super) fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)> {
         let mut weights = Vec::new();
         if let Some(gmf) = &mut self.gmf {
             weights.extend([("user_gmf", &mut gmf.user), ("item_gmf", &mut gmf.item)]);
@@ -279,9 +282,5 @@ impl Network for NcfNetwork {
         }
         weights.extend([("output_weight", &mut self.output_weight), ("output_bias", &mut self.output_bias)]);
         weights
-    }
-
-    fn model(&self) -> Box<dyn Model> {
-        Box::new(NcfModel::new(self.clone()))
     }
 }

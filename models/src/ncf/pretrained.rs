@@ -6,8 +6,8 @@ use burnrec_data::Prepared;
 use burnrec_data::tensors::TensorFile;
 
 use super::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig, Pretrained};
-use crate::family::ModelConfig;
 use crate::learner::Phase;
+use crate::model::ModelConfig;
 use crate::nn::FirstWeights;
 use crate::saved::{self, Stage};
 use crate::weights::matrix;

@@ -19,8 +19,9 @@ use super::params::{Values, drawn, on_host};
 use super::training::NnTraining;
 use super::{loss_gradients, memory};
 use crate::learner::{EpochLoss, Learner};
+use crate::model::Model;
 use crate::progress::Progress;
-use crate::scorer::{Model, Shape};
+use crate::scorer::Shape;
 use crate::weights::matrix;
 use crate::{Error, Result};
 

@@ -14,8 +14,9 @@ use super::batch::Batch;
 use super::loss::Loss;
 use super::params::Values;
 use crate::Result;
-use crate::family::ModelConfig;
-use crate::scorer::{Model, Shape};
+use crate::model::Model;
+use crate::model::ModelConfig;
+use crate::scorer::Shape;
 
 /// Named weights that score rows of users against several items each.
 pub trait Network: Send {

@@ -6,11 +6,11 @@ use burnrec_data::Csr;
 
 use super::{Popularity, PopularityConfig};
 use crate::Result;
-use crate::family::Trainable;
 use crate::learner::{EpochLoss, FitInput, Learner};
+use crate::model::Model;
 use crate::progress::Progress;
-use crate::scorer::Model;
 use crate::settings::NoSettings;
+use crate::trainer::Trainable;
 
 impl Trainable for PopularityConfig {
     type Training = NoSettings;

@@ -7,8 +7,9 @@ use burnrec_data::{Csr, ItemIx, UserIx};
 use serde::{Deserialize, Serialize};
 
 use crate::device::OpenDevice;
-use crate::family::{Family, ModelConfig, Output};
-use crate::scorer::{FoldIn, Model, Scorer, Shape};
+use crate::model::Model;
+use crate::model::{Family, ModelConfig, Output};
+use crate::scorer::{FoldIn, Scorer, Shape};
 use crate::weights::matrix;
 use crate::{Error, Result};
 

@@ -3,23 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::App;
+use super::reply::{Body, not_read, refusal};
 use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
 use crate::{Kind, Reject};
-
-/// A body as it came, or why it did not.
-pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// Answers a request of a type. Scoring runs on a blocking thread: the async ones go on answering all else.
 pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
@@ -84,38 +80,4 @@ fn busy(app: &App) -> Response {
     let mut response = refusal(&reject);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
-}
-
-/// Refuses a body that did not come whole, or is too large.
-pub(super) fn not_read(app: &App, rejection: &BytesRejection) -> Response {
-    let (reason, text) = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let most = app.config.limits.message_bytes;
-            ("too-large", format!("a body over the limit; expected at most {most} bytes"))
-        }
-        _ => ("not-read", rejection.body_text()),
-    };
-    let reject = Reject::decode(reason, text);
-    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
-    refusal(&reject)
-}
-
-/// Returns the answer to a request that is rejected.
-pub(super) fn refusal(reject: &Reject) -> Response {
-    let status = match reject.reason {
-        "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
-        "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
-        "no-vectors" | "no-state" => StatusCode::CONFLICT,
-        "busy" => StatusCode::SERVICE_UNAVAILABLE,
-        "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
-        "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
-        _ => StatusCode::BAD_REQUEST,
-    };
-    error(status, reject.stage.name(), reject.reason, &reject.text)
-}
-
-/// Returns an error as JSON.
-pub(super) fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
-    let body = serde_json::json!({ "error": { "stage": stage, "reason": reason, "message": text } });
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

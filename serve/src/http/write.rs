@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::answer::{Body, error, not_read, refusal};
+use super::reply::{Body, error, not_read, refusal};
 use crate::config::InputFormat;
 use crate::kafka::EventWriter;
 use crate::message::{Ask, WireId, decode};

@@ -6,16 +6,12 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::producer::BaseProducer;
-#[cfg(feature = "http")]
-use rdkafka::producer::ThreadedProducer;
 
 use super::context::{Context, Listener};
 use super::deliveries::Deliveries;
 use super::scope::Role;
 use super::token;
 use super::watch::Watch;
-#[cfg(feature = "http")]
-use super::writer::Answers;
 use crate::config::{Guarantee, KafkaConfig, Mode};
 use crate::{Error, Result};
 
@@ -230,17 +226,6 @@ pub fn producer(
     let producer = made.map_err(Error::kafka("make a producer"))?;
     producer.poll(Duration::ZERO); // It has its token before the first call that waits for the brokers.
     Ok(producer)
-}
-
-/// Makes the producer of events that come over HTTP.
-///
-/// # Errors
-/// When a setting is refused.
-#[cfg(feature = "http")]
-pub fn event_producer(config: &KafkaConfig) -> Result<ThreadedProducer<Context<Answers>>> {
-    let client = settings(config, ClientKind::Events);
-    let made = ThreadedProducer::from_config_and_context(&client, Context(Answers));
-    made.map_err(Error::kafka("make a producer"))
 }
 
 /// Returns a worker's name in the group.

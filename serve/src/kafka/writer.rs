@@ -1,14 +1,15 @@
 //! Writes events that came over HTTP into the topic of requests: there they have an order, an owner, and outlive us.
 
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
-use super::client::event_producer;
+use super::client::{ClientKind, settings};
 use super::context::{Context, Listener};
-use crate::Result;
 use crate::config::KafkaConfig;
+use crate::{Error, Result};
 
 /// Where an event was written, as `topic/partition/offset`, or why not.
 type Written = std::result::Result<String, String>;
@@ -25,7 +26,9 @@ impl EventWriter {
     /// # Errors
     /// When a setting is refused.
     pub fn new(config: &KafkaConfig) -> Result<Self> {
-        let producer = event_producer(config)?;
+        let client = settings(config, ClientKind::Events);
+        let producer = ThreadedProducer::from_config_and_context(&client, Context(Answers));
+        let producer = producer.map_err(Error::kafka("make a producer"))?;
         Ok(Self { producer, topic: config.requests.first().cloned().unwrap_or_default() })
     }
 

@@ -1,0 +1,58 @@
+//! Matrix factorisation as a family of models, and as a network to be trained.
+
+use burn_tensor::Device;
+use burnrec_data::tensors::TensorFile;
+
+use super::{MfConfig, MfModel, MfNetwork};
+use crate::Result;
+use crate::device::OpenDevice;
+use crate::model::{Family, Model, ModelConfig, Output};
+use crate::nn::loss::Loss;
+use crate::nn::network::{Architecture, Network};
+use crate::nn::params::Values;
+use crate::scorer::Shape;
+
+impl Family for MfConfig {
+    const KIND: &'static str = "mf";
+
+    fn validate(&self) -> Result<()> {
+        self.validate()
+    }
+
+    fn output(&self) -> Output {
+        self.loss.output()
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
+        Ok(Box::new(MfModel::load(weights, self.clone(), shape)?))
+    }
+}
+
+impl Architecture for MfConfig {
+    fn config(&self) -> ModelConfig {
+        self.clone().into()
+    }
+
+    fn loss(&self) -> (Loss, usize) {
+        (self.loss, self.loss.negatives(self.negatives))
+    }
+
+    fn weight_shapes(&self, shape: Shape) -> Vec<(&'static str, [usize; 2])> {
+        vec![
+            ("user_embedding", [shape.n_users, self.dim]),
+            ("user_bias", [shape.n_users, 1]),
+            ("item_embedding", [shape.n_items, self.dim]),
+            ("item_bias", [shape.n_items, 1]),
+        ]
+    }
+
+    fn network(
+        &self,
+        shape: Shape,
+        mean: f32,
+        values: &mut Values<'_>,
+        device: &Device,
+    ) -> Result<Box<dyn Network>> {
+        Ok(Box::new(MfNetwork::new(self, shape, mean, values, device)?))
+    }
+}

@@ -1,0 +1,229 @@
+//! A model that can be saved, the family it is of, and the settings of a model of any family as one type.
+//!
+//! A family is its settings struct: it implements [`Family`]. [`ModelConfig`] holds the settings of a model of any family.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use burnrec_data::tensors::{Tensor, TensorFile};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, Serializer};
+use toml::{Table, Value};
+
+use crate::Result;
+use crate::device::{DeviceChoice, OpenDevice};
+use crate::scorer::{Scorer, Shape};
+use crate::settings::Settings;
+
+/// A scorer that can be saved and opened again.
+pub trait Model: Scorer {
+    /// Returns the settings that, with the weights, make the model.
+    fn config(&self) -> ModelConfig;
+
+    /// Returns the weights by name, as they are on the host.
+    fn weights(&self) -> Vec<(String, Tensor)>;
+}
+
+/// The settings that, with the weights, make a model: a struct that derives serde's traits.
+pub trait Family:
+    Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug + Send + Sync + 'static
+{
+    /// The value of the `model` key in configs and in saved runs.
+    const KIND: &'static str;
+
+    /// Refuses settings that no model can be made of.
+    ///
+    /// # Errors
+    /// When a setting is out of its range; the error names it.
+    fn validate(&self) -> Result<()>;
+
+    /// Returns what the model's scores say.
+    fn output(&self) -> Output;
+
+    /// Returns where the model scores.
+    fn scores_on(&self) -> Compute {
+        Compute::Host
+    }
+
+    /// Opens the model of these settings and saved weights; one that scores on a device does so on `device`.
+    ///
+    /// # Errors
+    /// When a setting is out of its range, or the weights are not those of a model of these settings and this shape.
+    fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
+}
+
+/// Where something is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compute {
+    /// By plain code on the CPU, whatever device is asked for.
+    Host,
+    /// By tensor operations on the device asked for.
+    Device,
+}
+
+impl Compute {
+    /// Opens the device to compute on: the one asked for, or the CPU for what computes on the host; no graphics driver
+    /// is then asked.
+    ///
+    /// # Errors
+    /// When the device asked for cannot be had.
+    pub fn open(self, choice: DeviceChoice) -> Result<OpenDevice> {
+        crate::device::open(if self == Self::Device { choice } else { DeviceChoice::Cpu })
+    }
+}
+
+/// What a score says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Output {
+    /// The logit of the probability that the user takes the item.
+    Probability,
+    /// The rating the user would give.
+    Rating,
+    /// Only the order means something.
+    Raw,
+}
+
+impl Output {
+    /// Returns a logit as it means something to a person: the probability, the rating, or the raw value.
+    pub fn score(self, logit: f32) -> f32 {
+        match self {
+            Self::Probability => 1.0 / (1.0 + (-logit).exp()),
+            Self::Rating | Self::Raw => logit,
+        }
+    }
+
+    /// Returns the name of what [`Output::score`] gives.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probability => "probability",
+            Self::Rating => "rating",
+            Self::Raw => "score",
+        }
+    }
+}
+
+/// The settings of a model of any family. In files it is the family's keys with `model`, the kind, beside them.
+#[derive(Clone)]
+pub struct ModelConfig(Arc<dyn AnyFamily>);
+
+impl ModelConfig {
+    /// Holds the settings of a family.
+    pub fn new<F: Family>(settings: F) -> Self {
+        Self(Arc::new(settings))
+    }
+
+    /// Returns the value of the `model` key.
+    pub fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    /// Returns the settings if they are of the family `F`.
+    pub fn get<F: Family>(&self) -> Option<&F> {
+        self.0.as_any().downcast_ref()
+    }
+
+    /// Calls [`Family::validate`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn validate(&self) -> Result<()> {
+        self.0.validate()
+    }
+
+    /// Returns what the model's scores say.
+    pub fn output(&self) -> Output {
+        self.0.output()
+    }
+
+    /// Returns where the model scores.
+    pub fn scores_on(&self) -> Compute {
+        self.0.scores_on()
+    }
+
+    /// Calls [`Family::load`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
+        self.0.load(weights, shape, device)
+    }
+
+    /// Returns all settings as a flat table, defaults and `model` included.
+    pub fn to_table(&self) -> Table {
+        let mut table = self.0.to_table();
+        table.insert("model".to_owned(), Value::String(self.kind().to_owned()));
+        table
+    }
+}
+
+impl<F: Family> From<F> for ModelConfig {
+    fn from(settings: F) -> Self {
+        Self::new(settings)
+    }
+}
+
+impl PartialEq for ModelConfig {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_equal(&*other.0)
+    }
+}
+
+impl fmt::Debug for ModelConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Serialize for ModelConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_table().serialize(serializer)
+    }
+}
+
+/// [`Family`] as a trait object.
+pub(crate) trait AnyFamily: fmt::Debug + Send + Sync {
+    fn kind(&self) -> &'static str;
+    fn validate(&self) -> Result<()>;
+    fn output(&self) -> Output;
+    fn scores_on(&self) -> Compute;
+    fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
+    fn to_table(&self) -> Table;
+    fn is_equal(&self, other: &dyn AnyFamily) -> bool;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<F: Family> AnyFamily for F {
+    fn kind(&self) -> &'static str {
+        F::KIND
+    }
+
+    fn validate(&self) -> Result<()> {
+        Family::validate(self)
+    }
+
+    fn output(&self) -> Output {
+        Family::output(self)
+    }
+
+    fn scores_on(&self) -> Compute {
+        Family::scores_on(self)
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
+        Family::load(self, weights, shape, device)
+    }
+
+    fn to_table(&self) -> Table {
+        Settings::to_table(self)
+    }
+
+    fn is_equal(&self, other: &dyn AnyFamily) -> bool {
+        other.as_any().downcast_ref::<F>() == Some(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
