@@ -168,9 +168,10 @@ pub fn model_name(table: &Table) -> Result<String> {
 impl<'de> Deserialize<'de> for ModelConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut settings = serde_json::Map::deserialize(deserializer)?;
-        let kind = settings.remove("model").ok_or_else(|| D::Error::missing_field("model"))?;
-        let name =
-            kind.as_str().ok_or_else(|| D::Error::custom(format!("model: found {kind}, expected a name")))?;
+        let model = settings.remove("model").ok_or_else(|| D::Error::missing_field("model"))?;
+        let name = model
+            .as_str()
+            .ok_or_else(|| D::Error::custom(format!("model: found {model}, expected a name")))?;
         kind(name).map_err(D::Error::custom)?.decode(settings.into()).map_err(D::Error::custom)
     }
 }

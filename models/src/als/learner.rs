@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::warm_start::{self, FirstFactors};
 use super::{AlsConfig, AlsModel, Objective, RowSolver, Weights, first_factors};
 use crate::learner::{EpochLoss, FitInput, Learner};
-use crate::model::Family;
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::scorer::Shape;

@@ -8,7 +8,7 @@ use burnrec_data::{Csr, ItemIx, UserIx};
 use super::kernels::{Panels, product_row_block};
 use super::{AlsConfig, RowSolver, Weighting, Weights};
 use crate::model::Model;
-use crate::model::{Family, ModelConfig};
+use crate::model::ModelConfig;
 use crate::scorer::{FoldIn, Scorer, Shape, Vectors};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::weights::matrix;
