@@ -8,8 +8,8 @@ use crate::Result;
 use crate::family::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{
-    ReluDropout, bias_relu, bias_relu_backward, gather, matmul_nt, matmul_tn, output_backward, pair_dots,
-    pair_dots_backward, pair_relu, product, segment_sums,
+    ReluDropout, bias_relu, bias_relu_backward, gather, matmul, matmul_nt, matmul_tn, output_backward,
+    pair_dots, pair_dots_backward, pair_relu, segment_sums,
 };
 use crate::nn::network::{Gradient, Network, Objective, Step};
 use crate::nn::params::{Init, Values, weight};
