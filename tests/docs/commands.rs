@@ -17,7 +17,7 @@ const NOT_RUN: [(&str, &str); 16] = [
     (".ci/run", "runs this test, and takes an hour"),
     ("python3 -m venv *", "installs Python packages from the internet"),
     ("PYTHON=* --peers*", "needs implicit, Spark and PyTorch"),
-    ("PYTHON=* benches/gpu.sh", "needs a GPU and PyTorch"),
+    ("PYTHON=* benches/measure/gpu.sh", "needs a GPU and PyTorch"),
     ("(cd benches/peers/kafka-streams && *)", "builds with Maven from the internet"),
     ("export KAFKA_BOOTSTRAP=*", "starts an Apache Kafka"),
     ("kafka-topics.sh *", "needs an Apache Kafka"),
