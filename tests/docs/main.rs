@@ -113,14 +113,12 @@ fn within(path: &Path, link: &pages::Link) -> PathBuf {
 
 #[test]
 fn every_file_named_is_there() {
-    let mut pages = pages();
-    pages.push(Page::read("ARCHITECTURE.md"));
     let mut n = 0;
-    for page in &pages {
+    for page in pages() {
         for (place, path) in page.paths(&FOLDERS) {
             assert!(root().join(&path).exists(), "{place}: {path} is not there");
             n += 1;
         }
     }
-    assert!(n > 60, "only {n} paths");
+    assert!(n > 50, "only {n} paths");
 }
