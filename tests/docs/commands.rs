@@ -6,7 +6,7 @@ use crate::sandbox::{Sandbox, Service};
 
 /// The commands that a test cannot run, `*` standing for anything, and why. Of these it is checked that the subcommands,
 /// options, settings, examples, tests and features that they name exist.
-const NOT_RUN: [(&str, &str); 16] = [
+const NOT_RUN: [(&str, &str); 17] = [
     ("sudo apt-get install *", "installs packages"),
     ("curl --proto * https://sh.rustup.rs *", "installs Rust from the internet"),
     ("cargo *", "builds the program, the tests or an example, or runs one for minutes"),
@@ -22,6 +22,7 @@ const NOT_RUN: [(&str, &str); 16] = [
     ("export KAFKA_BOOTSTRAP=*", "starts an Apache Kafka"),
     ("kafka-topics.sh *", "needs an Apache Kafka"),
     ("burnrec * configs/serve.toml*", "needs an Apache Kafka"),
+    ("burnrec bench * --out bench/full", "trains every case three times in full; with --quick it runs"),
     ("burnrec train * --device gpu", "needs a GPU"),
 ];
 

@@ -45,7 +45,7 @@ impl Sandbox {
         for copied in ["configs", "benches/records"] {
             copy(&root().join(copied), &self.path(copied));
         }
-        self.run("burnrec synth --users 200 --items 300 --rows 6000 --out made").ok("the data");
+        self.run("burnrec synth --users 200 --items 500 --rows 6000 --out made").ok("the data");
         let read = |name: &str| fs::read_to_string(self.path("made").join(name)).expect("made by synth");
         let (ratings, movies) = (read("ratings.csv"), read("movies.csv"));
         let cache = self.path("home/.cache/burnrec/data");
