@@ -137,6 +137,14 @@ pub fn names() -> Vec<&'static str> {
     KINDS.iter().chain(added.iter()).map(|kind| kind.name).collect()
 }
 
+/// Returns the names of the kinds whose training takes a key.
+#[cfg(feature = "train")]
+pub fn with_key(key: &str) -> Vec<&'static str> {
+    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    let takes = |kind: &&Kind| kind.training_keys().contains(&key);
+    KINDS.iter().chain(added.iter()).filter(takes).map(|kind| kind.name).collect()
+}
+
 /// Returns the kind of a name.
 ///
 /// # Errors
