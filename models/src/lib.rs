@@ -1,5 +1,25 @@
 //! Models that score, and how they learn: popularity, ALS, matrix factorisation and neural collaborative filtering.
 //!
+//! ```
+//! # #[cfg(feature = "train")] {
+//! use burnrec_data::{Csr, ItemIx, UserIx};
+//! use burnrec_models::als::{AlsConfig, AlsLearner};
+//! use burnrec_models::{Learner, Scorer, Silent};
+//!
+//! // Users 0 and 1 have the items 0 and 1, user 2 has the items 2 and 3; user 1 has not met item 1 yet.
+//! let (users, items) = ([0, 0, 1, 2, 2].map(UserIx), [0, 1, 0, 2, 3].map(ItemIx));
+//! let train = Csr::from_rows(3, 4, &users, &items, &[1.0; 5]);
+//! let mut learner = AlsLearner::new(&train, AlsConfig { dim: 2, ..AlsConfig::default() }, 42)?;
+//! for _ in 0..10 {
+//!     learner.epoch(&Silent)?;
+//! }
+//! let mut scores = [0.0; 4];
+//! learner.model().score_catalog(&[UserIx(1)], &mut scores);
+//! assert!(scores[1] > scores[2] && scores[1] > scores[3]);
+//! # }
+//! # Ok::<(), burnrec_models::Error>(())
+//! ```
+//!
 //! Everything outside talks to a model through [`Scorer`], in batches of rows; what only some models can do is asked for
 //! ([`Scorer::as_fold_in`], [`Scorer::item_vectors`]). A [`Model`] is a scorer that can be saved: [`saved`] writes and
 //! opens the run directory that is all that recommending and serving need.

@@ -137,6 +137,14 @@ pub fn names() -> Vec<&'static str> {
     KINDS.iter().chain(added.iter()).map(|kind| kind.name).collect()
 }
 
+/// Returns the names of the kinds whose training takes a key.
+#[cfg(feature = "train")]
+pub fn with_key(key: &str) -> Vec<&'static str> {
+    let added = ADDED.read().unwrap_or_else(PoisonError::into_inner);
+    let takes = |kind: &&Kind| kind.training_keys().contains(&key);
+    KINDS.iter().chain(added.iter()).filter(takes).map(|kind| kind.name).collect()
+}
+
 /// Returns the kind of a name.
 ///
 /// # Errors
@@ -173,5 +181,64 @@ impl<'de> Deserialize<'de> for ModelConfig {
             .as_str()
             .ok_or_else(|| D::Error::custom(format!("model: found {model}, expected a name")))?;
         kind(name).map_err(D::Error::custom)?.decode(settings.into()).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::als::AlsConfig;
+    use crate::mf::MfConfig;
+    use crate::ncf::{GmfConfig, MlpConfig, NeumfConfig};
+    use crate::popularity::PopularityConfig;
+
+    fn read(text: &str) -> serde_json::Result<ModelConfig> {
+        serde_json::from_str(text)
+    }
+
+    #[test]
+    fn settings_of_runs_saved_before_there_was_a_registry_are_read() {
+        let als = r#"{"model":"als","feedback":"implicit","convention":"rendle","dim":64,"reg":0.007,
+            "reg_scaling":"frequency","nu":1.0,"alpha":1.0,"unobserved_weight":0.3,"weighting":"none",
+            "nonnegative":false,"solver":"cg","cg_steps":10,"block_size":32,"init_std":0.1}"#;
+        let mf = r#"{"model":"mf","dim":64,"loss":"bce","negatives":4,"reg":0.0,"init_std":0.1}"#;
+        let gmf = r#"{"model":"gmf","dim":64,"loss":"bce","negatives":4,"init_std":0.01}"#;
+        let mlp = r#"{"model":"mlp","dim":64,"layers":[],"user_dim":null,"classes":1,"loss":"bce","negatives":4,
+            "dropout":0.0,"init_std":0.01}"#;
+        let neumf = r#"{"model":"neumf","dim":64,"layers":[],"loss":"bce","negatives":4,"dropout":0.0,
+            "init_std":0.01}"#;
+        let known: [(&str, ModelConfig); 6] = [
+            (r#"{"model":"popularity"}"#, PopularityConfig {}.into()),
+            (als, AlsConfig::default().into()),
+            (mf, MfConfig::default().into()),
+            (gmf, GmfConfig::default().into()),
+            (mlp, MlpConfig::default().into()),
+            (neumf, NeumfConfig::default().into()),
+        ];
+        for (text, expected) in known {
+            assert_eq!(read(text).expect(text), expected);
+            let again = serde_json::to_string(&expected).expect("JSON");
+            assert_eq!(read(&again).expect(&again), expected, "as it is written now");
+        }
+    }
+
+    #[test]
+    fn an_unknown_kind_and_a_damaged_setting_are_named() {
+        let error = |text: &str| read(text).expect_err(text).to_string();
+        let unknown = error(r#"{"model":"emf","dim":8}"#);
+        let expected = "model: found \"emf\", expected one of popularity, als, mf, gmf, mlp, neumf; did you mean \"mf\"?";
+        assert!(unknown.starts_with(expected), "{unknown}");
+        assert!(error(r#"{"model":7}"#).contains("model: found 7, expected a name"));
+        assert!(error(r#"{"dim":8}"#).contains("missing field `model`"));
+        assert!(error(r#"{"model":"mf","dim":"x"}"#).contains("invalid type: string \"x\""));
+        assert!(error(r#"{"model":"mf","width":8}"#).contains("unknown field `width`"));
+    }
+
+    #[test]
+    fn another_family_cannot_take_a_name() {
+        register(Kind::of::<MfConfig>()).expect("the same family again changes nothing");
+        let other = Kind { settings: TypeId::of::<AlsConfig>(), ..Kind::of::<MfConfig>() };
+        let error = register(other).expect_err("the name is taken").to_string();
+        assert!(error.starts_with("model: found a second family \"mf\""), "{error}");
     }
 }

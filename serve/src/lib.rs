@@ -4,9 +4,23 @@
 //! source ─► queue ─► decode ─► score ─► join, filter ─► sink          (and from each stage ─► rejects)
 //! ```
 //!
+//! ```no_run
+//! # #[cfg(feature = "http")] {
+//! use burnrec_serve::{ServeConfig, Service};
+//!
+//! let config: ServeConfig = "[http]\naddress = '127.0.0.1:8080'\n[models.main]\nrun = 'runs/als'".parse()?;
+//! let service = Service::open(config)?;
+//! println!("serving on {}", service.address().1);
+//! service.run(&|| false)?;
+//! # }
+//! # Ok::<(), burnrec_serve::Error>(())
+//! ```
+//!
 //! [`Engine::answer`] is the pure core: a batch of events to a batch of messages. [`flow`] moves events through it and
 //! keeps the guarantee. The outside world is behind two features, both on by default: `kafka` (the module [`kafka`], a
 //! transport of the flow) and `http` (the module [`http`]). Without either, the engine and the flow are left.
+
+#![deny(missing_docs)]
 
 pub mod clock;
 pub mod config;

@@ -314,9 +314,19 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries.map_err(DataError::io("read", dir))?)
 }
 
+/// Returns the hash of every file in `dir` and the folders in it, by its path from there.
 fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
-    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    entries(dir)?.iter().map(|path| Ok((name(path), hash::file(path)?))).collect()
+    let mut hashes = BTreeMap::new();
+    for path in entries(dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() {
+            let inner = self::hashes(&path)?;
+            hashes.extend(inner.into_iter().map(|(inner, hash)| (format!("{name}/{inner}"), hash)));
+        } else {
+            hashes.insert(name, hash::file(&path)?);
+        }
+    }
+    Ok(hashes)
 }
 
 /// The manifest first, so that what is left after a crash is no checkpoint.

@@ -7,7 +7,7 @@
 use std::str::FromStr;
 
 use burnrec_models::device::OpenDevice;
-use burnrec_models::registry::{kind, model_name};
+use burnrec_models::registry::{kind, model_name, with_key};
 use burnrec_models::settings::{Settings, refuse_unknown};
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, ModelConfig, Output, Trainable, Trainer};
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,13 @@ impl TrainConfig {
                             config to train";
             return Err(ModelError::config("search", "a table", expected).into());
         }
-        refuse_unknown(&table, "", &format!("a setting of {name}"), &Self::keys(&name)?)?;
+        let keys = Self::keys(&name)?;
+        let others = |key: &&String| !keys.contains(&key.as_str()) && !with_key(key).is_empty();
+        if let Some(key) = table.keys().find(others) {
+            let expected = format!("no such key for {name}: it is a setting of {}", with_key(key).join(", "));
+            return Err(ModelError::config(key, &table[key], expected).into());
+        }
+        refuse_unknown(&table, "", &format!("a setting of {name}"), &keys)?;
         let trainer = kind(&name)?.trainer(&mut table)?;
         let config = Self { trainer, run: RunConfig::from_table(table)? };
         config.validate()?;
@@ -217,7 +223,11 @@ mod tests {
         assert!(error("model = 'als'\nepoch = 3").contains("did you mean \"epochs\"?"));
         assert!(error("model = 'asl'").contains("did you mean \"als\"?"));
         assert!(error("dim = 3").starts_with("model: found no such key"));
-        assert!(error("model = 'als'\nbatch_size = 3").starts_with("batch_size: found an unknown key"));
+        let other = error("model = 'als'\nbatch_size = 3");
+        assert!(
+            other.starts_with("batch_size: found 3, expected no such key for als: it is a setting of mf"),
+            "{other}"
+        );
         let wrong = error("model = 'als'\ndim = 'many'\nreg = 0.1");
         assert!(wrong.starts_with("dim: found \"many\""), "{wrong}");
         assert!(error("model = 'als'\nepochs = 0").starts_with("epochs: found 0"));

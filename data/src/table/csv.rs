@@ -78,7 +78,7 @@ mod tests {
                         -1,007,\"a\"\"b\",-1.0,2\n\
                         7,007, c ,30000000.0,3\n\
                         8,007,\"d\re\",1e-7,4\n\
-                        9,007,\"é\nf\",1e20,5\n\
+                        9,007,\"é\nf\",1e+20,5\n\
                         10,007,g,-inf,6\n";
         assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
     }
