@@ -24,7 +24,7 @@ use burnrec_train::evaluate::protocol;
 use burnrec_train::{Result, TrainConfig};
 
 use crate::record::{BenchRecord, CaseName, CaseRecord, FORMAT, SplitCounts, SplitRecord, Task, read, save};
-use outcome::Outcome;
+use outcome::CaseOutcome;
 pub use plan::Place;
 use plan::{BenchPlan, CasePlan, TaskPlan};
 
@@ -176,7 +176,7 @@ impl Bench {
     ///
     /// # Errors
     /// When the record cannot be written, or that of a case it started from cannot be read.
-    pub fn keep(&self, place: &Place, mut outcome: Outcome, data: &Prepared) -> Result<()> {
+    pub fn keep(&self, place: &Place, mut outcome: CaseOutcome, data: &Prepared) -> Result<()> {
         let (task, case) = self.case(place)?;
         for earlier in case.starts_from() {
             let path = self.record_path(&Place { case: earlier.to_owned(), ..place.clone() });

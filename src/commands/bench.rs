@@ -13,7 +13,7 @@ use burnrec::train::checkpoints;
 use burnrec::train::run_dir::EPOCHS;
 use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
 use burnrec_bench::bench::cluster::ClusterConfig;
-use burnrec_bench::bench::outcome::{Outcome, epochs};
+use burnrec_bench::bench::outcome::{CaseOutcome, epochs};
 use burnrec_bench::bench::plan::{BenchPlan, Extent, Way};
 use burnrec_bench::bench::{Bench, Place, Rows, inference, peer};
 use burnrec_bench::record::{BenchRecord, Records, Task};
@@ -155,7 +155,7 @@ fn trained(
     config: &TrainConfig,
     device: &str,
     out: &Path,
-) -> Result<Outcome> {
+) -> Result<CaseOutcome> {
     let choice = match config.trainer.trains_on() {
         Compute::Device => device.parse()?,
         Compute::Host => DeviceChoice::Cpu,
@@ -168,5 +168,5 @@ fn trained(
     let record = train(data, data_dir, config, choice, out, begin)?.record;
     let run = Recommender::open_on(out, choice)?;
     let inference = inference::measure(&*run.model, &run.seen, Some(out))?;
-    Ok(Outcome::of_run(record, epochs(&out.join(EPOCHS), config.select_by())?, inference))
+    Ok(CaseOutcome::of_run(record, epochs(&out.join(EPOCHS), config.select_by())?, inference))
 }

@@ -16,24 +16,38 @@ use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task};
 
 /// What came of a case; the fields are those of [`CaseRecord`].
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct CaseOutcome {
+    /// Every setting, defaults included.
     pub config: serde_json::Value,
+    /// The epochs, those of the final fit too.
     pub epochs: Vec<EpochPoint>,
+    /// The number of epochs chosen on valid.
     pub chosen_epochs: u32,
+    /// Seconds of the final fit alone, without any evaluation.
     pub fit_seconds: f64,
+    /// Seconds of all fits and evaluations together.
     pub total_seconds: f64,
+    /// The most memory that the process held while it trained, in bytes.
     pub peak_memory_bytes: u64,
+    /// The number of weights.
     pub parameters: u64,
+    /// Where it computed.
     pub device: String,
+    /// Threads of the host.
     pub threads: usize,
+    /// The machine.
     pub machine: Machine,
+    /// Versions by name: `burnrec`, `burn`, or the peer's.
     pub versions: BTreeMap<String, String>,
+    /// How fast it answers.
     pub inference: Inference,
+    /// The chosen epoch's scores on valid.
     pub valid: Scores,
+    /// The final model's scores on test.
     pub test: Scores,
 }
 
-impl Outcome {
+impl CaseOutcome {
     /// Takes the figures of a run of `burnrec train`.
     pub fn of_run(run: RunRecord, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
         Self {

@@ -14,7 +14,7 @@ use burnrec_train::evaluate::{EvaluateOptions, Scores, evaluate};
 use burnrec_train::machine::Machine;
 use serde_json::Value;
 
-use super::outcome::Outcome;
+use super::outcome::CaseOutcome;
 use super::seen;
 use crate::peers;
 use crate::record::{EpochPoint, Inference};
@@ -33,7 +33,7 @@ pub fn run(
     script: &str,
     args: &[String],
     progress: &dyn Progress,
-) -> Result<Outcome> {
+) -> Result<CaseOutcome> {
     let (seen, test) = (seen(data), &data.split.test);
     let (n_users, n_items) = (seen.n_rows(), seen.n_cols());
     let bytes = test.len() as u64 * n_items as u64 * 4;
@@ -74,7 +74,7 @@ pub fn run(
 }
 
 /// Reads a script's record. A figure that it lacks is 0 or absent.
-fn outcome(said: &Value, test: Scores) -> Outcome {
+fn outcome(said: &Value, test: Scores) -> CaseOutcome {
     let figure = |pointer: &str| said.pointer(pointer).and_then(Value::as_f64);
     let number = |key: &str| figure(&format!("/{key}"));
     let numbers = |key: &str| -> Vec<f64> {
@@ -95,7 +95,7 @@ fn outcome(said: &Value, test: Scores) -> Outcome {
     };
     let versions = said.get("versions").and_then(Value::as_object).into_iter().flatten();
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    Outcome {
+    CaseOutcome {
         config: said.get("config").cloned().unwrap_or_default(),
         epochs: seconds.iter().enumerate().map(point).collect(),
         chosen_epochs: n_epochs,
