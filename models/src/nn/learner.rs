@@ -96,15 +96,7 @@ impl NnLearner {
         let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
         memory::check(architecture, shape, training, batches.entries(), device)?;
         let device = device.device.clone();
-        let mean = match loss {
-            // The log-odds of a positive among the samples.
-            Loss::Bce => -(negatives as f32).ln(),
-            Loss::Bpr | Loss::Softmax => 0.0,
-            Loss::Mse => {
-                let sum = train.values().iter().map(|&value| f64::from(value)).sum::<f64>();
-                (sum / train.nnz() as f64) as f32
-            }
-        };
+        let mean = loss.mean_score(negatives, train.values());
         let network = architecture.network(shape, mean, values, &device)?;
         let [users, items] = batches.entries();
         let lazy = [(shape.n_users, users), (shape.n_items, items)];

@@ -46,6 +46,19 @@ impl Loss {
         Ok(())
     }
 
+    /// Returns the score that all pairs have before a model knows more than the mean of its targets: the log-odds of a
+    /// positive among the samples, the mean rating, or 0 where only differences of scores count.
+    pub fn mean_score(self, negatives: usize, ratings: &[f32]) -> f32 {
+        match self {
+            Self::Bce => -(negatives as f32).ln(),
+            Self::Bpr | Self::Softmax => 0.0,
+            Self::Mse => {
+                let sum = ratings.iter().map(|&rating| f64::from(rating)).sum::<f64>();
+                (sum / ratings.len() as f64) as f32
+            }
+        }
+    }
+
     /// Returns the number of terms of the mean over `rows` rows of `per_row` samples.
     pub fn terms(self, rows: usize, per_row: usize) -> usize {
         match self {
