@@ -7,6 +7,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY benches benches
 COPY configs configs
 COPY data data
+COPY examples examples
 COPY models models
 COPY serve serve
 COPY src src
