@@ -22,7 +22,7 @@
 //! # }
 //! ```
 //!
-//! [`prepare`] reads ratings from a file (or [`prepare_dataset`] from columns in memory) and splits them once; [`train`]
+//! [`prepare`] reads ratings from a file (or [`prepare_dataset`] from columns in memory) and splits them once; [`train()`]
 //! chooses the epoch on valid, fits again on train and valid together and touches test once; [`evaluate`] judges any
 //! [`Scorer`] on any holdout; a [`Recommender`] answers in the ids of the ratings file. A model of one's own is a
 //! [`Family`]: [`register`](registry::register) it, and the loop, the judge, saved runs and the service take it as any
@@ -33,7 +33,7 @@
 //! | `parquet` | Parquet files, by polars | yes |
 //! | `fetch` | downloads of MovieLens | yes |
 //! | `gpu` | networks on any graphics card, by wgpu | yes |
-//! | `kafka`, `http` | the scoring service ([`serve`](crate::serve)) and its two sides | yes |
+//! | `kafka`, `http` | the scoring service ([`serve`]) and its two sides | yes |
 //! | `program` | the program `burnrec` | yes |
 //! | `vulkan`, `cuda`, `ndarray` | other ways to compute | no |
 

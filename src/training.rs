@@ -65,7 +65,7 @@ impl<'a> Training<'a> {
     /// Trains in memory.
     ///
     /// # Errors
-    /// As [`train`], and when the device cannot be had or `progress` says to stop.
+    /// As [`train()`], and when the device cannot be had or `progress` says to stop.
     pub fn run(&self, data: &Prepared) -> Result<Trained> {
         self.config.validate()?;
         let device = self.config.open_device(self.device)?;

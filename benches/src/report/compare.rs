@@ -45,7 +45,7 @@ pub struct Comparison {
     pub p_corrected: f64,
     /// The model's seconds of the final fit divided by the other's; none where either is too short to be stated.
     pub times: Option<f64>,
-    /// The result at [`LEVEL`].
+    /// The result at the level of the tests.
     pub verdict: Verdict,
     /// The comparison in plain words.
     pub sentence: String,

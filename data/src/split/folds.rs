@@ -20,9 +20,8 @@ pub struct Fold {
 ///
 /// - Rows are dealt out at random, whatever their times, as in [`SplitConfig::KFold`](super::SplitConfig::KFold): of a
 ///   user, the rows of this fold are relevant and those of the others history.
-/// - If the users of valid are folded in, users are dealt out and not rows. The share of a user's rows that is folded
-/// in
-///   is that of valid; users with one row are always in training.
+/// - If the users of valid are folded in, users are dealt out and not rows. The share of a user's rows to fold in is
+///   that of valid; users with one row are always in training.
 ///
 /// Every item that is neither relevant nor history is a candidate, also where valid has drawn ones: a user has many
 /// relevant items in a fold, among which a few drawn candidates would rank well by chance.

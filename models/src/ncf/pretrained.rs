@@ -67,7 +67,7 @@ fn open(key: &str, dir: &Path, part: &NcfSpec, data: &Prepared, phase: Phase) ->
         Phase::Choose => Stage::Chosen,
         Phase::Refit => Stage::Final,
     };
-    Ok(saved::weights(dir, &manifest, stage)?)
+    saved::weights(dir, &manifest, stage)
 }
 
 /// Returns the architecture of a model, if it is one of the three.
