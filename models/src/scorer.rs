@@ -2,7 +2,7 @@
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no squashing has
 /// made ties of near-certain ones.
@@ -42,6 +42,18 @@ pub trait FoldIn {
     /// # Errors
     /// When `histories` has another number of items, or values the model cannot take.
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>>;
+}
+
+/// Refuses histories over another number of items than a model has, for its [`FoldIn::fold_in`].
+///
+/// # Errors
+/// When there are more columns, or fewer.
+pub fn check_histories(histories: &Csr, n_items: usize) -> Result<()> {
+    if histories.n_cols() == n_items {
+        return Ok(());
+    }
+    let found = format!("histories over {} items", histories.n_cols());
+    Err(Error::FoldIn { found, expected: format!("{n_items} items, as the model has") })
 }
 
 /// Vectors of equal length, one per row.

@@ -7,12 +7,12 @@ use burnrec_data::{Csr, ItemIx, UserIx};
 
 use super::kernels::{Panels, product_row_block};
 use super::{AlsConfig, RowSolver, Weighting, Weights};
+use crate::Result;
 use crate::model::Model;
 use crate::model::ModelConfig;
-use crate::scorer::{FoldIn, Scorer, Shape, Vectors};
+use crate::scorer::{FoldIn, Scorer, Shape, Vectors, check_histories};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::weights::matrix;
-use crate::{Error, Result};
 
 /// Factors of users and items; the score of a pair is their dot product.
 pub struct AlsModel {
@@ -110,12 +110,7 @@ impl Scorer for AlsModel {
 
 impl FoldIn for AlsModel {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
-        if histories.n_cols() != self.n_items() {
-            return Err(Error::FoldIn {
-                found: format!("histories over {} items", histories.n_cols()),
-                expected: format!("over the model's {}", self.n_items()),
-            });
-        }
+        check_histories(histories, self.n_items())?;
         let factors = &self.items.factors;
         let solver = self.items.solver.get_or_init(|| RowSolver::exact(&self.config, factors));
         let mut users = vec![0.0; histories.n_rows() * self.config.dim];

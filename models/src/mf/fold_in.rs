@@ -24,7 +24,7 @@ use rayon::prelude::*;
 use super::MfConfig;
 use super::model::{MfModel, Side};
 use crate::nn::loss::Loss;
-use crate::scorer::{FoldIn, Scorer};
+use crate::scorer::{FoldIn, Scorer, check_histories};
 use crate::{Error, Result};
 
 /// How many unseen items each seen one is compared with for `bpr`.
@@ -35,13 +35,7 @@ const LEAST_REG: f64 = 1e-6;
 
 impl FoldIn for MfModel {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
-        if histories.n_cols() != self.n_items() {
-            let found = format!("histories over {} items", histories.n_cols());
-            return Err(Error::FoldIn {
-                found,
-                expected: format!("{} items, as the model has", self.n_items()),
-            });
-        }
+        check_histories(histories, self.n_items())?;
         if let Some(value) = histories.values().iter().find(|value| !value.is_finite()) {
             return Err(Error::FoldIn { found: value.to_string(), expected: "finite values".into() });
         }

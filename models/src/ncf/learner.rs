@@ -13,45 +13,36 @@ use crate::settings::{Settings, decode};
 use crate::trainer::Trainable;
 use crate::{Error, Result};
 
-impl Trainable for GmfConfig {
-    type Training = NnTraining;
+/// GMF and MLP are trained alike, and NeuMF may start from both.
+macro_rules! trained_from_scratch {
+    ($($config:ident),*) => {$(
+        impl Trainable for $config {
+            type Training = NnTraining;
 
-    fn validate_training(training: &NnTraining) -> Result<()> {
-        training.validate()
-    }
+            fn validate_training(training: &NnTraining) -> Result<()> {
+                training.validate()
+            }
 
-    fn trains_on(&self) -> Compute {
-        Compute::Device
-    }
+            fn trains_on(&self) -> Compute {
+                Compute::Device
+            }
 
-    fn keeps_chosen(&self) -> bool {
-        true
-    }
+            fn keeps_chosen(&self) -> bool {
+                true
+            }
 
-    fn learner<'a>(&self, training: &NnTraining, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
-        Ok(Box::new(NnLearner::new(fit.train, &NcfSpec::from(self), training, fit.seed, fit.device)?))
-    }
+            fn learner<'a>(
+                &self,
+                training: &NnTraining,
+                fit: &FitInput<'a>,
+            ) -> Result<Box<dyn Learner + 'a>> {
+                Ok(Box::new(NnLearner::new(fit.train, &NcfSpec::from(self), training, fit.seed, fit.device)?))
+            }
+        }
+    )*};
 }
 
-impl Trainable for MlpConfig {
-    type Training = NnTraining;
-
-    fn validate_training(training: &NnTraining) -> Result<()> {
-        training.validate()
-    }
-
-    fn trains_on(&self) -> Compute {
-        Compute::Device
-    }
-
-    fn keeps_chosen(&self) -> bool {
-        true
-    }
-
-    fn learner<'a>(&self, training: &NnTraining, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
-        Ok(Box::new(NnLearner::new(fit.train, &NcfSpec::from(self), training, fit.seed, fit.device)?))
-    }
-}
+trained_from_scratch!(GmfConfig, MlpConfig);
 
 impl Trainable for NeumfConfig {
     type Training = NeumfTraining;

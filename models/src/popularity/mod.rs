@@ -6,12 +6,12 @@ use burnrec_data::tensors::{Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::device::OpenDevice;
 use crate::model::Model;
 use crate::model::{Family, ModelConfig, Output};
-use crate::scorer::{FoldIn, Scorer, Shape};
+use crate::scorer::{FoldIn, Scorer, Shape, check_histories};
 use crate::weights::matrix;
-use crate::{Error, Result};
 
 #[cfg(feature = "train")]
 mod learner;
@@ -89,13 +89,7 @@ impl Scorer for Popularity {
 
 impl FoldIn for Popularity {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
-        if histories.n_cols() != self.n_items() {
-            let found = format!("histories over {} items", histories.n_cols());
-            return Err(Error::FoldIn {
-                found,
-                expected: format!("{} items, as the model has", self.n_items()),
-            });
-        }
+        check_histories(histories, self.n_items())?;
         Ok(Box::new(Self { n_users: histories.n_rows(), counts: self.counts.clone() }))
     }
 }
