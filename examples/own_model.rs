@@ -153,7 +153,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     println!("{}", "model = 'item-mean'\ndampning = 3".parse::<TrainConfig>().expect_err("a mistyped key"));
 
     // And the service answers with it.
-    let config = format!("[http]\naddress = '127.0.0.1:0'\n[models.main]\nrun = '{}'", folder.display());
+    let config = format!("[http]\nlisten = '127.0.0.1:0'\n[models.main]\nrun = '{}'", folder.display());
     let engine = burnrec::serve::Engine::open(&config.parse()?)?;
     println!("served: {}", engine.models.set()["main"].label());
     Ok(())

@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join("burnrec-example-served");
     burnrec::train(&data, AlsConfig { dim: 16, ..AlsConfig::default() })?.recommender.save(&folder)?;
 
-    let config = format!("[http]\naddress = '127.0.0.1:0'\n[models.main]\nrun = '{}'", folder.display());
+    let config = format!("[http]\nlisten = '127.0.0.1:0'\n[models.main]\nrun = '{}'", folder.display());
     let service = Service::open(config.parse()?)?;
     let (scheme, address) = service.address();
     println!("serving on {scheme}://{address}");

@@ -8,7 +8,7 @@
 //! # #[cfg(feature = "http")] {
 //! use burnrec_serve::{ServeConfig, Service};
 //!
-//! let config: ServeConfig = "[http]\naddress = '127.0.0.1:8080'\n[models.main]\nrun = 'runs/als'".parse()?;
+//! let config: ServeConfig = "[http]\nlisten = '127.0.0.1:8080'\n[models.main]\nrun = 'runs/als'".parse()?;
 //! let service = Service::open(config)?;
 //! println!("serving on {}", service.address().1);
 //! service.run(&|| false)?;

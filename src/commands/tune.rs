@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use burnrec::Prepared;
 use burnrec::models::Compute;
-use burnrec::train::tune::{BEST, Found, Outcome, TrialRecord, TuneConfig, search};
+use burnrec::train::tune::{BEST, Found, TrialOutcome, TrialRecord, TuneConfig, search};
 use serde_json::{Value, json};
 
 use crate::cli::Tune;
@@ -54,10 +54,10 @@ fn trial_line(config: &TuneConfig, trial: &TrialRecord) -> String {
     let settings = trial.settings.as_object().into_iter().flatten();
     let settings: Vec<String> = settings.map(|(key, value)| format!("{key}={}", cell(value))).collect();
     let came = match &trial.outcome {
-        Outcome::Scored { value, epoch, .. } => {
+        TrialOutcome::Scored { value, epoch, .. } => {
             format!("valid {} {value:.4}  epoch {epoch}", config.metric())
         }
-        Outcome::Failed { failed } => format!("failed: {failed}"),
+        TrialOutcome::Failed { failed } => format!("failed: {failed}"),
     };
     let (number, n) = (trial.number, config.trials().len());
     format!("trial {number}/{n}  {came}  {:.2} s  {}", trial.seconds, settings.join(" "))
@@ -68,13 +68,13 @@ fn print(args: &Tune, config: &TuneConfig, data: &Prepared, found: &Found) -> Re
     let keys: Vec<&str> = config.search().space.keys().map(String::as_str).collect();
     let head: Vec<&str> = [&["trial"][..], &keys, &[metric.as_str(), "epoch", "seconds"]].concat();
     let row = |trial: &TrialRecord| match &trial.outcome {
-        Outcome::Scored { value, epoch, .. } => {
+        TrialOutcome::Scored { value, epoch, .. } => {
             let mut row = vec![trial.number.to_string()];
             row.extend(keys.iter().map(|key| cell(&trial.settings[*key])));
             row.extend([format!("{value:.4}"), epoch.to_string(), format!("{:.2}", trial.seconds)]);
             Some(row)
         }
-        Outcome::Failed { .. } => None,
+        TrialOutcome::Failed { .. } => None,
     };
     let rows: Vec<Vec<String>> = found.trials.iter().filter_map(row).collect();
     let failed = n - rows.len();

@@ -50,7 +50,8 @@ pub struct Manifest {
     /// Seconds of all fits and evaluations so far.
     pub total_seconds: f64,
     /// Evaluations on valid since the best one.
-    pub worse: u32,
+    #[serde(rename = "worse")]
+    pub since_best: u32,
     /// The hash of the prepared split.
     pub data: String,
     /// Where it was trained, as the run record has it.
@@ -193,7 +194,12 @@ impl Checkpoints {
             Ok(Best { epoch, value, model })
         };
         let best = manifest.best.map(best).transpose()?;
-        Ok(FitState { epoch: manifest.epoch, seconds: manifest.fit_seconds, worse: manifest.worse, best })
+        Ok(FitState {
+            epoch: manifest.epoch,
+            seconds: manifest.fit_seconds,
+            since_best: manifest.since_best,
+            best,
+        })
     }
 
     /// Writes a checkpoint where the settings want one after this epoch, and then removes the older ones.
@@ -227,7 +233,7 @@ impl Checkpoints {
             epoch: state.epoch,
             fit_seconds: state.seconds,
             total_seconds,
-            worse: state.worse,
+            since_best: state.since_best,
             data: self.data.clone(),
             device: self.device.clone(),
             best: state.best.as_ref().map(|best| BestSoFar { epoch: best.epoch, value: best.value }),

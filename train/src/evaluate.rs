@@ -18,7 +18,7 @@ use rayon::prelude::*;
 
 pub use check::protocol;
 pub use scores::{ITEM_K, ItemCounts, Score, Scores};
-use user::{Asked, Judge, Judged};
+use user::{Asked, Judged, UserEvaluator};
 
 use crate::metrics::Metric;
 use crate::{Error, Result};
@@ -114,7 +114,7 @@ fn judge(
     if rows.is_empty() {
         return Err(Error::evaluate("a holdout without held-out items", "at least one user with one"));
     }
-    let judge = Judge::new(holdout, train, options);
+    let judge = UserEvaluator::new(holdout, train, options);
     let first_at: Vec<AtomicUsize> = (0..scorer.n_items()).map(|_| AtomicUsize::new(usize::MAX)).collect();
     let zeros = || (0..scorer.n_items()).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     let (shown, hits) = (zeros(), zeros());

@@ -10,7 +10,7 @@ use crate::record::EpochRecord;
 use crate::{Error, Result, RunConfig};
 
 /// How a fit is judged while it goes on.
-pub struct Judge<'a> {
+pub struct EpochSelection<'a> {
     /// Scores a model on valid.
     pub evaluate: &'a dyn Fn(&dyn Scorer) -> Result<Scores>,
     /// The metric that chooses the epoch.
@@ -45,8 +45,8 @@ pub struct FitState {
     pub epoch: u32,
     /// Training time of them, in seconds, without evaluation.
     pub seconds: f64,
-    /// Evaluations since the best one.
-    pub worse: u32,
+    /// Evaluations on valid since the best one; early stopping ends the fit when they reach its patience.
+    pub since_best: u32,
     /// The best on valid so far; where nothing judges, that of the fit before, if it is kept.
     pub best: Option<Best>,
 }
@@ -73,14 +73,14 @@ pub fn fit(
     learner: &mut dyn Learner,
     run: &RunConfig,
     epochs: u32,
-    judge: Option<Judge<'_>>,
+    judge: Option<EpochSelection<'_>>,
     mut state: FitState,
     after_epoch: &mut AfterEpoch<'_>,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
     let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
     let patience = run.early_stopping.map_or(u32::MAX, |stop| stop.patience);
-    while state.epoch < epochs && state.worse < patience {
+    while state.epoch < epochs && state.since_best < patience {
         let start = Instant::now();
         let loss = learner.epoch(progress)?;
         let spent = start.elapsed().as_secs_f64();
@@ -105,9 +105,9 @@ pub fn fit(
             record.valid = Some(scores);
             if state.best.as_ref().is_none_or(|best| value > best.value) {
                 state.best = Some(Best { epoch, value, model });
-                state.worse = 0;
+                state.since_best = 0;
             } else {
-                state.worse += 1;
+                state.since_best += 1;
             }
         }
         after_epoch(&record, learner, &state)?;

@@ -9,7 +9,7 @@ use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Reco
 
 use crate::checkpoints::{Checkpoints, Chosen};
 use crate::evaluate::{EvaluateOptions, Scores, able, evaluate};
-use crate::fit::{Best, FitState, Fitted, Judge, fit};
+use crate::fit::{Best, EpochSelection, FitState, Fitted, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::record::{EpochRecord, Metrics, RunRecord};
 use crate::{Result, TrainConfig};
@@ -62,7 +62,7 @@ pub fn run(
         None => {
             let quick = EvaluateOptions { resamples: 0, ..options.clone() };
             let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
-            let judge = Judge { evaluate: &on_valid, metric: config.select_by() };
+            let judge = EpochSelection { evaluate: &on_valid, metric: config.select_by() };
             let best = work.fit(&train, config.run.epochs, Some(judge), None)?;
             let valid = evaluate(&*best.model, &split.valid, &train, &options, progress)?;
             if config.run.refit {
@@ -124,7 +124,7 @@ impl Work<'_> {
         &mut self,
         train: &Csr,
         epochs: u32,
-        judge: Option<Judge<'_>>,
+        judge: Option<EpochSelection<'_>>,
         chosen: Option<(&Chosen, Option<Best>)>,
     ) -> Result<Fitted> {
         let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };

@@ -11,5 +11,5 @@ mod search;
 mod space;
 
 pub use config::{Method, SearchConfig, Trial, TuneConfig};
-pub use log::{BEST, FoldScore, Outcome, TrialRecord};
+pub use log::{BEST, FoldScore, TrialOutcome, TrialRecord};
 pub use search::{Found, search};

@@ -21,7 +21,7 @@ pub struct Asked<'a> {
 /// The users judged so far.
 #[derive(Default)]
 pub struct Judged {
-    /// `[users, columns]`: each user's value of each of [`Judge::columns`].
+    /// `[users, columns]`: each user's value of each of [`UserEvaluator::columns`].
     pub values: Vec<f64>,
     /// `[users]`: the errors of each user's predicted ratings.
     pub errors: Vec<RatingErrors>,
@@ -43,7 +43,7 @@ impl Judged {
 }
 
 /// All that judging a user needs beside the user's scores.
-pub struct Judge<'a> {
+pub struct UserEvaluator<'a> {
     holdout: &'a Holdout,
     train: &'a Csr,
     rating: bool,
@@ -56,7 +56,7 @@ pub struct Judge<'a> {
     warm_items: Vec<bool>,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> UserEvaluator<'a> {
     /// A judge for one holdout.
     pub fn new(holdout: &'a Holdout, train: &'a Csr, options: &EvaluateOptions) -> Self {
         let mut item_counts = vec![0u32; train.n_cols()];

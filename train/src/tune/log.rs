@@ -28,7 +28,7 @@ pub struct TrialRecord {
     pub settings: Value,
     /// What came of it.
     #[serde(flatten)]
-    pub outcome: Outcome,
+    pub outcome: TrialOutcome,
     /// Seconds of all its fits and evaluations.
     pub seconds: f64,
 }
@@ -36,7 +36,7 @@ pub struct TrialRecord {
 /// What came of a trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Outcome {
+pub enum TrialOutcome {
     /// It was judged.
     Scored {
         /// The metric on valid at the best epoch; the mean over folds where there are any.
@@ -67,8 +67,8 @@ impl TrialRecord {
     /// The value of the metric, if the trial was judged.
     pub fn value(&self) -> Option<f64> {
         match self.outcome {
-            Outcome::Scored { value, .. } => Some(value),
-            Outcome::Failed { .. } => None,
+            TrialOutcome::Scored { value, .. } => Some(value),
+            TrialOutcome::Failed { .. } => None,
         }
     }
 }
@@ -218,12 +218,12 @@ mod tests {
 
     #[test]
     fn a_line_is_flat_and_comes_back() {
-        let scored = Outcome::Scored { value: 0.25, epoch: 3, folds: Vec::new() };
+        let scored = TrialOutcome::Scored { value: 0.25, epoch: 3, folds: Vec::new() };
         let record = TrialRecord { number: 2, settings: json!({"dim": 8}), outcome: scored, seconds: 0.5 };
         let line = serde_json::to_string(&record).expect("JSON");
         assert_eq!(line, r#"{"number":2,"settings":{"dim":8},"value":0.25,"epoch":3,"seconds":0.5}"#);
         assert_eq!(serde_json::from_str::<TrialRecord>(&line).expect("a record"), record);
-        let failed = TrialRecord { outcome: Outcome::Failed { failed: "diverged".into() }, ..record };
+        let failed = TrialRecord { outcome: TrialOutcome::Failed { failed: "diverged".into() }, ..record };
         let line = serde_json::to_string(&failed).expect("JSON");
         assert_eq!(serde_json::from_str::<TrialRecord>(&line).expect("a record"), failed);
     }

@@ -11,9 +11,9 @@ use burnrec_models::{Error as ModelError, FitInput, Learner, Phase, Progress, Sc
 use serde_json::json;
 
 use super::log::{BEST, Log, VERSION, settings};
-use super::{FoldScore, Outcome, Trial, TrialRecord, TuneConfig};
+use super::{FoldScore, Trial, TrialOutcome, TrialRecord, TuneConfig};
 use crate::evaluate::{EvaluateOptions, able, evaluate, protocol};
-use crate::fit::{FitState, Judge, fit};
+use crate::fit::{EpochSelection, FitState, fit};
 use crate::metrics::Metric;
 use crate::run::options;
 use crate::{Error, Result, TrainConfig};
@@ -117,21 +117,21 @@ fn outcome(
     folded: bool,
     data: &Prepared,
     device: &OpenDevice,
-) -> Result<Outcome> {
+) -> Result<TrialOutcome> {
     let mut scores = Vec::new();
     for (fold, part) in parts.iter().enumerate() {
         match choose(trial, *part, data, device) {
             Ok(score) => scores.push(score),
             Err(error @ (Error::Model(ModelError::Diverged { .. }) | Error::Evaluate { .. })) => {
                 let of = if folded { format!("fold {}: ", fold + 1) } else { String::new() };
-                return Ok(Outcome::Failed { failed: format!("{of}{error}") });
+                return Ok(TrialOutcome::Failed { failed: format!("{of}{error}") });
             }
             Err(error) => return Err(error),
         }
     }
     let mean = |of: fn(&FoldScore) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
     let (value, epoch) = (mean(|score| score.value), mean(|score| f64::from(score.epoch)).round() as u32);
-    Ok(Outcome::Scored { value, epoch, folds: if folded { scores } else { Vec::new() } })
+    Ok(TrialOutcome::Scored { value, epoch, folds: if folded { scores } else { Vec::new() } })
 }
 
 /// Makes the learner of a trial over `train`.
@@ -155,7 +155,7 @@ fn choose(
     let (config, metric) = (&trial.config, trial.config.select_by());
     let options = EvaluateOptions { resamples: 0, ..options(config) };
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, valid, train, &options, &Silent);
-    let judge = Judge { evaluate: &on_valid, metric };
+    let judge = EpochSelection { evaluate: &on_valid, metric };
     let mut learner = learner(config, train, data, device)?;
     let epochs = config.run.epochs;
     let fitted = fit(
@@ -190,8 +190,8 @@ fn best(data: &Prepared, config: &TuneConfig, protocol: &str, trials: &[TrialRec
     let (n, metric) = (trials.len(), config.metric());
     let TrialRecord { number, outcome, .. } = &trials[0];
     let value = match outcome {
-        Outcome::Scored { value, .. } => value,
-        Outcome::Failed { failed } => {
+        TrialOutcome::Scored { value, .. } => value,
+        TrialOutcome::Failed { failed } => {
             let found = format!("{n} trials of which all failed, trial {number} with: {failed}");
             return Err(Error::evaluate(found, "at least one that can be trained and judged"));
         }
