@@ -2,7 +2,8 @@
 
 use std::io::{Result, Write};
 
-use burnrec::{Metric, ScoredItem, Scores};
+use burnrec::{Metric, Recommender, ScoredItem, Scores};
+use serde_json::{Value, json};
 
 /// Writes a line to stdout; unlike `println!`, a closed pipe is an error and no panic.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
@@ -37,6 +38,25 @@ pub fn items(items: &[ScoredItem]) -> Vec<Vec<String>> {
         vec![(at + 1).to_string(), item.id.clone(), format!("{:.4}", item.score), title]
     };
     items.iter().enumerate().map(row).collect()
+}
+
+/// Returns an object for each item: its id, which is a number where ids are integers, its title, and its score under a
+/// name.
+pub fn json_items(
+    recommender: &Recommender,
+    items: &[ScoredItem],
+    score: &str,
+) -> burnrec::Result<Vec<Value>> {
+    let object = |item: &ScoredItem| {
+        let title = item.title.clone().unwrap_or_default();
+        Ok(json!({ "item": json_id(recommender, &item.id)?, "title": title, score: item.score }))
+    };
+    items.iter().map(object).collect()
+}
+
+/// Returns an item's id as JSON has it.
+pub fn json_id(recommender: &Recommender, id: &str) -> burnrec::Result<Value> {
+    Ok(json!(recommender.items.vocab().id(recommender.item(id)?.0)))
 }
 
 /// Returns a metric with its interval, for example `0.7130 [0.7020, 0.7240]`; `-` where it was not computed.

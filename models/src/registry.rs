@@ -9,7 +9,9 @@ use serde::{Deserialize, Deserializer};
 use toml::{Table, Value};
 
 use crate::model::{Family, ModelConfig};
-use crate::settings::{Settings, cut, did_you_mean, refuse_unknown};
+use crate::settings::did_you_mean;
+#[cfg(feature = "train")]
+use crate::settings::{Settings, cut};
 #[cfg(feature = "train")]
 use crate::trainer::{Trainable, Trainer};
 use crate::{Error, Result, als, mf, ncf, popularity};
@@ -32,8 +34,6 @@ static ADDED: RwLock<Vec<Kind>> = RwLock::new(Vec::new());
 pub struct Kind {
     name: &'static str,
     settings: TypeId,
-    keys: fn() -> Vec<&'static str>,
-    from_table: fn(Table) -> Result<ModelConfig>,
     from_json: fn(serde_json::Value) -> serde_json::Result<ModelConfig>,
     #[cfg(feature = "train")]
     training: TrainingKind,
@@ -43,6 +43,7 @@ pub struct Kind {
 #[cfg(feature = "train")]
 #[derive(Clone, Copy, Debug)]
 struct TrainingKind {
+    model_keys: fn() -> Vec<&'static str>,
     keys: fn() -> Vec<&'static str>,
     trainer: fn(Table, Table) -> Result<Trainer>,
 }
@@ -53,21 +54,14 @@ impl Kind {
     pub const fn of<F: Trainable>() -> Self {
         let trainer: fn(Table, Table) -> Result<Trainer> =
             |model, training| Ok(Trainer::new(F::from_table(model)?, F::Training::from_table(training)?));
-        let training = TrainingKind { keys: <F::Training as Settings>::keys, trainer };
-        let (from_table, from_json) = (from_table::<F>, from_json::<F>);
-        Self { name: F::KIND, settings: TypeId::of::<F>(), keys: F::keys, from_table, from_json, training }
+        let training = TrainingKind { model_keys: F::keys, keys: <F::Training as Settings>::keys, trainer };
+        Self { name: F::KIND, settings: TypeId::of::<F>(), from_json: from_json::<F>, training }
     }
 
     /// Describes a family.
     #[cfg(not(feature = "train"))]
     pub const fn of<F: Family>() -> Self {
-        let (from_table, from_json) = (from_table::<F>, from_json::<F>);
-        Self { name: F::KIND, settings: TypeId::of::<F>(), keys: F::keys, from_table, from_json }
-    }
-
-    /// Returns the value of the `model` key.
-    pub fn name(&self) -> &'static str {
-        self.name
+        Self { name: F::KIND, settings: TypeId::of::<F>(), from_json: from_json::<F> }
     }
 
     /// Decodes the settings of a saved run, an object without its `model`.
@@ -75,19 +69,10 @@ impl Kind {
         (self.from_json)(settings)
     }
 
-    /// Decodes the settings of a config, a flat table without its `model`.
-    ///
-    /// # Errors
-    /// When a key is unknown or a value has the wrong type; the error names it.
-    pub fn config(&self, table: Table) -> Result<ModelConfig> {
-        refuse_unknown(&table, "", &format!("a setting of {}", self.name), &(self.keys)())?;
-        (self.from_table)(table)
-    }
-
     /// Returns the keys that a config of training may have beside `model` and those of the run.
     #[cfg(feature = "train")]
     pub fn training_keys(&self) -> Vec<&'static str> {
-        [(self.keys)(), (self.training.keys)()].concat()
+        [(self.training.model_keys)(), (self.training.keys)()].concat()
     }
 
     /// Takes the settings of the model and of its training out of a config's flat table.
@@ -96,14 +81,10 @@ impl Kind {
     /// When a value has the wrong type; the error names its key.
     #[cfg(feature = "train")]
     pub fn trainer(&self, table: &mut Table) -> Result<Trainer> {
-        let model = cut(table, &(self.keys)());
+        let model = cut(table, &(self.training.model_keys)());
         let training = cut(table, &(self.training.keys)());
         (self.training.trainer)(model, training)
     }
-}
-
-fn from_table<F: Family>(table: Table) -> Result<ModelConfig> {
-    F::from_table(table).map(ModelConfig::new)
 }
 
 fn from_json<F: Family>(settings: serde_json::Value) -> serde_json::Result<ModelConfig> {

@@ -68,14 +68,7 @@ fn print(recommender: &Recommender, user: &str, best: &[ScoredItem], as_json: bo
     let mut stdout = std::io::stdout().lock();
     let meaning = recommender.output.name();
     if as_json {
-        let id = |item: &ScoredItem| {
-            recommender.item(&item.id).map(|row| json!(recommender.items.vocab().id(row.0)))
-        };
-        let items = best.iter().map(|item| {
-            let title = item.title.clone().unwrap_or_default();
-            Ok(json!({ "item": id(item)?, "title": title, "score": item.score }))
-        });
-        let items = items.collect::<Result<Vec<_>>>()?;
+        let items = show::json_items(recommender, best, "score")?;
         writeln!(stdout, "{}", json!({ "user": user, "score_is": meaning, "items": items }))?;
         return Ok(());
     }
