@@ -6,11 +6,11 @@ pub fn date(time: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// Returns the days from 1970-01-01 to a day written as `2001-12-31`.
+/// Returns the number of days from 1970-01-01 to a day written as `2001-12-31`; none where there is no such day.
 pub fn days_of(text: &str) -> Option<i64> {
     let mut numbers = text.splitn(3, '-').map(|number| number.parse::<u32>().ok());
     let (year, month, day) = (numbers.next()??, numbers.next()??, numbers.next()??);
-    // The inverse of `civil_of`; a day that does not exist does not come back.
+    // This inverts `civil_of`. The last line refuses a day that does not exist, such as February 30.
     let (year, month, day) = (i64::from(year), i64::from(month), i64::from(day));
     if !(1..=9999).contains(&year) || !(1..=12).contains(&month) {
         return None;
@@ -23,8 +23,8 @@ pub fn days_of(text: &str) -> Option<i64> {
     (civil_of(days) == (year, month, day)).then_some(days)
 }
 
-/// Year, month and day of a number of days since 1970-01-01 (Hinnant, "chrono-compatible low-level date
-/// algorithms"): years start in March, so that the leap day is the last.
+/// Returns year, month and day of a number of days since 1970-01-01 (Hinnant, "chrono-compatible low-level date
+/// algorithms"). Years start in March there, so that the leap day comes last.
 fn civil_of(days: i64) -> (i64, i64, i64) {
     let days = days.saturating_add(719_468);
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

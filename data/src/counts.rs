@@ -35,7 +35,7 @@ impl Counts {
         }
     }
 
-    /// Returns the share of the pairs of a user and an item that have a row; 0 without pairs.
+    /// Returns the share of all user-item pairs that have a row; 0 without pairs.
     pub fn density(&self) -> f64 {
         self.rows as f64 / (self.users as f64 * self.items as f64).max(1.0)
     }

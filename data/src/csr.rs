@@ -88,7 +88,7 @@ impl Csr {
         self.cols.len()
     }
 
-    /// Returns the offset of each row among the entries, and the end: one more than there are rows.
+    /// Returns where each row starts among the entries and, last, the number of entries: `n_rows + 1` offsets.
     pub fn offsets(&self) -> &[usize] {
         &self.offsets
     }
@@ -115,7 +115,7 @@ impl Csr {
         cols.iter().copied().zip(values.iter().copied())
     }
 
-    /// Whether there is an entry.
+    /// Whether the matrix has an entry in this row and column.
     pub fn contains(&self, row: usize, col: u32) -> bool {
         self.row(row).0.binary_search(&col).is_ok()
     }
@@ -151,8 +151,8 @@ impl Csr {
         out
     }
 
-    /// Returns the union of some rows of two matrices of one width, in the order given; where both have an entry, the
-    /// value is this matrix's.
+    /// Returns the union of some rows of two matrices of the same width, in the order given; where both have an entry,
+    /// the value is this matrix's.
     pub fn union(&self, other: &Self, rows: impl Iterator<Item = usize> + Clone) -> Self {
         let nnz = rows.clone().map(|row| self.row(row).0.len() + other.row(row).0.len()).sum();
         let mut out = Self::with_capacity(self.n_cols, nnz);
@@ -175,7 +175,7 @@ impl Csr {
         out
     }
 
-    /// Returns some rows, in the order given, as a matrix.
+    /// Returns a matrix of the given rows, in the order given.
     pub fn select_rows(&self, rows: impl Iterator<Item = usize> + Clone) -> Self {
         let nnz = rows.clone().map(|row| self.row(row).0.len()).sum();
         let mut out = Self::with_capacity(self.n_cols, nnz);

@@ -28,7 +28,7 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
-    /// A file needs a part of this crate that was left out when it was built.
+    /// A file needs a feature of this crate that this build leaves out.
     #[error(
         "{}: built without the feature `{feature}`, which this file needs; build with it, or use a text file such as .csv",
         path.display()
@@ -39,7 +39,7 @@ pub enum Error {
         /// The feature of this crate.
         feature: &'static str,
     },
-    /// A download failed or has not the expected content.
+    /// A download failed, or does not have the expected content.
     #[error("{url}: found {found}, expected {expected}")]
     Download {
         /// The address.
@@ -49,7 +49,7 @@ pub enum Error {
         /// What was expected.
         expected: String,
     },
-    /// A setting cannot be met by the data.
+    /// The data cannot satisfy a setting.
     #[error("{setting}: found {found}, expected {expected}")]
     Setting {
         /// The setting.
@@ -80,7 +80,7 @@ impl Error {
         }
     }
 
-    /// Returns the error of a setting that the data cannot meet.
+    /// Returns the error of a setting that the data cannot satisfy.
     pub fn setting(
         setting: impl Into<String>,
         found: impl Into<String>,
@@ -90,7 +90,7 @@ impl Error {
     }
 }
 
-/// Returns bytes of a file for an error message: quoted, readable, not too long.
+/// Returns bytes of a file as an error message cites them: as quoted text, cut after 80 bytes.
 pub(crate) fn cite(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(80)]);
     let more = if bytes.len() > 80 { " ..." } else { "" };

@@ -46,7 +46,7 @@ pub enum Checked {
     Cached,
     /// Its MD5 sum, in hex, is the one published beside it.
     Md5(String),
-    /// No checksum is published beside it; its MD5 sum, in hex, for the record.
+    /// No checksum is published beside it. Holds the MD5 sum of the download, in hex.
     NoChecksum(String),
 }
 
@@ -123,7 +123,7 @@ fn published_md5(agent: &Agent, url: &str) -> Result<Option<String>> {
         Err(ureq::Error::StatusCode(404)) => return Ok(None),
         Err(error) => return Err(failed(url, &error, expected)),
     };
-    // `SUM  NAME` or `MD5 (NAME) = SUM`.
+    // The page reads `SUM  NAME` or `MD5 (NAME) = SUM`.
     let sum = |word: &&str| word.len() == 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     match text.split_whitespace().find(sum) {
         Some(sum) => Ok(Some(sum.to_ascii_lowercase())),

@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 use crate::csr::counting_sort;
 use crate::{Dataset, Error, Interactions, ItemIx, Result, Titles, UserIx, Vocab};
 
-/// The filters to apply. They act in the order of the fields, after repeats are dropped: of the rows
-/// of one user and item the last by time stays, at equal times the last in the file.
+/// The filters to apply, in the order of the fields. Before them repeated rows are dropped: of the rows of one user
+/// and item only the last by time stays, and at equal times the last in the file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
     /// Makes ratings implicit: values of at least this value become 1, the others are dropped.
     pub threshold: Option<f32>,
-    /// The least number of rows of a user, counted after all filters (k-core).
+    /// The minimum number of rows per user; it holds in the filtered data (k-core).
     pub min_user: u32,
-    /// The least number of rows of an item, as for users.
+    /// The minimum number of rows per item, as for users.
     pub min_item: u32,
 }
 
@@ -37,10 +37,10 @@ pub struct FilterSummary {
     pub items_dropped: u64,
 }
 
-/// Applies the filters; users and items left without a row leave the vocabularies, titles follow.
+/// Applies the filters. Users and items left without a row leave the vocabularies, and their titles go with them.
 ///
 /// # Errors
-/// When the threshold is not finite, when nothing is left, or one user only.
+/// When the threshold is not finite, or when fewer than two users are left.
 pub fn apply(dataset: Dataset, filters: &Filters) -> Result<(Dataset, FilterSummary)> {
     if let Some(threshold) = filters.threshold.filter(|threshold| !threshold.is_finite()) {
         return Err(Error::setting("threshold", threshold.to_string(), "a finite rating"));
@@ -135,7 +135,7 @@ fn core(rows: &Interactions, n_users: usize, n_items: usize, filters: &Filters) 
     }
 }
 
-/// Returns the rows of `0..n` that occur, ascending.
+/// Returns the indices below `n` that occur in `rows`, ascending.
 fn used(n: usize, rows: impl Iterator<Item = usize>) -> Vec<u32> {
     let mut occurs = vec![false; n];
     rows.for_each(|row| occurs[row] = true);

@@ -26,7 +26,7 @@ impl IdColumn {
         self.len() == 0
     }
 
-    /// Returns the same ids for [`join`]; `name` is the column's for an error.
+    /// Turns the column into the input of [`join`]; an error names the column `name`.
     fn builder(self, name: &str) -> Result<IdBuilder> {
         let ids = match self {
             Self::Int(ids) => return Ok(IdBuilder::Int(ids)),

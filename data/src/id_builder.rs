@@ -122,8 +122,8 @@ impl DictionaryBuilder {
     }
 }
 
-/// Returns one vocabulary of the ids of all columns, and the vocabulary's row of each of their entries, one column
-/// after the other. The vocabulary is of integers if every column holds integers alone, else of strings.
+/// Returns one vocabulary of the ids of all columns and, for each entry, one column after the other, the index of its
+/// id there, wrapped by `row`. The vocabulary holds integers if every column holds integers alone, else strings.
 pub fn join<T: Send + Copy>(mut columns: Vec<IdBuilder>, row: fn(u32) -> T) -> (Vocab, Vec<T>) {
     if columns.iter().all(|column| matches!(column, IdBuilder::Int(_))) {
         let columns: Vec<&[i64]> = columns

@@ -1,33 +1,34 @@
-//! Outside ids and the rows they stand for.
+//! Outside ids and the row indices they stand for.
 //!
-//! Inside, a user or an item is a row number of its own type, so that the two cannot be exchanged. Outside
+//! Inside, a user or an item is a row index of its own type, so that the two cannot be exchanged. Outside
 //! ids (integers or any strings) live only in a [`Vocab`], which is sorted: looking an id up is a binary
-//! search, and the row of an id does not depend on the order of the ratings file.
+//! search, and the row index of an id does not depend on the order of the ratings file.
 //!
 //! [`Id`] says which ids are the same. Readers, vocabularies, the service's histories, its joins and its A/B buckets
 //! all ask [`Id::canonical`] and have no rule of their own.
 
 use std::fmt;
 
-/// A user's row in the model and in every matrix; meaningless without the [`Vocab`] of the users.
+/// A user's row index in the model and in every matrix; the [`Vocab`] of the users holds the outside id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct UserIx(pub u32);
 
-/// An item's row in the model and in every matrix; meaningless without the [`Vocab`] of the items.
+/// An item's row index in the model, and its row or column in every matrix; the [`Vocab`] of the items holds the
+/// outside id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(transparent)]
 pub struct ItemIx(pub u32);
 
 impl UserIx {
-    /// Returns the row as an index.
+    /// Returns the index as a `usize`.
     pub fn at(self) -> usize {
         self.0 as usize
     }
 }
 
 impl ItemIx {
-    /// Returns the row as an index.
+    /// Returns the index as a `usize`.
     pub fn at(self) -> usize {
         self.0 as usize
     }
@@ -99,7 +100,7 @@ impl PartialEq for Id<'_> {
 
 impl Eq for Id<'_> {}
 
-/// An [`Id`] that owns its text, to be kept or to be the key of a map: equal, ordered and hashed as the canonical form.
+/// An [`Id`] that owns its text, to be stored or to be the key of a map. It compares and hashes by its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnedId(Canonical);
 
@@ -146,16 +147,16 @@ impl serde::Serialize for Id<'_> {
     }
 }
 
-/// The outside ids of all rows, in ascending order and without repeats: row `i` has the `i`-th id.
+/// The outside ids of all users, or of all items, ascending and without repeats: row index `i` has the `i`-th id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vocab {
     /// Integer ids.
     Int(Vec<i64>),
-    /// String ids: row `i` is `bytes[offsets[i]..offsets[i + 1]]`, UTF-8.
+    /// String ids: the `i`-th is `bytes[offsets[i]..offsets[i + 1]]`, UTF-8.
     Str {
         /// All ids, one after the other.
         bytes: String,
-        /// Where each id starts, and the end: one more than there are rows.
+        /// Where each id starts and, last, the length of `bytes`: one offset more than there are ids.
         offsets: Vec<u64>,
     },
 }
@@ -183,7 +184,7 @@ impl Vocab {
         Vocab::Str { bytes, offsets }
     }
 
-    /// Returns the number of rows.
+    /// Returns the number of ids.
     pub fn len(&self) -> usize {
         match self {
             Vocab::Int(ids) => ids.len(),
@@ -191,12 +192,12 @@ impl Vocab {
         }
     }
 
-    /// Whether there is no row.
+    /// Whether there is no id.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the outside id of a row.
+    /// Returns the outside id at a row index.
     ///
     /// # Panics
     /// When `row` is not below [`Vocab::len`].
@@ -207,7 +208,7 @@ impl Vocab {
         }
     }
 
-    /// Returns the row of an outside id.
+    /// Returns the row index of an outside id, if the vocabulary has it.
     pub fn row(&self, id: Id<'_>) -> Option<u32> {
         match (self, id) {
             (Vocab::Int(ids), id) => match id.canonical() {
@@ -222,7 +223,7 @@ impl Vocab {
         }
     }
 
-    /// Returns the row of an id given as text, with the meaning that [`Id`] gives it.
+    /// Returns the row index of an id given as text: `7` finds the integer 7 as well, as [`Id`] says.
     pub fn find(&self, id: &str) -> Option<u32> {
         self.row(Id::Str(id))
     }
@@ -235,7 +236,7 @@ impl Vocab {
         }
     }
 
-    /// Returns the text of a row of string ids; empty for integers.
+    /// Returns the string id at a row index; an empty text in a vocabulary of integers.
     fn text(&self, row: usize) -> &str {
         match self {
             Vocab::Str { bytes, offsets } => &bytes[offsets[row] as usize..offsets[row + 1] as usize],
@@ -243,7 +244,7 @@ impl Vocab {
         }
     }
 
-    /// Returns the vocabulary of some of the rows, which must be ascending.
+    /// Returns the vocabulary of the ids at some row indices, which must ascend.
     pub fn select(&self, rows: &[u32]) -> Self {
         match self {
             Vocab::Int(ids) => Vocab::Int(rows.iter().map(|&row| ids[row as usize]).collect()),

@@ -1,4 +1,4 @@
-//! Finds the row of an outside id in one step, for callers that look up millions of ids a second.
+//! Finds the row index of an outside id in one step, for callers that look up millions of ids a second.
 
 use crate::{Id, Vocab};
 
@@ -13,7 +13,7 @@ const NONE: u32 = u32::MAX;
 #[derive(Clone, Debug)]
 pub struct Index {
     vocab: Vocab,
-    /// The first id and, from it on, the row of each integer.
+    /// The smallest id, and for each integer from it on the row index, or `NONE`.
     table: Option<(i64, Vec<u32>)>,
 }
 
@@ -27,7 +27,7 @@ impl Index {
         Self { vocab, table }
     }
 
-    /// Returns the row of an outside id.
+    /// Returns the row index of an outside id, if the vocabulary has it.
     pub fn row(&self, id: Id<'_>) -> Option<u32> {
         let Some((first, rows)) = &self.table else { return self.vocab.row(id) };
         let Id::Int(id) = id.canonical() else { return None };

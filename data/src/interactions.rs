@@ -6,9 +6,9 @@ use crate::{Csr, ItemIx, UserIx, Vocab};
 /// at `times[k]`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Interactions {
-    /// User rows, each below the number of users in the vocabulary.
+    /// Indices of users, each below the number of users in the vocabulary.
     pub users: Vec<UserIx>,
-    /// Item rows, each below the number of items in the vocabulary.
+    /// Indices of items, each below the number of items in the vocabulary.
     pub items: Vec<ItemIx>,
     /// Ratings, or weights of implicit feedback; finite.
     pub values: Vec<f32>,
@@ -35,7 +35,7 @@ impl Interactions {
         self.times.push(time);
     }
 
-    /// Returns the rows at `rows`, in that order.
+    /// Returns the rows with the numbers `rows`, in that order.
     pub fn select(&self, rows: &[u32]) -> Self {
         fn gather<T: Copy>(column: &[T], rows: &[u32]) -> Vec<T> {
             rows.iter().map(|&row| column[row as usize]).collect()
@@ -71,7 +71,7 @@ pub struct Dataset {
     pub titles: Option<Titles>,
 }
 
-/// One title per item row; empty where the file has none for the item.
+/// One title per item, by row index; empty where the file has none for the item.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Titles(pub Vec<String>);
 

@@ -25,7 +25,7 @@
 //! ```
 //!
 //! [`read::read`] turns a ratings file, and [`Dataset::from_columns`] columns in memory, into [`Interactions`]: columns
-//! of user rows, item rows, values and times, with the outside ids kept apart in a [`Vocab`]. [`filter::apply`] and a
+//! of user indices, item indices, values and times, with the outside ids apart in a [`Vocab`]. [`filter::apply`] and a
 //! seeded [`split()`](split::split) turn them into a [`Split`]: the training interactions and two [`Holdout`]s with
 //! their candidates, drawn once and saved as [`Prepared`] data with hashes of what went in and what came out. Nothing
 //! here knows a model or a metric, and no polars type is in a public signature.

@@ -149,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Pearson's statistic of draws for user 0 against the weights of the unseen items.
+    /// Returns Pearson's statistic of draws for user 0 against the weights of the unseen items.
     fn chi_square(sampler: &NegativeSampler, seen: &[u32], weights: &[f64]) -> f64 {
         const N: usize = 200_000;
         let mut drawn = Vec::new();

@@ -47,12 +47,12 @@ use ncf::CandidateLines;
 use report::Drops;
 use text::Rows;
 
-/// A dataset with the summary of its reading.
+/// What [`read`] returns: a dataset, with a summary of what was read for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadOutcome {
     /// The rows (the training rows, where `given` is set), ids and titles.
     pub dataset: Dataset,
-    /// The rows taken and dropped.
+    /// The files read, and the rows taken and dropped.
     pub summary: ReadSummary,
     /// The test rows that the files bring, if they do.
     pub given: Option<GivenSplit>,

@@ -4,7 +4,7 @@
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
-/// Returns the generator of a purpose, for example `split.candidates`, and an index, for example a user's row.
+/// Returns the generator of a purpose, for example `split.candidates`, and an index, for example a user's row index.
 pub fn stream(seed: u64, purpose: &str, index: u64) -> Pcg64 {
     // FNV-1a tells purposes apart; the finaliser of SplitMix64 (Steele 2014) spreads neighbouring seeds.
     let purpose = purpose.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {

@@ -87,9 +87,9 @@ impl Default for Lists {
 /// Which items a held-out item is ranked against.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Candidates {
-    /// Those drawn with the split, one list per holdout row, without the row's relevant items.
+    /// Items drawn with the split, one list per held-out user, without the user's relevant items.
     Drawn(Lists),
-    /// Every item that is neither in the row's history nor relevant.
+    /// Every item that is neither in the user's history nor relevant.
     Unseen,
 }
 
@@ -153,7 +153,7 @@ enum SplitPart {
 /// dataset, setting and seed give the same split, whatever the number of threads.
 ///
 /// # Errors
-/// When the setting is out of range, when the data cannot meet it (too few items for the candidates, too few
+/// When the setting is out of range, when the data cannot satisfy it (too few items for the candidates, too few
 /// users), when train, valid or test would be empty, or for [`SplitConfig::Given`], which [`split_given`] splits.
 pub fn split(dataset: &Dataset, config: &SplitConfig, seed: u64) -> Result<(Split, SplitSummary)> {
     config.check()?;

@@ -3,7 +3,7 @@
 //!
 //! Users and items belong to a few dozen tastes, which are points in a space of few dimensions. A user's rows are
 //! drawn without repeats from a mixture of the tastes, where each taste has its own long-tailed popularity of items;
-//! a rating is taste, the user's and the item's bias, and noise.
+//! a rating adds up how well the item matches the user's taste, the biases of both, and noise.
 
 mod activity;
 mod files;
@@ -34,7 +34,7 @@ pub struct SynthConfig {
     pub n_items: u32,
     /// The number of rows; no two have the same user and item.
     pub n_rows: u32,
-    /// The least number of rows of a user.
+    /// The minimum number of rows per user.
     pub min_user_rows: u32,
     /// The seed of all draws.
     pub seed: u64,
@@ -84,7 +84,7 @@ impl SynthConfig {
     }
 }
 
-/// Returns the most rows of a user: three quarters of the items.
+/// Returns the maximum number of rows per user: three quarters of the items.
 fn most_rows_of_a_user(n_items: u32) -> u32 {
     n_items - n_items / 4
 }

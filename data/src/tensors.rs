@@ -1,4 +1,4 @@
-//! Named arrays in a safetensors file: the one binary format of prepared data and of model runs.
+//! Named arrays in a safetensors file: the one binary format of prepared data and of saved models.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Vocabularies, matrices and titles as arrays of a file, for prepared data and model runs alike.
+//! Vocabularies, matrices and titles as arrays of a file, for prepared data and saved models alike.
 //!
 //! Each takes a prefix, so that one file can hold several. Reading checks all that the types promise, so a
 //! damaged file is an error and not a panic later on.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Writes a file beside its place and renames it there once all bytes are on disk.
+/// Writes a temporary file in the same directory, and renames it to `path` once all bytes are on disk.
 ///
 /// # Errors
 /// When a byte cannot be written, for example on a full disk; `path` is then as it was before.
@@ -17,7 +17,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Does the same as [`write_file`], with the bytes written by `fill`.
 ///
 /// # Errors
-/// When `fill` fails or the file cannot be put in its place; `path` is then as it was before.
+/// When `fill` fails or the file cannot be renamed to `path`, which is then as it was before.
 pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

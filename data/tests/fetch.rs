@@ -11,7 +11,7 @@ use md5::{Digest, Md5};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-/// One answer of the server: the path it is for, the status line's end, the length it claims, and the body.
+/// One answer of the server: the path it is for, the length it claims, and the body.
 #[derive(Clone)]
 struct Page {
     path: &'static str,
@@ -24,13 +24,13 @@ fn page(path: &'static str, body: impl Into<Vec<u8>>) -> Page {
     Page { path, claimed: body.len(), body }
 }
 
-/// Serves the pages, and 404 for others, for as long as the test process lives; gives the address.
+/// Serves the pages, and 404 for others, for as long as the test process lives; returns the address.
 fn serve(pages: Vec<Page>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/data", listener.local_addr().unwrap());
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            // A client that goes away in the middle is part of some tests.
+            // In some tests the client disconnects in the middle of an answer.
             let _ = answer(stream, &pages);
         }
     });

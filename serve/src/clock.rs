@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Tells the time, and lets it pass.
+/// Tells the time, and sleeps.
 pub trait Clock: Send + Sync {
     /// Returns now, on a clock that never goes back.
     fn now(&self) -> Instant;
@@ -10,7 +10,7 @@ pub trait Clock: Send + Sync {
     /// Returns now, in Unix milliseconds.
     fn unix_ms(&self) -> i64;
 
-    /// Returns after this long.
+    /// Sleeps for this long.
     fn sleep(&self, span: Duration);
 
     /// Returns how long ago a moment was.

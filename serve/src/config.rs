@@ -1,4 +1,5 @@
-//! What `burnrec serve` reads from its config file: models, topics, wire, flow. Every key has its default here.
+//! What `burnrec serve` reads from its config file: models, topics, message formats, flow. Every key has its default
+//! here.
 
 mod flow;
 mod kafka;
@@ -23,7 +24,8 @@ const MOST_SCORING: usize = 1000;
 pub struct ServeConfig {
     /// The models by name: at least one.
     pub models: BTreeMap<String, ModelEntry>,
-    /// Which events go to which models; the first that fits. Without any, all go to the model that stands first by name.
+    /// Which events go to which models; the first route that fits counts. Events that fit none go to the model that is
+    /// first by name.
     #[serde(default)]
     pub routes: Vec<Route>,
     /// Where models compute: `auto`, `cpu`, `gpu`, `gpu:N`.
@@ -31,7 +33,7 @@ pub struct ServeConfig {
     pub device: String,
     /// Kafka, if events come from there.
     pub kafka: Option<KafkaConfig>,
-    /// The HTTP side.
+    /// The HTTP server.
     #[serde(default)]
     pub http: HttpConfig,
     /// How requests look on Kafka.
@@ -40,7 +42,7 @@ pub struct ServeConfig {
     /// How replies look on Kafka.
     #[serde(default)]
     pub output: OutputConfig,
-    /// A table joined by item.
+    /// A table joined to replies by item.
     pub table: Option<TableConfig>,
     /// What to do with ids that the model does not know.
     #[serde(default)]
@@ -66,7 +68,7 @@ pub struct ModelEntry {
     pub version: Option<String>,
 }
 
-/// Events that go to some models.
+/// Which events go to which models.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
@@ -75,9 +77,9 @@ pub struct Route {
     /// Only events with these headers, by name and value.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The models with their weights: each user gets one of them, always the same.
+    /// The models with their weights (an A/B split): each user gets one of them, always the same.
     pub models: BTreeMap<String, f64>,
-    /// A model that answers as well, to the topic `kafka.shadow`.
+    /// A shadow model: it answers the same events, to the topic `kafka.shadow`.
     pub shadow: Option<String>,
     /// The most events that may wait; `flow.queue_events` by default.
     pub queue_events: Option<usize>,
@@ -85,13 +87,13 @@ pub struct Route {
     pub queue_bytes: Option<usize>,
 }
 
-/// The HTTP side.
+/// The HTTP server.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// The address; anything but a loopback one needs a token or TLS.
     pub listen: SocketAddr,
-    /// What `Authorization: Bearer …` must bring for everything but `/health/live`.
+    /// The token that `Authorization: Bearer …` must carry for everything but `/health/live` and the page `/`.
     #[serde(serialize_with = "hidden")]
     pub token: Option<String>,
     /// A PKCS#12 file with the certificate and its key.
@@ -118,14 +120,14 @@ impl Default for HttpConfig {
     }
 }
 
-/// How requests look on Kafka.
+/// The format of requests on Kafka.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum InputFormat {
-    /// A JSON object a message.
+    /// One JSON object per message.
     #[default]
     Json,
-    /// `user,item` a message.
+    /// One CSV record `user,item` per message.
     Csv,
 }
 
@@ -141,11 +143,11 @@ pub struct InputConfig {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct OutputConfig {
-    /// The columns of a CSV line, such as `user,item,offer,score`; JSON objects without it.
+    /// The columns of a CSV line, such as `user,item,offer,score`; without it replies are JSON objects.
     pub csv: Option<String>,
     /// Scores are multiplied by this, in CSV lines and in the comparison with the table's threshold.
     pub score_scale: f32,
-    /// Digits after the point of a score in CSV lines; as many as it has without it.
+    /// The digits after the decimal point of a score in CSV lines; by default as many as the score has.
     pub score_decimals: Option<usize>,
     /// Whether JSON replies carry titles.
     pub titles: bool,
@@ -157,7 +159,7 @@ impl Default for OutputConfig {
     }
 }
 
-/// A table joined by item.
+/// A table joined to replies by item.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableConfig {
@@ -169,8 +171,8 @@ pub struct TableConfig {
     /// The columns to take; all by default.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// A column with the least score that a reply may have for the row's item; lower ones are filtered out, and items
-    /// without a row as well.
+    /// A column with the minimum score of each item: an item that scores lower, or has no row in the table, is left out
+    /// of the reply.
     pub threshold: Option<String>,
 }
 
@@ -181,7 +183,7 @@ pub enum UnknownUser {
     /// Fold the user in from the events seen so far; popularity while there are none.
     #[default]
     FoldIn,
-    /// Score by how many users took an item.
+    /// Score by popularity: by how many users interacted with an item.
     Popularity,
     /// Reject the request.
     Reject,
@@ -218,7 +220,7 @@ pub struct Limits {
     pub items: usize,
     /// `k` of a request.
     pub k: usize,
-    /// Events kept of a user; of more the oldest are forgotten.
+    /// Events kept of a user's history; beyond that the oldest are dropped.
     pub history: usize,
 }
 
@@ -253,7 +255,7 @@ impl std::str::FromStr for ServeConfig {
 }
 
 impl ServeConfig {
-    /// Reads the table that a config file is.
+    /// Reads a config from its TOML table.
     ///
     /// # Errors
     /// When a key is unknown or missing, or a value is impossible.

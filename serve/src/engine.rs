@@ -1,6 +1,7 @@
 //! The engine that answers batches of events. It knows neither Kafka nor HTTP.
 //!
-//! A batch is decoded, planned, computed together, and its replies are written; `engine/answer.rs` goes through these steps.
+//! A batch is decoded, planned, computed together, and its replies are written; `engine/answer.rs` goes through these
+//! steps.
 
 mod answer;
 mod columns;
@@ -25,23 +26,23 @@ use crate::{Kind, Reject, Result};
 use join::Join;
 pub use route::Routes;
 
-/// The partition of what came over HTTP, which is of no topic.
+/// The partition that events over HTTP are given; it belongs to no topic.
 pub const HTTP: TopicPartition = TopicPartition { topic: u16::MAX, partition: -1 };
 
 /// Bytes that are kept of a value that is too large for the reject topic.
 const CUT: usize = 1 << 16;
 
-/// Answers requests with the models and the state. Shared by all workers and the HTTP side.
+/// Answers requests with the models and the state. Shared by all workers and the HTTP server.
 pub struct Engine {
     /// The models.
     pub models: Models,
-    /// What events changed.
+    /// The users' histories since the models were trained.
     pub state: State,
     /// Which events go to which models.
     pub routes: Routes,
     /// The topics that are read.
     pub topics: Vec<String>,
-    /// The clock by which events expire and receipts count, of the engine and of its flows.
+    /// The clock of the engine and of its flows, by which events expire and latencies are measured.
     pub clock: Arc<dyn Clock>,
     input: InputFormat,
     limits: Limits,
@@ -49,25 +50,25 @@ pub struct Engine {
     output: OutputConfig,
     join: Option<Join>,
     max_event_age_ms: Option<u64>,
-    /// Whether there is a place that keeps what Kafka's events change.
+    /// Whether histories are kept: with Kafka only where there is a state topic, without Kafka always.
     keeps_state: bool,
     receipts: bool,
     replaying: Option<Replaying>,
 }
 
-/// How a replay differs: the state is read from wherever a user is, and not changed.
+/// How a replay differs: histories are looked up in all partitions, and not changed.
 #[derive(Clone, Debug)]
 pub struct Replaying {
-    /// The topic whose users' histories count.
+    /// The topic whose users' histories are read.
     pub state_topic: String,
-    /// Whether `event`s go back to the topic they came from; else they are passed over.
+    /// Whether `event`s go back to the topic they came from; else they are skipped.
     pub resubmit: bool,
 }
 
 /// How a batch is to be read.
 #[derive(Clone, Copy, Default)]
 pub struct Reading {
-    /// JSON whatever the config says, of this type where the message says none; for HTTP.
+    /// Set for HTTP: messages are JSON whatever the config says, and of this type where they name none.
     pub http: Option<Kind>,
 }
 
@@ -117,7 +118,7 @@ impl Engine {
         self
     }
 
-    /// Returns the name of a topic in the keys of the state.
+    /// Returns the topic that the keys of a partition's records in the state topic name.
     pub fn state_topic(&self, part: TopicPartition) -> &str {
         match &self.replaying {
             Some(replaying) => &replaying.state_topic,
@@ -125,7 +126,7 @@ impl Engine {
         }
     }
 
-    /// Returns the columns that are joined, and whether they filter.
+    /// Returns the joined columns, and whether a threshold filters.
     pub fn join_facts(&self) -> Option<(&[String], bool)> {
         self.join.as_ref().map(|join| (join.columns(), join.filters))
     }
@@ -144,8 +145,8 @@ impl Engine {
         ];
     }
 
-    /// Adds the reject of an event that is itself too large for the reject topic: the first of its value, its length in a
-    /// header; `burnrec-source` says where all of it is.
+    /// Adds the reject of an event that is itself too large for the reject topic: the first bytes of its value, with
+    /// the value's length in a header; `burnrec-source` says where the whole event is.
     pub fn reject_cut(&self, event: &Incoming, at: usize, reject: &Reject, out: &mut Outbox) {
         self.reject(event, at, reject, out);
         let value = event.payload().unwrap_or_default();

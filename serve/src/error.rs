@@ -37,7 +37,7 @@ pub enum Error {
         /// Why not.
         source: KafkaError,
     },
-    /// Kafka has not what the config names.
+    /// Kafka does not have what the config names.
     #[error("Kafka: found {found}, expected {expected}")]
     Topics {
         /// What is there.
@@ -55,7 +55,7 @@ pub enum Error {
         /// The name.
         instance: String,
     },
-    /// The HTTP side cannot run.
+    /// The HTTP server cannot run.
     #[error("http: cannot {action}: {source}")]
     Http {
         /// What was tried.
@@ -89,7 +89,7 @@ impl Error {
     }
 }
 
-/// Returns the next step, where the cause is one that people meet often.
+/// Returns a hint at the remedy, for the most frequent causes.
 #[cfg(feature = "kafka")]
 fn hint(source: &KafkaError) -> &'static str {
     use rdkafka::types::RDKafkaErrorCode as Code;

@@ -5,13 +5,13 @@ use std::time::Instant;
 /// A partition of one of the topics that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
-    /// The topic's place in the config's list.
+    /// The topic's index in `kafka.requests`.
     pub topic: u16,
     /// The partition's number.
     pub partition: i32,
 }
 
-/// A partition with the worker that reads it.
+/// Where a user's history is kept: with the partition of the user's events and the worker that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Home {
     /// The worker's number.
@@ -28,7 +28,7 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 pub struct Incoming {
     /// Where it was read.
     pub part: TopicPartition,
-    /// Its place there.
+    /// Its offset in that partition.
     pub offset: i64,
     /// Its own time, in Unix milliseconds.
     pub timestamp_ms: Option<i64>,
@@ -38,7 +38,7 @@ pub struct Incoming {
     pub received: Instant,
     /// How many times it failed.
     pub attempts: u32,
-    /// Its place in the ledger of its partition.
+    /// Its turn: its running number in the ledger of its partition.
     pub turn: u64,
     /// The worker that read it.
     pub worker: usize,
@@ -49,7 +49,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Makes an event of a key and a payload, either of which may be absent. Who reads many looks at the clock once.
+    /// Makes an event of a key and a payload, either of which may be absent. `received` is given, so that a reader of
+    /// many events asks the clock once.
     pub fn new(
         received: Instant,
         part: TopicPartition,

@@ -1,8 +1,9 @@
 //! Moves events from a transport through the engine and back, and keeps the guarantee.
 //!
-//! An event is *taken* when it is read and *done* when what it leads to is safe: delivered (at least once), or in the open
-//! transaction (exactly once). What is committed is where a reader must begin so that nothing that is not done is missed
-//! ([`Ledger`]). Whatever goes wrong, the flow rolls back to what is committed and reads on from there.
+//! An event is *taken* when it is read. It is *done* when the messages that it leads to are safe: delivered (with
+//! at-least-once), or in the open transaction (with exactly-once). The committed position of a partition is where a
+//! reader must begin to miss no event that is not done ([`Ledger`]). Whatever goes wrong, the flow rolls back to the
+//! committed positions and reads on from there.
 
 mod backlog;
 mod batch;
@@ -38,10 +39,10 @@ use crate::state::Undo;
 /// The longest wait between two tries.
 const MOST_BACKOFF: Duration = Duration::from_secs(5);
 
-/// How long an idle flow waits for events before it looks at its clock and its stop sign.
+/// How long an idle flow waits for events before it looks at its clock and whether it is to stop.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// How long a flow with messages in flight waits for events: deliveries are looked at often enough to commit them in time.
+/// How long a flow with messages in flight waits for events, so that it notes deliveries in time for the next commit.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
 /// The least time that a stop leaves for its last commit.
@@ -57,12 +58,12 @@ pub struct Flow<T> {
     transport: T,
     backlog: Backlog,
     offsets: Offsets,
-    /// The state's changes since the last commit.
+    /// What takes back the changes of histories since the last commit.
     undo: Vec<Undo>,
     /// The number of the last batch.
     batch: u64,
     paused: Vec<TopicPartition>,
-    /// Changes of partitions that are still to be made: a failure in one does not end those after it.
+    /// Assigned and revoked partitions that are still to be handled: a failure with one leaves those after it here.
     changes: VecDeque<Change>,
     last_commit: Instant,
     /// Whether anything was done since the last commit.
@@ -117,7 +118,7 @@ impl<T: Transport> Flow<T> {
         self.commit(left).or_else(Self::leave)
     }
 
-    /// Ends with what could not be committed: whoever comes next reads it again.
+    /// Ends without the last commit: the next reader of the partitions reads again what is not committed.
     fn leave(trouble: Trouble) -> Result<()> {
         match trouble {
             Trouble::Fatal(error) => Err(error),
@@ -136,7 +137,7 @@ impl<T: Transport> Flow<T> {
         self.transport
     }
 
-    /// Goes once through the loop.
+    /// Runs the loop once: receives, answers a batch if one is due, and commits if it is time.
     fn step(&mut self) -> Result<(), Trouble> {
         let changes = self.receive()?;
         self.changes.extend(changes);
@@ -187,7 +188,7 @@ impl<T: Transport> Flow<T> {
             self.metrics.received(&self.received);
         }
         for mut event in self.received.drain(..) {
-            // An event of a partition that was revoked meanwhile is another's.
+            // An event of a partition that was revoked meanwhile belongs to the partition's next owner.
             let Some(ledger) = self.offsets.ledger(event.part) else { continue };
             if let Some(turn) = ledger.take(event.offset) {
                 (event.turn, event.worker) = (turn, self.options.worker);
@@ -243,7 +244,7 @@ impl<T: Transport> Flow<T> {
         let before = self.undo.len();
         self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
         while let Some((at, backoff)) = first_to_yield(&self.options.failures, events, outbox) {
-            // It and all after it wait, as if they had not been taken yet.
+            // That event and all after it go back to the queue, as if they had not been taken from it.
             let undo = self.undo.split_off(before);
             self.engine.state.undo(undo);
             outbox.clear();
@@ -282,7 +283,7 @@ impl<T: Transport> Flow<T> {
         Ok(())
     }
 
-    /// Marks as done what is delivered.
+    /// Marks the events of delivered batches as done.
     fn look_at_deliveries(&mut self, wait: Duration) -> Result<(), Trouble> {
         if self.offsets.is_in_flight() {
             let last = self.transport.delivered(wait)?;
@@ -291,7 +292,7 @@ impl<T: Transport> Flow<T> {
         Ok(())
     }
 
-    /// Helps with what went wrong; returns when the flow can go on.
+    /// Recovers from a failure; returns when the flow can go on.
     fn recover(&mut self, done: Result<(), Trouble>, stop: &AtomicBool) -> Result<()> {
         let mut trouble = match done {
             Ok(()) => return Ok(()),
@@ -305,14 +306,14 @@ impl<T: Transport> Flow<T> {
                 Trouble::Fatal(error) => return Err(error),
             };
             self.metrics.trouble(&text, rebuild);
-            tracing::warn!(cause = text, rebuild, "taking back what is not committed");
+            tracing::warn!(cause = text, rebuild, "rolling back to the last commit");
             self.failures_in_a_row += 1;
             let backoff = self.options.backoff.saturating_mul(1 << self.failures_in_a_row.min(7));
             let until = self.clock.now() + backoff.min(MOST_BACKOFF);
             self.roll_back();
             match self.transport.abort(rebuild).and_then(|()| self.rewind(rebuild)) {
                 Ok(()) => {
-                    // An abort that cures is over at once; only what fails again and again waits.
+                    // The flow goes on at once after a first failure; it waits only when failures follow each other.
                     if self.failures_in_a_row > 1 {
                         self.wait(until, stop);
                     }
@@ -331,7 +332,7 @@ impl<T: Transport> Flow<T> {
         }
     }
 
-    /// Waits until a moment or the stop sign.
+    /// Waits until a moment, or until `stop` is set.
     fn wait(&self, until: Instant, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let left = until.saturating_duration_since(self.clock.now());
@@ -342,7 +343,7 @@ impl<T: Transport> Flow<T> {
         }
     }
 
-    /// Forgets all that is not committed.
+    /// Takes back all changes since the last commit.
     fn roll_back(&mut self) {
         self.engine.state.undo(std::mem::take(&mut self.undo));
         self.backlog.clear();

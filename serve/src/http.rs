@@ -1,4 +1,4 @@
-//! The HTTP side: requests answered by the same engine, and what people and machines watch the service by.
+//! The HTTP server: requests answered by the same engine, and paths to monitor the service.
 //!
 //! | path | |
 //! |---|---|
@@ -41,9 +41,9 @@ pub use server::{Server, Serving};
 
 /// What the handlers share.
 pub struct App {
-    /// Answers.
+    /// The engine that answers.
     pub engine: Arc<Engine>,
-    /// Counts.
+    /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether the service can work.
     pub health: Arc<Health>,
@@ -54,11 +54,11 @@ pub struct App {
     pub scoring: Arc<Semaphore>,
     /// The config.
     pub config: ServeConfig,
-    /// Since when it runs.
+    /// When the server started.
     pub since: Instant,
 }
 
-/// Serves until `stop` comes, then ends what was begun.
+/// Serves until `stop` comes, then finishes the requests that are open.
 ///
 /// # Errors
 /// When the socket fails.
@@ -86,13 +86,13 @@ pub async fn serve(
     listening.serve(router, stop).await
 }
 
-/// What the service is watched by: asked again and again, and so not counted.
+/// The paths that monitoring polls, whose requests are therefore not counted.
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
-/// Lets in who brings the token, and counts.
+/// Refuses a request without the token, and counts requests.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
-    // One of the few above: nothing else comes here.
+    // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
     let response = match &app.config.http.token {
         Some(token) if !brings(&request, token) => {
@@ -107,7 +107,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     response
 }
 
-/// Returns whether a request brings the token; takes as long for a wrong one as for a right one of its length.
+/// Returns whether a request carries the token; the comparison takes the same time for all tokens of one length.
 fn brings(request: &Request, token: &str) -> bool {
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| {

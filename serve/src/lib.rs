@@ -1,4 +1,4 @@
-//! The scoring service: events in, replies out, nothing lost and nothing twice.
+//! The scoring service: events in, replies out, each event answered at least once or exactly once.
 //!
 //! ```text
 //! source ─► queue ─► decode ─► score ─► join, filter ─► sink          (and from each stage ─► rejects)

@@ -88,7 +88,7 @@ impl Serialize for WireId<'_> {
     }
 }
 
-/// What is asked.
+/// The type of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -96,9 +96,9 @@ pub enum Kind {
     Score,
     /// The best items.
     Recommend,
-    /// The items most like one.
+    /// The items most similar to one.
     Similar,
-    /// A user took an item.
+    /// A user interacted with an item.
     Event,
 }
 
@@ -123,7 +123,7 @@ pub struct Request<'a> {
     pub ask: Ask<'a>,
 }
 
-/// What is asked.
+/// What is asked, with the fields of its type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ask<'a> {
     /// Score these items for the user.
@@ -146,14 +146,14 @@ pub enum Ask<'a> {
         /// Whether items of the user's history may come back.
         include_seen: bool,
     },
-    /// The items most like one.
+    /// The items most similar to one.
     Similar {
         /// The item.
         item: WireId<'a>,
         /// How many.
         k: usize,
     },
-    /// The user took the item; the history grows by it.
+    /// The user interacted with the item, which is added to the user's history.
     Event {
         /// The user.
         user: WireId<'a>,
@@ -165,7 +165,7 @@ pub enum Ask<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Returns what is asked, in a word.
+    /// Returns the request's type.
     pub fn kind(&self) -> Kind {
         match self.ask {
             Ask::Score { .. } => Kind::Score,
@@ -184,8 +184,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The object on the wire, before its fields are held against its type. One flat struct: a tagged enum would copy
-/// every message into a tree of values first.
+/// The JSON object of a request, before its fields are checked against its type. One flat struct: a tagged enum would
+/// copy every message into a tree of values first.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields<'a> {
@@ -209,7 +209,7 @@ struct Fields<'a> {
     value: Option<f32>,
 }
 
-/// Reads a message. `kind` is what is asked where the message itself does not say, as over HTTP.
+/// Reads a message. `kind` is its type where the message itself names none, as over HTTP.
 ///
 /// # Errors
 /// When it is no request, or over the limits.
@@ -239,7 +239,7 @@ pub fn decode<'a>(
 
 fn from_json<'a>(text: &'a str, kind: Option<Kind>) -> Result<Request<'a>, Reject> {
     let fields: Fields<'a> = serde_json::from_str(text).map_err(|error| {
-        // Where a list or a number stands for a word, the parser speaks of syntax.
+        // For some fields of a wrong type the parser reports bad syntax, so that valid JSON is recognised here.
         let is_json = error.is_data() || serde_json::from_str::<IgnoredAny>(text).is_ok();
         Reject::decode(if is_json { "not-a-request" } else { "not-json" }, error.to_string())
     })?;

@@ -20,11 +20,11 @@ use crate::outbox::EventOutcome;
 /// Labels of an outcome.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// `replied`, `filtered`, `expired`, `rejected`.
+    /// `replied`, `filtered`, `resubmitted`, `expired` or `rejected`.
     pub outcome: &'static str,
-    /// The request's type, or the reason.
+    /// The request's type if it was replied to, else the reason.
     pub of: &'static str,
-    /// Where in the flow, if it was not answered.
+    /// The stage of the flow at which it ended, if it was not answered.
     pub stage: &'static str,
 }
 
@@ -67,7 +67,7 @@ pub struct RecoveryLabels {
 pub struct QueueLevel {
     /// The events that wait.
     pub events: usize,
-    /// What they weigh.
+    /// Their size in bytes.
     pub bytes: usize,
     /// The share of the queue's bounds that is taken, from 0 on.
     pub fill: f64,
@@ -141,7 +141,7 @@ impl Default for Metrics {
             ("burnrec_score", "Decoding and scoring a batch", &all.score),
             ("burnrec_send", "Handing a batch's messages over", &all.send),
             ("burnrec_latency", "From reading the first event of a batch to sending its reply", &all.latency),
-            ("burnrec_commit", "Committing; at least once, handing a commit over", &all.commit),
+            ("burnrec_commit", "Committing; with at-least-once, handing a commit over", &all.commit),
             ("burnrec_http", "Answering an HTTP request", &all.http_seconds),
         ];
         for (name, help, histogram) in seconds {
@@ -156,7 +156,7 @@ impl Default for Metrics {
         );
         registry.register(
             "burnrec_taken_back",
-            "Times that what was not committed was read again",
+            "Rollbacks, after which uncommitted events are read again",
             all.troubles.clone(),
         );
         registry.register(
@@ -164,7 +164,7 @@ impl Default for Metrics {
             "Partitions that this instance reads",
             all.partitions.clone(),
         );
-        registry.register("burnrec_users_with_history", "Users that events were seen of", all.users.clone());
+        registry.register("burnrec_users_with_history", "Users with a history of events", all.users.clone());
         let help = "Memory in use";
         registry.register_with_unit("process_resident_memory", help, Unit::Bytes, all.memory.clone());
         registry.register(
@@ -185,8 +185,8 @@ impl Metrics {
         self.bytes.inc_by(events.iter().map(|event| event.size() as u64).sum());
     }
 
-    /// Counts a batch that was answered: how its events ended, how long scoring and sending took, and how long its first event had been
-    /// waited for.
+    /// Counts a batch that was answered: how its events ended, how long scoring and sending took, and how long ago its
+    /// first event was read.
     pub fn batch<'a>(
         &self,
         outcomes: impl Iterator<Item = (usize, &'a EventOutcome)>,

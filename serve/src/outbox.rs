@@ -1,4 +1,4 @@
-//! What the engine says about a batch of events: the messages to write, and how each event ended.
+//! What the engine returns for a batch of events: the messages to write, and how each event ended.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ pub enum To {
 pub enum EventOutcome {
     /// Its reply is among the messages.
     Replied(Kind),
-    /// Its items are all under their thresholds.
+    /// Its items are all under their thresholds, or a replay skips it.
     Filtered,
     /// It goes back to the topic it came from before it was rejected; in a replay.
     Resubmitted,
@@ -52,9 +52,9 @@ impl EventOutcome {
 /// A message to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outgoing {
-    /// Where to.
+    /// The topic that it is for.
     pub to: To,
-    /// The event it comes from: its place in the batch.
+    /// The event that it comes from, by its index in the batch.
     pub event: u32,
     /// The key in the outbox's bytes; the event's own where it is `None`.
     pub key: Option<Range<usize>>,

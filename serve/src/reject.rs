@@ -1,4 +1,4 @@
-//! Why an event could not be answered: an answer of its own, never a crash and never silence.
+//! Rejects: why an event could not be answered. Bad input always ends in a reject, and never crashes the service.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub enum Stage {
     Queue,
     /// Reading the message.
     Decode,
-    /// Finding the rows and computing.
+    /// Looking up the ids and scoring.
     Score,
     /// Writing the reply.
     Sink,
@@ -30,7 +30,7 @@ impl Stage {
 /// Why an event was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    /// Where.
+    /// The stage at which it failed.
     pub stage: Stage,
     /// Why, in a word that programs can match.
     pub reason: &'static str,

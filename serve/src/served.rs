@@ -19,11 +19,11 @@ pub struct Served {
     pub version: String,
     /// The first half of the SHA-256 of its manifest, which holds the hashes of all its files.
     pub hash: String,
-    /// No two that are served have the same.
+    /// A number that no other model of this process has.
     pub number: u64,
     /// The model with its ids, titles and histories.
     pub recommender: Recommender,
-    /// What JSON replies end with: what a score is of, and whose.
+    /// What JSON replies end with: the model's name, version and hash.
     pub tail: String,
 }
 
@@ -43,7 +43,7 @@ impl Served {
         }
     }
 
-    /// `name@hash`, for headers and messages.
+    /// Returns `name@hash`, for headers and messages.
     pub fn label(&self) -> String {
         format!("{}@{}", self.name, self.hash)
     }
@@ -86,7 +86,7 @@ impl Models {
         })
     }
 
-    /// The models now.
+    /// Returns the models as they are now.
     pub fn set(&self) -> Arc<Set> {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -99,7 +99,7 @@ impl Models {
         *set = Arc::new(new);
     }
 
-    /// Where they compute.
+    /// Returns the name of the device that the models compute on.
     pub fn device(&self) -> String {
         let on_device =
             |served: &Arc<Served>| served.recommender.model.config().scores_on() == Compute::Device;
@@ -107,13 +107,13 @@ impl Models {
         compute.open(self.device).map_or_else(|error| error.to_string(), |device| device.name)
     }
 
-    /// Why models' directories were not taken up, by name.
+    /// Returns why models' directories were not taken up, by name.
     pub fn troubles(&self) -> BTreeMap<String, String> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes up the models whose manifest has changed; all of them are checked first, and what cannot be opened leaves
-    /// the old one serving. Gives the names of the new ones.
+    /// Takes up the models whose manifest has changed. A new model is opened and checked first; if that fails, the old
+    /// one goes on serving. Returns the names of the models taken up.
     pub fn reload(&self) -> Vec<String> {
         let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = Vec::new();

@@ -1,4 +1,4 @@
-//! The service as a whole: opened, run, stopped. What it is reached by depends on the crate's features.
+//! The service as a whole: opened, run, stopped. The crate's features say whether requests come by Kafka, HTTP or both.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +20,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A service that is ready to run.
 pub struct Service {
     config: ServeConfig,
-    /// Answers.
+    /// The engine that answers.
     pub engine: Arc<Engine>,
-    /// Counts.
+    /// What is counted.
     pub metrics: Arc<Metrics>,
     health: Arc<Health>,
     #[cfg(feature = "http")]
@@ -30,7 +30,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens models and table, asks the brokers for the topics, takes the HTTP address.
+    /// Opens models and table, checks the topics at the brokers, and binds the HTTP address.
     ///
     /// # Errors
     /// When one of these fails, or the config asks for what this build leaves out.
@@ -51,13 +51,13 @@ impl Service {
         })
     }
 
-    /// Returns the scheme and the address of the HTTP side.
+    /// Returns the scheme and the address of the HTTP server.
     #[cfg(feature = "http")]
     pub fn address(&self) -> (&'static str, std::net::SocketAddr) {
         self.server.address()
     }
 
-    /// Runs until `asked` to stop, then finishes what was begun.
+    /// Runs until `asked` returns true, then answers what was read and stops.
     ///
     /// # Errors
     /// When it cannot go on.

@@ -1,8 +1,8 @@
-//! What events changed: each user's history since the model was trained.
+//! The state that events change: each user's history since the model was trained.
 //!
-//! Histories belong to the partition that their user's events come from and the worker that reads it, come and go with
-//! it, and are kept in a compacted topic whose records this module writes and reads. They hold outside ids, so that they
-//! outlive the model.
+//! A history belongs to the partition that its user's events come from and to the worker that reads it, and comes and
+//! goes with the partition. It is kept in a compacted topic, whose records this module writes and reads. Histories
+//! hold outside ids, so that they outlive the model.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -24,12 +24,12 @@ impl From<&WireId<'_>> for Key {
     }
 }
 
-/// What a user took since the model was trained, the oldest first; an item stands there once.
+/// The items that a user interacted with since the model was trained, the oldest first and each at most once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct History {
     /// Items with their ratings or weights.
     pub events: Vec<(Key, f32)>,
-    /// Names this state of it, to know a folded-in row that is out of date.
+    /// The history's version, by which a fold-in of an earlier one is known to be out of date.
     version: u64,
 }
 
@@ -67,14 +67,14 @@ pub struct Undo {
 }
 
 /// The histories of all users whose partitions are here. Two workers may both have a partition for a moment, as one
-/// hears late that it lost it: each then has its own histories. Shared by the workers and the HTTP side.
+/// learns late that it lost it: each then has its own histories. Shared by the workers and the HTTP server.
 #[derive(Default)]
 pub struct State {
     shards: RwLock<HashMap<Home, Arc<Mutex<Shard>>>>,
-    /// Users with a history; while there is none, nobody needs to look.
+    /// The number of users with a history; while it is 0, no lookup is needed.
     n_users: AtomicUsize,
-    /// The last version given to a history. None is given twice, or a row folded in from a history that was taken back
-    /// could pass for another's.
+    /// The last version given to a history. No version is given twice, or the fold-in of a history that was taken back
+    /// could pass for that of a later one.
     versions: AtomicU64,
 }
 
@@ -113,8 +113,8 @@ impl State {
         }
     }
 
-    /// Returns the history of a user with the row folded in from it, if it is up to date for the model of this number; of a
-    /// home, or wherever the user is.
+    /// Returns the history of a user, with its fold-in into the model of this number if that is up to date. Looks in
+    /// `home` alone, or everywhere without one.
     pub fn get(
         &self,
         home: Option<Home>,
@@ -133,7 +133,7 @@ impl State {
         })
     }
 
-    /// Keeps the row folded in from a history for as long as that history does not change.
+    /// Keeps the scorer folded in from a history until that history changes.
     pub fn keep(&self, user: &WireId<'_>, history: &History, model: u64, scorer: &Arc<dyn Scorer>) {
         let user = Key::from(user);
         for shard in self.shards(None) {
@@ -184,7 +184,7 @@ impl State {
         }
     }
 
-    /// Forgets a partition that went to another worker.
+    /// Forgets the histories of a partition that went to another worker.
     pub fn forget(&self, home: Home) {
         let gone = self.shards.write().unwrap_or_else(PoisonError::into_inner).remove(&home);
         if let Some(shard) = gone {
@@ -193,7 +193,8 @@ impl State {
         }
     }
 
-    /// Appends the record of a user as the state topic has it, its key and then its value; returns where the value starts.
+    /// Appends the record of a user as the state topic has it, its key and then its value; returns where the value
+    /// starts.
     pub fn write(&self, home: Home, topic: &str, user: &WireId<'_>, out: &mut Vec<u8>) -> usize {
         let shard = self.shard(home);
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -116,14 +116,14 @@ fn unknown_ids_go_by_the_policy() {
     assert_eq!(answer(&lenient, only).scores().len(), 1, "an unknown item cannot come back");
 }
 
-/// All scores of a user as a reply has them.
+/// Returns all scores of a user as a reply has them.
 fn catalog(scorer: &dyn Scorer, user: usize, output: Output) -> Vec<f32> {
     let mut scores = vec![0.0; ITEMS];
     scorer.score_catalog(&[UserIx(user as u32)], &mut scores);
     scores.into_iter().map(|score| output.score(score)).collect()
 }
 
-/// The best items that may come back, the lower id first of equal ones.
+/// Returns the ids of the best items that `may` allows; of equal ones the lower id comes first.
 fn best(scores: &[f32], k: usize, may: impl Fn(usize) -> bool) -> Vec<i64> {
     let mut rows: Vec<usize> = (0..ITEMS).filter(|&row| may(row)).collect();
     rows.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));

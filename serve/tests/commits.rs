@@ -19,11 +19,11 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 const REQUESTS: usize = 200;
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// How long a look waits before the next one, and how many there are at most.
+/// How long the test waits between two looks at the committed offsets, and how many looks there are at most.
 const LOOK: Duration = Duration::from_millis(10);
 const LOOKS: usize = 3000;
 
-/// The committed offsets of both partitions, together.
+/// Returns the sum of the committed offsets of both partitions.
 fn committed(reader: &BaseConsumer) -> i64 {
     let mut list = TopicPartitionList::new();
     list.add_partition_range("requests", 0, 1);
@@ -60,7 +60,7 @@ fn a_commit_that_brokers_refuse_is_tried_again() {
     let stop = Arc::new(AtomicBool::new(false));
     let workers = Workers::start(&config, &engine, &metrics, &health, &stop).expect("workers");
     let reader: BaseConsumer = client.create().expect("a consumer");
-    // Nothing tells another client of a commit: the library's own poll waits between two questions.
+    // A client is not told of another's commits, so it asks again and again; `poll` waits between two questions.
     let is_there = (0..LOOKS).any(|_| {
         drop(reader.poll(LOOK));
         committed(&reader) >= REQUESTS as i64

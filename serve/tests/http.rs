@@ -1,4 +1,4 @@
-//! The HTTP side, asked over plain sockets as any client would.
+//! The HTTP server, asked over plain sockets as any client would.
 
 mod common;
 #[path = "common/running.rs"]
@@ -93,7 +93,7 @@ fn errors_are_json_with_a_reason() {
         assert!(answer["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
         assert!(answer["error"]["stage"].is_string());
     }
-    // More is announced than comes, and of a kind that no HTTP is.
+    // The first body is shorter than it says; the second is no HTTP.
     for damaged in ["POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{", "\0\0\0\r\n\r\n"] {
         let mut stream = service.connect();
         stream.write_all(damaged.as_bytes()).unwrap();
@@ -191,12 +191,12 @@ fn a_stop_ends_whatever_clients_do() {
     idle.read_exact(&mut answer).unwrap();
     let mut half = service.connect();
     half.write_all(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").unwrap();
-    // With a connection that waits and one that is in the middle, both open until it has ended.
+    // One connection is idle and one in the middle of a request; both stay open until the service has ended.
     service.stop();
     drop((idle, half));
 }
 
-/// Runs `openssl`, and gives what it writes.
+/// Runs `openssl`; returns what it writes.
 fn openssl(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
     let mut child = Command::new("openssl")
         .args(arguments)
@@ -228,7 +228,7 @@ fn tls_answers_other_clients() {
     let Err(error) = Service::open(of("wrong")) else { panic!("a wrong password is taken") };
     assert!(error.to_string().contains("http.tls") && !error.to_string().contains("wrong"), "{error}");
     let service = Running::new(of("secret"));
-    // One that never shakes hands holds up no other.
+    // A connection without a handshake delays no other.
     let silent = service.connect();
     let address = service.address.to_string();
     let client = ["s_client", "-quiet", "-connect", &address, "-CAfile", "cert.pem", "-verify_return_error"];
@@ -240,7 +240,7 @@ fn tls_answers_other_clients() {
     let mut answer = Vec::new();
     drop(plain.read_to_end(&mut answer));
     assert!(!String::from_utf8_lossy(&answer).contains("live"), "plain text is not answered");
-    // With a handshake that hangs.
+    // The service stops although a handshake hangs.
     service.stop();
     drop(silent);
 }

@@ -64,7 +64,7 @@ const PIECES: [&str; 24] = [
     "101,",
 ];
 
-/// A message, damaged once or more; now and then whole.
+/// Returns a message with up to three damages, now and then random bytes.
 fn message(rng: &mut Pcg64) -> Vec<u8> {
     let valid = |rng: &mut Pcg64| VALID[rng.random_range(0..VALID.len())].as_bytes().to_vec();
     if rng.random_bool(0.02) {

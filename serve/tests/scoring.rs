@@ -35,7 +35,7 @@ impl Gate {
         inside.now -= 1;
     }
 
-    /// Waits until `n` calls of the model are held; gives how many are.
+    /// Waits until `n` calls of the model are held; returns how many are.
     fn held(&self, n: usize) -> usize {
         let inside = self.0.lock().expect("no panic");
         let (inside, _) =
@@ -48,13 +48,13 @@ impl Gate {
         self.1.notify_all();
     }
 
-    /// The most calls that were held at once.
+    /// Returns the most calls that were held at once.
     fn most(&self) -> usize {
         self.0.lock().expect("no panic").most
     }
 }
 
-/// A service whose model waits at a gate.
+/// Returns a service whose model waits at a gate.
 fn gated(settings: &str) -> (Running, Arc<Gate>) {
     let (service, gate) = (Running::of(settings), Arc::new(Gate::default()));
     let at = Arc::clone(&gate);
@@ -80,7 +80,7 @@ fn health_answers_while_eight_recommends_are_scored() {
         let watched = ["/health/ready", "/metrics", "/flow"].map(|path| (path, service.get(path).0));
         let ninth = service.ask("POST", "/v1/recommend", "", &recommend(9));
         let after = gate.held(8);
-        // Nothing is asserted before: a panic would wait for the eight.
+        // The assertions come after the gate is open: a panic before it would wait for the eight requests for ever.
         gate.open();
         assert_eq!((before, after), (8, 8), "all eight were being scored all the time");
         assert_eq!(live, (200, "live\n".into()));

@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 const GOOD: &str = r#"{"type":"score","user":7,"items":[101,102,103]}"#;
 
-/// What breaks a directory.
+/// A function that breaks a directory.
 type Damage<'a> = Box<dyn Fn() + 'a>;
 
-/// An engine that serves a model from a directory of its own.
+/// Returns an engine that serves a model from a directory of its own.
 fn serving(model: Box<dyn Model>) -> (Engine, TempDir) {
     let folder = TempDir::new().expect("a temporary folder");
     common::save(&folder.path().join("run"), model);
@@ -43,7 +43,7 @@ fn a_broken_directory_leaves_the_old_model_serving() {
         ("no manifest.json", Box::new(|| std::fs::remove_dir_all(&run).unwrap())),
     ];
     for (why, damage) in broken {
-        // What is damaged beside the manifest is met when the manifest says that there is something new.
+        // Damage in another file is noticed only when the manifest has changed as well.
         let touched = text.replace("\"drawn\"", "\"drawn again\"");
         if run.exists() {
             std::fs::write(&manifest, touched).unwrap();

@@ -1,7 +1,7 @@
 //! SASL OAUTHBEARER: the token of the file reaches the brokers, before the first call that waits for them.
 //!
-//! The broker is a stand-in that speaks just enough of Kafka's protocol (<https://kafka.apache.org/protocol>) for a client
-//! to say who it is and to ask for the topics.
+//! The broker is a stand-in that speaks just enough of Kafka's protocol (<https://kafka.apache.org/protocol>) for a
+//! client to say who it is and to ask for the topics.
 
 mod common;
 
@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 
 use burnrec_serve::ServeConfig;
 
-/// Requests by their keys in the protocol.
+/// The keys of requests in the protocol.
 const METADATA: i16 = 3;
 const HANDSHAKE: i16 = 17;
 const VERSIONS: i16 = 18;
 const AUTHENTICATE: i16 = 36;
 
-/// The versions of each that the broker has.
+/// The highest version of each request that the broker answers.
 const KNOWN: [(i16, i16); 4] = [(METADATA, 1), (HANDSHAKE, 1), (VERSIONS, 3), (AUTHENTICATE, 0)];
 
 const TOPICS: [&str; 3] = ["requests", "replies", "rejects"];

@@ -1,4 +1,4 @@
-//! Unpacks an archive from elsewhere: no entry may leave its folder, be a link, or fill the disk.
+//! Unpacks an archive that is not trusted: no entry may leave its folder, be a link, or fill the disk.
 
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -7,7 +7,7 @@ use crate::Csr;
 /// Bits per training row: with one bit set by each, a fifth of the unseen items are false positives.
 const BITS_PER_ROW: usize = 4;
 
-/// A Bloom filter (Bloom 1970) with one hash for each user's items.
+/// A Bloom filter (Bloom 1970) for each user over the user's items, with one hash function.
 pub struct SeenFilter {
     words: Vec<u64>,
     /// The first word of each user, and the shift that turns a hash into a bit of the user's words.
@@ -52,7 +52,7 @@ impl SeenFilter {
     }
 }
 
-/// Multiplicative hashing (Knuth 1973, section 6.4): the upper bits are good.
+/// Hashes by multiplication (Knuth 1973, section 6.4), which mixes the upper bits best.
 #[inline]
 fn hash(item: u32) -> u64 {
     (u64::from(item) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)

@@ -7,7 +7,7 @@ use crate::filter::{FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{SplitConfig, SplitSummary};
 
-/// The number of the format of the directory; another one is refused.
+/// The version of the directory's format; a directory with another one is not opened.
 pub const FORMAT: u32 = 1;
 
 /// The kind that the manifest names, so that the directory of a model is not taken for prepared data.
@@ -46,7 +46,7 @@ pub struct PreparedManifest {
 }
 
 impl std::fmt::Display for PreparedManifest {
-    /// Returns the summary that `prepare` prints: sizes, dates, dropped rows and why, and the parts of the split.
+    /// Writes the summary that `prepare` prints: sizes, dates, dropped rows and why, and the parts of the split.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if let Some(read) = &self.read {
             write!(f, "{read}")?;

@@ -38,7 +38,7 @@ fn what_is_saved_is_opened() {
         SplitConfig::UserHoldout { valid_users: 5, test_users: 6, fold_in: 0.8 },
     ] {
         let prepared = build(config, 3);
-        // The second one replaces the first.
+        // Each save replaces the one before.
         prepared.save(dir.path()).unwrap();
         assert_eq!(Prepared::open(dir.path()).unwrap(), prepared);
     }

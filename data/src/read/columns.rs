@@ -131,7 +131,7 @@ pub fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<Picked> 
 /// When a column asked for is not there, or nothing is asked for and the line does not look like ratings.
 pub fn pick_without_header(path: &Path, line: &[String], columns: &Columns) -> Result<Picked> {
     if !columns.is_default() {
-        let found = || format!("a first line {} without usual names", list(line));
+        let found = || format!("a first line {} that is no header", list(line));
         let need = |asked: &Option<String>, what: &str| {
             let missing = || Error::malformed(path, found(), format!("the {what} column to be named"));
             at_number(path, line, asked)?.ok_or_else(missing)

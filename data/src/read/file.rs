@@ -64,7 +64,7 @@ impl TextFile {
         }
     }
 
-    /// Its entry in the summary.
+    /// Returns the file's entry in the summary.
     pub fn summary(&self) -> FileRead {
         FileRead {
             path: self.path.clone(),
@@ -74,8 +74,8 @@ impl TextFile {
     }
 }
 
-/// Reads the rating rows of a text file; gives its entry in the summary, the names of the columns taken, and
-/// the rows. A file of no byte has no row: Spark writes such part files.
+/// Reads the rating rows of a text file; returns its entry in the summary, the names of the columns taken, and
+/// the rows. An empty file has no rows; Spark writes such part files.
 ///
 /// # Errors
 /// When the file cannot be read or does not have the columns, and with `OnBadRow::Fail` at the first bad row.

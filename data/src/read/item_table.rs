@@ -15,7 +15,7 @@ use crate::{Error, Result};
 pub struct ItemTable {
     /// The columns' names, without the one with the items.
     pub columns: Vec<String>,
-    /// By the item's id as text, its cells in the order of `columns`; an empty text where there is no value.
+    /// The cells of each item, by its id as text, in the order of `columns`; an empty text where there is no value.
     pub rows: HashMap<String, Vec<String>>,
 }
 
@@ -52,7 +52,7 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
     let items = cells.remove(0);
     let mut rows = HashMap::with_capacity(items.len());
     for (row, item) in items.into_iter().enumerate() {
-        // As with ratings: blanks around a field of a text file are not part of an id, those of a Parquet cell are.
+        // As with ratings, blanks around a field of a text file do not belong to an id; those in a Parquet cell do.
         let item = item.map(|item| if is_parquet { item } else { item.trim_ascii().to_owned() });
         let item = match item {
             Some(item) if !item.is_empty() => item,
@@ -71,7 +71,7 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
 }
 
 impl ItemTable {
-    /// Returns the place of a column in every row.
+    /// Returns the index of a column's cell in every row.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }

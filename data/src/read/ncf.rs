@@ -32,7 +32,7 @@ pub struct CandidateIds {
     pub candidates: IdBuilder,
 }
 
-/// The ids of the lines as rows of the vocabularies.
+/// The ids of the lines as indices into the vocabularies.
 #[derive(Debug, Default)]
 pub struct CandidateRows {
     /// The user of each line.
@@ -112,8 +112,8 @@ impl Places {
     /// drops.
     ///
     /// # Errors
-    /// When a line is of no test row, or of one that has a line already, or, with `OnBadRow::Fail`, a test row has
-    /// no line; else such rows are dropped.
+    /// When two lines have the same user and item; with `OnBadRow::Fail` also when a line has no test row or a test row
+    /// has no line, which are dropped otherwise.
     pub fn align(
         &self,
         test: Interactions,

@@ -17,7 +17,7 @@ use super::text::Rows;
 use crate::id_builder::IdBuilder;
 use crate::{Error, Id, Result};
 
-/// Reads a file; gives its entry in the summary, the names of the columns taken, and the rows.
+/// Reads a file; returns its entry in the summary, the names of the columns taken, and the rows.
 ///
 /// # Errors
 /// When the file cannot be read, is damaged or does not have the columns, and with `OnBadRow::Fail` at the first bad
@@ -209,7 +209,7 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// Appends an id to a column that keeps the type of the file's.
+/// Appends an id and keeps its type: a string stays one, even where it looks like an integer.
 fn push(id: Id<'_>, column: &mut IdBuilder) {
     match id {
         Id::Int(id) => column.push_int(id),

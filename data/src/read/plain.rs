@@ -26,6 +26,7 @@ pub struct PlainParser {
     quote: u8,
 }
 
+/// What a field of a row holds.
 #[derive(Clone, Copy)]
 enum Use {
     User,

@@ -48,7 +48,7 @@ impl Field {
         self.unquoted(if ends_line { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes })
     }
 
-    /// `bytes` with one quote for every doubled one.
+    /// Returns `bytes` with one quote for every doubled one.
     fn unquoted<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         if !self.escaped {
             return Cow::Borrowed(bytes);

@@ -29,7 +29,7 @@ pub struct Source {
 /// Finds the files that `path` (a file, a directory or a prefix) stands for.
 ///
 /// # Errors
-/// When nothing is there, or nothing that fits the format, or of `Format::Auto`, any format.
+/// When nothing is there, or nothing that fits the format; with `Format::Auto`, nothing that fits any format.
 pub fn find(path: &Path, format: Format, columns: &Columns) -> Result<Source> {
     let format = match format {
         Format::Auto => recognise(path, columns)?,
@@ -132,7 +132,7 @@ fn csv(file: &TextFile, columns: &Columns) -> Format {
     if movie_lens && is_header(&header, columns) { Format::MlCsv } else { Format::Csv }
 }
 
-/// `PREFIX`, `PREFIX.train.rating`, or a directory with one such file.
+/// Finds the files of the NCF paper; `path` is `PREFIX`, `PREFIX.train.rating`, or a directory with one such file.
 fn ncf(path: &Path) -> Result<Source> {
     let prefix = match path.to_str().and_then(|path| path.strip_suffix(".train.rating")) {
         Some(prefix) => PathBuf::from(prefix),
@@ -159,7 +159,7 @@ fn train_files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(path)?.into_iter().filter(|file| file_name(file).ends_with(".train.rating")).collect())
 }
 
-/// `u1.base`, or `u1` beside which `u1.base` lies.
+/// Returns the base of a fold of MovieLens 100K; `path` is `u1.base`, or `u1` where `u1.base` lies beside it.
 fn fold(path: &Path) -> Option<PathBuf> {
     if extension(path) == "base" {
         return Some(path.to_owned());

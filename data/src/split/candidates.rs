@@ -1,4 +1,4 @@
-//! Draws the items that a held-out one is ranked against.
+//! Draws the candidates: the items that a held-out item is ranked against.
 
 use rand::seq::index::sample;
 use rayon::prelude::*;

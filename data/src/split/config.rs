@@ -94,7 +94,7 @@ fn default_fold_in() -> f64 {
 }
 
 impl SplitConfig {
-    /// Refuses settings that no data could meet.
+    /// Refuses settings that no data could satisfy.
     pub(super) fn check(&self) -> Result<()> {
         let share = |name: &str, value: f64| {
             let inside = value > 0.0 && value < 1.0;

@@ -15,8 +15,8 @@ pub struct Fold {
 }
 
 /// Cuts the train and valid rows of a split, of `n_users` users in all, into `n` folds; each is held out once while the
-/// others are trained on. The same split, `n` and seed give the same folds. They are held in
-/// memory together, about `2 n` times the rows.
+/// others are trained on. The same split, `n` and seed give the same folds. All folds are in memory together, which
+/// takes about `2 n` times the rows.
 ///
 /// - Rows are dealt out at random, whatever their times, as in [`SplitConfig::KFold`](super::SplitConfig::KFold): of a
 ///   user, the rows of this fold are relevant and those of the others history.

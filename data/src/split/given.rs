@@ -9,8 +9,8 @@ use crate::{Dataset, Error, Interactions, Result};
 /// The number of candidates drawn for valid beside the given ones of test, as the NCF paper has them.
 const N_CANDIDATES: u32 = 99;
 
-/// The test rows that came with the files; its rows point into the vocabularies of the dataset beside it, whose
-/// rows are the base.
+/// The test rows that came with the files. Their users and items are indices into the vocabularies of the dataset that
+/// was read with them, whose rows are the base.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GivenSplit {
     /// The NCF paper's files: one held-out row per user, and the items it is ranked against.
@@ -31,7 +31,7 @@ pub enum GivenSplit {
 /// for NCF files the last row of each user with at least 2, with 99 drawn candidates, for a fold 10 % of the rows.
 ///
 /// Dropped and counted: repeated rows of the base, rows of the base that are also in test, and candidates equal
-/// to the item they stand beside. The dataset must not have been filtered, as that would renumber its rows.
+/// to the test item itself. The dataset must not have been filtered, as that would renumber its users and items.
 ///
 /// # Errors
 /// When a user has two test rows (NCF), a row points outside the vocabularies, lists do not match rows, a user

@@ -26,7 +26,7 @@ pub(super) fn k_fold(n: usize, folds: u32, fold: u32, seed: u64) -> Vec<SplitPar
     let Range { start, end } = fold_places(n, folds, fold);
     let mut marks = vec![SplitPart::Train; n];
     mark(&mut marks, order[start..end].iter(), SplitPart::Test);
-    // Valid starts where the fold ends, so that each fold has another valid.
+    // Valid starts where the test fold ends, so that its rows differ from fold to fold.
     let base = order[end..].iter().chain(&order[..start]);
     mark(&mut marks, base.take(share(n - (end - start), VALID_OF_BASE)), SplitPart::Valid);
     marks
@@ -39,7 +39,7 @@ pub(super) fn valid_of_base(n: usize, seed: u64) -> Vec<SplitPart> {
     marks
 }
 
-/// Returns the places of fold `fold` of `folds` among `n` rows or users in a drawn order; sizes differ by one at most.
+/// Returns the range of fold `fold` of `folds` among `n` rows or users in a drawn order; sizes differ by one at most.
 pub(super) fn fold_places(n: usize, folds: u32, fold: u32) -> Range<usize> {
     let start = |fold: u32| (n as u64 * u64::from(fold) / u64::from(folds)) as usize;
     start(fold)..start(fold + 1)

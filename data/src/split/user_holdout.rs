@@ -33,8 +33,8 @@ impl<'a> ByUser<'a> {
         users
     }
 
-    /// Marks a drawn share of the rows of each of `users`, who have at least 2, as `known`, at least one, and the
-    /// others, at least one, as `held_out`.
+    /// Marks a drawn share of each user's rows as `known` and the others as `held_out`, at least one each. Each of
+    /// `users` has at least 2 rows.
     pub(super) fn mark(
         &self,
         marks: &mut [SplitPart],
@@ -61,8 +61,8 @@ impl<'a> ByUser<'a> {
     }
 }
 
-/// Marks the rows of the users drawn for valid and test: `fold_in` of each user's rows as known, at least one,
-/// the others, at least one, as held out. Users with one row stay in training.
+/// Marks the rows of the users drawn for valid and test: the share `fold_in` of each user's rows as history and the
+/// others as held out, at least one each. Users with one row stay in training.
 pub(super) fn marks(
     rows: &Interactions,
     n_users: usize,

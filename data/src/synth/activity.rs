@@ -6,10 +6,11 @@ use rand_distr::LogNormal;
 use super::{SynthConfig, most_rows_of_a_user};
 use crate::rng::stream;
 
-/// The spread of the logarithm of a user's rows beyond the least; between that of ml-1m and that of ml-20m.
+/// The standard deviation of the logarithm of a user's number of rows beyond the minimum; it lies between that of
+/// ml-1m and that of ml-20m.
 const SPREAD: f64 = 1.2;
 
-/// Returns the number of rows of each user; together exactly `n_rows`, each within the least and the most.
+/// Returns the number of rows of each user, between the minimum and the maximum; they add up to exactly `n_rows`.
 pub(super) fn rows_per_user(config: &SynthConfig) -> Vec<u32> {
     let spread = LogNormal::new(0.0, SPREAD).expect("a finite spread");
     let mut rng = stream(config.seed, "synth.activity", 0);
@@ -17,7 +18,7 @@ pub(super) fn rows_per_user(config: &SynthConfig) -> Vec<u32> {
     let (least, most) = (config.min_user_rows, most_rows_of_a_user(config.n_items));
     let rows = |scale: f64| drawn.iter().map(move |x| least + ((x * scale) as u32).min(most - least));
     let sum = |scale: f64| rows(scale).map(u64::from).sum::<u64>();
-    // The largest scale, to the last bit that matters, whose rounded-down sum does not exceed the total.
+    // Bisects for the largest scale at which the rounded-down numbers of rows do not exceed the total.
     let total = u64::from(config.n_rows);
     let (mut low, mut high) = (0.0, 1.0);
     while sum(high) <= total && sum(high) < u64::from(config.n_users) * u64::from(most) {

@@ -9,11 +9,11 @@ use super::world::{N_TASTES, Taste, World};
 use crate::ItemIx;
 use crate::rng::stream;
 
-/// The first second that a user may join, 2000-01-01, and how long joining goes on and rows are added.
+/// The earliest time at which a user may join, 2000-01-01, and how long after it users join and rate.
 const FIRST_TIME: i64 = 946_684_800;
 const SPAN_SECONDS: f64 = 3.0 * 365.25 * 86_400.0;
-/// The mean number of rows in a sitting, and of seconds between them.
-const SITTING_ROWS: usize = 30;
+/// The mean number of rows in a session, and the mean number of seconds between two rows.
+const SESSION_ROWS: usize = 30;
 const GAP_SECONDS: f32 = 15.0;
 
 /// Slices of the output for the rows of one user.
@@ -29,7 +29,7 @@ pub(super) struct Scratch {
     seen: Vec<bool>,
     shares: Vec<f32>,
     keys: Vec<(f32, u32)>,
-    sittings: Vec<f64>,
+    sessions: Vec<f64>,
 }
 
 impl Scratch {
@@ -39,7 +39,7 @@ impl Scratch {
             seen: vec![false; n_items],
             shares: vec![0.0; n_items],
             keys: Vec::new(),
-            sittings: Vec::new(),
+            sessions: Vec::new(),
         }
     }
 }
@@ -92,7 +92,8 @@ fn draw_items(items: &mut [ItemIx], world: &World, taste: &Taste, rng: &mut impl
     drawn.iter().chain(&*left).for_each(|item| scratch.seen[item.at()] = false);
 }
 
-/// Draws without repeats, exactly, by one exponential per item (Efraimidis and Spirakis 2006).
+/// Draws exactly and without repeats: each item gets an exponential arrival time, and the earliest ones are taken
+/// (Efraimidis and Spirakis 2006).
 fn race(items: &mut [ItemIx], world: &World, taste: &Taste, rng: &mut impl Rng, scratch: &mut Scratch) {
     let Scratch { seen, shares, keys, .. } = scratch;
     world.probabilities(taste, shares);
@@ -106,22 +107,22 @@ fn race(items: &mut [ItemIx], world: &World, taste: &Taste, rng: &mut impl Rng, 
     let order = |a: &(f32, u32), b: &(f32, u32)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
     keys.select_nth_unstable_by(items.len() - 1, order);
     keys.truncate(items.len());
-    // The selection leaves the winners in no defined order.
+    // The selection leaves the earliest items in no defined order.
     keys.sort_unstable_by(order);
     items.iter_mut().zip(keys).for_each(|(item, key)| *item = ItemIx(key.1));
 }
 
-/// Fills `times` with ascending seconds: sittings between joining and the end of the span.
+/// Fills `times` with ascending seconds, in sessions between joining and the end of the span.
 fn draw_times(times: &mut [i64], rng: &mut impl Rng, scratch: &mut Scratch) {
-    let sittings = &mut scratch.sittings;
+    let sessions = &mut scratch.sessions;
     let joined = rng.random::<f64>();
-    sittings.clear();
-    sittings.push(joined);
-    sittings.extend((0..times.len() / SITTING_ROWS).map(|_| joined + (1.0 - joined) * rng.random::<f64>()));
-    sittings.sort_unstable_by(f64::total_cmp);
-    let per_sitting = times.len().div_ceil(sittings.len());
+    sessions.clear();
+    sessions.push(joined);
+    sessions.extend((0..times.len() / SESSION_ROWS).map(|_| joined + (1.0 - joined) * rng.random::<f64>()));
+    sessions.sort_unstable_by(f64::total_cmp);
+    let per_session = times.len().div_ceil(sessions.len());
     let mut previous = i64::MIN;
-    for (rows, start) in times.chunks_mut(per_sitting).zip(&*sittings) {
+    for (rows, start) in times.chunks_mut(per_session).zip(&*sessions) {
         let mut time = FIRST_TIME + (start * SPAN_SECONDS) as i64;
         for row in rows {
             let gap: f32 = Exp1.sample(rng);

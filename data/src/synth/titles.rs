@@ -6,7 +6,7 @@ use super::world::World;
 use crate::Titles;
 use crate::rng::stream;
 
-/// Two tastes share a list.
+/// The nouns of the titles; two tastes share a list.
 const NOUNS: [[&str; 8]; 16] = [
     ["Harbour", "Lighthouse", "Tide", "Sailor", "Island", "Reef", "Anchor", "Voyage"],
     ["Detective", "Alibi", "Witness", "Verdict", "Suspect", "Ransom", "Clue", "Fingerprint"],

@@ -14,13 +14,13 @@ use crate::rng::stream;
 pub(super) const N_TASTES: usize = 32;
 /// The dimensions of the space in which they lie.
 const DIM: usize = 8;
-/// How far users and items lie from the centre of a taste; centres have length 1.
+/// The standard deviation of items and of users around the centre of a taste; centres have length 1.
 const ITEM_SPREAD: f32 = 0.2;
 const USER_SPREAD: f32 = 0.15;
 /// The inverse temperatures of a taste's softmax over items and of a user's over tastes.
 const ITEM_FOCUS: f32 = 8.0;
 const USER_FOCUS: f32 = 12.0;
-/// The spread of the logarithm of an item's popularity.
+/// The standard deviation of the logarithm of an item's popularity.
 const POPULARITY_SPREAD: f32 = 1.5;
 
 type Point = [f32; DIM];
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    /// How near an item is to a user's taste: about -1 to 1.
+    /// Returns the cosine between an item and a user's taste.
     pub(super) fn match_of(&self, taste: &Taste, item: u32) -> f32 {
         dot(&taste.point, &self.items[item as usize])
     }

@@ -1,4 +1,4 @@
-//! Every kind of bad input: an error that names the place, what was found and what was expected.
+//! Every kind of bad input: an error that names the file and line, what was found and what was expected.
 
 use burnrec_data::read::{Columns, Format, ReadOptions, Reason, read};
 

@@ -51,7 +51,7 @@ fn rewrite(path: &Path, bytes: &[u8]) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// Damages the files of each folder in turn and reads it.
+/// Damages one file after the other and reads its folder; returns how many readings succeeded and how many failed.
 pub fn read_damaged(root: &Path, files: &[(String, Vec<u8>)], rounds: usize, seed: u64) -> (usize, usize) {
     let mut random = Pcg64::seed_from_u64(seed);
     let (mut good, mut bad) = (0, 0);

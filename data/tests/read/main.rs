@@ -36,12 +36,12 @@ fn take(path: impl AsRef<Path>) -> ReadOutcome {
     read(path.as_ref(), &ReadOptions::default()).unwrap()
 }
 
-/// Options that drop bad rows.
+/// Returns options that drop bad rows.
 fn skip() -> ReadOptions {
     ReadOptions { on_bad_row: OnBadRow::Skip, ..ReadOptions::default() }
 }
 
-/// Rows as `user item value time`, with the outside ids.
+/// Returns rows as `user item value time`, with the outside ids.
 fn shown(dataset: &Dataset, rows: &Interactions) -> Vec<String> {
     let row = |k: usize| {
         let (user, item) = (dataset.users.id(rows.users[k].0), dataset.items.id(rows.items[k].0));

@@ -15,9 +15,9 @@ pub struct FlowConfig {
     pub batch_events: usize,
     /// How long a batch waits for more events, in milliseconds.
     pub batch_ms: u64,
-    /// Over so many waiting events reading pauses, under half of them it goes on.
+    /// At this many waiting events reading pauses, and below half of them it resumes.
     pub queue_events: usize,
-    /// Over so many waiting bytes reading pauses, under half of them it goes on.
+    /// At this many waiting bytes reading pauses, and below half of them it resumes.
     pub queue_bytes: usize,
     /// Which waiting events come first.
     pub order: Order,
@@ -84,11 +84,11 @@ impl TryFrom<String> for Order {
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Stages {
-    /// A message that is no request, or asks for what cannot be.
+    /// Decoding: a message is no valid request, or is over the limits.
     pub decode: Failure,
-    /// A request that the model fails at.
+    /// Scoring: the model does not know an id, or fails.
     pub score: Failure,
-    /// A reply that Kafka does not take, such as one that is too large.
+    /// Writing: Kafka does not take a reply, for example one that is too large.
     pub sink: Failure,
 }
 
@@ -107,13 +107,13 @@ impl Stages {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failure {
-    /// How often to try again.
+    /// How many times to try again.
     pub retries: u32,
-    /// How long to wait before.
+    /// How long to wait before each retry, in milliseconds.
     pub backoff_ms: u64,
-    /// Who waits.
+    /// What waits before a retry.
     pub pace: Pace,
-    /// What to do when all tries failed.
+    /// What to do when all retries failed.
     pub then: Then,
 }
 
@@ -130,17 +130,17 @@ impl Failure {
     }
 }
 
-/// Who waits before another try.
+/// What waits before a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pace {
-    /// The event; others pass it.
+    /// The event alone; later events overtake it.
     Penalise,
     /// The whole flow, so that the order is kept.
     Yield,
 }
 
-/// What to do when all tries failed.
+/// What to do when all retries failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Then {

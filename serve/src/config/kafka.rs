@@ -19,9 +19,9 @@ pub struct KafkaConfig {
     /// The consumer group; instances of one group share the partitions.
     #[serde(default = "burnrec")]
     pub group: String,
-    /// This instance's name in the group; each has its own, and keeps it over restarts. Needed for exactly-once.
+    /// This instance's name in the group; each has its own, and keeps it over restarts. Exactly-once requires it.
     pub instance: Option<String>,
-    /// What a crash may do.
+    /// The delivery guarantee.
     #[serde(default)]
     pub guarantee: Guarantee,
     /// Small batches for throughput, or one event at a time for latency.
@@ -33,44 +33,44 @@ pub struct KafkaConfig {
     pub replies: String,
     /// The topic of what could not be answered.
     pub rejects: String,
-    /// The topic with what events changed, compacted, with as many partitions as each topic of requests; without it
-    /// `event`s are rejected.
+    /// The compacted topic that keeps the users' histories, with at least as many partitions as each topic of requests;
+    /// without it requests of type `event` are rejected.
     pub state: Option<String>,
     /// A topic with a receipt for each event.
     pub receipts: Option<String>,
     /// The topic of what shadow models reply.
     pub shadow: Option<String>,
-    /// Where to start in partitions: `committed` (the default: where the group left off, at the earliest event if it never
-    /// was there), `earliest`, `latest`, `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`.
+    /// Where to start in partitions: `committed` (the default: where the group left off, or at the earliest event if it
+    /// has committed none), `earliest`, `latest`, `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`.
     #[serde(default)]
     pub from: Start,
     /// Threads that consume, score and produce, each with a share of the partitions.
     #[serde(default = "two")]
     pub workers: usize,
-    /// How often offsets (or transactions) are committed.
+    /// The time between two commits of offsets (or transactions), in milliseconds.
     #[serde(default = "hundred")]
     pub commit_ms: u64,
-    /// How long a stop may take to finish what was begun.
+    /// How long a stop may take to answer the events that were read, in milliseconds.
     #[serde(default = "ten_seconds")]
     pub drain_timeout_ms: u64,
-    /// Settings of librdkafka, as it names them: TLS, SASL, compression, and all others. TOML reads a name without
-    /// quotes as tables in tables, which mean the same.
+    /// Settings of librdkafka, as it names them: TLS, SASL, compression, and all others. A name with dots may be quoted
+    /// or not: the nested tables that TOML makes of it without quotes mean the same.
     #[serde(default, deserialize_with = "dotted", serialize_with = "without_secrets")]
     pub librdkafka: BTreeMap<String, toml::Value>,
 }
 
-/// What a crash may do.
+/// The delivery guarantee.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Every event is answered; some twice after a crash.
+    /// Every event is answered; after a crash some are answered twice.
     #[default]
     AtLeastOnce,
     /// Every event is answered once, for readers with `isolation.level=read_committed`.
     ExactlyOnce,
 }
 
-/// What to wait for.
+/// What the service is tuned for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
@@ -88,13 +88,13 @@ pub enum Start {
     /// Where the group left off.
     #[default]
     Committed,
-    /// At the first event that is kept.
+    /// At the earliest event that the broker still has.
     Earliest,
-    /// At what comes from now on.
+    /// At the end: only events from now on are read.
     Latest,
     /// At the first event from this time on, in Unix milliseconds.
     Time(i64),
-    /// At the first event of the last so many milliseconds.
+    /// At the first event within this span before now.
     Last(Duration),
     /// At these offsets, by partition; as `Committed` in the others.
     Offsets(BTreeMap<i32, i64>),
@@ -164,7 +164,7 @@ fn duration(text: &str) -> Option<Duration> {
     Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
 }
 
-/// Reads tables in tables as one, their names joined by dots.
+/// Flattens nested tables into one, their names joined by dots.
 fn dotted<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, toml::Value>, D::Error> {
     let mut all = BTreeMap::new();
     let mut left: Vec<(String, toml::Value)> = BTreeMap::deserialize(deserializer)?.into_iter().collect();
@@ -231,7 +231,7 @@ impl KafkaConfig {
         }
         for out in [Some(&self.replies), Some(&self.rejects), self.state.as_ref(), self.receipts.as_ref()] {
             if let Some(topic) = out.filter(|topic| self.requests.contains(topic)) {
-                let expected = "another topic than those of kafka.requests: the service would feed itself";
+                let expected = "a topic outside kafka.requests: the service would read its own output";
                 return Err(Error::config("kafka", topic, expected));
             }
         }

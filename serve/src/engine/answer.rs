@@ -12,7 +12,7 @@ use crate::reject::Stage;
 use crate::state::Undo;
 
 impl Engine {
-    /// Answers a batch into `out`. What its events change is in the state at once; `undo` takes it back.
+    /// Answers a batch into `out`. Its events change histories at once; `undo` gets what takes each change back.
     pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
         let set = self.models.set();
         let mut plan = BatchPlan::new(self, &set, events.len());

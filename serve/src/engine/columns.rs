@@ -4,10 +4,10 @@ use super::join::Join;
 use crate::config::OutputConfig;
 use crate::{Error, Result};
 
-/// Checks that every column of a CSV template is something.
+/// Checks that every column of the CSV template is known.
 ///
 /// # Errors
-/// When one is not.
+/// When one is unknown.
 pub fn check(output: &OutputConfig, join: Option<&Join>) -> Result<()> {
     let own = ["user", "item", "id", "model", "version", "score"];
     let known: Vec<&str> =
@@ -17,7 +17,7 @@ pub fn check(output: &OutputConfig, join: Option<&Join>) -> Result<()> {
         Some(column) => Err(Error::config(
             "output.csv",
             format!("the column {column:?}"),
-            format!("of {}", known.join(", ")),
+            format!("one of {}", known.join(", ")),
         )),
         None => Ok(()),
     }

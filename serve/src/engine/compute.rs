@@ -41,7 +41,7 @@ impl BatchPlan<'_> {
             }
         }
         for jobs in lists.values() {
-            // One list needs no other threads, which must be woken first.
+            // A single list is faster on this thread alone: waking others takes time.
             let is_done = jobs.len() > 1 && guarded(|| self.lists(jobs)).is_ok();
             if !is_done {
                 alone.extend(jobs);
@@ -99,7 +99,7 @@ impl BatchPlan<'_> {
         }
     }
 
-    /// Answers a request by itself.
+    /// Answers one request alone.
     fn one(&mut self, at: usize) {
         let job = &self.jobs[at];
         let Some(served) = job.served else { return };
@@ -134,7 +134,7 @@ impl BatchPlan<'_> {
         }
     }
 
-    /// Selects the best of the only items that may come back.
+    /// Selects the best of the items that `only` allows.
     fn pick(&mut self, at: usize, only: Range<usize>) {
         let exclude = self.jobs[at].exclude();
         let allowed = |row: &u32| *row != MISSING && exclude.binary_search(row).is_err();
@@ -151,7 +151,7 @@ impl BatchPlan<'_> {
         }
     }
 
-    /// Folds in the users whose histories changed since.
+    /// Folds in the users whose histories changed since they were last folded in.
     fn fold(&mut self) {
         let state = &self.engine.state;
         let step = |job: &mut Job<'_>| {
@@ -169,7 +169,7 @@ impl BatchPlan<'_> {
         };
         let jobs = self.jobs.iter_mut().filter(|job| matches!(job.user, User::ToFold(..)));
         let mut jobs: Vec<&mut Job<'_>> = jobs.collect();
-        // Rayon's threads must be woken, which takes longer than a fold.
+        // Rayon's threads must be woken, which takes longer than one fold-in.
         match &mut jobs[..] {
             [] => {}
             [job] => step(job),
@@ -191,7 +191,7 @@ fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<d
 }
 
 impl Job<'_> {
-    /// Returns the rows of the plan whose scores it needs.
+    /// Returns the range of the plan's `rows` whose scores the request needs.
     fn rows(&self) -> Range<usize> {
         match &self.work {
             Work::Score(rows) | Work::Recommend { only: Some(rows), .. } => rows.clone(),
@@ -214,7 +214,7 @@ impl Job<'_> {
     }
 }
 
-/// Runs a step of a model; a panic is its message.
+/// Runs a step of a model; returns the message of a panic as an error.
 fn guarded<T>(step: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(step)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

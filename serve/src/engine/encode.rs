@@ -5,8 +5,9 @@
 //!  "model":"main","version":"mf","hash":"3f2a91c0d1e2","source":"requests/0/55"}
 //! ```
 //!
-//! `recommend` and `similar` have the same shape, the best items first; an `event` is told the length of the user's
-//! history. `"by":"fold-in"` or `"by":"popularity"` stands there where the answer is not from a row of the model.
+//! `recommend` and `similar` have the same shape, the best items first; the reply to an `event` says the length of the
+//! user's history. `"by":"fold-in"` or `"by":"popularity"` is added where the scores are not those that the model was
+//! trained to give this user.
 
 use std::io::Write;
 
@@ -23,11 +24,11 @@ use crate::served::Served;
 
 /// Writes the replies of a batch.
 pub struct Encoder<'a> {
-    /// Whose replies.
+    /// The engine that answered.
     pub engine: &'a Engine,
-    /// The events.
+    /// The events of the batch.
     pub events: &'a [Incoming],
-    /// CSV lines in place of JSON objects.
+    /// Whether replies are CSV lines instead of JSON objects.
     pub as_csv: bool,
 }
 
@@ -35,13 +36,13 @@ pub struct Encoder<'a> {
 struct Line<'a> {
     item: Id<'a>,
     row: Option<ItemIx>,
-    /// As it means something to a person; none for an item that the model does not know.
+    /// The score as replies show it, for example a probability; none for an item that the model does not know.
     score: Option<f32>,
     joined: Option<&'a Row>,
 }
 
 impl Encoder<'_> {
-    /// Writes them in the order of the events.
+    /// Writes the replies in the order of the events.
     pub fn write(&self, plan: BatchPlan<'_>, out: &mut Outbox) {
         let mut ends = plan.ends.iter().peekable();
         for job in &plan.jobs {
@@ -49,7 +50,7 @@ impl Encoder<'_> {
                 out.outcomes.push(end.clone());
             }
             let outcome = self.job(job, &plan, out);
-            // A shadow's job comes before its event's own: only that one ends the event.
+            // The job of a shadow model comes before the event's own job, and only the latter ends the event.
             if !job.shadow {
                 out.outcomes.push(outcome);
             }

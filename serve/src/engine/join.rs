@@ -1,4 +1,4 @@
-//! The table joined by item, and the least scores that stand in it.
+//! The table joined to replies by item, and its thresholds: the minimum scores of items.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ pub struct Join {
     /// Rows of items with integer ids, to be found without making a text of the id.
     by_int: HashMap<i64, Row>,
     by_str: HashMap<String, Row>,
-    /// Whether there are least scores.
+    /// Whether the table has a column of thresholds.
     pub filters: bool,
 }
 
@@ -28,7 +28,7 @@ pub struct Row {
 }
 
 impl Join {
-    /// Joins a table as it was read.
+    /// Prepares a table for lookups by item.
     ///
     /// # Errors
     /// When a threshold is no number.
@@ -80,7 +80,7 @@ impl Join {
         !self.filters || row.is_some_and(|row| row.threshold.is_none_or(|least| score >= least))
     }
 
-    /// Returns the place of a column in every row.
+    /// Returns the index of a column's cell in every row.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.table.column(name)
     }

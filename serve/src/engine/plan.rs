@@ -1,4 +1,4 @@
-//! What a batch of requests needs computed, in columns: ids looked up, users and items side by side.
+//! The plan of a batch: its requests with their ids looked up, and what is to be computed for them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,18 +16,18 @@ use crate::served::{Served, Set};
 use crate::state::{History, Undo};
 use crate::{Kind, Reject};
 
-/// An item that the model does not know.
+/// Stands in [`BatchPlan::rows`] for an item that the model does not know.
 pub const MISSING: u32 = u32::MAX;
 
-/// A batch on its way from requests to replies.
+/// What is to be computed for each request of a batch, and the results once they are computed.
 pub struct BatchPlan<'a> {
     pub(super) engine: &'a Engine,
     set: &'a Set,
-    /// What is to be answered, in the order of the events.
+    /// The requests to be answered, in the order of the events.
     pub jobs: Vec<Job<'a>>,
-    /// How events ended that need no answer, by their place in the batch, ascending.
+    /// How the events ended that get no answer, by their index in the batch, ascending.
     pub ends: Vec<(usize, EventOutcome)>,
-    /// Item rows of all requests, one after the other.
+    /// The item indices of all requests, one request after the other.
     pub rows: Vec<u32>,
     /// A logit for each of `rows`; NaN where there is none.
     pub scores: Vec<f32>,
@@ -35,7 +35,7 @@ pub struct BatchPlan<'a> {
 
 /// A request with the model that answers it.
 pub struct Job<'a> {
-    /// The event's place in the batch.
+    /// The event's index in the batch.
     pub event: usize,
     /// Whether it is a second answer, by a shadow model.
     pub shadow: bool,
@@ -43,54 +43,54 @@ pub struct Job<'a> {
     pub request: Request<'a>,
     /// The model; none is needed to remember an event.
     pub served: Option<&'a Served>,
-    /// Who the user is to the model.
+    /// How the model knows the user.
     pub user: User,
-    /// What to compute, and then what came of it.
+    /// What to compute, and then its result.
     pub work: Work<'a>,
     /// Why it cannot be answered.
     pub failed: Option<Reject>,
 }
 
-/// Who a user is to a model.
+/// How a model knows a user.
 pub enum User {
-    /// Nobody is asked about.
+    /// The request names no user.
     None,
-    /// A row of the model.
+    /// A user that the model was trained on.
     Row(UserIx),
-    /// To be folded in from this history.
+    /// A user to be folded in from this history, after the training rows if the model was trained on the user.
     ToFold(History, Option<UserIx>),
-    /// Folded in.
+    /// A user who was folded in; it is the only user of this scorer.
     Folded(Arc<dyn Scorer>),
-    /// Unknown: gets what most users took.
+    /// A user unknown to the model, who is answered by popularity.
     Unknown,
 }
 
 /// What to compute for a request, with its result.
 pub enum Work<'a> {
-    /// The scores of these rows of the plan.
+    /// The scores of this range of the plan's `rows`.
     Score(Range<usize>),
     /// The best items.
     Recommend {
-        /// Item rows that must not come back, ascending.
+        /// Indices of the items that must not be recommended, ascending.
         exclude: Cow<'a, [u32]>,
-        /// The only rows of the plan that may come back.
+        /// The range of the plan's `rows` with the only items that may be recommended.
         only: Option<Range<usize>>,
         /// The result.
         best: Vec<(ItemIx, f32)>,
     },
-    /// The items most like one.
+    /// The items most similar to one.
     Similar {
-        /// That one.
+        /// The item to compare with.
         item: ItemIx,
         /// The result.
         best: Vec<(ItemIx, f32)>,
     },
-    /// Nothing; the history has this length now.
+    /// Nothing: the event is in the user's history, which has this length now.
     Event(usize),
 }
 
 impl<'a> BatchPlan<'a> {
-    /// Makes a plan without a request yet, with room for one of each event.
+    /// Makes an empty plan with room for one request per event.
     pub fn new(engine: &'a Engine, set: &'a Set, events: usize) -> Self {
         let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
         Self { engine, set, jobs, ends: Vec::new(), rows, scores: Vec::new() }
@@ -175,7 +175,7 @@ impl<'a> BatchPlan<'a> {
         Ok(Job { event: at, shadow: false, request, served: Some(served), user, work, failed: None })
     }
 
-    /// Returns who the user is to the model, with the rows of the items that the user has.
+    /// Returns how the model knows the user, with the indices of the items that the user has interacted with.
     fn user(
         &self,
         served: &'a Served,
@@ -210,7 +210,7 @@ impl<'a> BatchPlan<'a> {
         Ok((user, all))
     }
 
-    /// Adds items to the plan.
+    /// Adds items to the plan; returns their range in `rows`.
     fn items(&mut self, served: &Served, items: &[WireId<'_>]) -> Result<Range<usize>, Reject> {
         let start = self.rows.len();
         for item in items {
@@ -247,7 +247,7 @@ fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
     )
 }
 
-/// Returns two sets of rows as one, ascending.
+/// Returns the union of two sets of item indices, ascending.
 fn union<'a>(rows: &[u32], more: impl Iterator<Item = u32>) -> Cow<'a, [u32]> {
     let mut all: Vec<u32> = rows.iter().copied().chain(more).collect();
     all.sort_unstable();

@@ -10,17 +10,17 @@ use crate::state::Key;
 /// The routes of a config. There is always a last one that takes everything.
 pub struct Routes(Vec<Route>);
 
-/// Events that go to some models.
+/// Which events go to which models.
 pub struct Route {
     topic: Option<u16>,
     headers: Vec<(String, String)>,
-    /// The models' names with the sum of the weights up to each.
+    /// The models' names with the sum of the weights up to and including each.
     models: Vec<(String, f64)>,
-    /// A model that answers as well.
+    /// The shadow model, if the route has one.
     pub shadow: Option<String>,
     /// The most events and bytes that may wait.
     pub bounds: (usize, usize),
-    /// What the route is for, for people.
+    /// The route's conditions as text, for the live page.
     pub label: String,
 }
 
@@ -78,7 +78,7 @@ impl Routes {
         &self.0
     }
 
-    /// Returns the place of the route of an event.
+    /// Returns the index of the route of an event.
     pub fn of(&self, event: &Incoming) -> usize {
         if self.0.len() == 1 {
             return 0;
@@ -92,7 +92,7 @@ impl Routes {
 }
 
 impl Route {
-    /// Returns the model for a user: by weight, and always the same.
+    /// Returns the model for a user: a hash of the id chooses it in proportion to the weights, so always the same.
     pub fn model(&self, user: Option<&WireId<'_>>) -> &str {
         let last = self.models.len() - 1;
         if last == 0 {

@@ -67,7 +67,7 @@ impl Backlog {
         oldest.filter(|_| self.yield_until.is_none()).map(|received| received + self.batch.1)
     }
 
-    /// Returns whether the flow waits with all events.
+    /// Returns whether the whole flow waits before a retry.
     pub fn is_yielding(&self) -> bool {
         self.yield_until.is_some()
     }

@@ -10,7 +10,7 @@ use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
 use crate::{Error, Reject};
 
-/// Returns the first event that is to be tried again before all after it, and after how long.
+/// Returns the index of the first failed event for whose retry the whole flow waits (`pace = "yield"`), and how long.
 pub fn first_to_yield(failures: &Stages, events: &[Incoming], outbox: &Outbox) -> Option<(usize, Duration)> {
     events.iter().zip(&outbox.outcomes).enumerate().find_map(|(at, (event, outcome))| {
         let EventOutcome::Failed(reject) = outcome else { return None };
@@ -22,18 +22,18 @@ pub fn first_to_yield(failures: &Stages, events: &[Incoming], outbox: &Outbox) -
 
 /// Writes one batch.
 pub struct BatchWriter<'a, T> {
-    /// Who answered it.
+    /// The engine that answered the batch.
     pub engine: &'a Engine,
     /// What to do where a stage fails.
     pub failures: &'a Stages,
-    /// Where to.
+    /// Where the messages go.
     pub transport: &'a mut T,
     /// The batch's number.
     pub batch: u64,
 }
 
 impl<T: Transport> BatchWriter<'_, T> {
-    /// Writes all messages of a batch; returns the places of events that failed and are to be tried again.
+    /// Writes all messages of a batch; returns the indices of events that failed and are to be tried again.
     ///
     /// # Errors
     /// When the transport needs help, or at a failure that the config says to stop at.
@@ -47,7 +47,7 @@ impl<T: Transport> BatchWriter<'_, T> {
         Ok(retried)
     }
 
-    /// Adds what rejected and expired events leave behind; returns the places of events to be tried again.
+    /// Adds the rejects of failed and expired events; returns the indices of events to be tried again.
     fn handle_failures(&self, events: &mut [Incoming], outbox: &mut Outbox) -> Result<Vec<usize>, Trouble> {
         let mut retried = Vec::new();
         for (at, event) in events.iter_mut().enumerate() {
@@ -74,7 +74,7 @@ impl<T: Transport> BatchWriter<'_, T> {
             }
         }
         if !retried.is_empty() {
-            // What a shadow model said of them it says again.
+            // Their retry is answered by the shadow model as well, so that its replies are dropped here.
             outbox.messages.retain(|message| !retried.contains(&(message.event as usize)));
         }
         Ok(retried)
@@ -88,7 +88,7 @@ impl<T: Transport> BatchWriter<'_, T> {
         reject: Reject,
         outbox: &mut Outbox,
     ) -> Result<(), Trouble> {
-        // Where it is the reject itself that is not taken, its own reason says more.
+        // If the refused message is itself a reject, the reason in it says more.
         let reject = match &outbox.outcomes[at] {
             EventOutcome::Failed(first) | EventOutcome::Expired(first) => first.clone(),
             _ => reject,
@@ -102,7 +102,7 @@ impl<T: Transport> BatchWriter<'_, T> {
                 self.engine.reject_cut(&events[at], at, &reject, &mut rejects);
                 let refused = self.transport.send(self.batch, events, &rejects)?;
                 if let Some(again) = refused.first() {
-                    // Not even so little of it is taken: only the operator can help.
+                    // Kafka refuses even the cut reject: only the operator can help.
                     return Err(fatal(Stage::Sink, format!("{found}; its reject: {}", again.text)));
                 }
             }

@@ -1,24 +1,24 @@
-//! Which events of a partition have been dealt with, and so where a reader after us must begin.
+//! Which events of a partition are done, and so where the next reader must begin.
 
 use std::collections::VecDeque;
 
-/// Kafka keeps at most so many bytes of metadata with an offset (`offset.metadata.max.bytes`).
+/// The most bytes of metadata that Kafka keeps with an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
 
 /// The events of one partition that were read and not yet forgotten, in the order of their offsets.
 ///
-/// The position is the offset of the first event that is not done. Events after it may be done all the same where they
-/// are not answered in order; the ranges of their offsets travel as the metadata of the committed offset, so that
-/// whoever reads on does not answer them twice.
+/// The position is the offset of the first event that is not done. Events after it may be done already, as events are
+/// not always answered in order; the ranges of their offsets are committed as the metadata of the position, so that the
+/// next reader does not answer them twice.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    /// The turn of the first in the window.
+    /// The turn (running number) of the first event in the window.
     first: u64,
     /// Offsets, and whether they are done.
     window: VecDeque<(i64, bool)>,
     /// Where the next reader begins when the window is empty.
     next: Option<i64>,
-    /// Offsets that were done before we began, as ranges with their ends.
+    /// Offsets that an earlier reader has done, as ranges that include both ends.
     before: Vec<(i64, i64)>,
 }
 
@@ -33,7 +33,7 @@ impl Ledger {
         Self { next, before, ..Self::default() }
     }
 
-    /// Takes up an event that was read; returns its turn, or `None` if it was done before we began.
+    /// Takes up an event that was read; returns its turn, or `None` if an earlier reader has done it.
     pub fn take(&mut self, offset: i64) -> Option<u64> {
         let turn = self.first + self.window.len() as u64;
         let done = self.before.iter().any(|&(first, last)| (first..=last).contains(&offset));
@@ -65,7 +65,8 @@ impl Ledger {
         }
     }
 
-    /// Returns where the next reader must begin, and which offsets after that are done; `None` before anything was read.
+    /// Returns where the next reader must begin, and which offsets after that are done; `None` before any event was
+    /// read.
     pub fn position(&self) -> Option<(i64, String)> {
         let next = self.window.front().map(|(offset, _)| *offset).or(self.next)?;
         let mut ranges: Vec<(i64, i64)> = Vec::new();

@@ -9,9 +9,9 @@ use crate::event::TopicPartition;
 #[derive(Default)]
 pub struct Offsets {
     ledgers: BTreeMap<TopicPartition, Ledger>,
-    /// Where to begin if nothing of what was done since the last commit counts.
+    /// The committed positions, to which the flow rolls back.
     committed: BTreeMap<TopicPartition, (Option<i64>, String)>,
-    /// Batches that are not delivered, with the turns of their events; at least once only.
+    /// Batches that are not delivered, with the turns of their events; used with at-least-once alone.
     in_flight: VecDeque<(u64, Vec<(TopicPartition, u64)>)>,
 }
 
@@ -24,7 +24,7 @@ impl Offsets {
         }
     }
 
-    /// Forgets partitions. What is delivered too late does not count for the ledger that they may have next.
+    /// Forgets partitions. A late delivery of their events must not be counted in the ledger of a later assignment.
     pub fn revoke(&mut self, parts: &[TopicPartition]) {
         self.ledgers.retain(|part, _| !parts.contains(part));
         self.committed.retain(|part, _| !parts.contains(part));
@@ -78,7 +78,7 @@ impl Offsets {
     pub fn uncommitted(&self) -> Vec<Position> {
         let now = |(part, ledger): (&TopicPartition, &Ledger)| {
             let (next, metadata) = ledger.position()?;
-            // At least once goes without it: what it tells is then answered again.
+            // With at-least-once, metadata that is too long is left out: the events in it are then answered again.
             Some((*part, Some(next), if ledger.fits() { metadata } else { String::new() }))
         };
         let is_new = |(part, next, metadata): &Position| {
@@ -97,7 +97,7 @@ impl Offsets {
         self.committed.iter().map(|(part, (next, metadata))| (*part, *next, metadata.clone())).collect()
     }
 
-    /// Forgets all that is not committed.
+    /// Goes back to the committed positions.
     pub fn roll_back(&mut self) {
         self.in_flight.clear();
         self.assign(self.committed());

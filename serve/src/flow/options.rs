@@ -1,4 +1,4 @@
-//! What a worker's flow is told.
+//! The options of a worker's flow.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 /// The most events of a batch in `message` mode: each event waits for few others.
 const MOST_MESSAGES: usize = 32;
 
-/// What a worker's flow is told.
+/// The options of a worker's flow.
 #[derive(Clone)]
 pub struct FlowOptions {
     /// The worker's number.
@@ -19,13 +19,13 @@ pub struct FlowOptions {
     pub flow: FlowConfig,
     /// What to do where a stage fails.
     pub failures: Stages,
-    /// What a crash may do.
+    /// The delivery guarantee.
     pub guarantee: Guarantee,
     /// How often to commit.
     pub commit: Duration,
     /// How long a stop may take.
     pub drain: Duration,
-    /// How long to wait where failure follows on failure; each time twice as long.
+    /// How long to wait after the first of several failures in a row; each further one doubles it.
     pub backoff: Duration,
 }
 

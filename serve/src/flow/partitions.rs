@@ -30,7 +30,7 @@ impl<T: Transport> Flow<T> {
 
     fn revoke(&mut self, parts: &[TopicPartition], lost: bool) -> Result<(), Trouble> {
         tracing::info!(partitions = parts.len(), lost, "revoked");
-        // Events that were read but not answered are the next owner's.
+        // Events that were read but not answered are left to the next owner.
         self.backlog.drop_partitions(parts);
         let committed = match lost {
             true => Err(Trouble::Abort("partitions were lost".into())),
@@ -39,7 +39,7 @@ impl<T: Transport> Flow<T> {
         self.offsets.revoke(parts);
         self.paused.retain(|part| !parts.contains(part));
         let released = self.transport.release(parts);
-        // The state goes last: taking back what was not committed needs it.
+        // The histories go last: taking back what is not committed needs them.
         let result = committed.map_or_else(
             |trouble| {
                 self.engine.state.undo(std::mem::take(&mut self.undo));
@@ -52,8 +52,8 @@ impl<T: Transport> Flow<T> {
         result
     }
 
-    /// Returns the positions of new partitions, and restores the histories that are kept for them. Asked again until they
-    /// come: the partitions are ours, and nobody else can read them.
+    /// Returns the positions of new partitions, and restores the histories that are kept for them. The flow calls this
+    /// until it succeeds, as nobody else can read the partitions meanwhile.
     fn restore(&mut self, parts: &[TopicPartition]) -> Result<Vec<Position>, Trouble> {
         let (engine, metrics) = (&self.engine, &self.metrics);
         let worker = self.options.worker;
@@ -77,13 +77,13 @@ impl<T: Transport> Flow<T> {
         Home { worker: self.options.worker, part }
     }
 
-    /// Reads on where the last commit was. After a rebuild a commit that failed may have been one all the same: then the
-    /// brokers say where that is, and what the state was.
+    /// Reads on from the last commit. A commit before a rebuild may have succeeded though it seemed to fail, so that
+    /// the brokers are then asked for the committed positions and the histories.
     pub(super) fn rewind(&mut self, rebuild: bool) -> Result<(), Trouble> {
         if rebuild {
             let parts: Vec<TopicPartition> = self.offsets.partitions().collect();
             if !parts.is_empty() {
-                // Without an offset nothing was ever committed: what we began at still counts.
+                // A partition without a committed offset keeps the position that it began at.
                 let found = self.restore(&parts)?.into_iter().filter(|(_, next, _)| next.is_some());
                 self.offsets.assign(found);
             }
@@ -91,7 +91,8 @@ impl<T: Transport> Flow<T> {
         self.transport.rewind(&self.offsets.committed())
     }
 
-    /// Answers all that waits where too many done events stand behind earlier ones for the metadata of a commit.
+    /// With exactly-once, answers all waiting events if the gaps between done events are too many for the metadata of
+    /// a commit.
     fn shorten_metadata(&mut self) -> Result<(), Trouble> {
         while self.options.guarantee == Guarantee::ExactlyOnce && !self.offsets.fit() {
             self.backlog.end_penalties(|_| true);
@@ -103,7 +104,7 @@ impl<T: Transport> Flow<T> {
         Ok(())
     }
 
-    /// Commits what is done; at least once, waits up to `wait` for what is in flight.
+    /// Commits what is done; with at-least-once, first waits up to `wait` for what is in flight.
     pub(super) fn commit(&mut self, wait: Duration) -> Result<(), Trouble> {
         if !wait.is_zero() {
             self.look_at_deliveries(wait)?;
@@ -111,14 +112,14 @@ impl<T: Transport> Flow<T> {
         self.shorten_metadata()?;
         self.last_commit = self.clock.now();
         let positions = self.offsets.uncommitted();
-        // At least once, earlier commits may not be answered yet.
+        // With at-least-once, the answers to earlier commits may still be missing.
         let is_last = !wait.is_zero() && self.options.guarantee == Guarantee::AtLeastOnce;
         if !positions.is_empty() || self.unsaved || is_last {
             let start = self.clock.now();
             match self.transport.commit(&positions, is_last) {
                 Ok(()) => self.metrics.committed(self.clock.since(start)),
                 Err(Trouble::Later(text)) => {
-                    tracing::debug!(cause = text, "committed later");
+                    tracing::debug!(cause = text, "a commit failed; the next one includes it");
                     self.unsaved = true;
                     return Ok(());
                 }

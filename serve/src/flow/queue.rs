@@ -107,7 +107,7 @@ impl Queue {
         self.bytes = waiting.map(Incoming::size).sum();
     }
 
-    /// Returns whether reading is to pause: from over a bound until under half of both.
+    /// Returns whether reading is to pause: from the moment a bound is reached until both are less than half used.
     pub fn is_full(&mut self) -> bool {
         let (events, bytes) = self.bounds;
         self.full = match self.full {

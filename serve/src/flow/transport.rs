@@ -9,9 +9,9 @@ use crate::outbox::Outbox;
 /// What happened to the partitions while receiving.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The worker owns these from now on; [`Transport::begin`] is waited for.
+    /// The worker owns these from now on; the transport waits for the call of [`Transport::begin`].
     Assigned(Vec<TopicPartition>),
-    /// The worker is to release these; [`Transport::release`] is waited for.
+    /// The worker is to release these; the transport waits for the call of [`Transport::release`].
     Revoked {
         /// The partitions.
         parts: Vec<TopicPartition>,
@@ -28,7 +28,7 @@ pub type Position = (TopicPartition, Option<i64>, String);
 pub enum Trouble {
     /// The flow takes back what is not committed and reads it again.
     Abort(String),
-    /// The same, with new connections.
+    /// As `Abort`, with new connections.
     Rebuild(String),
     /// The flow goes on: nothing was committed, but nothing is lost either, and the next commit may succeed.
     Later(String),
@@ -39,7 +39,7 @@ pub enum Trouble {
 /// A message that was not taken, with why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// The event's place in its batch.
+    /// The event's index in its batch.
     pub event: usize,
     /// Why.
     pub text: String,
@@ -53,7 +53,7 @@ pub trait Transport {
     /// Waits up to `wait` for a first event, then adds what is there, up to `most`. Ends early when partitions change.
     ///
     /// # Errors
-    /// When the connection needs help.
+    /// When the connection fails.
     fn receive(
         &mut self,
         wait: Duration,
@@ -61,11 +61,11 @@ pub trait Transport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble>;
 
-    /// Returns where to begin in partitions that were assigned; calls `record` with the key and value of every record that is
-    /// kept for them.
+    /// Returns where to begin in partitions that were assigned; calls `record` with the key and value of every record
+    /// that is kept for them.
     ///
     /// # Errors
-    /// When they cannot be read; it is then asked again.
+    /// When they cannot be read; the flow then asks again.
     fn positions(
         &mut self,
         parts: &[TopicPartition],
@@ -75,13 +75,13 @@ pub trait Transport {
     /// Begins to read at these positions.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When the call fails.
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
     /// Releases partitions.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When the call fails.
     fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
 
     /// Takes the messages of a batch of events. The `batch` numbers ascend. Returns the ones that can never be taken.
@@ -90,36 +90,37 @@ pub trait Transport {
     /// When nothing more can be taken.
     fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble>;
 
-    /// Waits up to `wait` until all that was sent is delivered; returns the number of the last batch that is, with all before.
+    /// Waits up to `wait` until all that was sent is delivered; returns the number of the last batch that is delivered
+    /// with all before it.
     ///
     /// # Errors
     /// When something will never be delivered.
     fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble>;
 
-    /// Commits positions; with exactly-once together with all that was sent since the last time. At least once, the answer
-    /// is waited for only where `wait` says so, and is then that of all positions before as well: until it comes the
-    /// transport itself goes on trying.
+    /// Commits positions; with exactly-once in one transaction with all that was sent since the last commit. With
+    /// at-least-once the transport retries a commit by itself, and only with `wait` the call waits for the answer,
+    /// which then covers all earlier positions as well.
     ///
     /// # Errors
     /// When nothing of it is committed.
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble>;
 
-    /// Takes back all that was sent since the last commit; `rebuild` with new connections, after which only
-    /// [`Transport::positions`] knows whether a commit that failed was one all the same.
+    /// Takes back all that was sent since the last commit. With `rebuild` the connections are made anew, and only
+    /// [`Transport::positions`] tells afterwards whether a commit that seemed to fail has succeeded.
     ///
     /// # Errors
-    /// When even that fails; then it is asked to rebuild.
+    /// When even that fails; the flow then asks for a rebuild.
     fn abort(&mut self, rebuild: bool) -> Result<(), Trouble>;
 
     /// Reads on at these positions, none of them paused.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When the call fails.
     fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble>;
 
     /// Pauses or resumes reading of some partitions.
     ///
     /// # Errors
-    /// When that cannot be told.
+    /// When the call fails.
     fn pause(&mut self, parts: &[TopicPartition], paused: bool) -> Result<(), Trouble>;
 }

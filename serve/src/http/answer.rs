@@ -31,7 +31,7 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
     };
     let shared = Arc::clone(&app);
     let scored = spawn_blocking(move || {
-        // A client that hangs up does not end the work: the permit goes with it, and not with the connection.
+        // A client that hangs up does not end the work, so the work holds the permit, and not the connection.
         let _permit = permit;
         let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
         let mut outbox = Outbox::default();
@@ -58,8 +58,8 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
     }
 }
 
-/// Takes an event. Where there is Kafka, it is written to the topic of requests, where it has an order and an owner, and
-/// the answer says where it stands; else it is kept in memory.
+/// Takes an event. With Kafka it is written to the topic of requests, which gives it an order and a worker, and the
+/// answer says its offset; without Kafka it is added to the user's history in memory.
 pub async fn event(State(app): State<Arc<App>>, body: Body) -> Response {
     #[cfg(feature = "kafka")]
     if let Some(writer) = &app.writer {

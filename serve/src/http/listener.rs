@@ -13,7 +13,7 @@ use tokio_native_tls::{TlsAcceptor, TlsStream};
 use crate::config::HttpConfig;
 use crate::{Error, Result};
 
-/// A socket that is listened on.
+/// A socket that listens, with TLS if the config asks for it.
 pub struct Listening {
     socket: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -21,10 +21,10 @@ pub struct Listening {
 }
 
 impl Listening {
-    /// Takes the address of the config.
+    /// Binds the address of the config.
     ///
     /// # Errors
-    /// When it is taken, or the certificate cannot be read.
+    /// When the address is in use, or the certificate cannot be read.
     pub async fn bind(config: &HttpConfig) -> Result<Self> {
         let fail = |action: String| move |source| Error::Http { action, source };
         let tls = match &config.tls {
@@ -43,7 +43,7 @@ impl Listening {
         };
         let socket =
             TcpListener::bind(config.listen).await.map_err(fail(format!("listen on {}", config.listen)))?;
-        let address = socket.local_addr().map_err(fail("tell its address".into()))?;
+        let address = socket.local_addr().map_err(fail("find its own address".into()))?;
         Ok(Self { socket, tls, address })
     }
 
@@ -68,7 +68,7 @@ impl Listening {
             None => {
                 let socket = self.socket.tap_io(|stream| {
                     if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "no delay");
+                        tracing::debug!(%error, "cannot set TCP_NODELAY");
                     }
                 });
                 axum::serve(socket, router).with_graceful_shutdown(stop).await.map_err(fail)
@@ -81,7 +81,8 @@ impl Listening {
     }
 }
 
-/// Connections whose handshake is done. Handshakes run beside each other: one that hangs holds up no other.
+/// Accepts connections whose TLS handshake is done. Handshakes run concurrently, so that one that hangs delays no
+/// other.
 struct Handshakes {
     done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
@@ -97,9 +98,9 @@ impl Handshakes {
                 tokio::spawn(async move {
                     let limit = std::time::Duration::from_secs(10);
                     match tokio::time::timeout(limit, tls.accept(stream)).await {
-                        // Nobody takes it when the service stops.
+                        // An error means that the service stops.
                         Ok(Ok(stream)) => drop(ready.send((stream, peer)).await),
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "no handshake"),
+                        Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
                         Err(_) => tracing::debug!(%peer, "the handshake took too long"),
                     }
                 });

@@ -1,4 +1,4 @@
-//! What requests over HTTP have in common: how a body comes, and how a refusal is answered.
+//! What requests over HTTP have in common: how a body is received, and how a refusal is answered.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -10,7 +10,7 @@ use crate::Reject;
 use crate::outbox::EventOutcome;
 use crate::reject::Stage;
 
-/// A body as it came, or why it did not.
+/// The body of a request, or why it could not be received.
 pub(super) type Body = Result<Bytes, BytesRejection>;
 
 /// Refuses a body that did not come whole, or is too large.

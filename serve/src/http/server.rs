@@ -1,4 +1,4 @@
-//! The HTTP side as a whole: its runtime, its socket, its beginning and its end.
+//! The HTTP server as a whole: its runtime, its socket, its start and its stop.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::{Error, Result};
 /// Threads for what blocks beside scoring, such as a reload.
 const OTHER_BLOCKING: usize = 4;
 
-/// How long connections that are open at the end may take to end.
+/// How long a stop waits for connections that are open.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-/// A server that has its address and does not answer yet.
+/// A server that has bound its address and does not answer yet.
 pub struct Server {
     runtime: Runtime,
     listening: Listening,
@@ -31,10 +31,10 @@ pub struct Serving {
 }
 
 impl Server {
-    /// Takes the address of the config.
+    /// Binds the address of the config.
     ///
     /// # Errors
-    /// When it is taken, the certificate cannot be read, or threads cannot be started.
+    /// When the address is in use, the certificate cannot be read, or threads cannot be started.
     pub fn open(config: &HttpConfig) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -55,7 +55,7 @@ impl Server {
     pub fn start(self, app: App) -> Serving {
         let (stop, stopped) = oneshot::channel::<()>();
         let task = self.runtime.spawn(serve(self.listening, app, async {
-            // An error is that the sender is gone, which is an end as well.
+            // An error means that the sender was dropped, which is a stop as well.
             let _ = stopped.await;
         }));
         Serving { runtime: self.runtime, task, stop }

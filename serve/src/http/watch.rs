@@ -1,4 +1,4 @@
-//! What the service is watched by: health, metrics, the flow as it runs.
+//! Monitoring of the service: health, metrics, and the current state of the flow.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use super::App;
 use crate::config::{Guarantee, Mode};
 use crate::metrics::resident_bytes;
 
-/// Answers whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a warning: the
-/// old model serves.
+/// Answers whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a
+/// warning, as the old model serves.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     let reasons = app.health.reasons();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -43,7 +43,7 @@ pub async fn page() -> Html<&'static str> {
     Html(include_str!("page.html"))
 }
 
-/// Answers with the flow as it runs. It holds no secret: neither settings of librdkafka nor the token.
+/// Answers with the state of the flow. It holds no secret: neither settings of librdkafka nor the token.
 pub async fn flow(State(app): State<Arc<App>>) -> Response {
     let (engine, metrics) = (&app.engine, &app.metrics);
     let reasons = app.health.reasons();

@@ -10,7 +10,7 @@ use crate::kafka::EventWriter;
 use crate::message::{Ask, WireId, decode};
 use crate::{Kind, Reject};
 
-/// Writes an event, and answers with its place once it is delivered.
+/// Writes an event, and answers with its offset once it is delivered.
 pub async fn write(app: &App, writer: &EventWriter, body: Body) -> Response {
     let body = match body {
         Ok(body) => body,

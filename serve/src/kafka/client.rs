@@ -21,22 +21,22 @@ pub const CALL: Duration = Duration::from_secs(30);
 /// How long the group waits for a member that is silent.
 pub const SESSION: Duration = Duration::from_secs(15);
 
-/// How long a question to them waits for its answer before it is asked again.
+/// How long a question to the brokers waits for its answer before it is asked again.
 pub const ASK: Duration = Duration::from_secs(5);
 
-/// rdkafka polls a producer for all of the time that it is given.
+/// How long a poll of a producer lasts: rdkafka uses up all of the time that it is given.
 pub const POLL: Duration = Duration::from_millis(1);
-/// How long a call waits before it looks whether the service stops.
+/// How long one try of a call may block, so that a stop of the service is noticed.
 pub const SLICE: Duration = Duration::from_secs(1);
 
-/// A client by what the service needs it for.
+/// What the service uses a client for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientKind {
     /// Reads the requests of a worker as a member of the group.
     Worker {
         /// The worker's number.
         worker: usize,
-        /// Whether it tells of the ends of partitions, which costs a little more.
+        /// Whether it reports the ends of partitions (`enable.partition.eof`), which costs a little more.
         tells_ends: bool,
     },
     /// Writes what a worker's events lead to, as an idempotent producer; with exactly-once in transactions.
@@ -149,7 +149,7 @@ pub fn check_settings(config: &KafkaConfig) -> Result<()> {
     for kind in [ClientKind::Worker { worker: 0, tells_ends: false }, ClientKind::Replies { worker: 0 }] {
         settings(config, kind).create_native_config().map_err(|error| match error {
             KafkaError::ClientConfig(_, text, key, value) => {
-                Error::config(format!("kafka.librdkafka.{key}"), value, format!("another: {text}"))
+                Error::config(format!("kafka.librdkafka.{key}"), value, format!("a valid value: {text}"))
             }
             other => Error::kafka("set up a client")(other),
         })?;
@@ -157,7 +157,7 @@ pub fn check_settings(config: &KafkaConfig) -> Result<()> {
     token::check(config)
 }
 
-/// Makes a consumer that has its token before the first call that waits for the brokers.
+/// Makes a consumer, and polls it once to bring its OAUTHBEARER token before the first call that waits for brokers.
 fn make_consumer<L: Listener>(
     config: &KafkaConfig,
     kind: ClientKind,
@@ -224,11 +224,11 @@ pub fn producer(
     let client = settings(config, ClientKind::Replies { worker });
     let made = BaseProducer::from_config_and_context(&client, Context(deliveries));
     let producer = made.map_err(Error::kafka("make a producer"))?;
-    producer.poll(Duration::ZERO); // It has its token before the first call that waits for the brokers.
+    producer.poll(Duration::ZERO); // Brings the OAUTHBEARER token, as for a consumer.
     Ok(producer)
 }
 
-/// Returns a worker's name in the group.
+/// Returns a worker's client id, by which the brokers name it in the group.
 pub fn client_id(config: &KafkaConfig, worker: usize) -> String {
     format!("burnrec-{}-{worker}", config.instance.as_deref().unwrap_or_default())
 }

@@ -1,5 +1,5 @@
-//! What every client of librdkafka is given to call back: it brings the SASL OAUTHBEARER token, and passes the rest on to
-//! the listener of that client.
+//! The callbacks of every client of librdkafka: they bring the SASL OAUTHBEARER token, and pass the rest on to the
+//! listener of that client.
 
 use std::ops::Deref;
 
@@ -10,19 +10,19 @@ use rdkafka::statistics::Statistics;
 
 use super::token;
 
-/// What one client does with what librdkafka tells it.
+/// Handles what librdkafka reports to one client.
 pub trait Listener: Send + Sync + 'static {
-    /// Hears an error that librdkafka goes on to retry.
+    /// Handles an error that librdkafka retries by itself.
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "Kafka client");
     }
 
-    /// Hears a line of librdkafka's log.
+    /// Handles a line of librdkafka's log.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         DefaultClientContext.log(level, facility, text);
     }
 
-    /// Hears the statistics, where they are asked for.
+    /// Handles the statistics, where they are asked for.
     fn stats(&self, _: Statistics) {}
 }
 

@@ -11,24 +11,24 @@ use super::context::{Context, Listener};
 
 /// Counts the messages of each batch that are not delivered yet.
 #[derive(Clone, Default)]
-pub struct Deliveries(Arc<Mutex<Ledgers>>);
+pub struct Deliveries(Arc<Mutex<Undelivered>>);
 
 #[derive(Default)]
-struct Ledgers {
+struct Undelivered {
     /// The number of the first batch of `open`.
     first: u64,
     /// Messages of each batch that are not delivered; a batch that is still being sent counts one more.
     open: VecDeque<usize>,
     failed: Option<String>,
-    /// Events whose messages brokers will never take, as batch and place, with the topic and why.
+    /// Events whose messages brokers will never take: the batch, the index in it, the topic, and why.
     refused: Vec<(u64, usize, String, String)>,
 }
 
 impl Deliveries {
-    /// Forgets everything before a batch that comes.
+    /// Forgets all batches before `next`.
     pub fn reset(&self, next: u64) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *all = Ledgers { first: next, ..Ledgers::default() };
+        *all = Undelivered { first: next, ..Undelivered::default() };
     }
 
     /// Counts messages of a batch that are sent.
@@ -72,7 +72,7 @@ impl Deliveries {
     }
 }
 
-/// Packs a batch and a place in it into a number.
+/// Packs a batch's number and an event's index in it into the number that a delivery report carries.
 pub fn opaque(batch: u64, event: usize) -> usize {
     ((batch as usize) << 24) | (event & 0xff_ffff)
 }

@@ -1,4 +1,4 @@
-//! The producing half of the transport: messages handed over, transactions, and what helps against their errors.
+//! The producing half of the transport: messages, transactions, and the recovery from their errors.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,10 @@ use crate::flow::{Refused, Trouble};
 use crate::outbox::{Outbox, Outgoing, To};
 use crate::{Error, Result};
 
-/// A call that did not return after this long never will.
+/// A call that has not returned after this long is given up.
 const HANGS: Duration = Duration::from_secs(12);
 
-/// Another process of our transactional id would be in the group this soon after it fenced us.
+/// How soon a process that took our transactional id, and so fenced us, is in the group.
 const JOINED: Duration = Duration::from_secs(5);
 
 /// A worker's producer, with what is in flight.
@@ -37,10 +37,10 @@ pub struct ReplyProducer {
     deliveries: Deliveries,
     /// When the open transaction began.
     transaction: Option<Instant>,
-    /// The events of batches that may not be delivered.
+    /// The events of batches that may not be delivered yet.
     sent: VecDeque<(u64, Vec<(TopicPartition, i64)>)>,
     last_batch: u64,
-    /// Events whose receipts, or whose other messages, the brokers refused for good.
+    /// Why brokers refused messages for good, by event and by whether the message was the event's receipt.
     poison: HashMap<(TopicPartition, i64, bool), String>,
     stop: Arc<AtomicBool>,
 }
@@ -75,8 +75,8 @@ impl ReplyProducer {
         self.config.guarantee == Guarantee::ExactlyOnce
     }
 
-    /// With exactly-once, registers the transactional id: what its predecessor left open is aborted, and the predecessor
-    /// fenced.
+    /// With exactly-once, registers the transactional id: a transaction that its predecessor left open is aborted,
+    /// and the predecessor fenced.
     ///
     /// # Errors
     /// When the brokers do not answer in time; the call is to be repeated.
@@ -148,7 +148,7 @@ impl ReplyProducer {
     pub fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
         self.sent.clear();
         self.producer.purge(PurgeConfig::default().queue().inflight());
-        // The abort waits for what the purge left to be heard, which only polling hears.
+        // The abort waits for the delivery reports of purged messages, which only polling brings.
         let begin = Instant::now();
         while self.producer.in_flight_count() > 0 && begin.elapsed() < self.patience() {
             self.producer.poll(POLL);
@@ -172,7 +172,7 @@ impl ReplyProducer {
         }
     }
 
-    /// Forgets partitions that are another's.
+    /// Forgets partitions that were revoked.
     pub fn release(&mut self, parts: &[TopicPartition]) {
         self.poison.retain(|(part, ..), _| !parts.contains(part));
     }
@@ -230,11 +230,11 @@ impl ReplyProducer {
         }
     }
 
-    /// Returns what helps against an error of the producer.
+    /// Returns how the flow recovers from an error of the producer.
     fn trouble(&self, error: &KafkaError) -> Trouble {
         let KafkaError::Transaction(cause) = error else {
             return match error.rdkafka_error_code() {
-                // The state of the transaction says why.
+                // The producer's state allows nothing more: only a new producer helps.
                 Some(Code::State | Code::Fatal) if self.exactly_once() => Trouble::Rebuild(error.to_string()),
                 _ => Trouble::Abort(error.to_string()),
             };
@@ -254,9 +254,9 @@ impl ReplyProducer {
         }
     }
 
-    /// Returns whether another process runs under this worker's transactional id. Brokers say "fenced" as well where they
-    /// have ended a transaction themselves, after it took too long or its coordinator went down; then nobody else is in the
-    /// group under our client id. A predecessor that was killed stays in the group until its session ends.
+    /// Returns whether another process runs under this worker's transactional id. Brokers say "fenced" as well where
+    /// they have ended a transaction themselves, after it took too long or its coordinator went down; then no other
+    /// member of the group has our client id. A predecessor that was killed stays a member until its session ends.
     fn is_id_taken(&self) -> bool {
         let (begin, name) = (Instant::now(), client_id(&self.config, self.worker));
         let mut alone = None;
@@ -277,8 +277,8 @@ impl ReplyProducer {
         alone.is_none()
     }
 
-    /// Repeats a call of the transaction protocol while the brokers ask for it: for a while, and for a shorter while once
-    /// the service stops. A call that ran out of time goes on where it was when it is repeated.
+    /// Repeats a call of the transaction protocol while the brokers ask for it: for a while, and for a shorter while
+    /// once the service stops. A call that ran out of time goes on where it was when it is repeated.
     fn insist(&self, mut call: impl FnMut() -> KafkaResult<()>) -> Result<(), Trouble> {
         let begin = Instant::now();
         loop {
@@ -312,7 +312,7 @@ impl ReplyProducer {
                     self.producer.in_flight_count()
                 )));
             }
-            // Sends what lingers; an error is only that not all is delivered at once.
+            // Sends what lingers; an error only means that not all is delivered at once.
             let _ = self.producer.flush(Duration::ZERO);
             self.producer.poll(POLL);
         }
@@ -337,7 +337,7 @@ impl ReplyProducer {
                     result => break result,
                 }
             };
-            // Nobody listens any more when it took too long.
+            // An error means that the call took too long, so that nobody waits for it.
             let _ = answer.send(result);
         });
         match answered.recv_timeout(patience.min(HANGS)) {

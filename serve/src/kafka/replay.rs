@@ -111,7 +111,7 @@ impl RangeTransport {
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        // The state is restored here, from all its partitions where the rejects of all are read.
+        // For rejects this transport restores the state: one reject may be of a user of any partition.
         let inner_config =
             KafkaConfig { state: config.state.clone().filter(|_| !range.rejects), ..config.clone() };
         let inner = KafkaTransport::of_all(&inner_config, health, metrics, Arc::clone(&stop))?;
@@ -157,7 +157,7 @@ impl Transport for RangeTransport {
                 into.remove(at);
                 continue;
             }
-            // The old reject's headers would pass for the new reply's; where it all began stays.
+            // The headers of the old reject would pass for those of the new reply; only the event's source is kept.
             into[at].headers.retain(|(name, _)| !name.starts_with("burnrec-") || name == "burnrec-source");
             at += 1;
         }
@@ -216,7 +216,7 @@ impl Transport for RangeTransport {
     }
 
     fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble> {
-        // What was passed already may be read again, and must not end the replay before.
+        // A partition that was at its end may be read again, so that its end is needed again.
         let parts: Vec<TopicPartition> = positions.iter().map(|(part, ..)| *part).collect();
         self.find_ends(&parts)?;
         self.inner.rewind(positions)

@@ -19,7 +19,7 @@ const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
 /// Takes the partition, the key and the value of each record of the state topic.
 pub type Found<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
 
-/// Leaves it to the reader to tell of errors: the end of a partition would be logged as one.
+/// Logs errors for debugging alone: the end of a partition counts as one, and real ones come with a poll as well.
 struct Quiet;
 
 impl Listener for Quiet {
@@ -75,9 +75,9 @@ pub fn restore(
                     ends.remove(&message.partition());
                 }
             }
-            // The last records may be markers or an aborted transaction's, which readers never see. But a broker that has
-            // just become the leader may serve fewer records than were there before: an end counts when it is reported a
-            // second time at the same place, after the leader said that it has all of them.
+            // The last records may be markers or of an aborted transaction, which readers never see. But a broker that
+            // has just become the leader may serve fewer records than were there before: an end counts when it is
+            // reported a second time at the same offset, after the leader said that it has all of them.
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 let Some(&end) = ends.get(&partition) else { continue };
                 let at = next.get(&partition).copied().unwrap_or(0);
@@ -104,7 +104,8 @@ pub fn restore(
     Ok(())
 }
 
-/// Returns the offsets at which partitions begin by the config's `from`; none for those that begin where the group left off.
+/// Returns the offsets at which partitions begin by the config's `from`; none for those that begin where the group left
+/// off.
 ///
 /// # Errors
 /// When the brokers cannot be asked.
@@ -116,7 +117,7 @@ pub fn start<C: ConsumerContext>(
     let time = match from {
         Start::Committed => return Ok(HashMap::new()),
         Start::Earliest | Start::Latest => {
-            // Asked for by number: what is produced while we begin must not be skipped.
+            // The offset is fixed here, so that nothing that is produced during the start is skipped.
             let mut found = HashMap::new();
             for (topic, partition) in parts {
                 let (low, high) = consumer.fetch_watermarks(topic, *partition, ASK)?;
@@ -142,7 +143,7 @@ pub fn start<C: ConsumerContext>(
     for element in consumer.offsets_for_times(list, ASK)?.elements() {
         let offset = match element.offset() {
             Offset::Offset(offset) => offset,
-            // Nothing is that new: what comes from now on.
+            // No event is that new: begin at the end.
             _ => consumer.fetch_watermarks(element.topic(), element.partition(), ASK)?.1,
         };
         found.insert((element.topic().to_owned(), element.partition()), Offset::Offset(offset));

@@ -68,7 +68,7 @@ pub fn check(config: &KafkaConfig) -> Result<()> {
     Ok(())
 }
 
-/// Remembers what the client said last.
+/// Remembers the first thing that the client reported, which is the cause.
 #[derive(Clone, Default)]
 struct Heard(Arc<Mutex<Option<String>>>);
 
@@ -81,7 +81,7 @@ impl Heard {
 impl Listener for Heard {
     fn log(&self, _: RDKafkaLogLevel, _: &str, text: &str) {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // The first says most: later ones are that no broker is left. What the client says of its settings is no answer.
+        // The first report names the cause; later ones say that no broker is left. Reports about settings are skipped.
         if !text.starts_with("[thrd:app]") {
             last.get_or_insert_with(|| text.to_owned());
         }

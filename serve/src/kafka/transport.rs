@@ -32,7 +32,7 @@ pub struct KafkaTransport {
     producer: ReplyProducer,
     /// The partitions that are read now.
     owned: HashSet<TopicPartition>,
-    /// The partitions whose first position was set by `from`, which counts once.
+    /// The partitions that were begun before: `from` sets the position of a partition only the first time.
     begun: HashSet<TopicPartition>,
     /// The partitions whose end was reached.
     ended: HashSet<i32>,
@@ -43,8 +43,8 @@ pub struct KafkaTransport {
 }
 
 impl KafkaTransport {
-    /// Opens the transport of a worker that can join its group; with exactly-once, its transactional id is registered. Waits
-    /// for brokers that are not there yet.
+    /// Opens the transport of a worker that can join its group; with exactly-once, its transactional id is
+    /// registered. Waits for brokers that are not there yet.
     ///
     /// # Errors
     /// When a setting is refused.
@@ -72,7 +72,7 @@ impl KafkaTransport {
         self.consumer.subscribe(&topics).map_err(Error::kafka("subscribe"))
     }
 
-    /// Takes all partitions of the topics, whoever else reads them.
+    /// Opens a transport that reads all partitions of the topics, whoever else reads them.
     ///
     /// # Errors
     /// When a setting is refused or the brokers do not say which there are.
@@ -157,12 +157,12 @@ impl KafkaTransport {
         &self.config.requests[usize::from(part.topic)]
     }
 
-    /// Returns the place of a topic in the config's list.
+    /// Returns the index of a topic in `kafka.requests`.
     fn place(&self, topic: &str) -> Option<u16> {
         Some(self.config.requests.iter().position(|known| known == topic)? as u16)
     }
 
-    /// Returns the place of a message's topic; where there is one topic, no name needs to be compared.
+    /// Returns the index of a message's topic; where there is one topic, no name needs to be compared.
     fn place_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
         if self.config.requests.len() == 1 { Some(0) } else { self.place(message.topic()) }
     }
@@ -196,7 +196,7 @@ impl KafkaTransport {
     /// Leaves the group. What is not committed is read again by whoever comes next.
     pub fn close(self) {
         self.consumer.context().close();
-        // librdkafka waits for the answer to each change that it told of.
+        // librdkafka waits for the answer to each rebalance that it reported.
         while let Some(change) = self.consumer.context().next_change() {
             let answered = match (self.consumer.rebalance_protocol(), change.assign) {
                 (RebalanceProtocol::Cooperative, true) => {
@@ -282,8 +282,8 @@ impl Transport for KafkaTransport {
             .collect();
         let asked = self.names(parts);
         let found = self.until_done("find where to begin", |transport| {
-            // First the offsets: they come only when no transaction holds them any more. The state that belongs to
-            // them is then in its topic, behind at most the same transaction.
+            // The offsets come first: the brokers return them only when no open transaction holds them any more. The
+            // records of the state topic that belong to them are then written, behind at most the same transaction.
             let committed = transport.consumer.committed_offsets(asked.clone(), ASK)?;
             let started = start(&transport.consumer, &transport.config.from, &fresh)?;
             if let Some(topic) = &transport.config.state {
@@ -299,8 +299,8 @@ impl Transport for KafkaTransport {
             Ok((committed, started))
         });
         let Some((committed, started)) = found else {
-            // The service stops. librdkafka must still be told to begin with what it gave, or it could not end either;
-            // nothing is read any more, and nothing committed.
+            // The service stops. librdkafka still waits for an answer to the assignment, and could not be closed
+            // without one; nothing is read or committed any more.
             return Ok(parts.iter().map(|part| (*part, None, String::new())).collect());
         };
         let positions = parts.iter().zip(&names).map(|(part, name)| {
@@ -337,7 +337,7 @@ impl Transport for KafkaTransport {
         self.owned.retain(|part| !parts.contains(part));
         self.stored.retain(|part, _| !parts.contains(part));
         self.producer.release(parts);
-        told.map_err(|error| Trouble::Abort(format!("cannot give partitions up: {error}")))
+        told.map_err(|error| Trouble::Abort(format!("cannot release partitions: {error}")))
     }
 
     fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {

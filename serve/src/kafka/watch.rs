@@ -16,26 +16,26 @@ use crate::Error;
 use crate::health::Health;
 use crate::metrics::{Metrics, PartitionLabels};
 
-/// An error that librdkafka retries by itself stands in `/health/ready` until this long after it was last heard.
+/// An error that librdkafka retries by itself stands in `/health/ready` until this long after its last report.
 const ERROR_STANDS: Duration = Duration::from_secs(5);
 
-/// A change of partitions that the consumer was told of and waits to hear back about.
+/// A rebalance that the consumer reported and that waits for the flow's answer.
 pub struct Pending {
-    /// Whether they come; else they go.
+    /// Whether the partitions are assigned; else they are revoked.
     pub assign: bool,
     /// Topics and partitions.
     pub parts: Vec<(String, i32)>,
 }
 
-/// Hears what a consumer is told. Rebalances are only noted: the flow answers them when it has made ready, which
-/// librdkafka waits for.
+/// Handles the reports of a worker's consumer. Rebalances are only queued here: librdkafka waits until the flow
+/// answers them.
 pub struct Watch {
-    /// Whose consumer it is, in `/health/ready`.
+    /// The name of the worker in `/health/ready`.
     who: String,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     pending: Mutex<VecDeque<Pending>>,
-    /// While closing, rebalances are answered at once: the flow is no more.
+    /// While closing, rebalances are answered at once, as the flow has ended.
     closing: AtomicBool,
     last_error: Mutex<Option<Instant>>,
 }
@@ -53,29 +53,30 @@ impl Watch {
         }
     }
 
-    /// Notes a change.
+    /// Queues a rebalance.
     pub fn note(&self, change: Pending) {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).push_back(change);
     }
 
-    /// Takes the next change that was noted.
+    /// Takes the next rebalance from the queue.
     pub fn next_change(&self) -> Option<Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// Lets rebalances be answered at once from here on.
+    /// From here on rebalances are answered at once.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Notes an error that librdkafka goes on to retry.
+    /// Notes an error that librdkafka retries by itself.
     pub fn heard(&self, error: KafkaError, reason: &str) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let error = Error::kafka("reach the brokers")(error);
         self.health.bad(&self.who, format!("{error} {reason}").trim_end().to_owned());
     }
 
-    /// Notes that the brokers are there, as events or statistics came; it counts when no error was heard for a while.
+    /// Notes that events or statistics came from the brokers; they count as ready again when no error was reported for
+    /// a while.
     pub fn alive(&self) {
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         if last.is_some_and(|at| at.elapsed() > ERROR_STANDS) {

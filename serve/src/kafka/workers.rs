@@ -19,7 +19,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts them. When one cannot go on, it sets `stop`, and all end.
+    /// Starts the workers. When one cannot go on, it sets `stop`, and all end.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -58,7 +58,7 @@ impl Workers {
         Ok(Self { threads })
     }
 
-    /// Waits for their end; returns the first error.
+    /// Waits until all workers have ended; returns the first error.
     ///
     /// # Errors
     /// When a worker could not go on.
@@ -76,13 +76,13 @@ impl Workers {
     }
 }
 
-/// Lets workers that are ready at about the same time join their group together: whoever comes later takes partitions
-/// from the first while they are read.
+/// Lets workers that are ready at about the same time join their group together: a worker that joins later takes over
+/// partitions that the first ones read already.
 #[derive(Default)]
 struct Ready(Mutex<usize>, Condvar);
 
 impl Ready {
-    /// Waits a moment for all of them; who is held up holds no other up.
+    /// Waits for all workers, but only a moment, so that a late one does not hold the others up.
     fn wait(&self, all: usize) {
         const MOMENT: Duration = Duration::from_secs(1);
         let Self(ready, changed) = self;

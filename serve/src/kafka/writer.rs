@@ -1,4 +1,4 @@
-//! Writes events that came over HTTP into the topic of requests: there they have an order, an owner, and outlive us.
+//! Writes events that came over HTTP into the topic of requests, which gives them an order and a worker and keeps them.
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
@@ -14,14 +14,14 @@ use crate::{Error, Result};
 /// Where an event was written, as `topic/partition/offset`, or why not.
 type Written = std::result::Result<String, String>;
 
-/// A producer of its own for what comes over HTTP.
+/// The producer of the events that come over HTTP.
 pub struct EventWriter {
     producer: ThreadedProducer<Context<Answers>>,
     topic: String,
 }
 
 impl EventWriter {
-    /// Writes into the first topic of requests.
+    /// Makes the writer into the first topic of requests.
     ///
     /// # Errors
     /// When a setting is refused.
@@ -45,7 +45,7 @@ impl EventWriter {
     }
 }
 
-/// Hands deliveries to those who wait for them.
+/// Hands each delivery report to the request that waits for it.
 pub struct Answers;
 
 impl Listener for Answers {
@@ -62,7 +62,7 @@ impl ProducerContext for Context<Answers> {
             Ok(message) => Ok(format!("{}/{}/{}", message.topic(), message.partition(), message.offset())),
             Err((error, _)) => Err(error.to_string()),
         };
-        // Whoever does not wait any more has gone away.
+        // An error means that the request no longer waits.
         let _ = answer.send(written);
     }
 }

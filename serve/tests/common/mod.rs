@@ -23,7 +23,7 @@ use tempfile::TempDir;
 /// Users have the ids 1 to this.
 pub const USERS: usize = 40;
 
-/// Items have the ids 101 and on, so many of them.
+/// The number of items; their ids count up from 101.
 pub const ITEMS: usize = 30;
 
 const DIM: usize = 6;
@@ -78,7 +78,7 @@ pub fn mf(seed: u64) -> MfModel {
     MfModel::load(&TensorFile::open(&path).expect("weights"), config, shape).expect("a model")
 }
 
-/// Is called with the users that are about to be scored.
+/// A function that is called with the users that are about to be scored.
 type Hook = Box<dyn Fn(&[UserIx]) + Send + Sync>;
 
 /// An ALS model that calls a hook before it scores.
@@ -123,7 +123,7 @@ impl Model for Hooked {
     }
 }
 
-/// What most users took.
+/// The popularity model of [`seen`].
 pub fn popularity() -> Popularity {
     Popularity::new(&seen())
 }
@@ -160,7 +160,7 @@ pub fn config(text: &str) -> ServeConfig {
     try_config(text).expect("a config")
 }
 
-/// Likewise, of a text that may be refused.
+/// Does the same with a text that may be refused.
 pub fn try_config(text: &str) -> burnrec_serve::Result<ServeConfig> {
     let (run, other) = (als_run(), als_run().with_file_name("other"));
     let text = text.replace("RUN", &run.display().to_string()).replace("OTHER", &other.display().to_string());
@@ -180,18 +180,18 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The reply as JSON.
+    /// Returns the reply as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.text()).expect("a JSON reply")
     }
 
-    /// The reply.
+    /// Returns the reply.
     pub fn text(&self) -> &str {
         let reply = self.messages.iter().find(|(to, _)| *to == To::Replies);
         &reply.unwrap_or_else(|| panic!("no reply: {:?}", self.outcome)).1
     }
 
-    /// Why there is none.
+    /// Returns why there is no reply.
     pub fn reject(&self) -> &Reject {
         match &self.outcome {
             EventOutcome::Failed(reject) | EventOutcome::Expired(reject) => reject,
@@ -199,7 +199,7 @@ impl Answer {
         }
     }
 
-    /// Items and scores of the reply.
+    /// Returns the items and scores of the reply.
     pub fn scores(&self) -> Vec<(i64, Option<f64>)> {
         let reply = self.json();
         let items = reply["items"].as_array().expect("items").iter();

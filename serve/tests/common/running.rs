@@ -33,7 +33,7 @@ impl Running {
         Self { address, engine, asked, thread: Some(thread) }
     }
 
-    /// Of a config for plain HTTP on a free port.
+    /// Runs a service with a config for plain HTTP on a free port.
     pub fn of(settings: &str) -> Self {
         Self::new(config(&format!("models.main.run = \"RUN\"\nhttp.listen = \"127.0.0.1:0\"\n{settings}")))
     }
@@ -44,7 +44,7 @@ impl Running {
         stream
     }
 
-    /// Sends a request on a connection of its own; gives the status, the head and the body.
+    /// Sends a request on a connection of its own; returns the status, the head and the body.
     pub fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
         let mut stream = self.connect();
         stream.write_all(request(method, path, headers, body).as_bytes()).expect("it is sent");
@@ -80,7 +80,7 @@ impl Drop for Running {
     }
 }
 
-/// A request that closes its connection.
+/// Returns a request that closes its connection.
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -88,7 +88,7 @@ pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// The status, the head and the body of an answer.
+/// Returns the status, the head and the body of an answer.
 pub fn parts(text: &str) -> (u16, String, String) {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");

@@ -12,7 +12,7 @@ fn put(bench: &Bench, payload: Option<Vec<u8>>) {
     bench.cluster.put(FIRST, Stored { offset: 0, key: Some(b"1".to_vec()), payload, headers, timestamp_ms });
 }
 
-/// How many events ended so, by outcome and reason, stage or type.
+/// Returns how many events ended how, by outcome and by reason or type.
 fn ends(bench: &Bench) -> BTreeMap<(&'static str, &'static str), u64> {
     bench.metrics.ends().into_iter().map(|(end, n)| ((end.outcome, end.of), n)).collect()
 }

@@ -53,7 +53,7 @@ shadow = "shadow"
         Self { cluster, metrics: Arc::default(), engine: Arc::new(engine), config }
     }
 
-    /// The simulated time, in Unix milliseconds.
+    /// Returns the simulated time, in Unix milliseconds.
     pub fn now_ms(&self) -> i64 {
         self.cluster.clock.unix_ms()
     }
@@ -74,13 +74,14 @@ shadow = "shadow"
         self.put(part, user, &score(user), &[]);
     }
 
-    /// A model that panics at a user so many times; with each try it is asked twice, among others and alone.
+    /// Serves a model that panics at a user in its first `calls` calls. Each try of an event calls it twice: with the
+    /// batch, and alone.
     pub fn fail_at(&self, user: i64, calls: usize) {
         let (at, calls) = (UserIx(user as u32 - 1), AtomicUsize::new(calls));
         let model = common::Hooked::new(move |users| {
             let less = |calls: usize| calls.checked_sub(1);
             if users.contains(&at) && calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
-                // A panic that the standard error says nothing of.
+                // Panics without a message on standard error.
                 std::panic::resume_unwind(Box::new(format!("no answer for {at:?}")));
             }
         });
@@ -102,12 +103,12 @@ shadow = "shadow"
         self.cluster.visible().into_iter().filter(|record| record.to == to).collect()
     }
 
-    /// The users of the replies, in their order.
+    /// Returns the users of the replies, in the order of the replies.
     pub fn replied(&self) -> Vec<i64> {
         self.records(To::Replies).iter().map(|reply| reply.json()["user"].as_i64().expect("a user")).collect()
     }
 
-    /// The receipts' words with the tries it took.
+    /// Returns the outcome and the number of attempts that each receipt names.
     pub fn receipts(&self) -> Vec<(String, u64)> {
         let receipts = self.records(To::Receipts);
         let facts = receipts.iter().map(Record::json);

@@ -8,7 +8,7 @@ use burnrec_serve::clock::Clock;
 /// The simulated Unix time at which every run begins.
 const BEGIN_MS: i64 = 1_700_000_000_000;
 
-/// No run takes so long; one that does never ends.
+/// A run that takes this long counts as one that never ends.
 const NEVER: Duration = Duration::from_secs(3600);
 
 /// The simulated time of a cluster and all flows in it.
@@ -23,7 +23,7 @@ impl SimClock {
         Self { begin: Instant::now(), passed: Mutex::default() }
     }
 
-    /// How much time has passed.
+    /// Returns how much time has passed.
     pub fn passed(&self) -> Duration {
         *self.passed.lock().expect("no panic while it is held")
     }

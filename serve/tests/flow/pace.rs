@@ -8,7 +8,7 @@ use crate::bench::{Bench, FIRST, SECOND, score};
 use crate::common::USERS;
 use crate::twin::{Act, Call, Rules};
 
-/// The flow waits at its first request for a while, and goes on reading.
+/// Settings with which the flow waits for a while after a failed request, and goes on reading meanwhile.
 const HOLD: &str = "failures.score = { retries = 1, backoff_ms = 100, pace = \"yield\" }";
 
 #[test]
@@ -87,7 +87,7 @@ fn a_flow_that_waits_does_not_run_hot() {
 #[test]
 fn a_stop_finishes_what_was_read_and_no_more() {
     for guarantee in ["exactly-once", "at-least-once"] {
-        // It would wait long for a full batch; what is sent arrives only when it is waited for.
+        // The flow would wait long for a full batch, and messages arrive only when the flow waits for them.
         let rules = Rules { script: vec![(3, Act::Stop)], delay: 1000, ..Rules::default() };
         let bench = Bench::new(guarantee, "flow = { batch_events = 1000, batch_ms = 60000 }", rules);
         (1..=USERS as i64).for_each(|user| bench.score(FIRST, user));

@@ -10,7 +10,8 @@ use crate::twin::{Act, Rules};
 /// Requests of one partition.
 const REQUESTS: usize = 40;
 
-/// A flow to which things happen, and then one to which nothing does; gives the offsets that were answered.
+/// Runs a flow under the rules, and after a crash a second one; returns the offsets that were answered, the number of
+/// replies, and what to say when a check fails.
 fn answered(guarantee: &str, rules: Rules) -> (BTreeSet<i64>, usize, String) {
     let context = format!("{guarantee}, {rules:?}");
     let bench = Bench::new(guarantee, "flow = { batch_events = 3, batch_ms = 0 }", rules);
@@ -26,7 +27,7 @@ fn answered(guarantee: &str, rules: Rules) -> (BTreeSet<i64>, usize, String) {
 
 #[test]
 fn what_arrives_late_is_not_taken_for_another() {
-    // At least once: batches arrive after the partition went and came back, and then all memory is lost.
+    // With at-least-once, batches arrive after the partition went and came back, and then all memory is lost.
     for rejoin in (5..45).step_by(4) {
         for crash in (rejoin + 1..rejoin + 40).step_by(3) {
             let script = vec![(rejoin, Act::Rejoin(FIRST)), (crash, Act::Crash)];

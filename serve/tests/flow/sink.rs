@@ -1,4 +1,4 @@
-//! Replies that the sink does not take: what a receipt says is how it ended.
+//! Replies that the sink does not take: the receipts of their events say how these ended.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use burnrec_serve::outbox::To;
 use crate::bench::{Bench, FIRST, score};
 use crate::twin::Rules;
 
-/// Three requests, the reply to the second too large for its topic.
+/// Returns a bench with three requests, of which the reply to the second is too large for its topic.
 fn bench(guarantee: &str, settings: &str, brokers_refuse: bool) -> Bench {
     let too_large = |offset| BTreeSet::from([(FIRST, offset)]);
     let fill = |rules: Rules| {
@@ -15,7 +15,7 @@ fn bench(guarantee: &str, settings: &str, brokers_refuse: bool) -> Bench {
         (1..=3).for_each(|user| bench.score(FIRST, user));
         bench
     };
-    // Where the second stands follows from the seed.
+    // The offset of the second request follows from the seed.
     let second = fill(Rules::default()).cluster.requests()[1].1.offset;
     fill(Rules { too_large: too_large(second), brokers_refuse, ..Rules::default() })
 }

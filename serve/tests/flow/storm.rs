@@ -22,7 +22,7 @@ use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 
 use check::{Ran, check};
 
-/// A run, drawn.
+/// A run whose settings are all drawn from its seed.
 #[derive(Clone, Debug)]
 struct Storm {
     seed: u64,
@@ -151,7 +151,7 @@ then = "{}"
         FlowOptions { commit: self.commit, drain, backoff, ..options }
     }
 
-    /// Fills the partitions; gives the requests whose replies will be too large.
+    /// Returns the requests with their partitions, and whether the reply to each is too large.
     fn requests(&self, now: i64) -> Vec<(TopicPartition, Stored, bool)> {
         let mut rng = stream(self.seed, "requests", 0);
         let one = |_| {
@@ -172,11 +172,11 @@ then = "{}"
         (0..self.n_events).map(one).collect()
     }
 
-    /// Runs it, and gives what it left.
+    /// Runs the storm; returns the cluster as it was left.
     fn run(&self) -> Ran {
         let mut rules = self.rules.clone();
         let requests = self.requests(SimClock::new().unix_ms());
-        // The places are the same each time: they follow from the seed.
+        // The offsets follow from the seed: a first cluster tells those of the requests with too large replies.
         let fill = |cluster: &Cluster| -> Vec<(TopicPartition, i64)> {
             let put = |(part, stored, _): &(TopicPartition, Stored, bool)| {
                 (*part, cluster.put(*part, stored.clone()))
@@ -203,7 +203,7 @@ then = "{}"
         Ran { cluster, config, too_large: rules.too_large }
     }
 
-    /// A worker, started again whenever it ends before all is done.
+    /// Runs a worker, and starts it again whenever it ends before all is done.
     fn work(&self, worker: usize, cluster: &Arc<Cluster>, config: &ServeConfig, shared: &Arc<Engine>) {
         let _at_work = cluster.work(worker);
         while !cluster.is_done() {

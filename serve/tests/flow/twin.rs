@@ -1,7 +1,7 @@
 //! An in-memory twin of Kafka: a log of requests in partitions, a group whose members share them, transactions whose
 //! messages nobody sees before they are committed, deliveries that come later, and failures drawn from a seed.
 //!
-//! Workers take turns: each runs from one `receive` to the next, and the seed says who is next. The time passes only where
+//! Workers take turns: each runs from one `receive` to the next, and the seed says who is next. Time passes only where
 //! a worker looks for events. So a run follows from its seed alone, and [`Cluster::trace`] is the same each time.
 
 mod fate;
@@ -35,7 +35,7 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// As a reader gets it.
+    /// Returns the request as a reader gets it.
     pub fn event(&self, received: Instant, part: TopicPartition) -> Incoming {
         let mut event =
             Incoming::new(received, part, self.offset, self.key.as_deref(), self.payload.as_deref());
@@ -57,24 +57,24 @@ pub struct Record {
 }
 
 impl Record {
-    /// The value as text.
+    /// Returns the value as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(self.value.as_deref().unwrap_or_default()).expect("UTF-8")
     }
 
-    /// The value as JSON.
+    /// Returns the value as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(self.text()).expect("JSON")
     }
 
-    /// A header as text.
+    /// Returns a header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(header, _)| header == name)?;
         std::str::from_utf8(value).ok()
     }
 }
 
-/// How often what goes wrong, from 0 to 1, and how often in all.
+/// The probabilities of failures, from 0 to 1, and the most failures of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
     /// The most that go wrong in a run.
@@ -86,13 +86,13 @@ pub struct Faults {
     pub abort: f64,
     /// Each of the other calls.
     pub other: f64,
-    /// Of the failures, how many ask for a new connection.
+    /// The share of failures that ask for a new connection.
     pub rebuild: f64,
-    /// Partitions move.
+    /// A partition moves to another member.
     pub moved: f64,
-    /// Of the moves, how many come too late to finish anything.
+    /// The share of moves that the old owner hears of too late to finish anything.
     pub lost: f64,
-    /// A member dies with all it has in memory; with exactly-once as often another takes its name.
+    /// A member dies with all it has in memory; with exactly-once, half of the time it is fenced instead.
     pub crash: f64,
     /// A member stops as it should.
     pub stop: f64,
@@ -103,17 +103,19 @@ pub struct Faults {
 pub struct Rules {
     pub exactly_once: bool,
     pub faults: Faults,
-    /// The longest until what was sent arrives, in looks; and whether it takes as long each time, and waiting does not help.
+    /// The longest time until what was sent arrives, in looks (calls of `receive`).
     pub delay: u32,
+    /// Whether it takes that long each time, even if the flow waits for it.
     pub slow: bool,
-    /// What befalls whoever looks for events for the so manieth time, of all members.
+    /// Acts with the number of a look, counted over all members: the act happens to the member that makes this look.
     pub script: Vec<(usize, Act)>,
-    /// Requests whose reply (or reject as a whole) is too large, and whether only the brokers notice.
+    /// Requests whose reply (or whole reject) is too large.
     pub too_large: BTreeSet<(TopicPartition, i64)>,
+    /// Whether only the brokers notice that a message is too large.
     pub brokers_refuse: bool,
 }
 
-/// Something that befalls a member.
+/// Something that happens to a member.
 #[derive(Clone, Copy, Debug)]
 pub enum Act {
     Crash,
@@ -122,7 +124,7 @@ pub enum Act {
     Fence,
     /// The partition is taken away in good order, and comes back.
     Rejoin(TopicPartition),
-    /// It is another's already, and comes back.
+    /// The partition belongs to another member already, and comes back.
     Lose(TopicPartition),
 }
 
@@ -143,7 +145,7 @@ struct Inner {
     owners: BTreeMap<TopicPartition, usize>,
     /// Who gets a partition when its owner has given it up.
     going: BTreeMap<TopicPartition, usize>,
-    /// Partitions that are another's already, with the members that do not know it yet.
+    /// Partitions that belong to another member already, with the former owners, who do not know it yet.
     lost: Vec<(TopicPartition, usize)>,
     members: Vec<Seat>,
     /// The workers that have not ended: each runs one member after the other.
@@ -172,7 +174,7 @@ struct Seat {
 /// A call of a flow that tests ask about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
-    /// Reading of these was paused or resumed, after so many events had been handed out.
+    /// Reading of these partitions was paused or resumed, after `received` events had been handed out.
     Paused {
         parts: Vec<TopicPartition>,
         paused: bool,
@@ -187,7 +189,7 @@ pub enum Call {
 }
 
 impl Cluster {
-    /// With empty partitions, some workers, and a seed for all that is drawn.
+    /// Makes a cluster with empty partitions and some workers; everything is drawn from `rng`.
     pub fn new(parts: &[TopicPartition], workers: usize, rng: Pcg64, rules: Rules) -> Arc<Self> {
         let inner = Inner {
             rng,
@@ -220,7 +222,7 @@ impl Cluster {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends a request; now and then a place is taken by a transaction's marker, which readers never see.
+    /// Appends a request; now and then an offset is taken by a transaction's marker, which readers never see.
     pub fn put(&self, part: TopicPartition, mut request: Stored) -> i64 {
         let mut inner = self.lock();
         let gap = i64::from(inner.rng.random_bool(0.1));
@@ -230,38 +232,38 @@ impl Cluster {
         log.last().map_or(0, |last| last.offset)
     }
 
-    /// The requests of all partitions.
+    /// Returns the requests of all partitions.
     pub fn requests(&self) -> Vec<(TopicPartition, Stored)> {
         let inner = self.lock();
         inner.log.iter().flat_map(|(part, log)| log.iter().map(|event| (*part, event.clone()))).collect()
     }
 
-    /// What readers of committed messages see.
+    /// Returns what readers of committed messages see.
     pub fn visible(&self) -> Vec<Record> {
         self.lock().visible.clone()
     }
 
-    /// What the flows asked for.
+    /// Returns what the flows asked for.
     pub fn calls(&self) -> Vec<Call> {
         self.lock().calls.clone()
     }
 
-    /// All that happened: each call of a member with its moment, and what came of it.
+    /// Returns all that happened: each call of a member with its simulated time, and its result.
     pub fn trace(&self) -> Vec<String> {
         self.lock().trace.clone()
     }
 
-    /// Where a partition would be read on.
+    /// Returns the offset at which a partition would be read on.
     pub fn committed(&self, part: TopicPartition) -> i64 {
         self.lock().committed.get(&part).map_or(0, |(next, _)| *next)
     }
 
-    /// How many events were handed out.
+    /// Returns how many events were handed out.
     pub fn received(&self) -> usize {
         self.lock().received
     }
 
-    /// How often flows asked for events.
+    /// Returns how often flows asked for events.
     pub fn looks(&self) -> usize {
         self.lock().looks
     }
@@ -271,7 +273,7 @@ impl Cluster {
         self.lock().is_done()
     }
 
-    /// How often something went wrong.
+    /// Returns how often something went wrong.
     pub fn faults(&self) -> u32 {
         self.lock().faults
     }
@@ -285,7 +287,7 @@ impl Inner {
         })
     }
 
-    /// Whether something goes wrong now.
+    /// Draws whether something goes wrong now, with the probability `share`.
     fn fails(&mut self, rules: &Rules, share: f64) -> bool {
         let fails = self.faults < rules.faults.budget && share > 0.0 && self.rng.random_bool(share);
         self.faults += u32::from(fails);
@@ -299,8 +301,8 @@ const LOOK: Duration = Duration::from_micros(10);
 /// How long all members wait where none has anything to do.
 const NAP: Duration = Duration::from_micros(200);
 
-/// So many looks in a row that bring nothing, and nothing comes any more.
+/// After this many looks in a row that bring nothing, a run counts as one that never ends.
 const MOST_IDLE: usize = 300;
 
-/// So many looks for events are no progress any more: a run of 200 events takes some thousands.
+/// After this many looks for events, a run counts as one that never ends; one of 200 events takes some thousands.
 const MOST_LOOKS: usize = 50_000;

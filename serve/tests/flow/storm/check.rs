@@ -26,11 +26,12 @@ pub struct Ran {
 /// How a request must end: the word of its receipt, and where its messages go.
 type End = (&'static str, Vec<Message>);
 
-/// Where to, key and value.
+/// The topic that a message went to, its key and its value.
 type Message = (To, Option<String>, Option<String>);
 
 impl Ran {
-    /// How each request must end, if they are answered in their order by one who never fails; and the state then.
+    /// Returns how each request must end, found by an engine that answers them in order and without failures, and that
+    /// engine with its histories.
     fn expected(&self, storm: &Storm) -> (BTreeMap<(TopicPartition, i64), End>, Engine) {
         let clock = Arc::clone(&self.cluster.clock);
         let received = clock.now();
@@ -68,7 +69,7 @@ impl Ran {
         (all, engine)
     }
 
-    /// What was written for each request: the words of its receipts, and its messages.
+    /// Returns what was written for each request: the words of its receipts, and its messages.
     fn found(&self) -> BTreeMap<(TopicPartition, i64), (Vec<String>, Vec<Record>)> {
         let mut all: BTreeMap<_, (Vec<String>, Vec<Record>)> = BTreeMap::new();
         for record in self.cluster.visible() {
@@ -86,7 +87,7 @@ impl Ran {
         all
     }
 
-    /// The histories that the state topic keeps.
+    /// Returns the histories that the state topic keeps.
     fn restored(&self, part: TopicPartition) -> State {
         let state = State::default();
         let topic = ["first", "second"][usize::from(part.topic)];
@@ -109,7 +110,7 @@ fn history(state: &State, part: TopicPartition, user: i64) -> Vec<(Key, f32)> {
     state.get(Some(home(part)), &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
 }
 
-/// How many replies and rejects a word stands for.
+/// Returns how many replies and rejects a receipt's word stands for.
 fn wanted(word: &str) -> (usize, usize) {
     match word {
         "replied" => (1, 0),
@@ -127,13 +128,14 @@ fn exact(word: &str, records: &[Message]) -> bool {
     wanted(word) == (count(records, To::Replies), count(records, To::Rejects))
 }
 
-/// Whether a request may end so where another order, or one more time, is answered from another history.
+/// Returns whether a request may end with the word `found`: answered in another order or a second time, it is scored
+/// from another history, so that its score may be on the other side of a threshold.
 fn may_be(found: &str, expected: &str) -> bool {
     let by_score = |word: &str| ["filtered", "replied", "rejected"].contains(&word);
     found == expected || by_score(found) && by_score(expected)
 }
 
-/// Checks all that holds for a run; says what happened in it.
+/// Runs a storm and checks all that must hold; returns the number of failures in it.
 pub fn check(storm: &Storm) -> u32 {
     let ran = storm.run();
     let exactly_once = storm.guarantee == Guarantee::ExactlyOnce;
@@ -142,7 +144,7 @@ pub fn check(storm: &Storm) -> u32 {
     let first_in = storm.order == Order::FirstIn;
     for (source, (word, messages)) in &expected {
         let Some((words, records)) = found.get(source) else { panic!("{source:?} is missing: {storm:?}") };
-        // A history is written as it is after the batch.
+        // A history is written as it is after its batch, which may hold later events: its value is not compared.
         let parts = |record: &Record| {
             let value = record.value.as_deref().filter(|_| record.to != To::State);
             (record.to, text(record.key.as_deref()), text(value))
@@ -152,7 +154,7 @@ pub fn check(storm: &Storm) -> u32 {
         if exactly_once && first_in {
             assert!(words[..] == [*word] && records == *messages, "{}", context());
         } else if exactly_once {
-            // What users had before is another thing where the order is another.
+            // In another order requests are answered from other histories.
             let once = words.len() == 1 && exact(&words[0], &records);
             assert!(once && may_be(&words[0], word), "{}", context());
             assert_eq!(count(&records, To::State), count(messages, To::State), "{}", context());
@@ -173,7 +175,7 @@ pub fn check(storm: &Storm) -> u32 {
             assert!(before < record.offset, "{record:?} after {before}: {storm:?}");
         }
     }
-    // At least once nothing keeps a record that comes late from who was the owner out of the topic.
+    // With at-least-once, a late record of a former owner may still get into the topic.
     let late = storm.rules.slow || storm.rules.faults.lost > 0.0;
     for &part in storm.parts.iter().filter(|_| exactly_once || !late) {
         let state = ran.restored(part);

@@ -9,7 +9,7 @@ use rand::RngExt;
 use super::{Act, Inner, Twin};
 
 impl Twin {
-    /// A drawn failure, or none.
+    /// Fails with the probability `share`.
     pub(super) fn fail(&mut self, inner: &mut Inner, share: f64, what: &str) -> Result<(), Trouble> {
         let rules = &self.cluster.rules;
         if !(self.recovered || inner.rng.random_bool(0.02)) || !inner.fails(rules, share) {
@@ -20,7 +20,7 @@ impl Twin {
         Err(if rebuild { Trouble::Rebuild(what.into()) } else { Trouble::Abort(what.into()) })
     }
 
-    /// Partitions move, members die and stop.
+    /// Lets partitions move and members die or stop, as the script says or as it is drawn.
     pub(super) fn befall(&mut self, inner: &mut Inner) -> Result<(), Trouble> {
         let rules = &self.cluster.rules;
         let crash = || Trouble::Fatal(Error::Stop { stage: "test", found: "a crash".into() });

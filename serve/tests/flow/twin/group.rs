@@ -10,7 +10,7 @@ use rand::RngExt;
 use super::{Cluster, Inner, Seat};
 
 impl Cluster {
-    /// Takes a seat in the group, with the sign by which its member is stopped.
+    /// Takes a seat in the group; returns its number, and the flag by which its member is stopped.
     pub(super) fn join(&self) -> (usize, Arc<AtomicBool>) {
         let mut inner = self.lock();
         let stop = Arc::new(AtomicBool::new(false));
@@ -30,7 +30,7 @@ impl Cluster {
         inner.assign_free();
     }
 
-    /// Waits for a worker's first turn; whoever drops what it gets gives the turn away for good.
+    /// Waits for a worker's first turn; dropping what this returns gives the turn away for good.
     pub fn work(self: &Arc<Self>, worker: usize) -> AtWork {
         self.wait(self.lock(), worker);
         AtWork { cluster: Arc::clone(self), worker }
@@ -57,7 +57,7 @@ pub struct AtWork {
 }
 
 impl Drop for AtWork {
-    /// It ends, be it in a panic, and somebody else has the turn.
+    /// Ends the worker, be it in a panic, and gives the turn to another.
     fn drop(&mut self) {
         let mut inner = self.cluster.lock();
         inner.workers.remove(&self.worker);
@@ -79,7 +79,7 @@ impl Inner {
         }
     }
 
-    /// Gives partitions of nobody to whoever is there.
+    /// Assigns partitions without an owner to members that are alive.
     fn assign_free(&mut self) {
         let alive = self.alive();
         let parts: Vec<TopicPartition> = self.log.keys().copied().collect();
@@ -111,7 +111,7 @@ impl Inner {
         }
     }
 
-    /// A member has given a partition up.
+    /// Notes that a member has given a partition up, and assigns it to the next owner.
     pub(super) fn given_up(&mut self, part: TopicPartition, by: usize) {
         if let Some(known) = self.lost.iter().position(|lost| *lost == (part, by)) {
             self.lost.swap_remove(known);

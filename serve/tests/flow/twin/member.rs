@@ -14,10 +14,10 @@ use rand::RngExt;
 
 use super::{Call, Cluster, Inner, LOOK, MOST_IDLE, MOST_LOOKS, NAP, Record};
 
-/// What a commit's metadata may weigh (`offset.metadata.max.bytes`).
+/// The most bytes of a commit's metadata (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
 
-/// A seat in the group, its reader and its writer.
+/// The transport of one member: its seat in the group, its reader and its writer.
 pub struct Twin {
     pub(super) cluster: Arc<Cluster>,
     pub(super) me: usize,
@@ -25,7 +25,7 @@ pub struct Twin {
     worker: usize,
     /// Tells the flow to stop.
     pub stop: Arc<AtomicBool>,
-    /// Where reading goes on, by place in the log.
+    /// The index in each log at which reading goes on.
     at: BTreeMap<TopicPartition, usize>,
     paused: BTreeSet<TopicPartition>,
     /// The open transaction.
@@ -98,7 +98,7 @@ impl Twin {
         }
     }
 
-    /// What is on its way arrives, or is lost.
+    /// Lets each message that is on its way either arrive or be lost.
     fn scatter(&mut self, inner: &mut Inner) {
         for record in self.underway.drain(..).flat_map(|(_, _, records)| records) {
             if inner.rng.random_bool(0.5) {
@@ -113,7 +113,7 @@ impl Twin {
         positions.iter().all(|(part, ..)| inner.owners.get(part) == Some(&self.me))
     }
 
-    /// The transaction and the positions are there for all to see.
+    /// Makes the transaction and the positions visible to all.
     fn make_durable(&mut self, inner: &mut Inner, positions: &[Position]) {
         for (part, next, metadata) in positions {
             assert!(metadata.len() <= MOST_METADATA, "metadata of {} bytes", metadata.len());
@@ -122,7 +122,7 @@ impl Twin {
         inner.visible.append(&mut self.transaction);
     }
 
-    /// The commit that was on its way is there, but for partitions that are another's by now.
+    /// Lets the commit that is on its way arrive, except for partitions that have another owner by now.
     fn settle(&mut self, inner: &mut Inner) {
         for position in std::mem::take(&mut self.handed) {
             if self.owns(inner, std::slice::from_ref(&position)) {
@@ -180,7 +180,7 @@ impl Transport for Twin {
         inner.idle = if busy { 0 } else { inner.idle + 1 };
         let alive = inner.alive().len();
         if inner.idle > 4 * alive || inner.idle > 0 && alive == 1 {
-            // Nobody has anything to do: the time passes.
+            // No member has anything to do, so time passes.
             cluster.clock.advance(if alive == 1 { wait } else { wait.min(NAP) });
         }
         Ok(changes)
@@ -297,7 +297,7 @@ impl Transport for Twin {
         self.check_name()?;
         let failed = self.fail(&mut inner, cluster.rules.faults.commit, "commit");
         if failed.is_err() {
-            // Whether it was one all the same is not known before the connections are new.
+            // Whether the commit succeeded all the same is known only after a rebuild.
             let is_one = matches!(failed, Err(Trouble::Rebuild(_))) && inner.rng.random_bool(0.5);
             if is_one && self.owns(&inner, positions) {
                 self.make_durable(&mut inner, positions);
@@ -366,7 +366,7 @@ impl Transport for Twin {
 }
 
 impl Drop for Twin {
-    /// The process ends, be it in a panic: what it had not committed is gone, and others go on.
+    /// Ends the process, be it in a panic: what it had not committed is lost, and others go on.
     fn drop(&mut self) {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();

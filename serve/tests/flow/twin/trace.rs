@@ -1,4 +1,4 @@
-//! A member whose every call is written down, with its simulated time and what came of it.
+//! A member whose every call is written down, with its simulated time and its result.
 
 use std::fmt::Debug;
 use std::sync::Arc;
