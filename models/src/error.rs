@@ -14,9 +14,9 @@ pub enum Error {
     Config {
         /// The key, with its table.
         key: String,
-        /// What stands there.
+        /// The value that was found.
         found: String,
-        /// What may stand there.
+        /// The values that are allowed.
         expected: String,
     },
     /// A directory is not a run that this program can open.
@@ -45,7 +45,7 @@ pub enum Error {
         /// What the model takes.
         expected: String,
     },
-    /// A value of a matrix of interactions is none that the model can take.
+    /// A value of a matrix of interactions is not one that the model can take.
     #[error("value of user row {user}, item row {item}: found {found}, expected {expected}")]
     Value {
         /// The row of the matrix.
@@ -79,7 +79,7 @@ pub enum Error {
         /// What it lacks.
         lacks: &'static str,
     },
-    /// Training left the finite numbers.
+    /// Training diverged: the loss or a weight is not finite.
     #[error(
         "training diverged in epoch {epoch}: the loss is {loss}, expected a finite number; try a smaller learning rate or a larger reg"
     )]

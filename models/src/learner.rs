@@ -1,4 +1,4 @@
-//! What learns: one epoch at a time, with a usable model after each.
+//! Learners train a model one epoch at a time; after each epoch there is a usable model.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,13 +12,13 @@ use crate::device::OpenDevice;
 use crate::model::Model;
 use crate::progress::Progress;
 
-/// Something that turns training interactions into a model, an epoch at a time.
+/// Trains a model on interactions, one epoch at a time.
 pub trait Learner {
     /// Goes through the training data once and returns the loss of that epoch.
     ///
     /// # Errors
-    /// When the model diverged (a loss that is not finite), the device failed, or `progress` says to stop: within a
-    /// batch or half a sweep, and the learner is then of no more use.
+    /// When the model diverges (a loss or a weight is not finite), the device fails, or `progress` says to stop. The
+    /// epoch is then incomplete, so the learner must not be used any more.
     fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss>;
 
     /// Returns the model as learned so far.
@@ -37,7 +37,7 @@ pub trait Learner {
     fn load_state(&mut self, dir: &Path) -> Result<()>;
 }
 
-/// What a learner is made from: one fit of a run.
+/// What a learner is made from: the data, the seed and the device of one fit of a run.
 #[derive(Clone, Copy)]
 pub struct FitInput<'a> {
     /// The training matrix, `[n_users, n_items]`.
@@ -56,9 +56,9 @@ pub struct FitInput<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// On train, judged on valid to choose the epoch.
+    /// Trains on train and is judged on valid, to choose the epoch.
     Choose,
-    /// On train and valid together, for the chosen number of epochs.
+    /// Trains on train and valid together, for the chosen number of epochs.
     Refit,
 }
 
@@ -75,9 +75,10 @@ impl fmt::Display for Phase {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EpochLoss {
     /// What the learner minimises, if it was computed this epoch: for ALS the whole objective, for networks the mean
-    /// over the epoch's terms.
+    /// over all terms of the loss in the epoch.
     pub total: Option<f64>,
-    /// What it is made of, by name (`observed`, `unobserved`, `regulariser`); empty where it is one thing.
+    /// The parts that add up to `total`, by name (`observed`, `unobserved`, `regulariser`); empty where the learner
+    /// does not split it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parts: BTreeMap<String, f64>,
     /// How many samples the epoch went through: entries of the training matrix for ALS, positives and negatives for

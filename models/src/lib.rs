@@ -6,7 +6,8 @@
 //! use burnrec_models::als::{AlsConfig, AlsLearner};
 //! use burnrec_models::{Learner, Scorer, Silent};
 //!
-//! // Users 0 and 1 have the items 0 and 1, user 2 has the items 2 and 3; user 1 has not met item 1 yet.
+//! // User 0 has the items 0 and 1, user 1 has item 0, user 2 has the items 2 and 3. For user 1, item 1 should score
+//! // best of the items that the user does not have yet.
 //! let (users, items) = ([0, 0, 1, 2, 2].map(UserIx), [0, 1, 0, 2, 3].map(ItemIx));
 //! let train = Csr::from_rows(3, 4, &users, &items, &[1.0; 5]);
 //! let mut learner = AlsLearner::new(&train, AlsConfig { dim: 2, ..AlsConfig::default() }, 42)?;
@@ -20,12 +21,13 @@
 //! # Ok::<(), burnrec_models::Error>(())
 //! ```
 //!
-//! Everything outside talks to a model through [`Scorer`], in batches of rows; what only some models can do is asked for
-//! ([`Scorer::as_fold_in`], [`Scorer::item_vectors`]). A [`Model`] is a scorer that can be saved: [`saved`] writes and
-//! opens the run directory that is all that recommending and serving need.
+//! Other crates use a model through [`Scorer`], in batches of rows. What only some models can do is behind methods that
+//! return an `Option` ([`Scorer::as_fold_in`], [`Scorer::item_vectors`]). A [`Model`] is a scorer that can be saved:
+//! [`saved`] writes and opens the run directory that is all that recommending and serving need.
 //!
-//! A family of models is one folder with its settings ([`Family`]), its model and, with the feature `train`, its learner
-//! ([`Learner`]); networks share what is in [`nn`]. [`registry`] lists the families: nothing else names one.
+//! A family of models is one folder with its settings ([`Family`]), its model and, with the feature `train`, its
+//! learner ([`Learner`]); networks share what is in [`nn`]. [`registry`] lists the families; no other shared code names
+//! one.
 
 #![deny(missing_docs)]
 

@@ -1,6 +1,7 @@
 //! A model that can be saved, the family it is of, and the settings of a model of any family as one type.
 //!
-//! A family is its settings struct: it implements [`Family`]. [`ModelConfig`] holds the settings of a model of any family.
+//! A family is its settings struct: it implements [`Family`]. [`ModelConfig`] holds the settings of a model of any
+//! family.
 
 use std::any::Any;
 use std::fmt;
@@ -38,7 +39,7 @@ pub trait Family:
     /// When a setting is out of its range; the error names it.
     fn validate(&self) -> Result<()>;
 
-    /// Returns what the model's scores say.
+    /// Returns what the model's scores mean.
     fn output(&self) -> Output;
 
     /// Returns where the model scores.
@@ -64,7 +65,7 @@ pub enum Compute {
 
 impl Compute {
     /// Opens the device to compute on: the one asked for, or the CPU for what computes on the host; no graphics driver
-    /// is then asked.
+    /// is loaded then.
     ///
     /// # Errors
     /// When the device asked for cannot be had.
@@ -73,7 +74,7 @@ impl Compute {
     }
 }
 
-/// What a score says.
+/// What a score means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Output {
@@ -81,12 +82,12 @@ pub enum Output {
     Probability,
     /// The rating the user would give.
     Rating,
-    /// Only the order means something.
+    /// A number of which only the order within one user means something.
     Raw,
 }
 
 impl Output {
-    /// Returns a logit as it means something to a person: the probability, the rating, or the raw value.
+    /// Turns a logit into the score that users see: the probability, the rating, or the raw value.
     pub fn score(self, logit: f32) -> f32 {
         match self {
             Self::Probability => 1.0 / (1.0 + (-logit).exp()),
@@ -127,12 +128,12 @@ impl ModelConfig {
     /// Calls [`Family::validate`].
     ///
     /// # Errors
-    /// As that.
+    /// As [`Family::validate`].
     pub fn validate(&self) -> Result<()> {
         self.0.validate()
     }
 
-    /// Returns what the model's scores say.
+    /// Returns what the model's scores mean.
     pub fn output(&self) -> Output {
         self.0.output()
     }
@@ -145,7 +146,7 @@ impl ModelConfig {
     /// Calls [`Family::load`].
     ///
     /// # Errors
-    /// As that.
+    /// As [`Family::load`].
     pub fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
         self.0.load(weights, shape, device)
     }

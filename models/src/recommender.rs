@@ -34,14 +34,14 @@ pub struct Recommender {
     pub titles: Option<Titles>,
     /// `[n_users, n_items]`: what the model was trained on, each user's history.
     pub seen: Csr,
-    /// What a score says.
+    /// What a score means.
     pub output: Output,
     /// What the model was trained on.
     pub data: DataFacts,
     /// How it was trained and what it scored, as its saved run has it.
     pub record: serde_json::Value,
-    /// The model as it was chosen on valid, before it was trained on valid as well, where others may start from it. A
-    /// saved run keeps its weights; they are not opened again.
+    /// The model that was chosen on valid, before the refit on train and valid together, where other models may start
+    /// from it. Saving writes its weights; opening a saved run leaves it `None`.
     pub chosen: Option<Box<dyn Model>>,
     popularity: OnceLock<Popularity>,
 }
@@ -72,16 +72,16 @@ pub struct ScoredItem {
     pub title: Option<String>,
 }
 
-/// What to recommend: how many items, and which may not come.
+/// What to recommend: how many items, and which are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// How many items.
     pub k: usize,
-    /// Whether items of the user's own history may come.
+    /// Whether items of the user's own history may be recommended.
     pub include_seen: bool,
-    /// The ids of the only items that may come; all may where there is no such list.
+    /// The ids of the only items that may be recommended; `None` allows all.
     pub only: Option<Vec<String>>,
-    /// The ids of items that may not come.
+    /// The ids of items that are left out.
     pub without: Vec<String>,
 }
 
@@ -91,19 +91,19 @@ impl Query {
         Self { k, ..Self::default() }
     }
 
-    /// Lets items of the user's own history come.
+    /// Allows items of the user's own history.
     pub fn include_seen(mut self) -> Self {
         self.include_seen = true;
         self
     }
 
-    /// Lets only these items come.
+    /// Allows only these items.
     pub fn only<I: Display>(mut self, items: impl IntoIterator<Item = I>) -> Self {
         self.only = Some(items.into_iter().map(|item| item.to_string()).collect());
         self
     }
 
-    /// Keeps these items from coming.
+    /// Leaves these items out.
     pub fn without<I: Display>(mut self, items: impl IntoIterator<Item = I>) -> Self {
         self.without.extend(items.into_iter().map(|item| item.to_string()));
         self
@@ -120,7 +120,7 @@ impl Recommender {
     /// Puts a model together with the ids of its rows and the histories it was trained on, `[n_users, n_items]`.
     ///
     /// # Panics
-    /// When model, ids and histories are not of one size.
+    /// When model, ids and histories have different numbers of users or items.
     pub fn new(model: Box<dyn Model>, users: Vocab, items: Vocab, seen: Csr) -> Self {
         let sizes = (model.n_users(), model.n_items());
         assert_eq!((users.len(), items.len()), sizes, "ids of users and items");
@@ -144,12 +144,12 @@ impl Recommender {
         Self { titles, ..self }
     }
 
-    /// Says what the model was trained on, and how: `record` is kept in the saved run.
+    /// Sets what the model was trained on, and how: `record` is kept in the saved run.
     pub fn with_record(self, data: DataFacts, record: serde_json::Value) -> Self {
         Self { data, record, ..self }
     }
 
-    /// Keeps the model as it was chosen on valid beside the final one, in the saved run.
+    /// Keeps the model that was chosen on valid beside the final one, in the saved run.
     pub fn with_chosen(self, chosen: Option<Box<dyn Model>>) -> Self {
         Self { chosen, ..self }
     }
@@ -184,17 +184,17 @@ impl Recommender {
         self.titles.as_ref()?.get(item)
     }
 
-    /// Returns a person's word for an item: its title, or else its id.
+    /// Returns what to call an item in a text: its title, or else its id.
     pub fn name(&self, item: ItemIx) -> String {
         self.title(item).map_or_else(|| self.items.vocab().id(item.0).to_string(), str::to_owned)
     }
 
-    /// Returns the same catalogue scored by how many users have an item.
+    /// Returns the popularity model of the same histories, which scores an item by how many users have it.
     pub fn popularity(&self) -> &Popularity {
         self.popularity.get_or_init(|| Popularity::new(&self.seen))
     }
 
-    /// Returns the best items for a user, best first: `recommend(7, 10)`, or with a [`Query`] of what may come.
+    /// Returns the best items for a user, best first: `recommend(7, 10)`, or with a [`Query`] that restricts the items.
     ///
     /// # Errors
     /// When the user or an item of the query is unknown.
@@ -258,7 +258,7 @@ impl Recommender {
             .collect()
     }
 
-    /// Returns the `k` items whose vectors point most nearly the way of an item's, best first.
+    /// Returns the `k` items whose vectors have the highest cosine similarity to an item's, best first.
     ///
     /// # Errors
     /// When the item is unknown, or the model has no item vectors.
@@ -272,7 +272,7 @@ impl Recommender {
     /// such as a rating or 1.
     ///
     /// # Errors
-    /// When an item is unknown, a value is none that the model can take, or the model cannot fold users in.
+    /// When an item is unknown, the model cannot take a value, or the model cannot fold users in.
     pub fn fold_in<I: Display>(&self, history: &[(I, f32)]) -> Result<FoldedUser<'_>> {
         let rows = history.iter().map(|(item, value)| Ok((self.item(item)?, *value)));
         let history: BTreeMap<u32, f32> =
@@ -284,14 +284,14 @@ impl Recommender {
     /// Folds in a user from item rows with values.
     ///
     /// # Errors
-    /// When a value is none that the model can take, or the model cannot fold users in.
+    /// When the model cannot take a value, or the model cannot fold users in.
     pub fn fold_in_rows(&self, history: &BTreeMap<u32, f32>) -> Result<Box<dyn Scorer>> {
         let fold_in = self.model.as_fold_in().ok_or_else(|| self.unable("way to fold users in"))?;
         let (items, values): (Vec<u32>, Vec<f32>) = history.iter().unzip();
         fold_in.fold_in(&Csr::new(self.items.vocab().len(), vec![0, items.len()], items, values))
     }
 
-    /// The items that may come.
+    /// Returns the items that the query allows.
     fn allowed(&self, query: &Query) -> Result<Allowed> {
         let rows = |ids: &[String]| ids.iter().map(|id| self.item(id)).collect::<Result<Vec<ItemIx>>>();
         let mut allowed = Allowed::all(self.items.vocab().len());

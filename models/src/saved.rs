@@ -1,9 +1,10 @@
-//! Saved runs: a directory with all that recommending and serving need, in files that appear whole.
+//! Saved runs: a directory with all that recommending and serving need, each file of which is written whole or not at
+//! all.
 //!
 //! `weights.safetensors`, `vocab.safetensors` (outside ids), `seen.safetensors` (each user's history),
-//! `titles.safetensors` where there are titles, `chosen.safetensors` where the model was chosen before it was trained on
-//! valid as well and others may start from it, and `manifest.json`. The manifest is written last, by rename, and
-//! holds the hash of every other file: no manifest, no model.
+//! `titles.safetensors` where there are titles, `chosen.safetensors` where the model was chosen before it was trained
+//! on valid as well and others may start from it, and `manifest.json`. The manifest is written last, by rename, and
+//! holds the hash of every other file: a directory without a manifest is no saved run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -39,11 +40,11 @@ pub struct Manifest {
     pub version: String,
     /// The model's settings.
     pub model: ModelConfig,
-    /// What a score says.
+    /// What a score means.
     pub output: Output,
-    /// Rows of users.
+    /// The number of users.
     pub n_users: usize,
-    /// Rows of items.
+    /// The number of items.
     pub n_items: usize,
     /// SHA-256 of each file beside the manifest.
     pub files: BTreeMap<String, String>,
@@ -74,7 +75,8 @@ impl Recommender {
         open(dir, manifest, &device)
     }
 
-    /// Writes a run directory, which is all that recommending and serving need. The manifest is written last, by rename.
+    /// Writes a run directory, which is all that recommending and serving need. The manifest is written last, by
+    /// rename.
     ///
     /// # Errors
     /// When a file cannot be written, and the directory has then no manifest and is no run; or when the directory holds
@@ -169,9 +171,9 @@ fn open(dir: &Path, manifest: Manifest, device: &OpenDevice) -> Result<Recommend
 /// Which weights of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The weights as they were chosen on valid; the final ones where nothing was trained after that.
+    /// The weights as they were chosen on valid; the final ones where the run keeps no others.
     Chosen,
-    /// The weights as they are served.
+    /// The final weights, which are served.
     Final,
 }
 

@@ -1,11 +1,11 @@
-//! What every scorer can do, and what some can.
+//! The trait of everything that scores, and the traits and types of what only some scorers can do.
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 
 use crate::{Error, Result};
 
-/// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no squashing has
-/// made ties of near-certain ones.
+/// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no sigmoid is applied,
+/// which would make ties of near-certain ones.
 pub trait Scorer: Send + Sync {
     /// Returns how many users have a row.
     fn n_users(&self) -> usize;
@@ -24,18 +24,18 @@ pub trait Scorer: Send + Sync {
         None
     }
 
-    /// Returns one vector per item whose direction says what the item is like, where the model has such.
+    /// Returns one vector per item whose direction says what the item is like, where the model has such vectors.
     fn item_vectors(&self) -> Option<Vectors<'_>> {
         None
     }
 
-    /// Returns one vector per user, where the model has such.
+    /// Returns one vector per user, where the model has such vectors.
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         None
     }
 }
 
-/// Solves for users from their histories alone, with the items as they stand.
+/// Fits users from their histories alone, with the items fixed.
 pub trait FoldIn {
     /// Returns a scorer whose user `k` has row `k` of `histories`, `[new users, n_items]`, as its history.
     ///

@@ -2,7 +2,7 @@
 //! to blame.
 //!
 //! A config file says `model = "als"` and then every setting at the top level, whoever it belongs to. The table is cut
-//! by owner and each piece is decoded on its own, so that an unknown key is refused whatever its place.
+//! by owner and each piece is decoded on its own, so that every unknown key is refused.
 
 use serde::Serialize;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, Visitor, value};
@@ -43,7 +43,7 @@ impl<T: Serialize + DeserializeOwned> Settings for T {
     }
 }
 
-/// The settings of what has none.
+/// The settings of a model or a training that has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoSettings {}
@@ -95,11 +95,11 @@ pub fn refuse_unknown(table: &Table, prefix: &str, what: &str, known: &[&str]) -
     Err(Error::config(format!("{prefix}{key}"), "an unknown key", expected))
 }
 
-/// Returns the field names of a struct that derives `Deserialize`, asked of serde itself so that they are written down
-/// once.
+/// Returns the field names of a struct that derives `Deserialize`, taken from serde itself so that they are written
+/// down only once.
 pub fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut names = Names(&[]);
-    // Always an error: the asking ends once the names are known.
+    // The result is always an error, because `Names` stops once it knows the names.
     let _ = T::deserialize(&mut names);
     names.0
 }
@@ -114,6 +114,7 @@ pub fn did_you_mean<'a>(typed: &str, known: impl IntoIterator<Item = &'a str>) -
         .map(|(_, name)| name)
 }
 
+/// A deserializer that reads nothing: it records the field names that serde asks it for, and fails.
 struct Names(&'static [&'static str]);
 
 impl<'de> Deserializer<'de> for &mut Names {

@@ -1,8 +1,8 @@
-//! SIMD with dispatch at run time: the program looks which instruction set the processor has, and uses the best.
+//! SIMD with dispatch at run time: the program finds out which instruction sets the processor has, and uses the best.
 //!
 //! An algorithm is written once, as a [`Kernel`] over [`Simd`]. [`Isa::run`] dispatches it: the kernel is inlined into
-//! one function for each instruction set, which is compiled with that set enabled. So every function that a kernel calls
-//! must be `#[inline(always)]`, or it is compiled without the instruction set and each operation becomes a call.
+//! one function for each instruction set, which is compiled with that set enabled. So every function that a kernel
+//! calls must be `#[inline(always)]`, or it is compiled without the instruction set and each operation becomes a call.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -92,7 +92,7 @@ enum Set {
 }
 
 impl Isa {
-    /// Returns the best one of this processor.
+    /// Returns the best instruction set of this processor.
     pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -115,7 +115,7 @@ impl Isa {
         Self(Set::Portable)
     }
 
-    /// Returns all of this processor, the best first.
+    /// Returns all instruction sets of this processor, the best first.
     pub fn all() -> Vec<Self> {
         let mut all = vec![Self::best()];
         #[cfg(target_arch = "x86_64")]

@@ -6,8 +6,8 @@ use burnrec_data::ItemIx;
 
 use crate::scorer::Vectors;
 
-/// Returns the `k` items whose vectors have the highest cosine similarity to that of `item`, with it, best first; `item`
-/// itself is left out. A vector of length 0 is like no other: its cosine is 0.
+/// Returns the `k` items whose vectors have the highest cosine similarity to that of `item`, with their cosines, best
+/// first; `item` itself is left out. A vector of length 0 is like no other: its cosine is 0.
 pub fn similar(vectors: Vectors<'_>, item: ItemIx, k: usize) -> Vec<(ItemIx, f32)> {
     let target = vectors.row(item.at());
     let n_items = vectors.values.len() / vectors.dim;

@@ -25,13 +25,13 @@ pub struct Expect {
     pub folds_in: bool,
 }
 
-/// Users and items of the planted data: not as many of one as of the other.
+/// The shape of the planted data, with different numbers of users and items, so that a model that mixes them up fails.
 const SHAPE: Shape = Shape { n_users: 120, n_items: 60 };
 
 /// Fits a model to planted data and checks all that a model must do. `device` is where the saved model is opened.
 ///
 /// # Panics
-/// When the model does not do one of them.
+/// When a check fails.
 pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &OpenDevice) {
     let train = planted();
     let model = fit(&train);
@@ -52,8 +52,8 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
     }
 }
 
-/// Makes the planted data: user `u` likes the items `i` with `i = 2 u` modulo 5, and has had all of them but two. Read with users and items
-/// exchanged, the same cells say something else.
+/// Makes the planted data: user `u` likes the items `i` with `i = 2 u` modulo 5, and has had all of them but two, which
+/// are hidden. The pattern is not symmetric, so that a model that mixes up users and items fails.
 fn planted() -> Csr {
     let cells: Vec<(u32, u32)> = (0..SHAPE.n_users as u32)
         .flat_map(|user| {
@@ -89,7 +89,7 @@ fn close(a: f32, b: f32) -> bool {
 }
 
 fn pairs_score_as_the_catalog_does(model: &dyn Model, scores: &[f32]) {
-    // Out of order, and more of them than there are users or items.
+    // The pairs are out of order, and more than there are users or items.
     let pair = |k: usize| (7 * k % SHAPE.n_users, 11 * k % SHAPE.n_items);
     let (users, items): (Vec<_>, Vec<_>) =
         (0..500).map(pair).map(|(user, item)| (UserIx(user as u32), ItemIx(item as u32))).unzip();
@@ -151,13 +151,13 @@ fn finds_the_planted_items(scorer: &(impl Scorer + ?Sized), train: &Csr) {
 }
 
 fn folds_in_known_and_unknown_users(fold_in: &dyn FoldIn, train: &Csr, expect: Expect) {
-    // Everyone as if unknown: the same histories, other rows.
+    // All users are folded in as if they were unknown, with their own histories.
     let folded = fold_in.fold_in(train).expect("histories fold in");
     assert_eq!((folded.n_users(), folded.n_items()), (SHAPE.n_users, SHAPE.n_items));
     if expect.personal {
         finds_the_planted_items(&*folded, train);
     }
-    // Nobody's history, and a history of one item.
+    // An empty history, and a history of one item.
     let few = Csr::new(SHAPE.n_items, vec![0, 0, 1], vec![7], vec![1.0]);
     let folded = fold_in.fold_in(&few).expect("short histories fold in");
     assert_eq!(folded.n_users(), 2);

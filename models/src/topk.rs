@@ -8,10 +8,10 @@ use rayon::prelude::*;
 
 use crate::scorer::Scorer;
 
-/// Scores of one block of users should stay in a second-level cache until they are read again.
+/// The bytes of the scores of one block of users, which should stay in a second-level cache until they are read again.
 const BLOCK_BYTES: usize = 1 << 19;
 
-/// The fewest users scored together, whatever the catalogue's size, so that their products share loads.
+/// The fewest users in a block, whatever the catalogue's size, so that they share the reading of the items' vectors.
 const MIN_BLOCK: usize = 12;
 
 /// The items that may be recommended to anyone.
@@ -44,8 +44,8 @@ impl Allowed {
     }
 }
 
-/// Returns the `k` best items of each of `users` with their scores, best first: all there are where there are fewer. Of equal
-/// scores the lower item row comes first; NaN comes last.
+/// Returns the `k` best items of each of `users` with their scores, best first, or all items if there are fewer. Of
+/// equal scores the lower item row comes first; NaN comes last.
 ///
 /// `exclude` gives the items (rows, ascending) that the user at a position of `users` must not get, such as the seen
 /// ones; `allowed`, where given, is what anyone may get.
@@ -78,7 +78,7 @@ pub fn select(scores: &[f32], k: usize, exclude: &[u32], allowed: Option<&Allowe
     best(&mut scores.to_vec(), k, exclude, allowed)
 }
 
-/// Does the work of [`select`], and may spoil the scores.
+/// Does the work of [`select`], and may overwrite the scores.
 fn best(scores: &mut [f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>) -> Vec<(ItemIx, f32)> {
     if k == 0 {
         return Vec::new();
@@ -86,7 +86,7 @@ fn best(scores: &mut [f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>
     let kept: Vec<f32> = exclude.iter().map(|&item| scores[item as usize]).collect();
     exclude.iter().for_each(|&item| scores[item as usize] = f32::NEG_INFINITY);
     let mut heap = BinaryHeap::with_capacity(k.min(scores.len()) + 1);
-    // What a score must be over; as items come in ascending order, an equal score is never better.
+    // The threshold that a score must be above; as items come in ascending order, an equal score is never better.
     let mut least = f32::NEG_INFINITY;
     for (chunk, values) in scores.chunks(CHUNK).enumerate() {
         if !values.iter().fold(false, |any, &score| any | (score > least)) {
@@ -114,10 +114,11 @@ fn best(scores: &mut [f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>
     best
 }
 
-/// Scores that are looked at together, and mostly passed over together.
+/// How many scores are compared with the threshold at once; most chunks have none above it and are skipped.
 const CHUNK: usize = 32;
 
-/// Adds the items that are no better than any: those of score minus infinity, then those of NaN.
+/// Fills the list up with the items that are never above the threshold: those with a score of minus infinity, then
+/// those with NaN.
 #[cold]
 fn fill(best: &mut Vec<(ItemIx, f32)>, scores: &[f32], k: usize, exclude: &[u32], allowed: Option<&Allowed>) {
     let rank: [fn(f32) -> bool; 2] = [|score| score == f32::NEG_INFINITY, f32::is_nan];
@@ -140,7 +141,7 @@ struct Worst {
 
 impl Ord for Worst {
     fn cmp(&self, other: &Self) -> Ordering {
-        // Never NaN, which is over no score; and 0 ties with -0.
+        // Scores in the heap are never NaN, because NaN is not above any threshold; 0 ties with -0.
         let by_score = other.score.partial_cmp(&self.score).unwrap_or(Ordering::Equal);
         by_score.then(self.item.cmp(&other.item))
     }

@@ -13,11 +13,11 @@ use crate::settings::Settings;
 
 /// A family whose models are trained here.
 pub trait Trainable: Family {
-    /// The settings that only training reads, beside those of the run: [`NoSettings`](crate::settings::NoSettings) where
-    /// there are none.
+    /// The settings that only training reads, beside those of the run: [`NoSettings`](crate::settings::NoSettings)
+    /// where there are none.
     type Training: Settings + Default + Clone + PartialEq + fmt::Debug + Send + Sync + 'static;
 
-    /// Refuses settings of training that make no sense.
+    /// Refuses settings of training that are out of their range.
     ///
     /// # Errors
     /// When one is out of its range; the error names it.

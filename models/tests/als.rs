@@ -7,7 +7,8 @@ use burnrec_models::als::{
 };
 use burnrec_models::{Learner, Model, ModelConfig, Scorer, Shape, Silent};
 
-/// Drawn rows: user `u` has about `u / 3 + 1` items, of which low ones are taken more often; some users and items have none.
+/// Drawn rows: user `u` has about `u / 3 + 1` items, of which low ones are taken more often; some users and items have
+/// none.
 fn drawn(n_users: usize, n_items: usize) -> Csr {
     let noise = first_factors(17, n_users, n_items, (n_items as f32).sqrt());
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());

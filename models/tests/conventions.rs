@@ -1,5 +1,6 @@
-//! ALS against the libraries whose conventions it takes: factors and losses of numpy's float64 normal equations, and the
-//! final factors of the `implicit` package and of Spark, from `fixtures/als_conventions.json` (which says how it was made).
+//! ALS against the libraries whose conventions it takes: factors and losses of numpy's float64 normal equations, and
+//! the final factors of the `implicit` package and of Spark, from `fixtures/als_conventions.json` (which says how it
+//! was made).
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::als::{AlsConfig, Convention, Feedback, Objective, RegScaling, RowSolver, Solver};

@@ -1,4 +1,4 @@
-//! The learner of all networks: the same seed gives the same numbers, it goes on where it stopped,
+//! The learner of all networks: the same seed gives the same results, it goes on where it stopped,
 //! and it says so when it diverges.
 
 mod planted;

@@ -10,7 +10,7 @@ use burnrec_data::rng::stream;
 use rand::RngExt;
 use rayon::prelude::*;
 
-/// The middle 95 % of resampled values.
+/// The interval that holds the middle 95 % of resampled values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
     /// The 2.5th percentile.
@@ -25,7 +25,7 @@ pub struct Interval {
 /// the columns over the drawn users. It depends on `seed`, not on the number of threads.
 ///
 /// # Panics
-/// When `table` is not a whole number of rows.
+/// When the length of `table` is not a multiple of `n_cols`.
 pub fn resampled_sums(table: &[f64], n_cols: usize, resamples: usize, seed: u64) -> Vec<f64> {
     if table.is_empty() || n_cols == 0 {
         return vec![0.0; resamples * n_cols];
@@ -52,16 +52,16 @@ pub fn resampled_sums(table: &[f64], n_cols: usize, resamples: usize, seed: u64)
     sums
 }
 
-/// The interval that holds the middle 95 % of `values`, with linear interpolation between neighbours; none of
-/// no values. Values that are not a number (a resample without any rated pair) are left out.
+/// Returns the interval that holds the middle 95 % of `values`, with linear interpolation between neighbours; `None` if
+/// there are no values. Values that are not a number (a resample without any rated pair) are left out.
 pub fn interval(mut values: Vec<f64>) -> Option<Interval> {
     values.retain(|value| !value.is_nan());
     values.sort_by(f64::total_cmp);
     let last = values.len().checked_sub(1)?;
     let at = |share: f64| {
-        let place = share * last as f64;
-        let (below, above) = (values[place.floor() as usize], values[place.ceil() as usize]);
-        below + (above - below) * place.fract()
+        let position = share * last as f64;
+        let (below, above) = (values[position.floor() as usize], values[position.ceil() as usize]);
+        below + (above - below) * position.fract()
     };
     Some(Interval { low: at(0.025), high: at(0.975) })
 }

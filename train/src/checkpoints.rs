@@ -1,11 +1,12 @@
-//! Checkpoints: after an epoch, all that the next ones depend on, so that a run that was stopped goes on to the same
-//! numbers.
+//! Checkpoints: after an epoch, all that the next ones depend on, so that a run that was stopped ends with the same
+//! results as one that was not.
 //!
 //! `checkpoints/choose-3/` or `checkpoints/refit-2/` in the run directory holds the learner's state, the weights of the
-//! best model so far (`best.safetensors`) where valid judges, and `manifest.toml`: where the run stands, of which config
-//! and data, with the hash of every other file. The manifest is written last, by rename: without it a checkpoint counts
-//! for nothing. It is TOML, whose reader gives each number back to the last bit. Only the newest checkpoint is kept. No
-//! state of a generator is in it: every draw follows from the seed, the epoch and its place in the epoch.
+//! best model so far (`best.safetensors`) in the fit that chooses the epoch, and `manifest.toml`: how far the run has
+//! come, its config and data, and the hash of every other file. The manifest is written last, by rename: a directory
+//! without it is ignored. It is TOML, whose reader gives each number back to the last bit. Only the newest checkpoint
+//! is kept. No state of a generator is in it: every draw follows from the seed, the epoch and its position in the
+//! epoch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -31,7 +32,7 @@ const CHECKPOINTS: &str = "checkpoints";
 const MANIFEST: &str = "manifest.toml";
 const BEST: &str = "best.safetensors";
 
-/// The settings that change no number: a run may go on with another value.
+/// The settings that do not change the results, so that a run may be resumed with other values.
 const FREE: [&str; 1] = ["checkpoint_every"];
 
 /// What a checkpoint says of itself.
@@ -43,7 +44,7 @@ pub struct Manifest {
     pub version: String,
     /// The fit under way.
     pub phase: Phase,
-    /// Epochs done of it.
+    /// Epochs of it that are done.
     pub epoch: u32,
     /// Training time of these, in seconds.
     pub fit_seconds: f64,
@@ -54,7 +55,7 @@ pub struct Manifest {
     pub since_best: u32,
     /// The hash of the prepared split.
     pub data: String,
-    /// Where it was trained, as the run record has it.
+    /// The device that it was trained on, as in the run record.
     pub device: String,
     /// The best on valid so far.
     pub best: Option<BestSoFar>,
@@ -71,7 +72,7 @@ pub struct Manifest {
 pub struct BestSoFar {
     /// The epoch it is of.
     pub epoch: u32,
-    /// Its value of the metric that chooses, turned so that higher is better.
+    /// Its value of the metric `select_by`, negated for metrics where lower is better.
     pub value: f64,
 }
 
@@ -95,10 +96,10 @@ pub struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// For a run that starts anew in `run`; checkpoints that are there are removed.
+    /// Makes the checkpoints of a run that starts anew in `run`, and removes those that are there.
     ///
     /// # Errors
-    /// When there is a whole checkpoint and `replace` is not set, or the system refuses.
+    /// When there is a checkpoint with a manifest and `replace` is not set, or the system refuses.
     pub fn start(
         run: &Path,
         config: &TrainConfig,
@@ -119,7 +120,8 @@ impl Checkpoints {
         Ok(checkpoints)
     }
 
-    /// For a run that goes on after its newest checkpoint in `run`; `None` where there is no whole one.
+    /// Opens the checkpoints of a run that goes on after its newest one in `run`; `None` where there is none with a
+    /// manifest.
     ///
     /// # Errors
     /// When the checkpoint is of another config or other data, naming the key and both values, or one of its files is
@@ -146,12 +148,12 @@ impl Checkpoints {
         Ok(Some(checkpoints))
     }
 
-    /// Where the run stands, if there is a checkpoint.
+    /// Returns the manifest of the newest checkpoint, if there is one.
     pub fn newest(&self) -> Option<&Manifest> {
         self.newest.as_ref().map(|(_, manifest)| manifest)
     }
 
-    /// Where this run computes, as its record has it.
+    /// Returns the device that this run trains on, as in its record.
     pub fn device(&self) -> &str {
         &self.device
     }
@@ -162,7 +164,7 @@ impl Checkpoints {
     /// When the system refuses.
     pub fn clear(&self) -> Result<()> {
         found(&self.dir)?.iter().try_for_each(|(_, _, checkpoint)| remove(checkpoint))?;
-        // What else may be there is not ours.
+        // Files that are no checkpoint stay, and the directory with them.
         match fs::remove_dir(&self.dir) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                 Err(DataError::io("remove", &self.dir)(error).into())
@@ -171,7 +173,8 @@ impl Checkpoints {
         }
     }
 
-    /// Brings a new learner over `train` to where the newest checkpoint stands, if that is of this fit.
+    /// Restores a new learner over `train`, and the state of its fit, from the newest checkpoint, if that is of this
+    /// fit.
     ///
     /// # Errors
     /// When a file does not hold the state of such a learner.
@@ -202,7 +205,7 @@ impl Checkpoints {
         })
     }
 
-    /// Writes a checkpoint where the settings want one after this epoch, and then removes the older ones.
+    /// Writes a checkpoint if one is due after this epoch (`checkpoint_every`), and then removes the older ones.
     ///
     /// # Errors
     /// When a file cannot be written; the older checkpoint then stays.
@@ -258,7 +261,7 @@ impl Checkpoints {
         }
     }
 
-    /// Refuses a checkpoint whose next epochs would be others than this run's.
+    /// Refuses a checkpoint of other settings or other data than this run's.
     fn fits(&self, dir: &Path, manifest: &Manifest) -> Result<()> {
         let same = |key: &str, found: String, expected: String| match found == expected {
             true => Ok(()),
@@ -270,14 +273,14 @@ impl Checkpoints {
         let told = |table: &Table, key| table.get(key).map_or_else(|| "none".to_owned(), Value::to_string);
         let keys: BTreeSet<&str> =
             self.config.keys().chain(manifest.config.keys()).map(String::as_str).collect();
-        // Another model has other keys as well, which would say less.
+        // The key `model` is compared first: another model differs in other keys as well, which would say less.
         for key in ["model"].into_iter().chain(keys).filter(|key| !FREE.contains(key)) {
             same(key, told(&self.config, key), told(&manifest.config, key))?;
         }
         Ok(same("data", self.data.clone(), manifest.data.clone())?)
     }
 
-    /// The weights of the best model; those that the newest checkpoint has are not written again.
+    /// Writes the weights of the best model, as a link if the newest checkpoint has them already.
     fn put_best(&self, path: &Path, best: &Best) -> Result<()> {
         let has_it = |manifest: &Manifest| manifest.best.is_some_and(|known| known.epoch == best.epoch);
         match self.newest.as_ref().filter(|(_, manifest)| has_it(manifest)) {
@@ -293,7 +296,7 @@ impl Checkpoints {
     }
 }
 
-/// The newest whole checkpoint in a run directory: the fit, the epoch and the checkpoint's directory.
+/// Returns the newest checkpoint with a manifest in a run directory: the fit, the epoch and the checkpoint's directory.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -302,17 +305,17 @@ pub fn newest(run: &Path) -> Result<Option<(Phase, u32, PathBuf)>> {
     Ok(all.into_iter().filter(|(.., checkpoint)| checkpoint.join(MANIFEST).exists()).max())
 }
 
-/// All checkpoints in a directory, whole or not.
+/// Returns all checkpoints in a directory, those without a manifest included.
 fn found(dir: &Path) -> Result<Vec<(Phase, u32, PathBuf)>> {
     if !dir.exists() {
         return Ok(Vec::new());
     }
-    let place = |path: PathBuf| {
+    let parse = |path: PathBuf| {
         let (phase, epoch) = path.file_name()?.to_str()?.split_once('-')?;
         let phase = [Phase::Choose, Phase::Refit].into_iter().find(|known| known.to_string() == phase)?;
         Some((phase, epoch.parse().ok()?, path.clone()))
     };
-    Ok(entries(dir)?.into_iter().filter_map(place).collect())
+    Ok(entries(dir)?.into_iter().filter_map(parse).collect())
 }
 
 fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -335,7 +338,7 @@ fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
     Ok(hashes)
 }
 
-/// The manifest first, so that what is left after a crash is no checkpoint.
+/// Removes a checkpoint, its manifest first, so that what a crash leaves is no checkpoint.
 fn remove(dir: &Path) -> Result<()> {
     let manifest = dir.join(MANIFEST);
     if manifest.exists() {
@@ -352,7 +355,7 @@ fn read(dir: &Path) -> Result<Manifest> {
     let text = fs::read_to_string(&path).map_err(DataError::io("read", &path))?;
     let table: Table = toml::from_str(&text)
         .map_err(|error| bad(error.message().to_owned(), "the manifest of a checkpoint"))?;
-    // The format comes first: another one may have other fields.
+    // The format is checked first, because another one may have other fields.
     let format = table.get("format").map_or_else(|| "none".to_owned(), Value::to_string);
     if format != FORMAT.to_string() {
         return Err(bad(format!("format {format}"), "format 1").into());

@@ -1,8 +1,8 @@
 //! The settings of a training run: one flat table in a file, split here by owner.
 //!
-//! A file says `model = "als"` and then every setting at the top level, whoever it belongs to: the model, its training,
-//! or the run. The table is cut by owner first and each piece decoded strictly, so that an unknown key is refused
-//! whatever its place.
+//! A file says `model = "als"` and then every setting at the top level, whether it belongs to the model, its training,
+//! or the run. The table is first cut by owner, and then each piece is decoded strictly, so that every unknown key is
+//! refused.
 
 use std::str::FromStr;
 
@@ -83,14 +83,14 @@ impl TrainConfig {
         Ok([kind(model)?.training_keys(), RunConfig::keys()].concat())
     }
 
-    /// Returns one flat table again, with every default written out.
+    /// Returns all settings as one flat table, with every default written out.
     pub fn to_table(&self) -> Table {
         let mut table = self.trainer.to_table();
         table.extend(self.run.to_table());
         table
     }
 
-    /// Refuses settings that make no sense, alone or together.
+    /// Refuses settings that are out of their range or do not go together.
     ///
     /// # Errors
     /// When one is out of its range; the error names it.
@@ -122,7 +122,8 @@ impl TrainConfig {
         Ok(compute.open(choice)?)
     }
 
-    /// Returns where a run computes, as its record has it: the device, or the host.
+    /// Returns the name of the device that a run trains on, for its record: `cpu` for models that are trained on the
+    /// host.
     pub fn device_name(&self, device: &OpenDevice) -> String {
         match self.trainer.trains_on() {
             Compute::Device => device.name.clone(),
@@ -148,15 +149,16 @@ pub struct RunConfig {
     pub seed: u64,
     /// The most epochs.
     pub epochs: u32,
-    /// Whether the best setting is trained once more on train and valid together before test is touched.
+    /// Whether a model is trained again on train and valid together, for the chosen number of epochs, before it is
+    /// judged on test.
     pub refit: bool,
-    /// Returns the metric on valid that chooses the epoch; by default `rmse` for models of ratings, else `ndcg@10`.
+    /// The metric on valid that chooses the epoch; by default `rmse` for models of ratings, else `ndcg@10`.
     pub select_by: Option<Metric>,
     /// Epochs from one evaluation on valid to the next.
     pub eval_every: u32,
     /// Epochs from one checkpoint to the next, for `--resume`; 0 writes none.
     pub checkpoint_every: u32,
-    /// When to stop before `epochs`.
+    /// When to stop before `epochs`; where it is missing, all epochs are run.
     pub early_stopping: Option<EarlyStopping>,
 }
 
@@ -164,7 +166,7 @@ pub struct RunConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
-    /// Evaluations on valid without a better value.
+    /// Training stops after this many evaluations on valid in a row without a better value of `select_by`.
     pub patience: u32,
 }
 

@@ -7,10 +7,10 @@ pub enum Error {
     /// Data cannot be read or written, or does not fit.
     #[error(transparent)]
     Data(#[from] burnrec_data::Error),
-    /// A model cannot be made, opened or asked.
+    /// A model cannot be made, opened or used.
     #[error(transparent)]
     Model(#[from] burnrec_models::Error),
-    /// A metric name nobody knows.
+    /// The name of a metric that does not exist.
     #[error("metric {found:?}: expected {expected}")]
     Metric {
         /// The name.
@@ -40,7 +40,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// Returns the error of a key in a table, told as one of the whole file: `dim` in `search.space` is `search.space.dim`.
+    /// Returns the error of a key in a table with the path of the key in the whole file: `dim` in `search.space` is
+    /// `search.space.dim`.
     pub(crate) fn under(self, table: &str) -> Self {
         match self {
             Self::Model(burnrec_models::Error::Config { key, found, expected }) => {

@@ -1,9 +1,9 @@
-//! Judges any scorer on a holdout: the one place where a model meets what it has not seen.
+//! Judges any scorer on a holdout, the data that it was not trained on. All evaluation goes through [`evaluate`].
 //!
-//! The holdout says which items each user is asked about, so that all models answer the same question: against
-//! every item the user does not know (full ranking), or against candidates drawn once with the split. The model
-//! scores blocks of users; a block's ranks and the metrics of its users follow from the scores alone. Blocks are
-//! cut by size and not by thread, so the result is the same for any number of threads.
+//! The holdout says which items each user's relevant items are ranked against, so that all models are judged alike:
+//! against every item that is not in the user's history (full ranking), or against candidates drawn once with the
+//! split. The model scores blocks of users; a block's ranks and the metrics of its users follow from the scores alone.
+//! Blocks are cut by size and not by thread, so the result is the same for any number of threads.
 
 mod check;
 mod scores;
@@ -26,18 +26,18 @@ use crate::{Error, Result};
 /// What to compute, and how sure to be of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EvaluateOptions {
-    /// The cuts of the metrics that look at the first k, in any order.
+    /// The cuts k of the metrics over the first k items, such as `ndcg@k`, in any order.
     pub ks: Vec<usize>,
     /// Whether the scores are ratings, so that RMSE and MAE make sense.
     pub rating: bool,
     /// Seeds the bootstrap; nothing else is drawn here.
     pub seed: u64,
-    /// Bootstrap resamples; none gives no intervals.
+    /// The number of bootstrap resamples; 0 gives no intervals.
     pub resamples: usize,
 }
 
 impl EvaluateOptions {
-    /// The defaults, with the cut of the metric that chooses among the cuts.
+    /// Returns the defaults, with the cut of `select_by` added to `ks`.
     pub fn with(rating: bool, seed: u64, select_by: Option<Metric>) -> Self {
         let mut options = Self { rating, seed, ..Self::default() };
         options.ks.extend(select_by.and_then(Metric::k).filter(|k| !Self::default().ks.contains(k)));
@@ -51,9 +51,9 @@ impl Default for EvaluateOptions {
     }
 }
 
-/// Scores that one block asks a model for at most, as far as whole users allow: 4 MiB of catalogue.
+/// The most scores of one block in full ranking (4 MiB); a block has at least one user.
 const BLOCK: usize = 1 << 20;
-/// Pairs that one block of drawn candidates asks for at most, as far as whole users allow.
+/// The most pairs of one block with drawn candidates; a block has at least one user.
 const PAIRS: usize = 1 << 16;
 
 /// Judges `scorer` on `holdout`.
@@ -66,11 +66,11 @@ const PAIRS: usize = 1 << 16;
 /// if its history has a row. All relevant items are ranked, whatever their values. Lists, coverage and novelty are
 /// those of the protocol: with drawn candidates they compare models, but say little of the catalogue.
 ///
-/// The model is asked for several blocks at once, from rayon's threads.
+/// The model scores several blocks at once, on rayon's threads.
 ///
 /// # Errors
-/// When the parts do not fit each other, the users have to be folded in and the model cannot, nothing is left to
-/// judge, a rating is predicted that is not finite, or `progress` says to stop.
+/// When scorer, holdout and training matrix do not fit each other, the users have to be folded in and the model cannot,
+/// no user has a relevant item, a rating is predicted that is not finite, or `progress` says to stop.
 pub fn evaluate(
     scorer: &dyn Scorer,
     holdout: &Holdout,
@@ -87,7 +87,7 @@ pub fn evaluate(
     judge(&*folded, &users, holdout, train, options, progress)
 }
 
-/// The model as one that folds users in.
+/// Returns the model as one that folds users in.
 ///
 /// # Errors
 /// When it cannot.
@@ -114,7 +114,7 @@ fn judge(
     if rows.is_empty() {
         return Err(Error::evaluate("a holdout without held-out items", "at least one user with one"));
     }
-    let judge = UserEvaluator::new(holdout, train, options);
+    let evaluator = UserEvaluator::new(holdout, train, options);
     let first_at: Vec<AtomicUsize> = (0..scorer.n_items()).map(|_| AtomicUsize::new(usize::MAX)).collect();
     let zeros = || (0..scorer.n_items()).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     let (shown, hits) = (zeros(), zeros());
@@ -127,7 +127,7 @@ fn judge(
             let rows = &rows[block];
             scratch.ask(scorer, users, holdout, rows, |asked| {
                 let row = asked.row;
-                judge.user(&asked, &mut judged, |item, position| {
+                evaluator.user(&asked, &mut judged, |item, position| {
                     first_at[item.at()].fetch_min(position, Ordering::Relaxed);
                     if position <= ITEM_K {
                         shown[item.at()].fetch_add(1, Ordering::Relaxed);
@@ -147,8 +147,8 @@ fn judge(
     let judged_users = rows.iter().map(|&row| holdout.users[row]).collect();
     let counted = |counts: Vec<AtomicU32>| counts.into_iter().map(AtomicU32::into_inner).collect();
     let items = ItemCounts { shown: counted(shown), hits: counted(hits) };
-    let scores =
-        Scores::of(check::protocol(holdout), judged_users, judge.columns(), judged, &first_at, options)?;
+    let (protocol, columns) = (check::protocol(holdout), evaluator.columns());
+    let scores = Scores::of(protocol, judged_users, columns, judged, &first_at, options)?;
     Ok(Scores { per_item: items, ..scores })
 }
 
@@ -185,7 +185,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Has the model score a block of users, and hands over each of them with its scores.
+    /// Scores a block of users with the model, and calls `answer` with each user's scores.
     fn ask(
         &mut self,
         scorer: &dyn Scorer,
@@ -233,7 +233,8 @@ impl Scratch {
         }
     }
 
-    /// The question put to one user in full ranking: the catalogue without history and relevant items.
+    /// Splits one user's scores of the catalogue for full ranking: candidates are all items but the history and the
+    /// relevant items.
     fn unseen(&mut self, holdout: &Holdout, row: usize, scores: &[f32]) -> Asked<'_> {
         let (relevant, history) = (holdout.relevant.row(row).0, holdout.history.row(row).0);
         self.relevant_scores.clear();

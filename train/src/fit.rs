@@ -1,4 +1,4 @@
-//! The only epoch loop.
+//! The epoch loop of every training run.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use crate::metrics::Metric;
 use crate::record::EpochRecord;
 use crate::{Error, Result, RunConfig};
 
-/// How a fit is judged while it goes on.
+/// How the best epoch of a fit is selected.
 pub struct EpochSelection<'a> {
     /// Scores a model on valid.
     pub evaluate: &'a dyn Fn(&dyn Scorer) -> Result<Scores>,
@@ -17,22 +17,23 @@ pub struct EpochSelection<'a> {
     pub metric: Metric,
 }
 
-/// What a fit gives.
+/// The result of a fit.
 pub struct Fitted {
-    /// The model of the chosen epoch: the best on valid, or the last where nothing judged.
+    /// The model of the chosen epoch: the best on valid, or the last where there was no selection.
     pub model: Box<dyn Model>,
     /// The chosen epoch, counted from 1.
     pub epoch: u32,
-    /// Its value of the metric that chooses, turned so that higher is better; none where nothing judged.
+    /// Its value of the metric `select_by`, negated for metrics where lower is better; `None` where there was no
+    /// selection.
     pub value: Option<f64>,
     /// Training time of all epochs, in seconds, without evaluation.
     pub seconds: f64,
-    /// The best model that the fit began with, where nothing judged.
+    /// In a refit, the model that was chosen on valid, if it is kept.
     pub chosen: Option<Best>,
 }
 
 impl Fitted {
-    /// The model as the best so far, for a fit that follows.
+    /// Returns the model as the best on valid, for the refit to keep; `None` where there was no selection.
     pub fn into_best(self) -> Option<Best> {
         self.value.map(|value| Best { epoch: self.epoch, value, model: self.model })
     }
@@ -47,7 +48,7 @@ pub struct FitState {
     pub seconds: f64,
     /// Evaluations on valid since the best one; early stopping ends the fit when they reach its patience.
     pub since_best: u32,
-    /// The best on valid so far; where nothing judges, that of the fit before, if it is kept.
+    /// The best on valid so far; in a refit, the one that was chosen, if it is kept.
     pub best: Option<Best>,
 }
 
@@ -55,17 +56,17 @@ pub struct FitState {
 pub struct Best {
     /// The epoch it is of, counted from 1.
     pub epoch: u32,
-    /// Its value of the metric that chooses, turned so that higher is better.
+    /// Its value of the metric `select_by`, negated for metrics where lower is better.
     pub value: f64,
     /// The model.
     pub model: Box<dyn Model>,
 }
 
-/// Hears of every epoch as it ends, with all that the next ones depend on.
+/// Called after every epoch with all that the next ones depend on.
 pub type AfterEpoch<'a> = dyn FnMut(&EpochRecord, &dyn Learner, &FitState) -> Result<()> + 'a;
 
-/// Trains from where `state` stands to at most `epochs`, judging every `run.eval_every` of them and after the last. Of
-/// equal values the earlier epoch is kept.
+/// Trains from `state` on to at most `epochs`. With a `selection` it evaluates every `run.eval_every` epochs and after
+/// the last, and returns the model of the best epoch. Of equal values the earlier epoch is kept.
 ///
 /// # Errors
 /// When an epoch or an evaluation fails or is interrupted, or `after_epoch` fails.
@@ -73,12 +74,12 @@ pub fn fit(
     learner: &mut dyn Learner,
     run: &RunConfig,
     epochs: u32,
-    judge: Option<EpochSelection<'_>>,
+    selection: Option<EpochSelection<'_>>,
     mut state: FitState,
     after_epoch: &mut AfterEpoch<'_>,
     progress: &dyn Progress,
 ) -> Result<Fitted> {
-    let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
+    let phase = if selection.is_some() { Phase::Choose } else { Phase::Refit };
     let patience = run.early_stopping.map_or(u32::MAX, |stop| stop.patience);
     while state.epoch < epochs && state.since_best < patience {
         let start = Instant::now();
@@ -96,12 +97,11 @@ pub fn fit(
             seconds: spent,
             samples_per_second: loss.samples as f64 / spent.max(1e-9),
         };
-        if let Some(judge) =
-            judge.as_ref().filter(|_| epoch.is_multiple_of(run.eval_every) || epoch == epochs)
-        {
+        let is_due = epoch.is_multiple_of(run.eval_every) || epoch == epochs;
+        if let Some(selection) = selection.as_ref().filter(|_| is_due) {
             let model = learner.model();
-            let scores = (judge.evaluate)(&*model)?;
-            let value = goodness(&scores, judge.metric)?;
+            let scores = (selection.evaluate)(&*model)?;
+            let value = goodness(&scores, selection.metric)?;
             record.valid = Some(scores);
             if state.best.as_ref().is_none_or(|best| value > best.value) {
                 state.best = Some(Best { epoch, value, model });
@@ -113,7 +113,7 @@ pub fn fit(
         after_epoch(&record, learner, &state)?;
     }
     let seconds = state.seconds;
-    Ok(match (judge, state.best) {
+    Ok(match (selection, state.best) {
         (Some(_), Some(Best { epoch, value, model })) => {
             Fitted { model, epoch, value: Some(value), seconds, chosen: None }
         }
@@ -121,7 +121,7 @@ pub fn fit(
     })
 }
 
-/// The value of a metric, turned so that higher is better.
+/// Returns the value of a metric, negated where lower is better, so that higher is always better.
 fn goodness(scores: &Scores, metric: Metric) -> Result<f64> {
     let value = scores.value(metric).ok_or_else(|| {
         let computed = scores.metrics.keys().map(Metric::to_string).collect::<Vec<_>>().join(", ");

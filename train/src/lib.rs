@@ -1,4 +1,4 @@
-//! The one epoch loop, and judging.
+//! Training runs, evaluation, and the search for settings.
 //!
 //! ```
 //! use burnrec_data::filter::Filters;
@@ -18,10 +18,11 @@
 //! # Ok::<(), burnrec_train::Error>(())
 //! ```
 //!
-//! [`run`](run::run) takes any trainer through a whole run: [`fit`](fit::fit) is the only epoch loop, the epoch is chosen
-//! on valid, the model is fitted again on train and valid together, test is touched once. [`evaluate`](evaluate::evaluate)
-//! judges any scorer on a holdout: it ranks with ties and NaN against the model, and metrics are pure functions of ranks.
-//! [`tune`] searches for the best settings. No family of models is known here by name.
+//! [`run`](run::run) takes any trainer through a whole run: [`fit`](fit::fit) is the only epoch loop, the epoch is
+//! chosen on valid, the model is fitted again on train and valid together, test is touched once.
+//! [`evaluate`](evaluate::evaluate) judges any scorer on a holdout: in its ranking, ties and NaN count against the
+//! model, and metrics are pure functions of ranks. [`tune`] searches for the best settings. No family of models is
+//! known here by name.
 
 #![deny(missing_docs)]
 

@@ -20,7 +20,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// This machine, as its system describes it.
+    /// Reads what the system says of this machine.
     pub fn read() -> Self {
         Self {
             cpu: cpu(&text("/proc/cpuinfo")).unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
@@ -32,14 +32,14 @@ impl Machine {
     }
 }
 
-/// A file of the system's, empty where there is none.
+/// Reads a file of the system; the text is empty where there is no such file.
 fn text(path: &str) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// The most memory this process has held so far, in bytes of resident memory; 0 where the system does not say. Linux tells it
-/// in `/proc/self/status`: `ru_maxrss` of getrusage(2), which serves elsewhere, has there what the process that started this one
-/// held.
+/// Returns the peak resident memory of this process so far, in bytes; 0 where the system does not report it. On Linux
+/// it is read from `/proc/self/status`, because `ru_maxrss` of getrusage(2), which is read on other systems, includes
+/// on Linux what the process that started this one held.
 pub fn peak_memory_bytes() -> u64 {
     if let Some(peak) = peak(&text("/proc/self/status")) {
         return peak;
@@ -62,13 +62,13 @@ pub fn peak_memory_bytes() -> u64 {
     0
 }
 
-/// `VmHWM` of `/proc/self/status`, in bytes.
+/// Returns `VmHWM` of `/proc/self/status`, in bytes.
 fn peak(status: &str) -> Option<u64> {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(1024 * peak.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?)
 }
 
-/// The processor's name in `/proc/cpuinfo`.
+/// Returns the processor's name in `/proc/cpuinfo`.
 fn cpu(cpuinfo: &str) -> Option<String> {
     let value = |key: &str| {
         let mut pairs = cpuinfo.lines().filter_map(|line| line.split_once(':'));
@@ -80,7 +80,7 @@ fn cpu(cpuinfo: &str) -> Option<String> {
         .filter(|name| !name.is_empty())
 }
 
-/// Main memory in bytes, of `/proc/meminfo` and the control group's limit (`max` or bytes).
+/// Returns the main memory in bytes, from `/proc/meminfo` and the control group's limit (`max` or bytes).
 fn memory(meminfo: &str, limit: &str) -> u64 {
     let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
     let kibibytes: Option<u64> = total.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse().ok());
@@ -91,7 +91,7 @@ fn memory(meminfo: &str, limit: &str) -> u64 {
     }
 }
 
-/// The operating system's name in `/etc/os-release`, and the kernel's version.
+/// Returns the operating system's name in `/etc/os-release`, and the kernel's version.
 fn os(os_release: &str, kernel: &str) -> String {
     let family = std::env::consts::OS;
     let name = os_release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));

@@ -31,7 +31,8 @@ pub fn recall(ranks: &[usize], k: usize) -> f64 {
     ratio(hits(ranks, k) as f64, ranks.len() as f64)
 }
 
-/// Precision@k: the share of the first `k` places that hold a relevant item, also where the list is shorter.
+/// Precision@k: the share of the first `k` positions that hold a relevant item; it divides by `k` even where the list
+/// is shorter.
 pub fn precision(ranks: &[usize], k: usize) -> f64 {
     ratio(hits(ranks, k) as f64, k as f64)
 }
@@ -45,7 +46,7 @@ pub fn average_precision(ranks: &[usize], k: usize) -> f64 {
 }
 
 /// MRR@k: one over the rank of the first relevant item if that is among the first `k`, else 0; without `k` all
-/// places count (Voorhees 1999, "The TREC-8 question answering track report").
+/// positions count (Voorhees 1999, "The TREC-8 question answering track report").
 pub fn reciprocal_rank(ranks: &[usize], k: Option<usize>) -> f64 {
     match ranks.first() {
         Some(&rank) if k.is_none_or(|k| rank <= k) => 1.0 / rank as f64,
@@ -53,9 +54,9 @@ pub fn reciprocal_rank(ranks: &[usize], k: Option<usize>) -> f64 {
     }
 }
 
-/// AUC: the share of pairs of a relevant item and a candidate that the scores put in the right order, where a
-/// tie counts half (the Mann-Whitney statistic; Rendle et al. 2009, "BPR", section 4.2). Without candidates
-/// nothing can be told apart, and it is a half.
+/// AUC: the share of pairs of a relevant item and a candidate that the scores put in the right order, where a tie
+/// counts half (the Mann-Whitney statistic; Rendle et al. 2009, "BPR", section 4.2). Without candidates there are no
+/// pairs, and it is a half.
 pub fn auc(standings: &[Standing], n_candidates: usize) -> f64 {
     if standings.is_empty() || n_candidates == 0 {
         return 0.5;
@@ -83,7 +84,7 @@ pub fn coverage(first_at: &[usize], k: usize) -> f64 {
     ratio(shown as f64, first_at.len() as f64)
 }
 
-/// Sums over rated pairs of the difference between predicted and given rating.
+/// Sums over rated pairs of the errors: predicted rating minus given rating.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RatingErrors {
     /// Sum of squares, in squared rating units.
@@ -103,23 +104,23 @@ impl RatingErrors {
         self.pairs += 1.0;
     }
 
-    /// The root of the mean squared error, over pairs, not over users' means.
+    /// Returns the root of the mean squared error, over pairs and not over users' means.
     pub fn rmse(&self) -> f64 {
         ratio(self.squared, self.pairs).sqrt()
     }
 
-    /// The mean absolute error, over pairs.
+    /// Returns the mean absolute error, over pairs.
     pub fn mae(&self) -> f64 {
         ratio(self.absolute, self.pairs)
     }
 }
 
-/// How many of the ascending `ranks` are at most `k`.
+/// Returns how many of the ascending `ranks` are at most `k`.
 fn hits(ranks: &[usize], k: usize) -> usize {
     ranks.partition_point(|&rank| rank <= k)
 }
 
-/// `a / b`, or 0 where there is nothing to divide by.
+/// Returns `a / b`, or 0 where `b` is 0.
 fn ratio(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
@@ -128,7 +129,7 @@ fn ratio(a: f64, b: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Relevant items at places 2, 3 and 7 of a list of ten.
+    /// Relevant items at positions 2, 3 and 7 of a list of ten.
     const RANKS: [usize; 3] = [2, 3, 7];
 
     fn close(found: f64, expected: f64) {

@@ -1,8 +1,8 @@
-//! Where held-out items stand among the items they are ranked against.
+//! Ranks held-out items among the candidates, the items that they are compared with.
 //!
-//! A model gets no credit for a tie: a candidate with the target's score stands ahead of it, so that a scorer
-//! that says the same of everything finds nothing. NaN is treated likewise: a NaN candidate stands ahead of every
-//! target, and a NaN target behind every candidate.
+//! The *target* is the held-out item. A model gets no credit for a tie: a candidate with the target's score stands
+//! ahead of it, so that a scorer that gives every item the same score finds nothing. NaN is treated likewise: a NaN
+//! candidate stands ahead of every target, and a NaN target behind every candidate.
 
 use std::cmp::Ordering;
 
@@ -15,13 +15,13 @@ pub struct Standing {
     pub tied: usize,
 }
 
-/// The 1-based rank of a target among candidates, with ties and NaN against it.
+/// Returns the 1-based rank of a target among candidates, with ties and NaN against it.
 pub fn rank(target: f32, candidates: &[f32]) -> usize {
     let standing = standing(target, candidates);
     standing.ahead + standing.tied + 1
 }
 
-/// Where a target stands among candidates, by counting: no order of the candidates is needed.
+/// Counts where a target stands among candidates; the candidates need not be sorted.
 pub fn standing(target: f32, candidates: &[f32]) -> Standing {
     // Both comparisons are false where NaN is on either side, which puts NaN against the model. Blocks count
     // in u32, so that the compiler can compare and add many candidates at once.
@@ -47,7 +47,7 @@ pub fn standing(target: f32, candidates: &[f32]) -> Standing {
 pub struct Ranks {
     /// 1-based positions of the relevant items in the joint list, ascending.
     pub joint: Vec<usize>,
-    /// Which relevant item each of `joint` is, as a position in the scores given.
+    /// Which relevant item each of `joint` is, as an index into the scores given to [`Ranks::of`].
     pub order: Vec<usize>,
     /// Where each stands among the candidates alone, in the order of `joint`.
     pub standings: Vec<Standing>,
@@ -56,7 +56,7 @@ pub struct Ranks {
 }
 
 impl Ranks {
-    /// Of the scores of the relevant items and of the candidates.
+    /// Ranks one user's relevant items by their scores and those of the candidates.
     pub fn of(relevant: &[f32], candidates: &[f32]) -> Self {
         let mut order: Vec<usize> = (0..relevant.len()).collect();
         order.sort_by(|&a, &b| descending(relevant[a], relevant[b]));
@@ -66,7 +66,7 @@ impl Ranks {
     }
 }
 
-/// Higher scores first and NaN last.
+/// Orders higher scores first and NaN last.
 fn descending(a: f32, b: f32) -> Ordering {
     b.partial_cmp(&a).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }

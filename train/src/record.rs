@@ -22,10 +22,10 @@ pub struct EpochRecord {
     pub phase: Phase,
     /// Counted from 1.
     pub epoch: u32,
-    /// What was minimised, where the epoch computed it.
+    /// The loss, where the epoch computed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<f64>,
-    /// What it is made of, by name, where it is more than one thing.
+    /// The parts of the loss by name, where the learner splits it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub loss_parts: BTreeMap<String, f64>,
     /// Scores on valid after the epoch, where it was judged.
@@ -33,7 +33,7 @@ pub struct EpochRecord {
     pub valid: Option<Scores>,
     /// Training time of the epoch alone.
     pub seconds: f64,
-    /// Samples of the epoch by its seconds.
+    /// Samples of the epoch divided by its seconds.
     pub samples_per_second: f64,
 }
 
@@ -43,15 +43,15 @@ pub struct EpochLog {
     file: File,
 }
 
-/// What tells the lines apart.
+/// The fields that say which epoch a line is of.
 #[derive(Deserialize)]
-struct Place {
+struct LineKey {
     phase: Phase,
     epoch: u32,
 }
 
 impl EpochLog {
-    /// An empty one at `path`.
+    /// Creates an empty log at `path`.
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -60,7 +60,7 @@ impl EpochLog {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// One that ends with this epoch: the lines of later ones are dropped.
+    /// Opens the log at `path` and drops the lines after that of this epoch.
     ///
     /// # Errors
     /// When the file cannot be read or written, or the epoch has no line in it.
@@ -68,13 +68,13 @@ impl EpochLog {
         let text = fs::read_to_string(path).map_err(DataError::io("read", path))?;
         let (mut end, mut last) = (0, None);
         for line in text.split_inclusive('\n') {
-            // A line that a crash cut short is one of those to drop, or else the epoch is missed below.
-            let Ok(Place { phase: its_phase, epoch: its_epoch }) = serde_json::from_str(line) else { break };
-            if (its_phase, its_epoch) > (phase, epoch) {
+            // A line that a crash cut short is dropped. If it should have been that of `epoch`, the check below fails.
+            let Ok(key) = serde_json::from_str::<LineKey>(line) else { break };
+            if (key.phase, key.epoch) > (phase, epoch) {
                 break;
             }
             end += line.len();
-            last = Some((its_phase, its_epoch));
+            last = Some((key.phase, key.epoch));
         }
         if last != Some((phase, epoch)) {
             let found = match last {
@@ -100,7 +100,7 @@ impl EpochLog {
     }
 }
 
-/// The record of a finished run: all that could change a number, and the numbers.
+/// The record of a finished run: all that its results depend on, and the results.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The value of the `model` key.
@@ -109,7 +109,7 @@ pub struct RunRecord {
     pub config: toml::Table,
     /// What the model was trained on.
     pub data: DataFacts,
-    /// What it scored.
+    /// Its scores on valid and on test.
     pub metrics: Metrics,
     /// Seconds of the final fit alone, without any evaluation.
     pub fit_seconds: f64,
@@ -121,7 +121,7 @@ pub struct RunRecord {
     pub peak_memory_bytes: u64,
     /// The number of weights.
     pub parameters: u64,
-    /// Where Burn computed, or the host.
+    /// The device that the model was trained on; `cpu` for models that are trained on the host.
     pub device: String,
     /// Threads of the host.
     pub threads: usize,
@@ -157,8 +157,8 @@ impl RunRecord {
 /// The scores of a run on both holdouts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Of the chosen epoch, before the refit.
+    /// The scores on valid of the chosen epoch, before the refit.
     pub valid: Scores,
-    /// Of the final model; computed once.
+    /// The scores on test of the final model; test is judged only once.
     pub test: Scores,
 }

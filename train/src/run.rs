@@ -23,7 +23,7 @@ pub struct Trained {
 }
 
 impl Trained {
-    /// Says in the record where the prepared data is saved.
+    /// Sets in the record where the prepared data is saved.
     pub fn set_data_dir(&mut self, dir: Option<&Path>) {
         self.record.data.path = dir.and_then(|dir| std::path::absolute(dir).ok());
         self.recommender.data = self.record.data.clone();
@@ -35,12 +35,12 @@ fn json(record: &RunRecord) -> serde_json::Value {
     serde_json::to_value(record).expect("a record has only string keys")
 }
 
-/// Runs a config on prepared data, from the newest of `checkpoints` on if there is one; `on_epoch` sees every epoch as
-/// it ends.
+/// Trains and judges a model by a config on prepared data, from the newest of `checkpoints` on if there is one;
+/// `on_epoch` is called after every epoch.
 ///
 /// # Errors
-/// When the model cannot be made, diverges, or cannot be judged as the data's protocol asks; when a checkpoint cannot be
-/// read or written; and [`Error::Interrupted`](burnrec_models::Error::Interrupted) when `progress` says to stop.
+/// When the model cannot be made, diverges, or cannot be judged as the data's protocol asks; when a checkpoint cannot
+/// be read or written; and [`Error::Interrupted`](burnrec_models::Error::Interrupted) when `progress` says to stop.
 pub fn run(
     data: &Prepared,
     config: &TrainConfig,
@@ -62,12 +62,13 @@ pub fn run(
         None => {
             let quick = EvaluateOptions { resamples: 0, ..options.clone() };
             let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
-            let judge = EpochSelection { evaluate: &on_valid, metric: config.select_by() };
-            let best = work.fit(&train, config.run.epochs, Some(judge), None)?;
+            let selection = EpochSelection { evaluate: &on_valid, metric: config.select_by() };
+            let best = work.fit(&train, config.run.epochs, Some(selection), None)?;
             let valid = evaluate(&*best.model, &split.valid, &train, &options, progress)?;
             if config.run.refit {
                 let chosen = Chosen { epochs: best.epoch, valid };
-                // At 20 M rows the model is worth hundreds of megabytes: it is kept only where others start from it.
+                // With 20 million rows a model takes hundreds of megabytes, so it is kept only where others start from
+                // it.
                 let keeps_chosen = config.trainer.keeps_chosen();
                 work.refit(train, chosen, best.into_best().filter(|_| keeps_chosen))?
             } else {
@@ -84,7 +85,7 @@ pub fn run(
     Ok(Trained { recommender, record })
 }
 
-/// A run under way.
+/// What the two fits of a run share.
 struct Work<'a> {
     data: &'a Prepared,
     config: &'a TrainConfig,
@@ -95,7 +96,7 @@ struct Work<'a> {
     clock: Clock,
 }
 
-/// Seconds of a run, those before it was resumed included.
+/// Measures the seconds of a run, those before it was resumed included.
 #[derive(Clone, Copy)]
 struct Clock {
     start: Instant,
@@ -109,25 +110,26 @@ impl Clock {
 }
 
 impl Work<'_> {
-    /// The final fit, on train and valid together; gives these too, and the scores on valid from before.
+    /// Runs the final fit on train and valid together. Returns it with the matrix of both, and with the scores on valid
+    /// of the chosen epoch.
     fn refit(&mut self, train: Csr, chosen: Chosen, best: Option<Best>) -> Result<(Fitted, Csr, Scores)> {
         let (n_users, n_items) = (train.n_rows(), train.n_cols());
         let both = train.union(&self.data.split.valid_rows.to_csr(n_users, n_items), 0..n_users);
-        // At 20 M rows it is worth hundreds of megabytes.
+        // With 20 million rows the matrix takes hundreds of megabytes.
         drop(train);
         let fitted = self.fit(&both, chosen.epochs, None, Some((&chosen, best)))?;
         Ok((fitted, both, chosen.valid))
     }
 
-    /// One of the two fits, from the checkpoint on if there is one of it.
+    /// Runs one of the two fits, from the newest checkpoint on if that is of this fit.
     fn fit(
         &mut self,
         train: &Csr,
         epochs: u32,
-        judge: Option<EpochSelection<'_>>,
+        selection: Option<EpochSelection<'_>>,
         chosen: Option<(&Chosen, Option<Best>)>,
     ) -> Result<Fitted> {
-        let phase = if judge.is_some() { Phase::Choose } else { Phase::Refit };
+        let phase = if selection.is_some() { Phase::Choose } else { Phase::Refit };
         let (data, device, seed) = (self.data, self.device, self.config.run.seed);
         let mut learner = self.config.trainer.learner(&FitInput { train, data, phase, seed, device })?;
         if self.data.split.valid.fold_in || self.data.split.test.fold_in {
@@ -147,7 +149,7 @@ impl Work<'_> {
                 None => Ok(()),
             }
         };
-        fit(&mut *learner, &self.config.run, epochs, judge, state, &mut after_epoch, progress)
+        fit(&mut *learner, &self.config.run, epochs, selection, state, &mut after_epoch, progress)
     }
 }
 

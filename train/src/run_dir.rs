@@ -1,5 +1,5 @@
-//! A training run that leaves a run directory: checkpoints and a line in `record.jsonl` after each epoch, and at the end
-//! the saved model with its record.
+//! A training run that leaves a run directory: checkpoints and a line in `record.jsonl` after each epoch, and at the
+//! end the saved model with its record.
 
 use std::path::Path;
 
@@ -18,32 +18,35 @@ pub const EPOCHS: &str = "record.jsonl";
 /// What to do about a run that is already there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
-    /// Refuse to touch it.
+    /// Refuse to run.
     New,
-    /// Start anew in its place.
+    /// Start anew and replace it.
     Replace,
     /// Go on after its newest checkpoint; start anew without one.
     Resume,
 }
 
-/// Hears how a run goes.
+/// Follows a run, for example to print its progress.
 pub trait Watch {
-    /// Hears, before the first epoch, the checkpoint after which the run goes on, if there is one, and where it computes.
+    /// Called before the first epoch with the checkpoint after which the run goes on, if there is one, and the device's
+    /// name.
     fn begun(&mut self, _resumed: Option<&Manifest>, _device: &str) {}
 
-    /// Hears of every epoch as it ends.
+    /// Called after every epoch.
     fn epoch(&mut self, _epoch: &EpochRecord) {}
 }
 
-/// Hears nothing.
+/// Ignores all that it is called with.
 pub struct Unwatched;
 
 impl Watch for Unwatched {}
 
-/// Trains a config on prepared data and saves the run in `out`. `data_dir` says where the data is saved, for the record.
+/// Trains a config on prepared data and saves the run in `out`. `data_dir` says where the data is saved, for the
+/// record.
 ///
 /// # Errors
-/// When `out` holds what `begin` does not allow for, or as [`run`]; the checkpoints then stay, for [`Begin::Resume`].
+/// When `out` holds a run that `begin` does not allow for, or as [`run`]; the checkpoints then stay, for
+/// [`Begin::Resume`].
 #[expect(clippy::too_many_arguments, reason = "each is a part of a run")]
 pub fn run_to(
     out: &Path,

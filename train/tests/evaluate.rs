@@ -1,4 +1,4 @@
-//! The judge itself judged: scorers whose numbers are known, both protocols, ratings, folding in, and bad input.
+//! Tests evaluation with scorers whose metrics are known: both protocols, ratings, folding in, and bad input.
 
 mod common;
 
@@ -62,7 +62,7 @@ fn refused(scorer: &dyn Scorer, holdout: &Holdout, train: &Csr, options: &Evalua
     assert!(error.contains(words), "found {error:?}, expected {words:?}");
 }
 
-/// Whether a metric says how well relevant items are found.
+/// Returns whether a metric says how well relevant items are found.
 fn finds(metric: &Metric) -> bool {
     !matches!(metric, Metric::Auc | Metric::Coverage(_) | Metric::Novelty(_))
 }

@@ -1,8 +1,9 @@
-//! The judge beside the evaluators of its peers: implicit's `ranking_metrics_at_k`, scikit-learn's AUC, `ndcg_score`,
-//! average precision, RMSE and MAE, Spark's `RankingEvaluator` and `RegressionEvaluator`, on the same scores.
+//! Evaluation gives the same values as the evaluators of other libraries (peers): implicit's `ranking_metrics_at_k`,
+//! scikit-learn's AUC, `ndcg_score`, average precision, RMSE and MAE, Spark's `RankingEvaluator` and
+//! `RegressionEvaluator`, on the same scores.
 //!
-//! `benches/peers/make_judge_fixture.py` has drawn the scores, asked the peers and written the fixture;
-//! `benches/peers/judge.py` says which of their figures mean the same as ours, and why the others do not.
+//! `benches/peers/make_judge_fixture.py` drew the scores, ran the peers and wrote the fixture; `benches/peers/judge.py`
+//! says which of their figures mean the same as ours, and why the others do not.
 
 mod common;
 
@@ -36,7 +37,7 @@ struct Case {
     figures: Vec<Figure>,
 }
 
-/// A number of a peer's under our name for it, and its value for each judged user where the peer gives one.
+/// A metric as a peer computes it, under our name for it, with its value for each judged user where the peer gives one.
 #[derive(Deserialize)]
 struct Figure {
     peer: String,
@@ -55,7 +56,7 @@ impl Fixture {
         self.cases.iter().find(|case| case.name == name).expect("the case")
     }
 
-    /// Our scores of the fixture's, with the histories left out of the ranking or not.
+    /// Evaluates the fixture's model, with the histories left out of the ranking or not.
     fn judged(&self, seen_removed: bool) -> Scores {
         let users: Vec<UserIx> = (0..self.n_users as u32).map(UserIx).collect();
         let rows =
@@ -76,19 +77,19 @@ impl Fixture {
         evaluate(&model, &holdout, &train, &options, &Silent).expect("scores")
     }
 
-    /// The numbers of relevant items of the users who have any.
+    /// Returns the number of relevant items of each user who has any.
     fn n_relevant(&self) -> impl Iterator<Item = usize> {
         self.relevant.iter().map(Vec::len).filter(|&n| n > 0)
     }
 
-    /// implicit's precision: the hits of all users over the places that hits could have.
+    /// Returns precision as implicit computes it: the hits of all users over the most hits that they could have.
     fn pooled_precision(&self, ours: &Scores, k: usize) -> f64 {
         let hits: f64 = ours.per_user[&Metric::Precision(k)].iter().map(|&p| f64::from(p) * k as f64).sum();
         hits / self.n_relevant().map(|n| n.min(k) as f64).sum::<f64>()
     }
 }
 
-/// Our value of a peer's figure.
+/// Returns our value of a peer's figure.
 fn ours(fixture: &Fixture, scores: &Scores, metric: &str) -> f64 {
     match metric.strip_prefix("pooled_precision@") {
         Some(k) => fixture.pooled_precision(scores, k.parse().expect("a cut")),
@@ -96,7 +97,7 @@ fn ours(fixture: &Fixture, scores: &Scores, metric: &str) -> f64 {
     }
 }
 
-/// Our value for each judged user.
+/// Returns our value for each judged user.
 fn ours_per_user(scores: &Scores, metric: &str) -> Vec<f64> {
     match metric.parse().expect("a metric of ours") {
         Metric::Rmse => scores.errors.iter().map(|errors| errors.rmse()).collect(),
@@ -140,7 +141,7 @@ fn the_judged_users_and_pairs_are_those_of_the_peers() {
     assert!(scores.users < fixture.n_users && fixture.cold_pairs > 0, "the fixture has the hard cases");
 }
 
-/// The fixture would prove nothing of a figure that it lacks.
+/// A figure that the fixture lacks would not be tested at all.
 #[test]
 fn the_peers_give_every_figure() {
     let fixture = fixture();

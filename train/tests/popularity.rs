@@ -1,5 +1,6 @@
-//! Popularity on ml-1m under the NCF protocol must give the published numbers (HR@10 .4535, NDCG@10 .2543: He et
-//! al. 2017, figure 4, as checked by Rendle et al. 2020): what the split, the draw and the judge do is then right.
+//! Popularity on ml-1m under the NCF protocol must give the published numbers (HR@10 .4535, NDCG@10 .2543: He et al.
+//! 2017, figure 4, as checked by Rendle et al. 2020): the split, the drawing of candidates and the evaluation are then
+//! right.
 
 use burnrec_data::filter::{self, Filters};
 use burnrec_data::read::{ReadOptions, read};
@@ -19,7 +20,7 @@ fn popularity_has_its_published_numbers() {
     for seed in [1, 2, 3] {
         let config = SplitConfig::LeaveOneOut { candidates: Some(99) };
         let (split, _) = split(&dataset, &config, seed).unwrap();
-        // Test is judged after learning from train and the rows behind valid, as in the paper.
+        // The model is judged on test after it has learned from train and the rows of valid, as in the paper.
         let mut rows = split.train;
         for k in 0..split.valid_rows.len() {
             let valid = &split.valid_rows;

@@ -1,5 +1,5 @@
-//! NeuMF starts from trained runs of GMF and MLP: at first it scores as their weighted sum, with the weights that have
-//! not seen valid while an epoch is chosen, and with the final ones after.
+//! NeuMF starts from trained runs of GMF and MLP: at first it scores as the weighted sum of both. While the epoch is
+//! chosen it starts from the weights that were not trained on valid, and in the refit from the final ones.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ fn learner<'a>(
     config.trainer.learner(&FitInput { train, data, phase, seed: config.run.seed, device })
 }
 
-/// All scores, users by items.
+/// Returns all scores, users by items.
 fn scores(model: &dyn Scorer) -> Vec<f32> {
     let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
     let mut out = vec![0.0; users.len() * model.n_items()];
@@ -51,7 +51,7 @@ fn scores(model: &dyn Scorer) -> Vec<f32> {
     out
 }
 
-/// Trains a config and saves its run; gives its scores as chosen and as final.
+/// Trains a config and saves its run; returns the scores of the chosen and of the final model.
 fn save(text: &str, data: &Prepared, dir: &Path) -> [Vec<f32>; 2] {
     let trained = run(data, &config(text), &cpu(), None, &mut |_| Ok(()), &Silent).expect("a run");
     let recommender = trained.recommender;

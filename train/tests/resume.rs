@@ -1,5 +1,5 @@
-//! A run that was stopped and resumed ends with the numbers of one that was not: the same weights to the last bit, the
-//! same record but for times.
+//! A run that was stopped and resumed ends with the same results as one that was not: the same weights to the last bit,
+//! the same record but for times.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -37,11 +37,11 @@ fn cpu() -> OpenDevice {
     device::open(DeviceChoice::Cpu).expect("the CPU")
 }
 
-/// Says to stop in the piece of work of this number, counted from 1, or never: in an epoch once a step of it is done, in
-/// judging at once.
+/// Stops the run in the piece of work of this number, counted from 1, or never: in an epoch after its first step, in an
+/// evaluation at once.
 struct StopIn {
     piece: Option<usize>,
-    /// Pieces begun, and whether the last is so far that it may be stopped.
+    /// How many pieces have begun, and whether the last one may be stopped now.
     at: Mutex<(usize, bool)>,
     names: Mutex<Vec<String>>,
 }
@@ -85,7 +85,7 @@ impl Place {
         self.dir().join("record.jsonl")
     }
 
-    /// From the newest checkpoint on if there is one.
+    /// Runs from the newest checkpoint on if there is one.
     fn go(&self, data: &Prepared, config: &TrainConfig, progress: &StopIn) -> Result<Trained> {
         let (mut checkpoints, mut log) = match Checkpoints::resume(self.dir(), config, data, &cpu())? {
             Some(checkpoints) => {
@@ -104,7 +104,7 @@ impl Place {
         Ok(trained)
     }
 
-    /// The epochs on record, without what times them.
+    /// Returns the recorded epochs without their times.
     fn epochs(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.lines()).expect("record.jsonl");
         let epochs = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
@@ -126,7 +126,7 @@ fn weights(model: &dyn Model) -> BTreeMap<String, Vec<u8>> {
     model.weights().into_iter().map(|(name, tensor)| (name, tensor.bytes().to_vec())).collect()
 }
 
-/// Everything that must not depend on having been stopped.
+/// Returns everything that must not depend on whether the run was stopped.
 fn numbers(place: &Place, trained: &Trained) -> (BTreeMap<String, Vec<u8>>, String, Vec<Value>) {
     let record = serde_json::to_value(&trained.record).expect("JSON");
     let record = without(record, &["fit_seconds", "total_seconds", "peak_memory_bytes"]);
@@ -184,7 +184,8 @@ fn neumf_goes_on_to_the_same_numbers() {
     stopped_anywhere(&format!("{NEUMF}\nrefit = false"));
 }
 
-/// The best model is an early one, known after resuming from its saved weights alone; the counter goes on.
+/// The best model is from an early epoch, and after resuming it is known only by its saved weights; the count of
+/// evaluations since then goes on.
 #[test]
 fn early_stopping_and_the_best_so_far_survive() {
     let text = MF.replace("0.02", "0.3").replace("epochs = 5", "epochs = 30");
@@ -218,13 +219,13 @@ fn checkpoints_come_as_often_as_set() {
         let n = fs::read_dir(place.dir().join("checkpoints")).map_or(0, Iterator::count);
         assert_eq!(n, usize::from(expected.is_some()), "only the newest is kept");
         assert_eq!(place.epochs().len(), 3);
-        // How often changes no number: a resumed run may have it otherwise.
+        // `checkpoint_every` does not change the results, so a resumed run may have another value.
         let trained = place.go(&data, &self::config(ALS), &StopIn::new(None)).expect("the rest");
         assert_eq!(place.epochs().len() as u32, 5 + trained.record.epochs, "each epoch once");
     }
 }
 
-/// A run that was stopped in its fourth epoch.
+/// Returns a run that was stopped in its fourth epoch, and the directory of its newest checkpoint.
 fn stopped(data: &Prepared, config: &TrainConfig) -> (Place, PathBuf) {
     let place = Place::new();
     interrupted(place.go(data, config, &StopIn::new(Some(7))));
@@ -260,7 +261,7 @@ fn a_half_written_checkpoint_counts_for_nothing() {
     let half = dir.with_file_name("choose-4");
     fs::create_dir(&half).expect("a directory");
     fs::write(half.join("als.safetensors"), "half").expect("written");
-    // What a crash between a line and its checkpoint leaves.
+    // This is what a crash between a line and its checkpoint leaves.
     let text = fs::read_to_string(place.lines()).expect("lines");
     let last = text.lines().last().expect("a line").replace("\"epoch\":3", "\"epoch\":4");
     fs::write(place.lines(), format!("{text}{last}\n{}", &last[..20])).expect("written");

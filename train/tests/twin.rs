@@ -1,5 +1,6 @@
-//! The judge against a slow, clear twin: it sorts each user's whole list and takes every metric from a textbook's
-//! formula over places, on seeded cases full of ties, with NaN and infinities among the scores.
+//! Evaluation gives the same values as its twin, a slow and plain implementation that sorts each user's whole list and
+//! computes every metric by its textbook formula over positions. The seeded cases are full of ties, with NaN and
+//! infinities among the scores.
 
 mod common;
 
@@ -14,14 +15,14 @@ use rand_pcg::Pcg64;
 
 const KS: [usize; 3] = [1, 4, 15];
 
-/// One place of a user's list.
+/// One position of a user's list.
 struct Place {
     item: u32,
     score: f32,
     relevant: bool,
 }
 
-/// The user's whole list, best place first.
+/// Returns the user's whole list, best position first.
 fn list(model: &Table, holdout: &Holdout, row: usize) -> Vec<Place> {
     let relevant = holdout.relevant.row(row).0;
     let candidates: Vec<u32> = match &holdout.candidates {
@@ -38,7 +39,7 @@ fn list(model: &Table, holdout: &Holdout, row: usize) -> Vec<Place> {
     };
     let mut list: Vec<Place> = candidates.iter().map(|&item| place(item, false)).collect();
     list.extend(relevant.iter().map(|&item| place(item, true)));
-    // NaN is as good as can be for a candidate and as bad as can be for a relevant item; the sort is stable, and
+    // NaN counts as the best score for a candidate and as the worst for a relevant item; the sort is stable, and
     // candidates were put first.
     let worth = |place: &Place| match (place.score.is_nan(), place.relevant) {
         (true, false) => f32::INFINITY,
@@ -49,7 +50,7 @@ fn list(model: &Table, holdout: &Holdout, row: usize) -> Vec<Place> {
     list
 }
 
-/// All metrics by name, of all users.
+/// Returns all metrics over all users, by name.
 fn twin(model: &Table, holdout: &Holdout, train: &Csr) -> BTreeMap<String, f64> {
     let lists: Vec<Vec<Place>> = (0..holdout.len()).map(|row| list(model, holdout, row)).collect();
     let mut sums = BTreeMap::new();

@@ -1,9 +1,9 @@
-//! An almost exact solution of a row by conjugate gradients (Takács, Pilászy and Tikk 2011), preconditioned.
+//! Solves a row almost exactly, by preconditioned conjugate gradients (Takács, Pilászy and Tikk 2011).
 //!
 //! All rows share the Gram matrix `G = V diag(l) V^T`. In the basis of its eigenvectors the shared part of a row's
-//! matrix, `w0 G + reg_u I`, is diagonal whatever the row's regulariser: a step then costs two products with the
-//! row's own entries and nothing of order `dim^2`, and dividing by that diagonal leaves a matrix that is close to
-//! the identity, so that one or two steps are enough for most rows; a hard one takes more, up to `cg_steps`.
+//! matrix, `w0 G + reg_u I`, is diagonal whatever the row's regulariser: a step then costs two products with the row's
+//! own entries and nothing of order `dim^2`, and dividing by that diagonal leaves a matrix that is close to the
+//! identity, so that most rows converge in one or two steps; the others take more, up to `cg_steps`.
 
 use rayon::prelude::*;
 
@@ -20,9 +20,9 @@ pub struct Rotated {
     rows: Lines,
     /// `[ld]`: eigenvalues of the Gram matrix; 0 in the padding.
     values: Lines,
-    /// `[dim, ld]`: one eigenvector a column.
+    /// `[dim, ld]`: each column is an eigenvector.
     to_eigen: Lines,
-    /// `[dim, ld]`: one eigenvector a row.
+    /// `[dim, ld]`: each row is an eigenvector.
     from_eigen: Lines,
 }
 
@@ -52,7 +52,7 @@ impl Rotated {
     }
 }
 
-/// Rows that are rotated in one task of a thread.
+/// The number of rows that one parallel task rotates.
 const ROTATED: usize = 192;
 
 /// The rotation of some rows, as a kernel to dispatch.
@@ -78,7 +78,7 @@ impl Kernel for Rotate<'_> {
     }
 }
 
-/// Improves `x`, the row as it was, for the entries that `scratch` has weighed.
+/// Improves `x`, which holds the row's current factors, for the entries whose weights are in `scratch`.
 #[inline(always)]
 pub fn solve<S: Simd>(
     simd: S,
@@ -112,12 +112,13 @@ pub fn solve<S: Simd>(
         z[k] = inverse[k] * r[k];
     }
     p.copy_from_slice(z);
-    // The squared residual in the norm of the preconditioner, r M^-1 r: about how far the row's part of the objective is
-    // above its minimum.
+    // The squared residual in the norm of the preconditioner, r M^-1 r: about how far the row's part of the objective
+    // is above its minimum.
     let mut rz = dot(r, z);
     let tolerance = (RELATIVE_TOLERANCE * rz).max(ROUNDING * energy(&shared.config, pull));
     for step in 0..shared.config.cg_steps {
-        // Every row gets one step, even one within the tolerance as it was, or the last epochs would change nothing.
+        // Every row takes at least one step, even if it starts within the tolerance: otherwise the last epochs would
+        // change nothing.
         if rz <= 0.0 || (step > 0 && rz <= tolerance) {
             break;
         }
@@ -149,15 +150,16 @@ pub fn solve<S: Simd>(
     x.copy_from_slice(&r[..dim]);
 }
 
-/// The relative residual tolerance: conjugate gradients stop when the squared residual is this part of what it was at the
-/// start of the row. More is not worth it, as the next sweep changes the row by more than what is left. On ml-1m, sweeps
-/// that stop here lower the objective as far as exact ones do, or further, in every convention.
+/// The relative residual tolerance: conjugate gradients stop when the squared residual is this fraction of what it was
+/// before the first step. Further steps are not worth their time, because the next sweep changes the row by more than
+/// the remaining error. On ml-1m, sweeps that stop here lower the objective as far as exact ones do, or further, in
+/// every convention.
 const RELATIVE_TOLERANCE: f32 = 0.05;
 
-/// The tolerance relative to the row's objective at zero, below which residuals are rounding errors.
+/// Squared residuals below this fraction of the row's objective at zero are rounding errors.
 const ROUNDING: f32 = 1e-6;
 
-/// Returns the row's part of the objective where the row is zero: the weighted sum of the squared targets.
+/// Returns the row's part of the objective at a row of zeros: the weighted sum of the squared targets.
 #[inline(always)]
 fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
     match config.feedback {
@@ -191,7 +193,8 @@ fn diagonals(
     }
 }
 
-/// Adds up whole groups of eight, in eight sums side by side, so that the order of additions allows vectors.
+/// Sums `x`, whose length is a multiple of eight, in eight separate sums, so that the compiler can use vector
+/// instructions.
 #[inline(always)]
 fn sum(x: &[f32]) -> f32 {
     let mut sums = [0.0; 8];
@@ -203,7 +206,7 @@ fn sum(x: &[f32]) -> f32 {
     sums.iter().sum()
 }
 
-/// Adds up products in the same way.
+/// Returns the dot product, summed in the same way as [`sum`].
 #[inline(always)]
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 8];

@@ -1,4 +1,4 @@
-//! The settings of ALS; the module's page has the equations that they fill in.
+//! The settings of ALS; [`super`] has the equations that they appear in.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Given")]
 pub struct AlsConfig {
-    /// Whether values are ratings to predict or weights of what was taken.
+    /// Whether values are ratings to predict, or say how strong the implicit feedback of a cell is.
     pub feedback: Feedback,
     /// For implicit feedback: what an observed cell weighs, and which cells count as unobserved.
     pub convention: Convention,
@@ -19,15 +19,15 @@ pub struct AlsConfig {
     pub dim: usize,
     /// Strength of the regulariser, before `reg_scaling`.
     pub reg: f32,
-    /// The factor of `reg` in each row.
+    /// How `reg` is scaled in each row.
     pub reg_scaling: RegScaling,
     /// The exponent of `reg_scaling = "frequency"`.
     pub nu: f32,
     /// How fast the confidence grows with the value, in the conventions where it does.
     pub alpha: f32,
-    /// Weight of `s^2` over the cells that count as unobserved.
+    /// The weight of the squared score `s^2` of each cell that counts as unobserved.
     pub unobserved_weight: f32,
-    /// The weighting of the values before training.
+    /// How values are weighted before training.
     pub weighting: Weighting,
     /// Whether factors must not be negative; each row is then solved exactly, whatever `solver` says.
     pub nonnegative: bool,
@@ -41,7 +41,7 @@ pub struct AlsConfig {
     pub init_std: f32,
 }
 
-/// What the values of the training matrix say.
+/// What the values of the training matrix mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Feedback {
@@ -63,13 +63,13 @@ pub enum Convention {
     Spark,
 }
 
-/// The factor of `reg` in the row of a user with `n_u` entries (items alike).
+/// How `reg` is scaled in the row of a user with `n_u` entries (items alike).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RegScaling {
     /// By 1, as the `implicit` library does.
     None,
-    /// By `n_u`, as Spark does (ALS-WR, Zhou et al. 2008); of implicit feedback, entries over 0 count.
+    /// By `n_u`, as Spark does (ALS-WR, Zhou et al. 2008); of implicit feedback, only entries over 0 count.
     Count,
     /// By `(n_u + unobserved_weight * n_items)^nu` (Rendle et al. 2021, section 3.4).
     Frequency,
@@ -79,13 +79,13 @@ pub enum RegScaling {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weighting {
-    /// Nothing.
+    /// Values stay as they are.
     None,
     /// `ln(1 + value)`.
     Log,
     /// Okapi BM25, as the `implicit` library's `bm25_weight` with items as documents, K1 = 100 and B = 0.8.
     Bm25,
-    /// Term frequency by inverse document frequency, as its `tfidf_weight`.
+    /// Term frequency by inverse document frequency, as the `implicit` library's `tfidf_weight`.
     Tfidf,
 }
 
@@ -95,8 +95,8 @@ pub enum Weighting {
 pub enum Solver {
     /// Exactly, by Cholesky factorisation.
     Cholesky,
-    /// By preconditioned conjugate gradients from the row as it was (Takács et al. 2011), down to a relative residual
-    /// tolerance: the fastest.
+    /// By preconditioned conjugate gradients (Takács et al. 2011), from the row's current factors down to a relative
+    /// residual tolerance: the fastest.
     Cg,
     /// By exact solutions of blocks of the row, one after the other (iALS++, Rendle et al. 2021).
     Subspace,
@@ -109,7 +109,7 @@ impl AlsConfig {
             feedback: Feedback::Explicit,
             reg: 0.05,
             reg_scaling: RegScaling::Count,
-            // Vectors of about length 1, as Spark starts from.
+            // Vectors start with a length of about 1, as in Spark.
             init_std: 1.0,
             ..Self::implicit(Convention::Rendle)
         }
@@ -140,10 +140,10 @@ impl AlsConfig {
         }
     }
 
-    /// Refuses values that make no sense, alone or together.
+    /// Refuses settings that are out of their range or do not go together.
     ///
     /// # Errors
-    /// When one does not: it is named, with what was found and expected.
+    /// When there is one; the error names it.
     pub fn validate(&self) -> Result<()> {
         let at_least_1 = [("dim", self.dim), ("cg_steps", self.cg_steps), ("block_size", self.block_size)];
         if let Some((key, found)) = at_least_1.into_iter().find(|&(_, found)| found == 0) {
@@ -171,8 +171,8 @@ impl AlsConfig {
         Ok(())
     }
 
-    /// Returns `reg_u` of the module's page, `reg` with its scaling, for a row with `n` entries that count and `n_fixed`
-    /// possible ones.
+    /// Returns `reg_u` of [`super`], which is `reg` with its scaling, for a row with `n` entries that count, out of
+    /// `n_fixed` possible ones.
     pub fn row_reg(&self, n: usize, n_fixed: usize) -> f32 {
         match self.reg_scaling {
             RegScaling::None => self.reg,
@@ -188,7 +188,7 @@ impl AlsConfig {
     }
 }
 
-/// The longest factor vectors: the work for a row grows with the square, and f32 would no longer do.
+/// The largest `dim`: the work for a row grows with its square, and beyond this length f32 is not precise enough.
 const MAX_DIM: usize = 4096;
 
 impl Default for AlsConfig {
@@ -197,7 +197,7 @@ impl Default for AlsConfig {
     }
 }
 
-/// The keys of a file, each of which may be left out.
+/// The settings as a file gives them: every key may be left out.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Given {

@@ -1,7 +1,7 @@
 //! Eigenvalues and eigenvectors of a small symmetric matrix, in f64.
 //!
 //! Householder's reduction to tridiagonal form, then QL with implicit shifts (Wilkinson and Reinsch 1971, tred2 and
-//! tql2), with eigenvectors kept as rows so that every loop runs along memory.
+//! tql2), with eigenvectors kept as rows, so that every loop reads memory in order.
 
 use crate::simd::{Kernel, Simd};
 
@@ -9,15 +9,15 @@ use crate::simd::{Kernel, Simd};
 pub struct Eigen {
     /// `[n]`, in no order.
     pub values: Vec<f64>,
-    /// `[n, n]`, one eigenvector a row.
+    /// `[n, n]`: each row is an eigenvector.
     pub vectors: Vec<f64>,
 }
 
-/// The work of decomposing `a`, `[n, n]`.
+/// The eigendecomposition of `a`, `[n, n]`, as a kernel to dispatch.
 pub struct Decompose<'a> {
     /// Symmetric, row-major.
     pub a: &'a [f64],
-    /// Its rows.
+    /// The number of its rows.
     pub n: usize,
 }
 
@@ -84,7 +84,7 @@ fn tridiagonal(mut a: Vec<f64>, n: usize) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
 fn diagonalise(d: &mut [f64], e: &mut [f64], vectors: &mut [f64]) {
     let n = d.len();
     for low in 0..n {
-        // Three rounds a value are usual; the bound only guards against values that are not finite.
+        // Three rounds per eigenvalue are usual; the bound only ends the loop on values that are not finite.
         for _ in 0..64 {
             let small = |m: usize| e[m].abs() <= f64::EPSILON * (d[m].abs() + d[m + 1].abs());
             let high = (low..n - 1).find(|&m| small(m)).unwrap_or(n - 1);
@@ -126,7 +126,7 @@ fn diagonalise(d: &mut [f64], e: &mut [f64], vectors: &mut [f64]) {
     }
 }
 
-/// Adds up products in eight sums side by side, so that the order of additions allows vectors.
+/// Returns the dot product, in eight separate sums, so that the compiler can use vector instructions.
 #[inline(always)]
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 8];

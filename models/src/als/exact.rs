@@ -1,10 +1,10 @@
-//! The exact solution of a row: its normal equations, by Cholesky's factorisation.
+//! Solves the normal equations of a row exactly, by Cholesky factorisation.
 
 use super::kernels::{factorise, solve_factorised};
 use super::normal::{Scratch, Shared};
 use crate::simd::Simd;
 
-/// Solves the row whose entries `scratch` has weighed.
+/// Solves the row whose entry weights are in `scratch`, and writes it to `x`.
 #[inline(always)]
 pub fn solve<S: Simd>(
     simd: S,

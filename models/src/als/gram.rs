@@ -9,7 +9,7 @@ use crate::simd::{Isa, Kernel, Simd};
 /// Rows that are summed in f32 before they are added to a sum in f64.
 const BLOCK: usize = 512;
 
-/// The most parts that are summed side by side; how rows are cut does not depend on the number of threads.
+/// The most parts that are summed in parallel. Rows are cut into parts without regard to the number of threads.
 const PARTS: usize = 64;
 
 /// Returns `F^T F`, `[dim, dim]`, of factors `F`, `[rows, dim]`; the result does not depend on the number of threads.
@@ -30,7 +30,7 @@ pub fn gram(isa: Isa, factors: &[f32], dim: usize) -> Vec<f64> {
     sum
 }
 
-/// The upper triangle for some of the rows, as a kernel to dispatch.
+/// The upper triangle of the Gram matrix of one part of the rows, as a kernel to dispatch.
 struct GramPart<'a> {
     rows: &'a [f32],
     dim: usize,

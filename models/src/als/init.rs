@@ -4,7 +4,8 @@ use burnrec_data::rng::stream;
 use rand::RngExt;
 use rayon::prelude::*;
 
-/// Values that one random stream draws; each stream has a seed of its own, so that threads do not matter.
+/// How many values one random stream draws. Each chunk has a stream of its own, so that the result does not depend on
+/// the number of threads.
 const CHUNK: usize = 1 << 14;
 
 /// Draws factors `[rows, dim]` from a normal distribution around 0 with standard deviation `std / sqrt(dim)`.

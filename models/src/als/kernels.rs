@@ -1,6 +1,6 @@
 //! The inner loops of ALS. Rows are padded to whole cache lines ([`super::lines`]), so no loop has a tail.
 //!
-//! All are `#[inline(always)]` and generic over [`Simd`](crate::simd::Simd): see there why.
+//! All are `#[inline(always)]` and generic over [`Simd`](crate::simd::Simd): its module says why.
 
 mod cholesky;
 mod product;

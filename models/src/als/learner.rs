@@ -22,7 +22,7 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AlsTraining {
-    /// Whether each epoch computes its loss and the parts of it, for about a tenth of the epoch's time.
+    /// Whether each epoch computes its loss and the parts of it, which takes about a tenth of the epoch's time.
     pub track_loss: bool,
     /// The directory of an earlier run of ALS whose factors to start from.
     pub warm_start: Option<PathBuf>,
@@ -50,8 +50,8 @@ impl Trainable for AlsConfig {
 
 /// Learns factors of users and items from a training matrix.
 ///
-/// Items are solved first, so that the users' factors are the solution for the items' as they stand. The result does not
-/// depend on the number of threads.
+/// Items are solved first, so that after each epoch the users' factors are the solution for the current factors of the
+/// items. The result does not depend on the number of threads.
 pub struct AlsLearner<'a> {
     config: AlsConfig,
     /// The weighted training matrix, `[n_users, n_items]`.
@@ -59,7 +59,8 @@ pub struct AlsLearner<'a> {
     /// `[n_items, n_users]`
     transposed: Csr,
     weights: Weights,
-    /// `[n_users, dim]`; shared with the models given out, and copied when learning goes on while one is alive.
+    /// `[n_users, dim]`; shared with the models that [`Learner::model`] has returned, and copied by the next epoch
+    /// while one of them is alive.
     users: Arc<Vec<f32>>,
     /// `[n_items, dim]`
     items: Arc<Vec<f32>>,
@@ -77,7 +78,7 @@ impl<'a> AlsLearner<'a> {
         Self::with_factors(train, config, users, items)
     }
 
-    /// Starts from factors drawn with `seed`, and keeps the matrix itself.
+    /// Starts from factors drawn with `seed`, and takes over the matrix instead of borrowing it.
     ///
     /// # Errors
     /// As [`AlsLearner::new`].
@@ -94,7 +95,7 @@ impl<'a> AlsLearner<'a> {
     /// Draws the first factors.
     fn first(train: &Csr, config: &AlsConfig, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         config.validate()?;
-        // Items are solved before anyone looks at them.
+        // The items' factors may start at 0: the first epoch solves them before anything reads them.
         let mut users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
         if config.nonnegative {
             users.iter_mut().for_each(|x| *x = x.abs());
@@ -102,8 +103,8 @@ impl<'a> AlsLearner<'a> {
         Ok((users, vec![0.0; train.n_cols() * config.dim]))
     }
 
-    /// Starts from given factors `[n_users, dim]` and `[n_items, dim]`, such as an earlier run's. The items' factors matter
-    /// only to solvers that improve a row as it was, as items are solved first.
+    /// Starts from given factors `[n_users, dim]` and `[n_items, dim]`, such as an earlier run's. The items' factors
+    /// matter only to solvers that improve the current row, because items are solved first.
     ///
     /// # Errors
     /// As [`AlsLearner::new`], and when the factors do not fit the matrix and `dim`.
@@ -112,7 +113,7 @@ impl<'a> AlsLearner<'a> {
         for (side, factors, rows) in [("users", &users, train.n_rows()), ("items", &items, train.n_cols())] {
             let expected = rows * config.dim;
             if factors.len() != expected || factors.iter().any(|x| !x.is_finite()) {
-                let found = format!("{} numbers", factors.len());
+                let found = format!("{} values", factors.len());
                 let expected = format!("{expected} finite ones, {} for each of {rows} {side}", config.dim);
                 return Err(DataError::setting(format!("first factors of {side}"), found, expected).into());
             }
@@ -133,17 +134,17 @@ impl<'a> AlsLearner<'a> {
         Self { config, train, transposed, weights, users, items, epochs: 0, track_loss: false }
     }
 
-    /// Sets whether each epoch computes its loss, for about a tenth of the epoch's time.
+    /// Sets whether each epoch computes its loss, which takes about a tenth of the epoch's time.
     pub fn track_loss(&mut self, track_loss: bool) {
         self.track_loss = track_loss;
     }
 
-    /// Returns the objective of the factors as they are.
+    /// Returns the objective of the current factors.
     pub fn objective(&self) -> Objective {
         Objective::new(&self.config, &self.train, &self.users, &self.items)
     }
 
-    /// Returns the factors as they are: users', `[n_users, dim]`, and items', `[n_items, dim]`.
+    /// Returns the current factors: users', `[n_users, dim]`, and items', `[n_items, dim]`.
     pub fn factors(&self) -> (&[f32], &[f32]) {
         (&self.users, &self.items)
     }

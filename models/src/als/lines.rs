@@ -1,4 +1,4 @@
-//! Values in memory that starts at a cache line, so that no vector load touches two.
+//! Buffers that are aligned to cache lines, so that no vector load crosses from one line into the next.
 
 use std::ops::{Deref, DerefMut};
 
@@ -7,7 +7,7 @@ use std::ops::{Deref, DerefMut};
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
-/// Values in a cache line; padded rows are multiples of this.
+/// The number of values in a cache line; the length of a padded row is a multiple of it.
 pub const LINE: usize = 16;
 
 /// Returns the length of a row of `dim` values with its padding.
@@ -20,12 +20,12 @@ pub fn padded(dim: usize) -> usize {
 pub struct Lines(Vec<Line>);
 
 impl Lines {
-    /// Makes `len` zeros, rounded up to whole lines.
+    /// Makes a buffer of `len` zeros, rounded up to whole lines.
     pub fn zeros(len: usize) -> Self {
         Self(vec![Line([0.0; LINE]); len.div_ceil(LINE)])
     }
 
-    /// Grows to at least `len` values; those that were there stay.
+    /// Grows to at least `len` values; existing values stay.
     pub fn grow(&mut self, len: usize) {
         if self.0.len() < len.div_ceil(LINE) {
             self.0.resize(len.div_ceil(LINE), Line([0.0; LINE]));

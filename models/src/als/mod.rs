@@ -25,10 +25,11 @@
 //! | `count`     | `reg * n_u` |
 //! | `frequency` | `reg * (n_u + w0 * n_items)^nu` (explicit: without the second term) |
 //!
-//! With all else fixed, a user's row solves `A p_u = b`,
-//! `A = w0 Q^T Q + sum over observed a_ui q_i q_i^T + reg_u I`, `b = sum over observed b_ui q_i`, where
-//! `a = w - w0` (`w` where all cells count as unobserved) and `b = w t`; explicit: `a = 1`, `b = r`, no `w0` term.
-//! [`RowSolver`] solves it, in training and for new users.
+//! A *row* is one user (or item): its entries in the training matrix, and the factor vector that they determine. With
+//! all else fixed, a user's row solves the normal equations `A p_u = b`, where
+//! `A = w0 Q^T Q + sum over observed a_ui q_i q_i^T + reg_u I` and `b = sum over observed b_ui q_i`, with
+//! `a_ui = w_ui - w0` (`w_ui` where all cells count as unobserved) and `b_ui = w_ui t_ui`; for explicit feedback
+//! `a_ui = 1`, `b_ui = r_ui`, and there is no `w0` term. [`RowSolver`] solves them, in training and for new users.
 
 mod cells;
 mod cg;

@@ -1,4 +1,4 @@
-//! The trained model: scores, folding in, saving.
+//! The trained ALS model: scores users and items, folds users in, and is saved and loaded.
 
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +22,7 @@ pub struct AlsModel {
     items: Arc<Items>,
 }
 
-/// The items, which folded-in users share.
+/// The items' side of the model, which a model of folded-in users shares.
 struct Items {
     /// `[n_items, dim]`
     factors: Arc<Vec<f32>>,
@@ -155,7 +155,7 @@ impl Kernel for Catalog<'_> {
     }
 }
 
-/// Adds up the products in the order in which those of the catalogue are.
+/// Returns the dot product, summed in the same order as in [`Scorer::score_catalog`].
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

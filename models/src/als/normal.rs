@@ -6,7 +6,8 @@ use super::kernels::{add_weighted, combine, gather};
 use super::lines::{Lines, padded};
 use crate::simd::Simd;
 
-/// Gathered rows that go into the normal equations together: with `dim` 64 they fill half of a first-level cache.
+/// The number of gathered rows that are added to the normal equations together: with `dim` 64 they fill half of a
+/// first-level cache.
 const PANEL: usize = 96;
 
 /// The part of the normal equations that all rows of a side share: they have the same fixed factors.
@@ -17,7 +18,7 @@ pub struct Shared {
     pub dim: usize,
     /// `dim` padded: the length of a row of a padded matrix.
     pub ld: usize,
-    /// Rows of the side that is fixed.
+    /// The number of rows of the side that is fixed.
     pub n_fixed: usize,
     /// `[ld, ld]`: `unobserved_weight` times the Gram matrix of the fixed factors, or zeros for explicit feedback.
     pub base: Lines,
@@ -28,22 +29,22 @@ pub struct Shared {
 pub struct Scratch {
     /// Gathered factors.
     pub(super) rows: Lines,
-    /// For each entry its `a_ui` of the module's page: the weight of the outer product of its factors in A.
+    /// For each entry its `a_ui` of [`super`]: the weight of the outer product of its factors in A.
     pub(super) add: Vec<f32>,
     /// For each entry its `b_ui`: the weight of its factors in b.
     pub(super) pull: Vec<f32>,
     /// `[ld, ld]`
     pub(super) matrix: Lines,
-    /// A few vectors of `ld`.
+    /// Vectors of `ld` values, for whatever a solver needs.
     pub(super) vectors: Lines,
     /// The score of each entry.
     pub(super) predicted: Vec<f32>,
-    /// A factor for each entry.
+    /// A value for each entry, for whatever a solver needs.
     pub(super) factors: Vec<f32>,
 }
 
 impl Shared {
-    /// Makes it for `n_fixed` fixed factors with this Gram matrix, `[dim, dim]`.
+    /// Makes the shared part for `n_fixed` fixed rows with this Gram matrix, `[dim, dim]`.
     pub fn new(config: &AlsConfig, n_fixed: usize, gram: &[f64]) -> Self {
         let (dim, ld) = (config.dim, padded(config.dim));
         let mut base = Lines::zeros(ld * ld);
@@ -83,7 +84,8 @@ impl Shared {
         scratch.matrix.grow(ld * ld);
         scratch.matrix[..ld * ld].copy_from_slice(&self.base);
         for k in 0..ld {
-            // The padding's diagonal is 1, so that it has a factorisation and leaves the rest alone.
+            // The diagonal of the padding is 1, so that the matrix can be factorised and the padding does not affect
+            // the solution.
             scratch.matrix[k * ld + k] += if k < dim { reg } else { 1.0 };
         }
         scratch.vectors.grow(ld);

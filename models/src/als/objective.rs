@@ -1,4 +1,4 @@
-//! The objective, what training minimises, by its parts.
+//! The ALS objective, which training minimises, split into its parts.
 
 use burnrec_data::Csr;
 use rayon::prelude::*;
@@ -22,11 +22,11 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// Evaluates the objective of factors `users`, `[n_users, dim]`, and `items`, `[n_items, dim]`, on the weighted training
-    /// matrix, summed in f64.
+    /// Evaluates the objective of factors `users`, `[n_users, dim]`, and `items`, `[n_items, dim]`, on the weighted
+    /// training matrix, summed in f64.
     ///
-    /// The unobserved cells are never visited: `sum over all cells of s^2` is the sum of the products of the elements of
-    /// the two Gram matrices.
+    /// The unobserved cells are never visited: `sum over all cells of s^2` is the sum of the products of the elements
+    /// of the two Gram matrices.
     pub fn new(config: &AlsConfig, train: &Csr, users: &[f32], items: &[f32]) -> Self {
         let (isa, dim) = (Isa::best(), config.dim);
         let mut parts: Vec<Observed> = Vec::new();
@@ -67,10 +67,12 @@ impl Objective {
     }
 }
 
-/// Users summed in one task; part sums are added in order, so that threads do not matter.
+/// The number of users that one parallel task sums up. The tasks' sums are added in order, so that the result does not
+/// depend on the number of threads.
 const ROWS: usize = 256;
 
-/// The sums over some users.
+/// The sums over some users: weighted squared errors and squared scores of their observed cells, and the regulariser of
+/// their factors.
 #[derive(Clone, Copy, Default)]
 struct Observed {
     errors: f64,

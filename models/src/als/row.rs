@@ -1,5 +1,5 @@
-//! The solution of one row with the other side's factors fixed, and of all rows of a side: prepares what all rows share,
-//! and dispatches to the solver of the settings and to the instruction set of the processor.
+//! Solves one row with the other side's factors fixed, or all rows of a side. Prepares what all rows share, and
+//! dispatches to the solver of the settings and to the instruction set of the processor.
 
 use std::sync::Mutex;
 
@@ -13,8 +13,8 @@ use super::normal::{Scratch, Shared};
 use super::{cg, exact, nonnegative, subspace};
 use crate::simd::{Isa, Kernel, Simd};
 
-/// Solves rows of one side (users, say) for the factors of the other, which are fixed. Solving is a pure function of the
-/// row, in training as for new users.
+/// Solves rows of one side (users, say) for the factors of the other, which are fixed. Solving is a pure function of
+/// the row, in training as for new users.
 pub struct RowSolver {
     shared: Shared,
     isa: Isa,
@@ -53,20 +53,21 @@ impl RowSolver {
         Self { shared, isa, method }
     }
 
-    /// Solves one row: `x`, `[dim]`, becomes the row that fits `values` at `cols` of `fixed`, the factors that the solver
-    /// was made for. A solver that improves a row, such as conjugate gradients, starts from what `x` held. A row without
-    /// entries is 0.
+    /// Solves one row: `x`, `[dim]`, becomes the row that fits `values` at `cols` of `fixed`, the factors that the
+    /// solver was made for. A solver that improves a row, such as conjugate gradients, starts from what `x` held. A row
+    /// without entries is 0.
     pub fn solve(&self, fixed: &[f32], cols: &[u32], values: &[f32], scratch: &mut Scratch, x: &mut [f32]) {
         self.isa.run(Solve { solver: self, fixed, cols, values, scratch, x });
     }
 
-    /// Solves all rows of a matrix `[rows, n_fixed]` into `out`, `[rows, dim]`; the result does not depend on the number of
-    /// threads. `done` is called with the number of entries of each task when it is finished.
+    /// Solves all rows of a matrix `[rows, n_fixed]` into `out`, `[rows, dim]`; the result does not depend on the
+    /// number of threads. `done` is called with the number of entries of each task when it is finished.
     pub fn solve_all(&self, fixed: &[f32], rows: &Csr, out: &mut [f32], done: &(dyn Fn(u64) + Sync)) {
         let dim = self.shared.dim;
         assert_eq!(out.len(), rows.n_rows() * dim, "one vector per row");
         let tasks = cut(rows, dim, out);
-        // One scratch a thread for the whole sweep: threads of the pool are numbered, any other thread is the only one.
+        // Each thread has one scratch for the whole sweep. A thread of the pool uses the one at its index; a thread
+        // outside the pool works alone and uses the first.
         let scratch: Vec<Mutex<Scratch>> =
             (0..rayon::current_num_threads()).map(|_| Mutex::default()).collect();
         tasks.into_par_iter().for_each(|(first, out)| {
@@ -82,9 +83,9 @@ impl RowSolver {
     }
 }
 
-/// Cuts the rows into tasks of about equal work: the first row of each and its part of `out`.
+/// Cuts the rows into tasks of about equal work: returns the first row of each and its slice of `out`.
 fn cut<'a>(rows: &Csr, dim: usize, mut out: &'a mut [f32]) -> Vec<(usize, &'a mut [f32])> {
-    // A row costs its entries and a constant part of about as much as `dim` entries.
+    // A row costs one unit for each entry, and a constant of about `dim` units.
     let work = |row: usize| rows.offsets()[row] + row * dim;
     let share = work(rows.n_rows()) / (rayon::current_num_threads() * 32) + 1;
     let (mut tasks, mut first) = (Vec::new(), 0);

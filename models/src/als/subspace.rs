@@ -1,15 +1,16 @@
-//! The solution of a row block by block (iALS++: Rendle, Krichene, Zhang and Koren 2021, algorithm 3).
+//! Solves a row block by block (iALS++: Rendle, Krichene, Zhang and Koren 2021, algorithm 3).
 //!
 //! Each block of the row is solved exactly with the other blocks fixed, from the scores of the row's entries, which are
 //! kept up to date. A row costs `dim * block_size` instead of `dim^2` for each entry. The paper updates one block of
-//! all users before the next block; as users do not depend on each other, all blocks of one user in a row are the same.
+//! all users before the next block. Here all blocks of one user are updated before the next user; the result is the
+//! same, because users do not depend on each other.
 
 use super::kernels::{add_weighted, combine, factorise, gather, scores, solve_factorised};
 use super::lines::padded;
 use super::normal::{Scratch, Shared};
 use crate::simd::Simd;
 
-/// Improves `x`, the row as it was, for the entries that `scratch` has weighed.
+/// Improves `x`, which holds the row's current factors, for the entries whose weights are in `scratch`.
 #[inline(always)]
 pub fn solve<S: Simd>(
     simd: S,

@@ -1,4 +1,4 @@
-//! First factors of ALS from an earlier run, so that new ratings need few epochs more.
+//! First factors of ALS from an earlier run, so that training on new ratings needs only a few epochs.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::recommender::Recommender;
 use crate::scorer::Vectors;
 use crate::{Error, Result};
 
-/// Factors to start from, in the rows of the data at hand.
+/// Factors to start from, with a row for each user and item of the data to train on.
 pub struct FirstFactors {
     /// `[n_users, dim]`
     pub users: Vec<f32>,
@@ -19,8 +19,8 @@ pub struct FirstFactors {
     pub items: Vec<f32>,
 }
 
-/// Returns the factors of the run in `dir` for the ids that it knows; those of other users are drawn with `seed`, those of
-/// other items are 0 until they are solved.
+/// Returns the factors of the run in `dir` for the ids that it knows; those of other users are drawn with `seed`, those
+/// of other items are 0 until they are solved.
 ///
 /// # Errors
 /// When the run cannot be opened, or is not one of ALS with factors of this length.

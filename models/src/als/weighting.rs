@@ -7,13 +7,14 @@ use burnrec_data::Csr;
 use super::Weighting;
 use crate::{Error, Result};
 
-/// BM25's saturation of a value.
+/// The parameter K1 of BM25: how slowly a value saturates.
 const K1: f64 = 100.0;
 
-/// BM25's share of the item's length.
+/// The parameter B of BM25: how much the values of popular items are scaled down.
 const B: f64 = 0.8;
 
-/// A weighting with what it has to know of the training matrix, so that new users are weighted as the old ones were.
+/// A weighting with the statistics of the training matrix that it needs, so that new users are weighted as those of
+/// training.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
     weighting: Weighting,
@@ -22,7 +23,7 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// Takes what the weighting needs from the training matrix, `[n_users, n_items]`.
+    /// Computes what the weighting needs from the training matrix, `[n_users, n_items]`.
     pub fn new(weighting: Weighting, train: &Csr) -> Self {
         let item_norms = if weighting == Weighting::Bm25 { item_norms(train) } else { Vec::new() };
         Self { weighting, item_norms }
@@ -53,7 +54,8 @@ impl Weights {
                 return Err(Error::Value { user, item, found, expected });
             }
         }
-        // The more items a user has, the less each says (implicit.nearest_neighbours, with items as documents).
+        // The inverse document frequency, with items as documents and users as terms: the more items a user has, the
+        // less each says (as in `implicit.nearest_neighbours`).
         let idf = |user: usize| (rows.n_cols() as f64).ln() - (rows.row(user).0.len() as f64).ln_1p();
         Ok(match self.weighting {
             Weighting::None => Cow::Borrowed(rows),

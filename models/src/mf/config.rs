@@ -11,9 +11,10 @@ use crate::{Error, Result};
 pub struct MfConfig {
     /// Length of the factor vectors.
     pub dim: usize,
-    /// What is minimised, and so what a score says.
+    /// The loss that training minimises; it also decides what a score means.
     pub loss: Loss,
-    /// Drawn negatives for each positive (none with `loss = "mse"`); also the weight of unseen items when a user is folded in.
+    /// Drawn negatives for each positive (none with `loss = "mse"`); also the weight of the unseen items when a user is
+    /// folded in.
     pub negatives: usize,
     /// Each sample adds `reg` times the squared norm of its two vectors and biases to the loss; also used to fold
     /// users in.

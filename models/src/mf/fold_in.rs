@@ -1,7 +1,7 @@
-//! Folding users into matrix factorisation: the row that minimises the training loss over their histories, with the
-//! items as they stand.
+//! Folds users into matrix factorisation: finds the vector and the bias that minimise the training loss over a user's
+//! history, with the items fixed.
 //!
-//! The drawn negatives of training are replaced by what they are on average: every unseen item counts with the weight
+//! The drawn negatives of training are replaced by their expectation: every unseen item counts with the weight
 //! `w = negatives / n_unseen` for each item seen. With z = (item vector, 1), s = mean + item bias + x · z and
 //! x = (user vector, user bias), a user who has seen the items H minimises `reg * n_samples * |x|^2` plus
 //!
@@ -13,8 +13,8 @@
 //! ```
 //!
 //! All are convex in x, so the answer does not depend on where the search starts. For `bpr` each seen item is compared
-//! with at most [`CONTRASTS`] unseen ones, which are spread over the catalogue, differ from seen item to seen item, and
-//! are weighted up to all of them.
+//! with at most [`CONTRASTS`] unseen ones, which are spread over the catalogue and differ from seen item to seen item;
+//! their weight is scaled up, so that they stand for all unseen items.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ struct UserLoss<'a> {
     model: &'a MfModel,
     seen: &'a [u32],
     ratings: &'a [f32],
-    /// The unseen items, where the loss contrasts with them.
+    /// The unseen items; empty where the loss does not use them.
     unseen: Vec<u32>,
     /// The weight of an unseen item, for each item seen.
     weight: f64,
@@ -114,7 +114,7 @@ impl<'a> UserLoss<'a> {
         f64::from(self.model.mean) + f64::from(self.model.items.biases[item]) + x[dim] + dot
     }
 
-    // Each of the losses returns its value, and writes its gradient by the scores.
+    // Each of the losses below returns its value, and writes its gradient by the scores.
 
     fn squares(&self, seen: &[f64], grad_seen: &mut [f64]) -> f64 {
         let mut loss = 0.0;
@@ -193,7 +193,7 @@ fn minimise(mut x: Vec<f64>, f: impl Fn(&[f64], &mut [f64]) -> f64) -> Vec<f64> 
     for _ in 0..100 {
         let direction = descent(&gradient, &steps);
         let derivative = dot(&gradient, &direction);
-        // What one more full step can still gain, beside what is there.
+        // Stops when one more full step can lower the value by no more than a negligible fraction of it.
         if -derivative <= 1e-10 * value.abs() {
             break;
         }

@@ -24,7 +24,7 @@ pub struct MfNetwork {
     config: MfConfig,
 }
 
-/// The rows that a batch reads, each once.
+/// The unique rows of the tables that a batch reads.
 struct Rows {
     users: Tensor<2>,       // [unique users, dim]
     user_biases: Tensor<2>, // [unique users, 1]
@@ -33,10 +33,10 @@ struct Rows {
 }
 
 impl MfNetwork {
-    /// Makes the network with weights from `values`; `mean` is what a pair scores before its vectors and biases say anything.
+    /// Makes the network with weights from `values`; `mean` is the constant part of every score.
     ///
     /// # Errors
-    /// When a setting is out of its range, or as `values` has them.
+    /// When a setting is out of its range, or `values` fails.
     pub fn new(
         config: &MfConfig,
         shape: Shape,
@@ -85,7 +85,8 @@ impl Network for MfNetwork {
             let gradients = gradients([users, user_biases], [items, item_biases]);
             return Step { gradients, penalty: None };
         }
-        // A user's vector counts once for each of the row's samples.
+        // The penalty counts a user's vector once for each sample, and each of the user's batch rows has `per_row`
+        // samples.
         let factor = 2.0 * reg / objective.terms;
         let of_user = |grad, rows| add_l2(grad, rows, factor, batch.per_row, &batch.users);
         let of_item = |grad, rows| add_l2(grad, rows, factor, 1, &batch.items);

@@ -24,7 +24,7 @@ pub(super) const TOWER: [(&str, &str); 8] = [
 pub struct GmfConfig {
     /// Number of predictive factors: the length of the embeddings.
     pub dim: usize,
-    /// What is minimised, and so what a score says.
+    /// The loss that training minimises; it also decides what a score means.
     pub loss: Loss,
     /// Drawn negatives for each positive.
     pub negatives: usize,
@@ -40,11 +40,12 @@ pub struct MlpConfig {
     pub dim: usize,
     /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
     pub layers: Vec<usize>,
-    /// How much of the first width is the user's embedding; the rest is the item's. Half of it by default.
+    /// The length of the user's embedding, which is a part of the first width; the rest is the item's. Half of it by
+    /// default.
     pub user_dim: Option<usize>,
-    /// Outputs of the tower: 1, a logit, or 2, whose difference is one.
+    /// The number of outputs of the tower: 1, the logit, or 2 (one for each class), whose difference is the logit.
     pub classes: usize,
-    /// What is minimised, and so what a score says.
+    /// The loss that training minimises; it also decides what a score means.
     pub loss: Loss,
     /// Drawn negatives for each positive.
     pub negatives: usize,
@@ -62,7 +63,7 @@ pub struct NeumfConfig {
     pub dim: usize,
     /// Widths of the tower from the concatenated embeddings on; empty for `[4 * dim, 2 * dim, dim]` (He et al. 2017).
     pub layers: Vec<usize>,
-    /// What is minimised, and so what a score says.
+    /// The loss that training minimises; it also decides what a score means.
     pub loss: Loss,
     /// Drawn negatives for each positive.
     pub negatives: usize,
@@ -81,7 +82,7 @@ pub struct NcfSpec {
     pub gmf: Option<usize>,
     /// The MLP part.
     pub tower: Option<TowerWidths>,
-    /// Outputs: 1, or 2 whose difference is the score.
+    /// The number of outputs: 1, the logit, or 2, whose difference is the logit.
     pub classes: usize,
     /// What is minimised.
     pub loss: Loss,

@@ -56,7 +56,7 @@ impl Architecture for NcfSpec {
     }
 }
 
-/// Implements `Family` for the three, which differ in their parts alone.
+/// Implements `Family` for the three models, which differ only in the parts of their [`NcfSpec`].
 macro_rules! families {
     ($($config:ident = $kind:literal),*) => {$(
         impl Family for $config {

@@ -1,4 +1,4 @@
-//! Training GMF, MLP and NeuMF: the learner of all networks, and for NeuMF a start from trained runs of the two.
+//! Training GMF, MLP and NeuMF: the learner of all networks, and for NeuMF a start from runs of GMF and MLP.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,8 @@ use crate::settings::{Settings, decode};
 use crate::trainer::Trainable;
 use crate::{Error, Result};
 
-/// GMF and MLP are trained alike, and NeuMF may start from both.
+/// Implements `Trainable` for GMF and MLP. Their runs keep the weights chosen on valid, because NeuMF may start from
+/// them.
 macro_rules! trained_from_scratch {
     ($($config:ident),*) => {$(
         impl Trainable for $config {
@@ -92,7 +93,8 @@ pub struct Pretrained {
     pub gmf: PathBuf,
     /// The directory of a run of MLP.
     pub mlp: PathBuf,
-    /// The share of GMF in the first output layer; that of MLP is the rest (He et al. 2017, equation 13).
+    /// The weight `alpha` of GMF's output layer in the output layer that NeuMF starts with; that of MLP is `1 - alpha`
+    /// (He et al. 2017, equation 13).
     #[serde(default = "half")]
     pub alpha: f32,
 }
@@ -101,7 +103,7 @@ fn half() -> f32 {
     0.5
 }
 
-/// `pretrained` alone, as the table's other keys are of [`NnTraining`].
+/// The key `pretrained`; the other keys of the table belong to [`NnTraining`].
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Start {

@@ -1,6 +1,6 @@
 //! Neural collaborative filtering (He et al. 2017): GMF, the elementwise product of two vectors; an MLP tower over the
 //! concatenation of two others; and NeuMF, both with embeddings of their own, joined by one output layer (section 3.4,
-//! equation 12). One network for the three, with one part or both.
+//! equation 12). One network serves all three, with one part or both.
 
 mod config;
 mod family;

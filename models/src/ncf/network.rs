@@ -70,7 +70,7 @@ impl NcfNetwork {
     /// Makes the network with weights from `values`.
     ///
     /// # Errors
-    /// When a setting is out of its range, or as `values` has them.
+    /// When a setting is out of its range, or `values` fails.
     pub fn new(spec: &NcfSpec, shape: Shape, values: &mut Values<'_>, device: &Device) -> Result<Self> {
         spec.validate()?;
         let Shape { n_users, n_items } = shape;
@@ -115,7 +115,7 @@ impl NcfNetwork {
         })
     }
 
-    /// Returns the output layer; that of two classes as the difference of the two.
+    /// Returns the output layer with one output: that of two classes as the difference of the two.
     pub(super) fn output_layer(&self) -> Output {
         let score = |output: &Tensor<2>| match output.dims()[1] {
             1 => output.clone(),
@@ -161,9 +161,9 @@ impl Embeddings {
 }
 
 impl Tower {
-    /// Splits the weight `W` of the first dense layer into the rows `W_user`, which multiply the user's embedding `p`, and
-    /// the rows `W_item`, which multiply the item's embedding `q`. As `[p, q] W = p W_user + q W_item`, the product of a
-    /// user is computed once for all of the user's samples, and that of an item once for all samples it is in.
+    /// Splits the weight `W` of the first dense layer into the rows `W_user`, which multiply the user's embedding `p`,
+    /// and the rows `W_item`, which multiply the item's embedding `q`. As `[p, q] W = p W_user + q W_item`, the product
+    /// of a user is computed once for all of the user's samples, and that of an item once for all samples it is in.
     pub(super) fn first_layer(&self) -> [Tensor<2>; 2] {
         let (weight, user) = (&self.layers[0].weight, self.embeddings.user.dims()[1]);
         let [width, _] = weight.dims();
@@ -189,8 +189,8 @@ impl Tower {
         outputs
     }
 
-    /// Goes back from the gradient by the scores `[samples, 1]`: returns those by the rows of the embeddings, by the layers
-    /// and by `output_weight`, the tower's part of the output layer.
+    /// Runs the backward pass: from the gradient by the scores `[samples, 1]` returns those by the rows of the
+    /// embeddings, by the layers and by `output_weight`, the tower's part of the output layer.
     fn backward(
         &self,
         grad: &Tensor<2>,

@@ -13,8 +13,8 @@ use crate::saved::{self, Stage};
 use crate::weights::matrix;
 use crate::{Error, Result};
 
-/// Returns the weights that NeuMF starts from. To choose an epoch on valid they are those that the runs had before they were
-/// trained on valid as well; for the final fit they are the final ones.
+/// Returns the weights that NeuMF starts from. For the fit that chooses the epoch on valid they are the weights that
+/// the runs had before they were trained on valid as well; for the final fit they are the runs' final weights.
 ///
 /// # Errors
 /// When a run cannot be opened, is of another model or of other sizes, or was trained on other data.

@@ -1,4 +1,4 @@
-//! Automatic differentiation, for tests alone: what the gradients written by hand are compared with.
+//! Automatic differentiation, for tests alone: the gradients written by hand are compared with its results.
 //!
 //! Burn is linked without its autodiff, which nothing but tests would use. [`Tracked`] puts `burn-autodiff` directly on
 //! Burn's CPU backend, with the few operations that the plain formulas of the tests are made of. Every tensor is a
@@ -34,7 +34,7 @@ impl Tracked {
         Self(Recorded::float_set_require_grad(Self::constant(values, shape).0, true))
     }
 
-    /// Returns the numbers of rows and columns.
+    /// Returns the number of rows and the number of columns.
     pub fn dims(&self) -> [usize; 2] {
         let shape = self.0.shape();
         [shape[0], shape[1]]
@@ -80,7 +80,7 @@ impl Tracked {
         Self(Recorded::float_matmul(self.0.clone(), right.0.clone()))
     }
 
-    /// Repeats a row, a column or a scalar up to this shape.
+    /// Broadcasts a row, a column or a scalar to this shape.
     pub fn expand(&self, [rows, cols]: [usize; 2]) -> Self {
         Self(Recorded::float_expand(self.0.clone(), Shape::from([rows, cols])))
     }

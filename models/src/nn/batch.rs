@@ -1,5 +1,5 @@
-//! The samples of one training step, with their lookups in the tables of users and of items: each table row that a batch
-//! uses is read once and gets its whole gradient at once, however many samples share it.
+//! The samples of one training step, with their lookups in the tables of users and of items: each table row that a
+//! batch uses is read once and gets its whole gradient at once, however many samples share it.
 
 use burn_tensor::{Device, Int, Tensor, TensorData};
 
@@ -17,7 +17,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Makes a batch of `users` `[rows]` and `items` `[rows, per_row]`, which are row numbers of tables of these lengths.
+    /// Makes a batch of `users` `[rows]` and `items` `[rows, per_row]`, which are row indices into tables of these
+    /// lengths.
     pub fn new(users: &[u32], n_users: usize, items: &[u32], n_items: usize) -> Self {
         let per_row = items.len() / users.len().max(1);
         Self { per_row, users: Lookup::new(users, n_users), items: Lookup::new(items, n_items) }
@@ -40,7 +41,7 @@ impl Batch {
         self
     }
 
-    /// Sends the indices to a device other than the host; the host reads them here.
+    /// Sends the indices to a device other than the host; kernels on the host read them from the batch itself.
     pub fn to_device(mut self, device: &Device) -> Self {
         if !is_host(device) {
             self.users.upload(device);
@@ -59,7 +60,7 @@ impl Batch {
 /// `entries[offsets[k]..offsets[k + 1]]`.
 #[derive(Clone, Debug)]
 pub struct Lookup {
-    /// Rows of the table.
+    /// The number of rows of the table.
     pub n_table: usize,
     /// `[unique]`: the table rows that are read, each once, ascending.
     pub unique: Vec<u32>,
@@ -67,7 +68,7 @@ pub struct Lookup {
     pub inverse: Vec<u32>,
     /// `[unique + 1]`: where the segment of each table row starts in `entries`, and where the last one ends.
     pub offsets: Vec<u32>,
-    /// `[entries]`: the entries, ordered by table row and then by number.
+    /// `[entries]`: the entries, ordered by table row and then by entry.
     pub entries: Vec<u32>,
     /// For each round of [`Lookup::device_segment_sums`] the positions of the left and of the right summands.
     reduction: Vec<[Vec<u32>; 2]>,
@@ -120,7 +121,7 @@ impl Lookup {
         &self.entries[self.offsets[k] as usize..self.offsets[k + 1] as usize]
     }
 
-    /// Sends the indices to a device, be it the host.
+    /// Sends the indices to a device, even if it is the host (where tests run the kernels for devices).
     pub fn upload(&mut self, device: &Device) {
         let counts: Vec<f32> = self.offsets.windows(2).map(|pair| (pair[1] - pair[0]) as f32).collect();
         self.on_device = Some(DeviceLookup {
@@ -168,7 +169,8 @@ impl Lookup {
         })
     }
 
-    /// Plans the rounds of the reduction. A summand without a neighbour gets a zero, which stands behind the last value.
+    /// Plans the rounds of the reduction. A summand without a neighbour gets a zero, which stands behind the last
+    /// value.
     fn pairwise_reduction(&self) -> Vec<[Vec<u32>; 2]> {
         let mut segments: Vec<Vec<u32>> = (0..self.n_unique()).map(|k| self.segment(k).to_vec()).collect();
         let mut n = self.len() as u32;
@@ -198,10 +200,10 @@ fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(values, [n]), device)
 }
 
-/// Unique indices, inverse indices and the offsets of the segments.
+/// The unique indices, the inverse indices and the offsets of the segments.
 type UniqueRows = (Vec<u32>, Vec<u32>, Vec<u32>);
 
-/// Finds them in time that grows with the table.
+/// Finds them by counting, in time that grows with the length of the table.
 fn by_counting(rows: &[u32], n_table: usize) -> UniqueRows {
     let mut counts = vec![0u32; n_table];
     rows.iter().for_each(|&row| counts[row as usize] += 1);
@@ -217,7 +219,7 @@ fn by_counting(rows: &[u32], n_table: usize) -> UniqueRows {
     (unique, inverse, offsets)
 }
 
-/// Finds them in time that grows with the batch alone.
+/// Finds them by sorting, in time that grows with the length of the batch alone.
 fn by_sorting(rows: &[u32]) -> UniqueRows {
     let mut keys: Vec<u64> = (0..).zip(rows).map(|(entry, &row)| u64::from(row) << 32 | entry).collect();
     keys.sort_unstable();

@@ -13,7 +13,7 @@ use rand::seq::SliceRandom;
 
 use crate::Result;
 
-/// How many batches may wait for the device.
+/// How many batches are drawn ahead of the optimiser.
 const AHEAD: usize = 4;
 
 /// The samples of one optimiser step.
@@ -42,8 +42,8 @@ struct Data {
 }
 
 impl Batches {
-    /// Makes batches of at most `batch_size` samples each, but at least one row; `with_reductions` for devices other than
-    /// the host ([`Batch::with_reductions`]).
+    /// Makes batches of at most `batch_size` samples each, but at least one row; `with_reductions` for devices other
+    /// than the host ([`Batch::with_reductions`]).
     ///
     /// Users who have had every item have no negatives: unless none are drawn, their rows are left out.
     ///
@@ -110,7 +110,7 @@ impl Batches {
         scope.spawn(move || {
             for (number, rows) in order.chunks(self.rows_per_batch).enumerate() {
                 if sender.send(self.batch(rows, epoch, number)).is_err() {
-                    // Nobody waits for batches any more: training ended early.
+                    // The receiver is gone, because training ended early.
                     return;
                 }
             }

@@ -13,8 +13,8 @@ pub use burn_tensor::Device;
 
 use crate::{Error, Result};
 
-/// The device asked for: `auto`, `cpu`, `gpu` or `gpu:N`; and, in a program that was built with the feature of the name,
-/// `cuda`, `cuda:N` or `ndarray`.
+/// The device asked for: `auto`, `cpu`, `gpu` or `gpu:N`; and, in a program that was built with the feature of the
+/// name, `cuda`, `cuda:N` or `ndarray`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// A graphics card if there is one, else the CPU.
@@ -22,7 +22,7 @@ pub enum DeviceChoice {
     Auto,
     /// The CPU.
     Cpu,
-    /// The adapter of this number, or else the first one, cards before software.
+    /// The graphics adapter of this number; without a number the first one, graphics cards before software adapters.
     Gpu(Option<usize>),
     /// The CUDA card of this number.
     Cuda(usize),
@@ -37,9 +37,9 @@ pub struct OpenDevice {
     pub device: Device,
     /// Bytes of the largest buffer that a tensor can have there, where there is such a limit.
     pub largest_buffer: Option<u64>,
-    /// Bytes of a graphics card's own memory, where it tells.
+    /// Bytes of a graphics card's own memory, where the driver reports it.
     pub card_memory: Option<u64>,
-    /// What was taken, such as `cpu (flex, 8 threads)` or `gpu (llvmpipe, vulkan)`.
+    /// The name of the device, such as `cpu (flex, 8 threads)` or `gpu (llvmpipe, vulkan)`.
     pub name: String,
 }
 
@@ -65,7 +65,7 @@ pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
 #[cfg(feature = "gpu")]
 use adapters::{adapter, card};
 
-/// Opens a graphics card, if there is one: none without the feature.
+/// Returns no graphics card, because the feature `gpu` is off.
 #[cfg(not(feature = "gpu"))]
 fn card(_: DeviceChoice) -> Result<Option<OpenDevice>> {
     Ok(None)

@@ -109,7 +109,7 @@ fn plain(architecture: &dyn Architecture, network: &dyn Network) -> (f32, Vec<Ve
     (loss.values()[0], weights.iter().map(of).collect())
 }
 
-/// Returns the same as the networks compute it.
+/// Returns the loss and its gradients as the network computes them.
 fn ours(network: &dyn Network) -> (f32, Vec<Vec<f32>>) {
     let batch = Batch::new(&users(), SHAPE.n_users, &items(), SHAPE.n_items);
     let samples = (ROWS * PER_ROW) as f32;

@@ -1,8 +1,8 @@
-//! The steps of a network between and around its matrix products, forward and backward.
+//! Kernels: the steps of a network between and around its matrix products, forward and backward.
 //!
-//! Each is written twice: out of Burn's tensor operations, for every device, and as one pass over the memory of tensors
-//! on the host, spread over the threads. Both are tested against each other. A pass on the host is cut into pieces by
-//! size alone, so that no sum depends on the number of threads.
+//! Each kernel is written twice: with Burn's tensor operations, for every device, and as one pass over the memory of
+//! tensors on the host, spread over the threads. The two are tested against each other. A pass on the host is cut into
+//! pieces by size alone, so that no sum depends on the number of threads.
 //!
 //! "User side" and "item side" are values for each *unique* user or item of a batch, `[unique users, width]` and
 //! `[unique items, width]`, as [`gather`] makes them; a kernel that makes values for each sample looks them up by the
@@ -32,7 +32,7 @@ impl ReluDropout {
     /// ReLU alone.
     pub const WITHOUT_DROPOUT: Self = Self { dropout: 0.0, seed: 0 };
 
-    /// Returns the same for a layer of its own, which gets a mask of its own.
+    /// Returns the activation of one layer, with a dropout mask of its own.
     pub fn for_layer(self, layer: usize) -> Self {
         Self {
             seed: self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(layer as u64 + 1)),
@@ -40,7 +40,7 @@ impl ReluDropout {
         }
     }
 
-    /// Returns the factor of the units that are kept.
+    /// Returns the factor that kept units are multiplied by.
     fn scale(self) -> f32 {
         (1.0 / (1.0 - self.dropout)) as f32
     }
@@ -157,9 +157,9 @@ pub fn bias_relu_backward(
     }
 }
 
-/// Goes back through the output layer and the activation before it. From the gradient by the scores `[samples, 1]`,
-/// with `scores = output * weight` and `output = activation(x + bias)`, it returns those by `x` `[samples, width]`,
-/// by `bias` `[1, width]` and by `weight` `[width, 1]`.
+/// Runs the backward pass through the output layer and the activation before it. From the gradient by the scores
+/// `[samples, 1]`, with `scores = output * weight` and `output = activation(x + bias)`, it returns those by `x`
+/// `[samples, width]`, by `bias` `[1, width]` and by `weight` `[width, 1]`.
 pub fn output_backward(
     grad: &Tensor<2>,
     output: Tensor<2>,
@@ -237,9 +237,9 @@ pub fn add_biases(
     }
 }
 
-/// Adds the gradient of the L2 penalty `factor / 2 * sum over samples of |row|^2` to `grad`, and returns it with the sum
-/// `[1]`. `rows` `[unique, width]` are the rows that a batch reads of a table; each counts once for every sample that
-/// reads it, and `per_entry` is how many samples an entry of the lookup stands for.
+/// Adds the gradient of the L2 penalty `factor / 2 * sum over samples of |row|^2` to `grad`, and returns it with the
+/// sum `[1]`. `rows` `[unique, width]` are the rows that a batch reads of a table; each counts once for every sample
+/// that reads it, and `per_entry` is how many samples an entry of the lookup stands for.
 pub fn add_l2(
     grad: Tensor<2>,
     rows: &Tensor<2>,
@@ -274,7 +274,7 @@ pub fn as_slice(tensor: &FlexTensor) -> &[f32] {
     tensor.as_slice().expect("tensors of this crate are f32, and `host` made it contiguous")
 }
 
-/// Lets `work` write over the values of a tensor on the host, in place where nobody else holds them.
+/// Lets `work` overwrite the values of a tensor on the host: in place if no other tensor shares them, else in a copy.
 pub fn in_place<R>(tensor: Tensor<2>, work: impl FnOnce(&mut [f32]) -> R) -> (Tensor<2>, R) {
     let mut tensor = tensor.try_into_primitive::<Flex>().expect("the caller saw that it is on the host");
     if tensor.layout().contiguous_offsets() != Some((0, tensor.storage::<f32>().len())) {

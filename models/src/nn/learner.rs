@@ -1,4 +1,5 @@
-//! How a network learns: batches of rows with drawn negatives, a loss, an optimiser over named weights.
+//! The learner of all networks: it draws batches with negatives, computes the loss and its gradients, and updates the
+//! weights by the optimiser.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ impl NnLearner {
     /// Learns from the training matrix `[n_users, n_items]`, with first weights, order and negatives drawn from `seed`.
     ///
     /// # Errors
-    /// When a setting is out of its range, there is nothing to learn from, or the device cannot hold it.
+    /// When a setting is out of its range, there is nothing to learn from, or training does not fit the memory of the
+    /// device.
     pub fn new(
         train: &Csr,
         architecture: &dyn Architecture,
@@ -59,7 +61,7 @@ impl NnLearner {
         Self::with_values(train, architecture, training, seed, &mut drawn(seed), device)
     }
 
-    /// Does the same with these first weights, by name and row-major, and the others drawn.
+    /// Does the same as [`NnLearner::new`], but starts from these weights, by name and row-major; the others are drawn.
     ///
     /// # Errors
     /// As [`NnLearner::new`], and when a weight is of another size.
@@ -112,8 +114,8 @@ impl NnLearner {
         })
     }
 
-    /// Takes one optimiser step, and returns the loss `[1]`, summed over the batch's terms and still on the device, with
-    /// the number of terms.
+    /// Takes one optimiser step, and returns the loss `[1]`, summed over the batch's terms and still on the device,
+    /// with the number of terms.
     fn step(&mut self, drawn: Drawn, epoch: u32, number: usize) -> (Tensor<1>, usize) {
         let Drawn { batch, ratings } = drawn;
         let batch = batch.to_device(&self.device);
@@ -174,7 +176,8 @@ impl Learner for NnLearner {
                 Ok(())
             })
         };
-        // On a thread of the pool, so that no pass over the host's memory has to wake one up to begin.
+        // On the host the loop runs on a thread of the pool, so that no kernel has to wake up the pool before it
+        // begins.
         if is_host(&device) {
             rayon::scope(|_| learn())?
         } else {

@@ -1,4 +1,4 @@
-//! What neural models minimise.
+//! The losses that networks are trained by.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,7 @@ pub enum Loss {
 }
 
 impl Loss {
-    /// Returns what the scores say of a model that minimises it.
+    /// Returns what the scores of a model that minimises this loss mean.
     pub fn output(self) -> Output {
         match self {
             Self::Bce => Output::Probability,
@@ -30,12 +30,12 @@ impl Loss {
         }
     }
 
-    /// Returns how many negatives each row gets.
+    /// Returns how many negatives are drawn for each row, where the settings ask for `setting`.
     pub fn negatives(self, setting: usize) -> usize {
         if self == Self::Mse { 0 } else { setting }
     }
 
-    /// Refuses a loss that has nothing to contrast.
+    /// Refuses a loss that needs negatives where none are drawn.
     ///
     /// # Errors
     /// When negatives are needed and there are none.

@@ -1,4 +1,4 @@
-//! The losses that a network is trained by, and their gradients by the scores.
+//! The value of each [`Loss`] over a batch, and its gradient by the scores.
 
 use crate::nn::kernels::{as_slice, host, host_tensor};
 use crate::nn::loss::Loss;
@@ -7,7 +7,8 @@ use burn_tensor::{Tensor, TensorData};
 
 /// Returns the loss `[1]` summed over its terms, and the gradient of their mean by `scores`, both `[samples, 1]`.
 ///
-/// Each row of `per_row` samples begins with the sample of the training row; `ratings` `[rows]` are the values of these.
+/// Each row of `per_row` samples begins with the sample of the training row; `ratings` `[rows]` are the values of the
+/// training rows.
 pub fn with_gradient(
     loss: Loss,
     scores: Tensor<2>,

@@ -1,4 +1,4 @@
-//! What training will hold in memory, worked out before anything is allocated.
+//! The memory that training will need, computed before anything is allocated.
 
 use super::device::{OpenDevice, is_host};
 use super::free_memory::free_memory_bytes;
@@ -7,24 +7,24 @@ use super::training::NnTraining;
 use crate::scorer::Shape;
 use crate::{Error, Result};
 
-/// Bytes of a value.
+/// The bytes of one value.
 const F32: u64 = 4;
 
-/// What training will hold, in bytes.
+/// The memory that training will need, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needed {
     /// All weights.
     pub weights: u64,
     /// What the optimiser keeps beside them.
     pub optimizer: u64,
-    /// The best model so far and the one that is judged against it.
+    /// The best model so far and the newest one, which is compared with it.
     pub kept: u64,
     /// The values between the layers of one batch, forward and back.
     pub batch: u64,
 }
 
 impl Needed {
-    /// Works it out for a model over tables of this shape, with batches of so many lookups (`[users, items]`).
+    /// Computes it for a model of this shape, with batches of this many lookups of users and of items (`entries`).
     pub fn new(
         architecture: &dyn Architecture,
         shape: Shape,
@@ -41,7 +41,8 @@ impl Needed {
         let widths = architecture.hidden_width() as u64;
         let tables = shapes.iter().filter(|(_, [rows, _])| *rows == shape.n_users || *rows == shape.n_items);
         let embedded: u64 = tables.map(|(_, [_, width])| *width as u64).sum();
-        // Each hidden layer's output, its gradients and their product with the next layer; the tables' rows and their gradients.
+        // Each hidden layer's output, its gradients and their product with the next layer; the tables' rows and their
+        // gradients.
         let batch = F32 * (3 * items * widths + 2 * (users + items) * embedded + 8 * items);
         Self {
             weights,
@@ -57,7 +58,7 @@ impl Needed {
     }
 }
 
-/// Refuses what the device cannot hold.
+/// Refuses to train what does not fit the memory of the device.
 ///
 /// # Errors
 /// When a weight is larger than the largest buffer of the device, or all together is more than the free memory of the
@@ -114,6 +115,7 @@ fn fits(
     }
 }
 
+/// Returns a size in a readable unit, such as `1.6 GB`.
 fn told(bytes: u64) -> String {
     let units = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {

@@ -1,10 +1,10 @@
 //! What a network must do to be trained: the traits between the networks of the families and the learner that updates
-//! their weights.
+//! their weights. "The gradient by x" means the gradient of the loss with respect to x, here and in the other modules.
 //!
-//! Networks are differentiated by hand and not by autodiff: what depends on the user alone, or on the item alone, is then
-//! computed once for all samples of a batch that share it, forward and backward, and the element-wise steps between the
-//! matrix products are one pass each ([`super::kernels`]). The tests compare every gradient with autodiff over the plain
-//! formula.
+//! Networks are differentiated by hand and not by autodiff: what depends on the user alone, or on the item alone, is
+//! then computed once for all samples of a batch that share it, forward and backward, and the element-wise steps
+//! between the matrix products are one pass each ([`super::kernels`]). The tests compare every gradient with autodiff
+//! over the plain formula.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::model::Model;
 use crate::model::ModelConfig;
 use crate::scorer::Shape;
 
-/// Named weights that score rows of users against several items each.
+/// A network: named weights, and a score for each sample of a batch.
 pub trait Network: Send {
     /// Scores each sample of a batch, `[samples, 1]`: logits or ratings.
     fn scores(&self, batch: &Batch) -> Tensor<2>;
@@ -32,7 +32,7 @@ pub trait Network: Send {
     /// Returns the weights by name, in the order of [`Network::weights`].
     fn weights_mut(&mut self) -> Vec<(&'static str, &mut Tensor<2>)>;
 
-    /// Returns the model with the weights as they are. Syncs with the device.
+    /// Returns the model with the current weights. Syncs with the device.
     fn model(&self) -> Box<dyn Model>;
 }
 
@@ -83,7 +83,7 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// Makes the network with weights from `values`; `mean` is the constant part of its scores, where it has one.
     ///
     /// # Errors
-    /// When a setting is out of its range, or as `values` has them.
+    /// When a setting is out of its range, or `values` fails.
     fn network(
         &self,
         shape: Shape,

@@ -1,8 +1,8 @@
 //! Optimisers over named weights, with a state that can be saved and resumed.
 //!
 //! An embedding table gets gradients for the rows that a batch touches; those of the other rows are 0. A dense step
-//! updates every row of a table all the same, as the papers have it. A lazy step updates the touched rows alone, so that
-//! its cost does not grow with the table: Adam's moments of the other rows stay as they are until a batch touches these
+//! updates every row of a table nevertheless, as in the papers. A lazy step updates the touched rows alone, so that its
+//! cost does not grow with the table: Adam's moments of the other rows stay as they are until a batch touches these
 //! rows again (as in TensorFlow's LazyAdam and PyTorch's SparseAdam).
 
 mod device;
@@ -40,7 +40,7 @@ pub struct OptimizerState {
 #[derive(Clone, Copy)]
 pub struct StepSizes {
     optimizer: Optimizer,
-    /// What weight decay leaves of a weight.
+    /// The factor that weight decay multiplies a weight by: 1 minus the learning rate times the decay.
     decay: f32,
     /// The learning rate, for Adam times `sqrt(1 - beta_2^t) / (1 - beta_1^t)`.
     step_size: f32,
@@ -63,8 +63,8 @@ pub enum TouchedRows<'a> {
 }
 
 impl OptimizerState {
-    /// Makes the optimiser before its first step. `lazy` says for the tables of users and for those of items whether they
-    /// are updated lazily.
+    /// Makes the optimiser before its first step. `lazy` says for the tables of users and for those of items whether
+    /// they are updated lazily.
     pub fn new(config: &NnTraining, lazy: [bool; 2]) -> Self {
         // Without moments and without decay, a dense step leaves untouched rows as they are as well.
         let untouched_stay = config.optimizer != Optimizer::Adam && config.weight_decay == 0.0;
@@ -76,7 +76,8 @@ impl OptimizerState {
         }
     }
 
-    /// Takes one optimiser step: updates every weight by its gradient, after `epochs` (whole and parts) of training.
+    /// Takes one optimiser step: updates every weight by its gradient. `epochs` is how far training has come, fractions
+    /// of an epoch included.
     pub fn step(
         &mut self,
         weights: Vec<(&'static str, &mut Tensor<2>)>,
@@ -106,7 +107,7 @@ impl OptimizerState {
                 .state
                 .remove(name)
                 .unwrap_or_else(|| vec![Tensor::zeros(weight.dims(), &device); n_states]);
-            // Taken out, so that nobody else holds it and it can be written over.
+            // The weight is moved out, so that no other tensor shares its memory and it can be updated in place.
             let value = std::mem::replace(weight, Tensor::zeros([1, 1], &device));
             let (value, state) = match is_host(&device) {
                 true => host::updated(value, state, &grad, touched, sizes),
@@ -144,10 +145,10 @@ impl OptimizerState {
         self.state.iter().flat_map(move |(name, states)| states.iter().enumerate().map(named(name)))
     }
 
-    /// Returns the same optimiser as it was after `steps` steps, with the state that `read` has for each weight.
+    /// Returns the same optimiser as it was after `steps` steps, with the state tensors that `read` returns by name.
     ///
     /// # Errors
-    /// As `read` has them.
+    /// When `read` fails.
     pub fn resumed(
         &self,
         steps: u64,

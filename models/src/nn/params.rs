@@ -1,9 +1,9 @@
 //! Weights on the host: where the first values of a network come from, and reading saved ones with their shape
 //! checked.
 //!
-//! A network has one constructor. It asks for the values of each weight by name, and gets them either drawn or read,
-//! so that a new model and a loaded one are built by the same lines. Values are drawn on the host, from a stream of
-//! random numbers of their own for each name, so that every device starts from the same numbers.
+//! A network has one constructor. It asks for the values of each weight by name, and gets them either drawn or read, so
+//! that a new model and a loaded one are built by the same lines. Values are drawn on the host, from a stream of random
+//! numbers of their own for each name, so that training starts from the same values on every device.
 
 use std::f64::consts::TAU;
 
@@ -33,7 +33,7 @@ pub enum Init {
     },
 }
 
-/// Returns the values, row-major, of the weight of this name and shape.
+/// A source of weights: returns the values, row-major, of the weight of this name and shape.
 pub type Values<'a> = dyn FnMut(&'static str, [usize; 2], Init) -> Result<Vec<f32>> + 'a;
 
 /// Draws the values of each weight from `seed` and its name.
@@ -57,7 +57,7 @@ pub fn saved(weights: &TensorFile) -> impl FnMut(&'static str, [usize; 2], Init)
 /// Makes the tensor of a weight from its values.
 ///
 /// # Errors
-/// As `values` has them.
+/// When `values` fails.
 pub fn weight(
     values: &mut Values<'_>,
     name: &'static str,

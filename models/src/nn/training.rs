@@ -8,13 +8,14 @@ use crate::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NnTraining {
-    /// Rows of one step: positives and their negatives together, or ratings.
+    /// Samples of one optimiser step: positives and their negatives together, or ratings.
     pub batch_size: usize,
-    /// Step length of the optimiser.
+    /// The learning rate of the optimiser, before `schedule`.
     pub learning_rate: f64,
     /// The optimiser.
     pub optimizer: Optimizer,
-    /// Decoupled weight decay (Loshchilov and Hutter 2019): each step takes `learning_rate * weight_decay` off every weight.
+    /// Decoupled weight decay (Loshchilov and Hutter 2019): each step takes `learning_rate * weight_decay` off every
+    /// weight.
     pub weight_decay: f32,
     /// The largest norm of all gradients together; above it they are scaled down to it.
     pub clip_norm: Option<f32>,
@@ -37,7 +38,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Returns how many values it keeps for each value of a weight.
+    /// Returns how many values the optimiser keeps for each value of a weight.
     pub fn n_states(self) -> usize {
         match self {
             Self::Adam => 2,
@@ -53,9 +54,9 @@ impl Optimizer {
 pub enum EmbeddingUpdate {
     /// Lazy for a table that is more than four times as long as a batch has entries for it, else dense.
     Auto,
-    /// All: Adam as published, whose moments go on updating rows that a batch touched earlier.
+    /// All rows, as Adam is published: its moments go on updating rows that earlier batches touched.
     Dense,
-    /// The touched rows, those that the batch reads: the cost of a step does not grow with the tables.
+    /// Only the touched rows, which are those that the batch reads: the cost of a step does not grow with the tables.
     Lazy,
 }
 
@@ -70,40 +71,40 @@ impl EmbeddingUpdate {
     }
 }
 
-/// How the learning rate changes over the epochs: up from 0 in a straight line during `warmup`, then from the whole
-/// rate down to `floor` times it at the end of `epochs`, where it stays.
+/// How the learning rate changes over the epochs: it rises linearly from 0 to the learning rate of the settings during
+/// `warmup`, decays to `floor` times that rate until `epochs`, and stays there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Schedule {
-    /// The way down.
+    /// The curve of the decay.
     pub kind: ScheduleKind,
-    /// Where the way down ends, counted from the start.
+    /// The epoch at which the decay ends, counted from the start of training.
     #[serde(default)]
     pub epochs: f64,
-    /// What is left of the rate then.
+    /// The fraction of the learning rate that is left then.
     #[serde(default)]
     pub floor: f64,
-    /// Epochs until the whole rate is reached.
+    /// The epochs of the warm-up, after which the whole rate is reached.
     #[serde(default)]
     pub warmup: f64,
 }
 
-/// The way that a learning rate goes down.
+/// How a learning rate decays after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScheduleKind {
     /// Not at all: there is a warm-up alone.
     Constant,
-    /// In a straight line.
+    /// Linearly.
     Linear,
-    /// In half a wave (Loshchilov and Hutter 2017, without restarts).
+    /// Along half a cosine wave (Loshchilov and Hutter 2017, without restarts).
     Cosine,
     /// By the same factor each epoch.
     Exponential,
 }
 
 impl Schedule {
-    /// Returns the factor of the learning rate after so many epochs, whole and parts.
+    /// Returns the factor of the learning rate after this many epochs, fractions included.
     pub fn factor(&self, epochs: f64) -> f64 {
         let up = if epochs < self.warmup { epochs / self.warmup } else { 1.0 };
         let way =
@@ -134,7 +135,7 @@ impl Schedule {
             return refused("floor", floor, "a part of the learning rate, from 0 to 1");
         }
         if kind == ScheduleKind::Exponential && floor == 0.0 {
-            return refused("floor", floor, "a number above 0: no factor gets there");
+            return refused("floor", floor, "a number above 0, as exponential decay never reaches 0");
         }
         Ok(())
     }

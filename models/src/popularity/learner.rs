@@ -1,4 +1,4 @@
-//! Counting, as a learner: one epoch, nothing to minimise.
+//! The learner of popularity: it counts in one epoch, and there is no loss to minimise.
 
 use std::path::Path;
 

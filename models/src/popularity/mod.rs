@@ -1,4 +1,4 @@
-//! The baseline that knows nobody: every user gets the items by how many users had them.
+//! The popularity baseline: every user gets the same ranking, by how many users had each item.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ mod learner;
 #[cfg(feature = "train")]
 pub use learner::PopularityLearner;
 
-/// Popularity has nothing to set.
+/// The settings of popularity: there are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PopularityConfig {}

@@ -2,7 +2,7 @@
 
 use super::Simd;
 
-/// Needs nothing of the processor.
+/// The portable implementation, which every processor can run.
 #[derive(Clone, Copy)]
 pub struct Portable;
 
@@ -26,7 +26,8 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Rounded twice: without the instruction a fused one is a slow library call.
+        // The product is rounded before the sum: without an instruction for it, a fused operation is a slow library
+        // call.
         std::array::from_fn(|lane| a[lane] * b[lane] + c[lane])
     }
     #[inline(always)]

@@ -1,4 +1,4 @@
-//! Whether model, holdout and training matrix fit each other, before any score is asked for.
+//! Checks that model, holdout and training matrix fit each other, before anything is scored.
 
 use burnrec_data::{Candidates, Csr, Holdout};
 use burnrec_models::Scorer;
@@ -6,7 +6,7 @@ use burnrec_models::Scorer;
 use super::EvaluateOptions;
 use crate::{Error, Result};
 
-/// Refuses what cannot be judged.
+/// Refuses a scorer, a holdout and a training matrix that do not fit each other.
 pub fn fits(scorer: &dyn Scorer, holdout: &Holdout, train: &Csr, options: &EvaluateOptions) -> Result<()> {
     if options.ks.contains(&0) {
         return Err(Error::evaluate("a cut of 0", "cuts of 1 or more, such as 10"));
@@ -48,7 +48,8 @@ pub fn fits(scorer: &dyn Scorer, holdout: &Holdout, train: &Csr, options: &Evalu
     Ok(())
 }
 
-/// What a holdout asks, in words that go with every score: `full ranking`, or `99 drawn candidates`.
+/// Returns what relevant items are ranked against, in words that go with every score: `full ranking`, or
+/// `99 drawn candidates`.
 pub fn protocol(holdout: &Holdout) -> String {
     let Candidates::Drawn(lists) = &holdout.candidates else { return "full ranking".to_owned() };
     let lengths = || (0..lists.len()).map(|row| lists.row(row).len());

@@ -39,17 +39,17 @@ impl fmt::Display for Score {
 /// were judged, then each metric by its name, in the order of [`Metric`].
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// What was asked: `full ranking`, or `99 drawn candidates`.
+    /// What relevant items were ranked against: `full ranking`, or `99 drawn candidates`.
     pub protocol: String,
     /// How many users were judged.
     pub users: usize,
-    /// Held-out pairs left out of the rating metrics, for want of training rows of the user or the item.
+    /// Held-out pairs left out of the rating metrics, because the user or the item has no training row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cold_pairs: Option<usize>,
     /// Each metric's value and interval.
     #[serde(flatten)]
     pub metrics: BTreeMap<Metric, Score>,
-    /// The users judged, ascending: the rows of the two parts below.
+    /// The users judged, ascending: the rows of `per_user` and `errors`.
     #[serde(skip)]
     pub judged_users: Vec<UserIx>,
     /// Each user's value of the metrics that are means over users.
@@ -58,18 +58,19 @@ pub struct Scores {
     /// Each user's rating errors; all zero where ratings were not judged.
     #[serde(skip)]
     pub errors: Vec<RatingErrors>,
-    /// How often each item was recommended, and rightly so.
+    /// How often each item was recommended, and how often it was relevant.
     #[serde(skip)]
     pub per_item: ItemCounts,
 }
 
-/// The cut of [`ItemCounts`].
+/// The length of the lists that [`ItemCounts`] counts in.
 pub const ITEM_K: usize = 10;
 
-/// Of the lists of all judged users, cut after [`ITEM_K`], or after the longest cut of the metrics where that is shorter.
+/// How often each item is in the lists of all judged users. Lists have [`ITEM_K`] items, or fewer where no metric looks
+/// that far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ItemCounts {
-    /// `[items]`: in how many lists each item stands: its true and false positives.
+    /// `[items]`: in how many lists each item is: its true and false positives.
     pub shown: Vec<u32>,
     /// `[items]`: in how many of these it is relevant: its true positives.
     pub hits: Vec<u32>,
@@ -89,7 +90,7 @@ impl Scores {
         self.metrics.get(&metric).map(|score| score.value)
     }
 
-    /// Sums up what was found of each user.
+    /// Computes every metric, with its interval, from the values of each user.
     ///
     /// Means over users, and RMSE and MAE as ratios of sums over users, get an interval. Coverage gets none: a
     /// resample holds only 63 % of the users, whose lists cover less than all lists do, so that its interval
@@ -144,7 +145,7 @@ impl Scores {
             if !all.squared.is_finite() {
                 return Err(Error::evaluate("a predicted rating that is not finite", "finite ratings"));
             }
-            // A resample may have drawn only users without a rated pair; it says nothing.
+            // A resample that has drawn only users without a rated pair is left out of the interval.
             let of = |sums: &[f64], value: fn(&RatingErrors) -> f64| match errors(sums) {
                 errors if errors.pairs > 0.0 => value(&errors),
                 _ => f64::NAN,

@@ -1,4 +1,4 @@
-//! What the scores of one user say: the user's value of every metric, and the list that would be recommended.
+//! Judges one user: computes the user's value of every metric, and the list that would be recommended, from the scores.
 
 use burnrec_data::{Csr, Holdout, ItemIx};
 
@@ -25,12 +25,12 @@ pub struct Judged {
     pub values: Vec<f64>,
     /// `[users]`: the errors of each user's predicted ratings.
     pub errors: Vec<RatingErrors>,
-    /// Held-out pairs left out of the rating metrics, for want of training rows.
+    /// Held-out pairs left out of the rating metrics, because the user or the item has no training row.
     pub cold_pairs: usize,
 }
 
 impl Judged {
-    /// The users of all blocks, in the order of the blocks.
+    /// Joins the users of all blocks, in the order of the blocks.
     pub fn concat(blocks: Vec<Self>) -> Self {
         let mut all = Self::default();
         for block in blocks {
@@ -42,22 +42,22 @@ impl Judged {
     }
 }
 
-/// All that judging a user needs beside the user's scores.
+/// Judges users: holds all that it needs beside a user's scores.
 pub struct UserEvaluator<'a> {
     holdout: &'a Holdout,
     train: &'a Csr,
     rating: bool,
     columns: Vec<Metric>,
-    /// How far lists are looked at.
+    /// The length of a user's list: the largest cut.
     longest: usize,
-    /// `[items]`, in bits.
+    /// `[items]`: the self-information of each item, in bits.
     self_information: Vec<f64>,
     /// `[items]`: whether the item has a row in training.
     warm_items: Vec<bool>,
 }
 
 impl<'a> UserEvaluator<'a> {
-    /// A judge for one holdout.
+    /// Makes the evaluator of one holdout.
     pub fn new(holdout: &'a Holdout, train: &'a Csr, options: &EvaluateOptions) -> Self {
         let mut item_counts = vec![0u32; train.n_cols()];
         train.cols().iter().for_each(|&item| item_counts[item as usize] += 1);
@@ -80,12 +80,12 @@ impl<'a> UserEvaluator<'a> {
         }
     }
 
-    /// The metrics that are means over users, in the order of each user's values.
+    /// Returns the metrics that are means over users, in the order of each user's values.
     pub fn columns(&self) -> &[Metric] {
         &self.columns
     }
 
-    /// Judges one user, and tells `shown` of each item of the user's list and its 1-based position.
+    /// Judges one user, and calls `shown` with each item of the user's list and its 1-based position.
     pub fn user(&self, asked: &Asked<'_>, judged: &mut Judged, mut shown: impl FnMut(ItemIx, usize)) {
         let (relevant, ratings) = self.holdout.relevant.row(asked.row);
         let ranks = Ranks::of(asked.relevant_scores, asked.candidate_scores);
@@ -111,7 +111,7 @@ impl<'a> UserEvaluator<'a> {
         judged.errors.push(errors);
     }
 
-    /// One user's value of a metric that is a mean over users.
+    /// Returns one user's value of a metric that is a mean over users.
     fn value(&self, metric: Metric, ranks: &Ranks, list: &[ItemIx]) -> f64 {
         match metric {
             Metric::Hr(k) => metrics::hit_rate(&ranks.joint, k),
@@ -131,7 +131,7 @@ impl<'a> UserEvaluator<'a> {
         }
     }
 
-    /// The first places of the list that candidates and relevant items make together.
+    /// Returns the first items of the joint list of candidates and relevant items.
     fn list(&self, asked: &Asked<'_>, relevant: &[u32], ranks: &Ranks) -> Vec<ItemIx> {
         let top = top(asked.candidate_scores, self.longest);
         let mut candidates = top.into_iter().map(|at| asked.candidates[at]);
@@ -144,8 +144,8 @@ impl<'a> UserEvaluator<'a> {
     }
 }
 
-/// The positions of the `k` highest scores, highest first; equal ones by position, and NaN as high as can be, as
-/// ranks have it.
+/// Returns the positions of the `k` highest scores, highest first, and equal ones by position. NaN counts as the
+/// highest score, as in [`Ranks`].
 fn top(scores: &[f32], k: usize) -> Vec<usize> {
     let mut best: Vec<(f32, usize)> = Vec::with_capacity(k.min(scores.len()) + 1);
     for (at, &score) in scores.iter().enumerate() {

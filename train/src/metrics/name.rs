@@ -34,17 +34,17 @@ pub enum Metric {
     Mae,
 }
 
-/// What a name may be.
+/// The names that there are.
 const NAMES: &str = "hr@K, ndcg@K, recall@K, precision@K, map@K, mrr, mrr@K, auc, coverage@K, novelty@K, rmse \
                      or mae, where K is a number of items such as 10";
 
 impl Metric {
-    /// Whether a larger value is a better one.
+    /// Returns whether a larger value is a better one.
     pub fn higher_is_better(self) -> bool {
         !matches!(self, Metric::Rmse | Metric::Mae)
     }
 
-    /// How many places of the list it looks at, where it looks at only some.
+    /// Returns the cut k: how many items of the list the metric looks at; `None` where it looks at all, or at ratings.
     pub fn k(self) -> Option<usize> {
         match self {
             Metric::Hr(k) | Metric::Ndcg(k) | Metric::Recall(k) | Metric::Precision(k) | Metric::Map(k) => {
@@ -56,7 +56,7 @@ impl Metric {
         }
     }
 
-    /// Whether it judges predicted ratings and not an order.
+    /// Returns whether the metric judges predicted ratings and not an order.
     pub fn is_rating(self) -> bool {
         matches!(self, Metric::Rmse | Metric::Mae)
     }

@@ -1,4 +1,4 @@
-//! A training config with a `[search]` table: what a search goes through, and the config of each of its trials.
+//! A training config with a `[search]` table: which settings a search tries, and the config of each of its trials.
 
 use burnrec_models::Error as ModelError;
 use burnrec_models::registry::model_name;
@@ -13,7 +13,7 @@ use crate::{Error, Result, TrainConfig};
 /// A search with all its trials.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TuneConfig {
-    /// The settings that all trials share, as they were given.
+    /// The settings that all trials share, without defaults.
     base: Table,
     search: SearchConfig,
     metric: Metric,
@@ -56,9 +56,9 @@ pub enum Method {
 pub struct Trial {
     /// Counted from 1.
     pub number: usize,
-    /// What it takes from the space.
+    /// The values of the searched settings.
     pub settings: Table,
-    /// All settings.
+    /// The training config, with all settings.
     pub config: TrainConfig,
 }
 
@@ -69,12 +69,12 @@ impl Default for SearchConfig {
 }
 
 impl TuneConfig {
-    /// Of a flat training table with a table `search`. Every trial is decoded, so that a search that starts has no
-    /// impossible settings.
+    /// Reads a flat training table with a table `search`. Every trial's config is decoded, so that bad settings are
+    /// refused before the search starts.
     ///
     /// # Errors
-    /// When there is no `search`, a key of it is unknown or has an impossible value, a setting in the space is none of
-    /// the model, or a trial is no training config.
+    /// When there is no `search`, a key of it is unknown or has an impossible value, a setting in the space does not
+    /// belong to the model, or the settings of a trial are refused.
     pub fn from_table(mut base: Table) -> Result<Self> {
         let search = match base.remove("search") {
             Some(Value::Table(search)) => SearchConfig::from_table(search)?,
@@ -106,22 +106,22 @@ impl TuneConfig {
         Ok(Self { base, search, metric, trials })
     }
 
-    /// The settings of the search, with every default.
+    /// Returns the settings of the search, with every default.
     pub fn search(&self) -> &SearchConfig {
         &self.search
     }
 
-    /// The metric on valid that trials are compared by.
+    /// Returns the metric on valid that trials are compared by.
     pub fn metric(&self) -> Metric {
         self.metric
     }
 
-    /// All trials, at least one, in the order of their numbers.
+    /// Returns all trials, at least one, in the order of their numbers.
     pub fn trials(&self) -> &[Trial] {
         &self.trials
     }
 
-    /// As one table again, with every default that all trials have.
+    /// Returns the search as one table, with the defaults that all trials have in common.
     pub fn to_table(&self) -> Table {
         let mut tables = self.trials.iter().map(|trial| trial.config.to_table());
         let mut common = tables.next().unwrap_or_default();
@@ -131,8 +131,8 @@ impl TuneConfig {
         common
     }
 
-    /// All that the trials depend on beside the data: the shared settings as given, and the search but for how many
-    /// trials a random one has, which may grow.
+    /// Returns all that the trials depend on beside the data: the shared settings as given, and the settings of the
+    /// search. The number of trials is left out, because a random search may be continued with more.
     pub(super) fn identity(&self) -> Table {
         let mut search = table_of(&self.search);
         search.remove("trials");
@@ -154,12 +154,12 @@ const SEED: u64 = 42;
 const TRIALS: usize = 20;
 
 impl SearchConfig {
-    /// What draws and folds are seeded with.
+    /// Returns the seed of the draws and of the folds.
     pub(super) fn seed(&self) -> u64 {
         self.seed.unwrap_or(SEED)
     }
 
-    /// Of the table `[search]`, with every default filled in.
+    /// Reads the table `[search]`, and fills in every default.
     fn from_table(table: Table) -> Result<Self> {
         refuse_unknown(&table, "search.", "a key of [search]", &<Self as Settings>::keys())?;
         let mut search: Self = decode(table).map_err(|error| Error::from(error).under("search"))?;
@@ -208,7 +208,7 @@ impl Trial {
     }
 }
 
-/// The metric of all trials.
+/// Returns the metric that all trials are compared by; refuses trials with different ones.
 fn one_metric(trials: &[Trial]) -> Result<Metric> {
     let metric = trials.first().map(|trial| trial.config.select_by()).unwrap_or(Metric::Ndcg(10));
     match trials.iter().find(|trial| trial.config.select_by() != metric) {

@@ -1,4 +1,4 @@
-//! What a search leaves behind while it runs: its settings, and a line for each finished trial, so that it can go on.
+//! The files of a search: its settings, and a line for each finished trial, so that a stopped search can go on.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -12,11 +12,11 @@ use serde_json::Value;
 use super::Trial;
 use crate::Result;
 
-/// All that the trials depend on; written first.
+/// The file with all that the trials depend on; written first.
 const SEARCH: &str = "search.json";
 /// The file of the best settings in the directory of a search; written last.
 pub const BEST: &str = "best.toml";
-/// One object a line for each finished trial.
+/// The file with one JSON object per line for each finished trial.
 const TRIALS: &str = "trials.jsonl";
 
 /// A finished trial, as a line of `trials.jsonl`.
@@ -24,16 +24,16 @@ const TRIALS: &str = "trials.jsonl";
 pub struct TrialRecord {
     /// Counted from 1.
     pub number: usize,
-    /// What the trial takes from the space.
+    /// The values of the searched settings.
     pub settings: Value,
-    /// What came of it.
+    /// How it ended.
     #[serde(flatten)]
     pub outcome: TrialOutcome,
     /// Seconds of all its fits and evaluations.
     pub seconds: f64,
 }
 
-/// What came of a trial.
+/// How a trial ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TrialOutcome {
@@ -43,7 +43,7 @@ pub enum TrialOutcome {
         value: f64,
         /// The best epoch; the mean over folds, rounded, where there are any.
         epoch: u32,
-        /// What each fold gave; empty without cross-validation.
+        /// The score of each fold; empty without cross-validation.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         folds: Vec<FoldScore>,
     },
@@ -57,14 +57,14 @@ pub enum TrialOutcome {
 /// The best epoch on one holdout.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FoldScore {
-    /// The metric there.
+    /// The metric on the holdout.
     pub value: f64,
     /// Counted from 1.
     pub epoch: u32,
 }
 
 impl TrialRecord {
-    /// The value of the metric, if the trial was judged.
+    /// Returns the value of the metric, if the trial was judged.
     pub fn value(&self) -> Option<f64> {
         match self.outcome {
             TrialOutcome::Scored { value, .. } => Some(value),
@@ -80,9 +80,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the directory of a search described by `search`, and gives the trials finished there, in the order of their
-    /// lines. A last line that was not written to its end is cut off. With `replace` all that a search left is removed
-    /// first.
+    /// Opens the directory of a search described by `search`, and gives the trials finished there, in the order of
+    /// their lines. A last line that was not written to its end is cut off. With `replace` all that a search left is
+    /// removed first.
     ///
     /// # Errors
     /// When the directory holds another search or something else, a line does not belong to one of `trials`, or the
@@ -95,7 +95,8 @@ impl Log {
     ) -> Result<(Self, Vec<TrialRecord>)> {
         let (about, path) = (dir.join(SEARCH), dir.join(TRIALS));
         if replace && about.exists() {
-            // The settings go last: without them what is left would be nobody's.
+            // The settings are removed last: without them, files that are left would not be recognised as those of a
+            // search.
             for path in [&dir.join(BEST), &path, &about].into_iter().filter(|path| path.exists()) {
                 fs::remove_file(path).map_err(DataError::io("remove", path))?;
             }
@@ -126,7 +127,7 @@ impl Log {
             if done.iter().any(|earlier| earlier.number == record.number) {
                 return Err(bad(format!("trial {} again", record.number), "each trial once").into());
             }
-            // Trials beyond those asked for are of an earlier command that asked for more.
+            // Skips trials with higher numbers, which an earlier command asked for.
             if let Some(trial) = record.number.checked_sub(1).and_then(|place| trials.get(place)) {
                 let expected = as_read(&settings(trial));
                 if record.settings != expected {
@@ -150,12 +151,12 @@ impl Log {
     }
 }
 
-/// What a trial takes from the space, as JSON.
+/// Returns a trial's values of the searched settings, as JSON.
 pub fn settings(trial: &Trial) -> Value {
     serde_json::to_value(&trial.settings).expect("settings are plain values")
 }
 
-/// Refuses the directory of another search, naming the first difference. The version of the program may be another.
+/// Refuses the directory of another search, naming the first difference. The version of the program may differ.
 fn same_search(about: &Path, expected: &Value) -> Result<()> {
     let text = fs::read(about).map_err(DataError::io("read", about))?;
     let found: Value = serde_json::from_slice(&text)
@@ -170,7 +171,7 @@ fn same_search(about: &Path, expected: &Value) -> Result<()> {
     }
 }
 
-/// The first place where two values differ, and what stands there.
+/// Returns the path of the first key at which two values differ, and both values there.
 fn difference(key: &str, found: &Value, expected: &Value) -> Option<(String, String, String)> {
     if let (Value::Object(ours), Value::Object(theirs)) = (found, expected) {
         return theirs.keys().chain(ours.keys()).find_map(|name| {
@@ -186,7 +187,7 @@ fn difference(key: &str, found: &Value, expected: &Value) -> Option<(String, Str
 /// The key of the program's version among the settings.
 pub const VERSION: &str = "burnrec";
 
-/// A value as it comes back from a file: the last digit of a number may be another.
+/// Returns a value as it comes back from a file, where the last digit of a number may differ.
 fn as_read(value: &Value) -> Value {
     serde_json::from_str(&value.to_string()).expect("what was written is JSON")
 }

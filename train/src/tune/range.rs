@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// The most trials of a search, and so the most steps of a range; more are a mistake.
 pub(super) const MOST: usize = 100_000;
 
-/// The numbers between two, both included.
+/// The numbers between two ends, both included.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Range {
     ends: Ends,
@@ -25,7 +25,7 @@ enum Ends {
     Whole(i64, i64),
 }
 
-/// How a range is gone through: in equal steps of the number, or of its logarithm.
+/// Whether steps and draws are even in the number or in its logarithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Scale {
@@ -46,10 +46,11 @@ struct Given {
 }
 
 impl Range {
-    /// Of a table with `low` and `high`, for a setting with this default, and the number of steps if it has one.
+    /// Reads a table with `low` and `high`, for a setting with this default; returns the range, and the number of steps
+    /// if the table has one.
     ///
     /// # Errors
-    /// When the ends are no numbers as the setting takes them, or make no range.
+    /// When the ends are not numbers that the setting takes, or `low` is not below `high`.
     pub fn read(key: &str, table: &Table, default: Option<&Value>) -> Result<(Self, Option<u32>)> {
         let prefix = format!("search.space.{key}");
         refuse_unknown(table, &format!("{prefix}."), "a key of a range", fields_of::<Given>())?;
@@ -71,14 +72,15 @@ impl Range {
         }
     }
 
-    /// Numbers from low to high in `n` steps, at least 2; integers that fall together once.
+    /// Returns `n` numbers from low to high, at least 2, evenly on the scale; integers that round to the same number
+    /// appear once.
     pub fn steps(self, n: u32) -> Vec<Value> {
         let mut values: Vec<Value> = (0..n).map(|step| self.at(f64::from(step) / f64::from(n - 1))).collect();
         values.dedup();
         values
     }
 
-    /// How many numbers there are; `None` where they are not integers.
+    /// Returns how many numbers the range has; `None` where they are not integers.
     pub fn size(self) -> Option<usize> {
         match self.ends {
             Ends::Real(..) => None,
@@ -86,7 +88,7 @@ impl Range {
         }
     }
 
-    /// The number at a share of the way from low to high.
+    /// Returns the number at a fraction of the way from low to high.
     fn at(self, share: f64) -> Value {
         let number = self.scale.between(self.ends.as_numbers(), share);
         match self.ends {
@@ -95,12 +97,12 @@ impl Range {
         }
     }
 
-    /// A number of the range, each part of the scale alike.
+    /// Draws a number of the range, uniformly on its scale.
     pub fn draw(self, rng: &mut impl Rng) -> Value {
         match self.ends {
             Ends::Real(..) => self.at(rng.random()),
             Ends::Whole(low, high) => {
-                // Each integer stands for what rounds to it, so that the ends are drawn as often as they should.
+                // Each integer is drawn for all numbers that round to it, so that both ends get their full share.
                 let number = self.scale.between((low as f64 - 0.5, high as f64 + 0.5), rng.random());
                 Value::Integer((number.round() as i64).clamp(low, high))
             }
@@ -109,7 +111,7 @@ impl Range {
 }
 
 impl Ends {
-    /// Of a range for a setting with this default: integers if the setting takes integers.
+    /// Reads the ends of a range for a setting with this default: integers if the setting takes integers.
     fn new(key: &str, table: &Table, given: &Given, default: Option<&Value>) -> Result<Self> {
         let (Some(low), Some(high)) = (&given.low, &given.high) else {
             return Err(refused(key, Value::Table(table.clone()), "both low and high"));
@@ -146,7 +148,7 @@ impl From<(i64, i64)> for Ends {
 }
 
 impl Scale {
-    /// What lies at a share of the way between two numbers.
+    /// Returns the number at a fraction of the way between two numbers.
     fn between(self, (low, high): (f64, f64), share: f64) -> f64 {
         match self {
             Self::Linear => low + share * (high - low),
@@ -155,7 +157,7 @@ impl Scale {
     }
 }
 
-/// To six digits: as good a setting, and readable.
+/// Rounds to six digits, which is precise enough for a setting and readable.
 fn short(number: f64) -> f64 {
     format!("{number:.5e}").parse().unwrap_or(number)
 }
@@ -165,7 +167,7 @@ fn number(value: &Value) -> Option<f64> {
     number.filter(|number| number.is_finite())
 }
 
-/// The error of a setting in the space.
+/// Returns the error of a setting in the space.
 pub fn refused(key: &str, found: impl ToString, expected: impl Into<String>) -> Error {
     ModelError::config(format!("search.space.{key}"), found, expected).into()
 }

@@ -24,24 +24,25 @@ const FORMAT: u32 = 1;
 /// What a search found.
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// What was asked: `full ranking`, or `99 drawn candidates`.
+    /// What relevant items were ranked against: `full ranking`, or `99 drawn candidates`.
     pub protocol: String,
     /// How many trials had been finished by an earlier command.
     pub taken_up: usize,
-    /// All trials, the best first, of equal ones the earlier; failed ones last.
+    /// All trials, the best first and failed ones last; of equal ones the earlier comes first.
     pub trials: Vec<TrialRecord>,
 }
 
-/// Runs the trials of a search that `dir` does not have yet, and writes the best settings there as a config, `best.toml`.
+/// Runs the trials of a search that `dir` does not have yet, and writes the best settings there as a config,
+/// `best.toml`.
 ///
 /// Each trial is trained on train and keeps its best epoch on valid. With `folds` it is trained once for each fold of a
-/// cross-validation over train and valid ([`folds`]), the epoch being chosen in each fold, and its value is the mean over
-/// the folds. Test is not touched. A trial that diverges or cannot be judged is recorded as failed, and the search goes
-/// on. `on_trial` sees every trial as it ends. With `replace` an earlier search in `dir` is thrown away.
+/// cross-validation over train and valid ([`folds`]), the epoch being chosen in each fold, and its value is the mean
+/// over the folds. Test is not touched. A trial that diverges or cannot be judged is recorded as failed, and the search
+/// goes on. `on_trial` is called after every trial. With `replace` an earlier search in `dir` is removed.
 ///
 /// # Errors
-/// When `dir` holds another search or something else, the data cannot be cut into the folds, the model cannot fold in the
-/// users of the data, all trials failed, or a file cannot be written.
+/// When `dir` holds another search or something else, the data cannot be cut into the folds, the model cannot fold in
+/// the users of the data, all trials failed, or a file cannot be written.
 pub fn search(
     data: &Prepared,
     config: &TuneConfig,
@@ -56,7 +57,7 @@ pub fn search(
     let taken_up = done.len();
     let train;
     let cut;
-    let parts: Vec<(&Csr, &Holdout)> = match config.search().folds {
+    let pairs: Vec<(&Csr, &Holdout)> = match config.search().folds {
         None => {
             train = split.train.to_csr(data.users.len(), data.items.len());
             vec![(&train, &split.valid)]
@@ -70,9 +71,9 @@ pub fn search(
             cut.iter().map(|Fold { train, valid }| (train, valid)).collect()
         }
     };
-    let protocol = protocol(parts[0].1);
+    let protocol = protocol(pairs[0].1);
     if let (true, Some(trial)) = (split.valid.fold_in, trials.first()) {
-        able(&*learner(&trial.config, parts[0].0, data, device)?.model())?;
+        able(&*learner(&trial.config, pairs[0].0, data, device)?.model())?;
     }
     progress.begin("tune", trials.len() as u64);
     progress.advance(taken_up as u64);
@@ -81,7 +82,7 @@ pub fn search(
             continue;
         }
         let start = Instant::now();
-        let outcome = outcome(trial, &parts, config.search().folds.is_some(), data, device)?;
+        let outcome = outcome(trial, &pairs, config.search().folds.is_some(), data, device)?;
         let seconds = start.elapsed().as_secs_f64();
         let record = TrialRecord { number: trial.number, settings: settings(trial), outcome, seconds };
         log.append(&record)?;
@@ -96,7 +97,7 @@ pub fn search(
     Ok(Found { protocol, taken_up, trials: done })
 }
 
-/// All that the trials depend on.
+/// Returns all that the trials depend on, for the file of the search's settings.
 fn about(data: &Prepared, config: &TuneConfig) -> serde_json::Value {
     let mut about = json!({
         "format": FORMAT,
@@ -110,20 +111,21 @@ fn about(data: &Prepared, config: &TuneConfig) -> serde_json::Value {
     about
 }
 
-/// Trains and judges a trial; what its settings alone can be blamed for is an outcome, all else an error.
+/// Trains and judges a trial on each pair of a training matrix and a holdout. A failure that the trial's settings may
+/// cause, such as divergence, is an outcome; every other failure is an error.
 fn outcome(
     trial: &Trial,
-    parts: &[(&Csr, &Holdout)],
-    folded: bool,
+    pairs: &[(&Csr, &Holdout)],
+    has_folds: bool,
     data: &Prepared,
     device: &OpenDevice,
 ) -> Result<TrialOutcome> {
     let mut scores = Vec::new();
-    for (fold, part) in parts.iter().enumerate() {
-        match choose(trial, *part, data, device) {
+    for (fold, pair) in pairs.iter().enumerate() {
+        match choose(trial, *pair, data, device) {
             Ok(score) => scores.push(score),
             Err(error @ (Error::Model(ModelError::Diverged { .. }) | Error::Evaluate { .. })) => {
-                let of = if folded { format!("fold {}: ", fold + 1) } else { String::new() };
+                let of = if has_folds { format!("fold {}: ", fold + 1) } else { String::new() };
                 return Ok(TrialOutcome::Failed { failed: format!("{of}{error}") });
             }
             Err(error) => return Err(error),
@@ -131,7 +133,7 @@ fn outcome(
     }
     let mean = |of: fn(&FoldScore) -> f64| scores.iter().map(of).sum::<f64>() / scores.len() as f64;
     let (value, epoch) = (mean(|score| score.value), mean(|score| f64::from(score.epoch)).round() as u32);
-    Ok(TrialOutcome::Scored { value, epoch, folds: if folded { scores } else { Vec::new() } })
+    Ok(TrialOutcome::Scored { value, epoch, folds: if has_folds { scores } else { Vec::new() } })
 }
 
 /// Makes the learner of a trial over `train`.
@@ -155,14 +157,14 @@ fn choose(
     let (config, metric) = (&trial.config, trial.config.select_by());
     let options = EvaluateOptions { resamples: 0, ..options(config) };
     let on_valid = |scorer: &dyn Scorer| evaluate(scorer, valid, train, &options, &Silent);
-    let judge = EpochSelection { evaluate: &on_valid, metric };
+    let selection = EpochSelection { evaluate: &on_valid, metric };
     let mut learner = learner(config, train, data, device)?;
     let epochs = config.run.epochs;
     let fitted = fit(
         &mut *learner,
         &config.run,
         epochs,
-        Some(judge),
+        Some(selection),
         FitState::default(),
         &mut |_, _, _| Ok(()),
         &Silent,
@@ -175,7 +177,7 @@ fn choose(
     Ok(FoldScore { value, epoch })
 }
 
-/// The best first; the order is stable, so sorted by number before.
+/// Sorts trials, the best first; of equal ones the earlier comes first.
 fn sort(trials: &mut [TrialRecord], metric: Metric) {
     let badness = |record: &TrialRecord| match record.value() {
         Some(value) if metric.higher_is_better() => -value,
@@ -185,7 +187,7 @@ fn sort(trials: &mut [TrialRecord], metric: Metric) {
     trials.sort_by(|a, b| badness(a).total_cmp(&badness(b)).then(a.number.cmp(&b.number)));
 }
 
-/// The whole config of the best trial, with what it scored in a comment.
+/// Returns the text of `best.toml`: the whole config of the best trial, with its score in a comment.
 fn best(data: &Prepared, config: &TuneConfig, protocol: &str, trials: &[TrialRecord]) -> Result<String> {
     let (n, metric) = (trials.len(), config.metric());
     let TrialRecord { number, outcome, .. } = &trials[0];

@@ -1,4 +1,4 @@
-//! What a search goes through: for each setting a list of values, or a range of numbers.
+//! The space that a search takes settings from: for each setting a list of values, or a range of numbers.
 
 use std::collections::BTreeSet;
 
@@ -10,14 +10,14 @@ use toml::{Table, Value};
 use super::range::{MOST, Range, refused};
 use crate::Result;
 
-/// How often a trial's settings are drawn at most, to be other than those of the trials before.
+/// The most draws for one trial until its settings differ from those of all trials before.
 const MOST_DRAWS: usize = 1_000_000;
 
 /// The settings to search, ordered by their keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Space(Vec<(String, Axis)>);
 
-/// What one setting may be.
+/// The values that one setting may have.
 #[derive(Clone, Debug, PartialEq)]
 enum Axis {
     /// One of these.
@@ -27,7 +27,7 @@ enum Axis {
 }
 
 impl Space {
-    /// Of the table `[search.space]`; `defaults` are the model's settings, which tell integers from other numbers.
+    /// Reads the table `[search.space]`; `defaults` are the model's settings, which tell integers from other numbers.
     ///
     /// # Errors
     /// When there is no setting, a list is empty or repeats a value, or a range makes no sense.
@@ -41,7 +41,7 @@ impl Space {
         Ok(Self(table.iter().map(axis).collect::<Result<_>>()?))
     }
 
-    /// Every combination, the value of the last key changing fastest.
+    /// Returns every combination, the value of the last key changing fastest.
     ///
     /// # Errors
     /// When a range has no steps, or there are too many combinations.
@@ -70,7 +70,8 @@ impl Space {
         Ok(all)
     }
 
-    /// Settings of trials 1 to `n`, no two the same. Those of a trial depend on `seed` and its number alone, not on `n`.
+    /// Draws the settings of trials 1 to `n`, no two the same. Those of a trial depend on `seed` and its number alone,
+    /// not on `n`.
     ///
     /// # Errors
     /// When `n` is 0, or more than there are different settings.
@@ -104,7 +105,7 @@ impl Space {
         (1..=n as u64).map(draw).collect()
     }
 
-    /// How many different settings there are; `None` where a number may be any of a range.
+    /// Returns how many different settings there are; `None` where there is a range of numbers that are not integers.
     fn size(&self) -> Option<usize> {
         self.0.iter().try_fold(1usize, |size, (_, axis)| {
             let of_axis = match axis {

@@ -1,4 +1,4 @@
-//! What the tests of the judge share: a scorer that reads its scores off a table, and seeded holdouts.
+//! What the tests of evaluation share: a scorer that reads its scores from a table, and seeded holdouts.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -14,7 +14,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table made of a function of (user, item).
+    /// Makes a table from a function of (user, item).
     pub fn of(n_users: usize, n_items: usize, mut score: impl FnMut(usize, usize) -> f32) -> Self {
         let scores = (0..n_users * n_items).map(|at| score(at / n_items, at % n_items)).collect();
         Self { n_items, scores }
@@ -45,7 +45,7 @@ impl Scorer for Table {
     }
 }
 
-/// Rows of items, each with the value 1, as a matrix.
+/// Returns rows of items, each with the value 1, as a matrix.
 pub fn matrix(n_items: usize, rows: &[Vec<u32>]) -> Csr {
     let pairs =
         || rows.iter().enumerate().flat_map(|(user, items)| items.iter().map(move |&item| (user, item)));
@@ -54,8 +54,8 @@ pub fn matrix(n_items: usize, rows: &[Vec<u32>]) -> Csr {
     Csr::from_rows(rows.len(), n_items, &users, &items, &vec![1.0; users.len()])
 }
 
-/// A training matrix and a holdout of all its users in full ranking: each user has up to `most` relevant items and
-/// about a fifth of the catalogue as history.
+/// Returns a training matrix and a holdout of all its users in full ranking: each user has up to `most` relevant items
+/// and about a fifth of the catalogue as history.
 pub fn seeded(seed: u64, n_users: usize, n_items: usize, most: usize) -> (Csr, Holdout) {
     let mut rng = Pcg64::seed_from_u64(seed);
     let (mut relevant, mut history) = (Vec::new(), Vec::new());
@@ -85,7 +85,7 @@ pub fn seeded(seed: u64, n_users: usize, n_items: usize, most: usize) -> (Csr, H
     (train, holdout)
 }
 
-/// The same holdout with candidates drawn with probability `share` from the unseen items.
+/// Returns the same holdout with candidates drawn with probability `share` from the unseen items.
 pub fn drawn(mut holdout: Holdout, share: f64, seed: u64) -> Holdout {
     let mut rng = Pcg64::seed_from_u64(seed);
     let mut lists = Lists::new();

@@ -1,16 +1,16 @@
-//! Solving a symmetric positive definite system by Cholesky's factorisation.
+//! Solves a symmetric positive definite system by Cholesky factorisation.
 
 use super::rows::GROUP;
 use super::update::update_from;
 use crate::als::lines::LINE;
 use crate::simd::Simd;
 
-/// Pivots below this part of the diagonal are rounding errors of zero.
+/// Pivots below this fraction of the diagonal are zero but for rounding errors.
 const TINY: f32 = 1e-7;
 
-/// Factorises `a`, `[ld, ld]` and symmetric (the tiles on and above the diagonal are read), in place: `a = U^T U`, `U` in
-/// the upper triangle. `inverses` gets the inverses of U's diagonal, and 0 for a direction in which `a` is
-/// singular: solutions are then 0 there.
+/// Factorises `a`, `[ld, ld]` and symmetric (the tiles on and above the diagonal are read), in place: `a = U^T U`, `U`
+/// in the upper triangle. `inverses` gets the inverses of U's diagonal, and 0 for a direction in which `a` is singular:
+/// solutions are then 0 there.
 #[inline(always)]
 pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32]) {
     assert!(ld.is_multiple_of(LINE) && a.len() >= ld * ld && inverses.len() >= ld);
@@ -67,7 +67,7 @@ pub fn solve_factorised<S: Simd>(
         }
         b[..ld].fill(0.0);
         for block in (0..ld).step_by(GROUP).rev() {
-            // The part of x below the block is known, the block's own is still 0.
+            // The elements of x below the block are known, those of the block are still 0.
             let mut sums = [simd.splat(0.0); GROUP];
             for at in (block / S::LANES * S::LANES..ld).step_by(S::LANES) {
                 let x = simd.load(b.as_ptr().add(at));

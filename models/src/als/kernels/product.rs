@@ -6,7 +6,8 @@ use crate::simd::Simd;
 /// Columns of a panel.
 const WIDTH: usize = 2 * LINE;
 
-/// The rows of a matrix, transposed so that a vector holds the same element of many rows: panels of 32 rows, each `[dim, 32]`.
+/// The rows of a matrix, transposed so that a vector holds the same element of many rows: panels of 32 rows, each
+/// `[dim, 32]`.
 #[derive(Clone)]
 pub struct Panels {
     lines: Lines,
@@ -35,12 +36,13 @@ impl Panels {
     }
 }
 
-/// Computes `out[m][n] = left[m] . matrix[n]` for a few left rows of `dim` values; `out` is `[left.len(), panels.rows()]`.
+/// Computes `out[m][n] = left[m] . matrix[n]` for a few left rows of `dim` values; `out` is
+/// `[left.len(), panels.rows()]`.
 #[inline(always)]
 pub fn product_row_block<S: Simd>(simd: S, left: &[&[f32]], panels: &Panels, out: &mut [f32]) {
     let (rows, dim) = (panels.rows, panels.dim);
     assert!(out.len() == left.len() * rows && left.iter().all(|row| row.len() == dim));
-    // Panels outside, left rows inside: a panel is read from the second-level cache once.
+    // The outer loop runs over panels, so that each panel is read from the second-level cache once.
     for (p, panel) in panels.lines.chunks_exact(WIDTH * dim).enumerate() {
         let columns = p * WIDTH..rows.min((p + 1) * WIDTH);
         let mut m = 0;

@@ -5,14 +5,14 @@ use std::ops::Range;
 use crate::als::lines::LINE;
 use crate::simd::Simd;
 
-/// Rows that are taken together: their partial dot products fill eight registers, and are summed in one tree.
+/// The number of rows processed together: their partial dot products fill eight registers and are summed in one tree.
 pub const GROUP: usize = 8;
 
 /// How many rows ahead of those being read are prefetched.
 const AHEAD: usize = 16;
 
-/// Copies `columns` of the rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and zeros up to a whole group of
-/// rows.
+/// Copies `columns` of the rows `cols` of `from`, `[_, dim]`, to padded rows of `to`, and fills `to` with zeros up to a
+/// whole group of rows.
 #[inline(always)]
 pub fn gather<S: Simd>(
     simd: S,
@@ -36,7 +36,7 @@ pub fn gather<S: Simd>(
     to[cols.len() * ld..cols.len().next_multiple_of(GROUP) * ld].fill(0.0);
 }
 
-/// Computes `out[k] = rows[k] . x` for as many rows of `ld` as `out` has; rows up to a whole group must be there.
+/// Computes `out[k] = rows[k] . x` for each `k` of `out`; `rows` holds whole groups of rows of `ld` values.
 #[inline(always)]
 pub fn scores<S: Simd>(simd: S, rows: &[f32], ld: usize, x: &[f32], out: &mut [f32]) {
     assert!(x.len() >= ld && ld.is_multiple_of(LINE) && rows.len() >= out.len().next_multiple_of(GROUP) * ld);
@@ -47,16 +47,16 @@ pub fn scores<S: Simd>(simd: S, rows: &[f32], ld: usize, x: &[f32], out: &mut [f
     }
 }
 
-/// The entries of a row: of a padded matrix `from`, `[_, ld]`, the rows `cols`, of which there is one at least.
+/// The entries of a row: the rows `cols`, at least one, of a padded matrix `from`, `[_, ld]`.
 ///
-/// `add` and `pull` are whole groups long, with zeros where there is no column.
+/// `add` and `pull` are whole groups long, with zeros beyond the last entry.
 #[derive(Clone, Copy)]
 pub struct Entries<'a> {
     /// The matrix.
     pub from: &'a [f32],
     /// The length of its rows with their padding.
     pub ld: usize,
-    /// Which of its rows.
+    /// The row of `from` that each entry refers to.
     pub cols: &'a [u32],
     /// The weight `a_ui` of each entry's outer product in the matrix A of the normal equations.
     pub add: &'a [f32],
@@ -64,8 +64,9 @@ pub struct Entries<'a> {
     pub pull: &'a [f32],
 }
 
-/// Adds to `out` the entries' part of the residual, `sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with `RESIDUAL` false
-/// their part of the product A x, `sum over k of add[k] (v_k . x) v_k`, for the rows `v_k` of the entries.
+/// Adds to `out` the entries' part of the residual, `sum over k of (pull[k] - add[k] * (v_k . x)) v_k`, or with
+/// `RESIDUAL` false their part of the product A x, `sum over k of add[k] (v_k . x) v_k`, for the rows `v_k` of the
+/// entries.
 #[inline(always)]
 pub fn observe<S: Simd, const RESIDUAL: bool>(simd: S, entries: Entries<'_>, x: &[f32], out: &mut [f32]) {
     let Entries { ld, cols, add, pull, .. } = entries;
@@ -84,7 +85,7 @@ pub fn observe<S: Simd, const RESIDUAL: bool>(simd: S, entries: Entries<'_>, x: 
 }
 
 impl Entries<'_> {
-    /// Returns where the rows of a group start; where there is no row, the last one again.
+    /// Returns pointers to the rows of a group; beyond the last entry, to the row of the last entry again.
     #[inline(always)]
     fn group(&self, first: usize) -> [*const f32; GROUP] {
         let row = |col: u32| {
@@ -97,7 +98,7 @@ impl Entries<'_> {
         }
     }
 
-    /// Prefetches the rows of a later group; the first pass over them would otherwise wait for memory.
+    /// Prefetches the rows of a later group, as the first pass over them would otherwise wait for memory.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S, first: usize) {
         for &col in self.cols.get(first + AHEAD..first + AHEAD + GROUP).unwrap_or(&[]) {
@@ -118,7 +119,7 @@ impl Entries<'_> {
 /// Does the work of [`observe`] for rows of `N` vectors, with `x` and `out` in registers.
 ///
 /// # Safety
-/// `N` vectors are one row of `entries`, and are there in `x` and `out`.
+/// A row of `entries` has `N` vectors, and `x` and `out` have at least as many.
 #[inline(always)]
 unsafe fn pass<S: Simd, const RESIDUAL: bool, const N: usize>(
     simd: S,
@@ -126,7 +127,7 @@ unsafe fn pass<S: Simd, const RESIDUAL: bool, const N: usize>(
     x: &[f32],
     out: &mut [f32],
 ) {
-    // SAFETY: the caller's; every row of a group is a whole one.
+    // SAFETY: the caller guarantees the lengths of `x` and `out`; every row of a group is a whole row.
     unsafe {
         let x: [S::V; N] = std::array::from_fn(|n| simd.load(x.as_ptr().add(n * S::LANES)));
         let mut total: [S::V; N] = std::array::from_fn(|n| simd.load(out.as_ptr().add(n * S::LANES)));
@@ -158,7 +159,7 @@ unsafe fn pass<S: Simd, const RESIDUAL: bool, const N: usize>(
 /// Does the work of [`observe`] for rows of any length.
 ///
 /// # Safety
-/// One row is there in `x` and `out`.
+/// `x` and `out` have at least the length of one row.
 #[inline(always)]
 unsafe fn long_pass<S: Simd, const RESIDUAL: bool>(
     simd: S,
@@ -172,7 +173,8 @@ unsafe fn long_pass<S: Simd, const RESIDUAL: bool>(
         }
         let rows = entries.group(first);
         let mut sums = [simd.splat(0.0); GROUP];
-        // SAFETY: the caller's; every row of a group is a whole one, and `LANES` divides its length.
+        // SAFETY: the caller guarantees the lengths of `x` and `out`; every row of a group is a whole row, and `LANES`
+        // divides its length.
         unsafe {
             for at in (0..entries.ld).step_by(S::LANES) {
                 let x = simd.load(x.as_ptr().add(at));
@@ -244,7 +246,7 @@ unsafe fn columns<S: Simd, const N: usize>(
     out: *mut f32,
 ) {
     let mut sums = [simd.splat(0.0); N];
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that the vectors can be read and written.
     unsafe {
         for (n, sum) in sums.iter_mut().enumerate() {
             *sum = simd.load(out.add(n * S::LANES));

@@ -3,8 +3,8 @@
 use crate::als::lines::LINE;
 use crate::simd::Simd;
 
-/// Adds `sum over k of weights[k] rows[k] rows[k]^T` to `a`, `[ld, ld]`, in tiles on and above the diagonal; what is
-/// below the diagonal tiles stays.
+/// Adds `sum over k of weights[k] rows[k] rows[k]^T` to `a`, `[ld, ld]`, in tiles on and above the diagonal; elements
+/// below the diagonal tiles are not written.
 #[inline(always)]
 pub fn add_weighted<S: Simd>(simd: S, rows: &[f32], ld: usize, weights: &[f32], a: &mut [f32]) {
     assert!(ld.is_multiple_of(LINE) && rows.len() >= weights.len() * ld && a.len() >= ld * ld);
@@ -27,7 +27,7 @@ pub unsafe fn update_from<S: Simd>(
     start: usize,
 ) {
     // A tile is as tall as fits the registers, and one vector wide, so that little is done twice at the diagonal.
-    // SAFETY: the caller's; tiles end at `ld`, a multiple of their height and width.
+    // SAFETY: the caller guarantees the lengths; tiles end at `ld`, a multiple of their height and width.
     unsafe {
         if S::LANES == 16 {
             tiles::<S, 16>(simd, rows, ld, weights, a, start);
@@ -37,6 +37,8 @@ pub unsafe fn update_from<S: Simd>(
     }
 }
 
+/// Does the work of [`update_from`] in tiles of `HEIGHT` rows and one vector of columns.
+///
 /// # Safety
 /// As [`update_from`]; `HEIGHT` and `LANES` divide `ld` and `start`.
 #[inline(always)]

@@ -9,7 +9,7 @@ use burn_tensor::{Device, DeviceKind, DeviceType};
 use super::{DeviceChoice, OpenDevice};
 use crate::{Error, Result};
 
-/// Opens the first adapter that is no software, if there is one.
+/// Opens the first adapter that is a graphics card, if there is one.
 ///
 /// # Errors
 /// When it cannot be opened.
@@ -18,7 +18,7 @@ pub(super) fn card(choice: DeviceChoice) -> Result<Option<OpenDevice>> {
     card.map(|card| open_adapter(choice, card)).transpose()
 }
 
-/// Opens the adapter of this number, or else the first one, cards before software.
+/// Opens the adapter of this number; without a number the first one, graphics cards before software adapters.
 ///
 /// # Errors
 /// When there is none, or it cannot be opened.
@@ -49,7 +49,7 @@ fn adapters() -> Vec<DeviceKind> {
             WgpuDeviceKind::IntegratedGpu(n) => Some(DeviceKind::IntegratedGpu(n)),
             WgpuDeviceKind::VirtualGpu(n) => Some(DeviceKind::VirtualGpu(n)),
             WgpuDeviceKind::Cpu => Some(DeviceKind::Cpu),
-            // What OpenGL alone reaches: it lacks the compute shaders that Burn needs.
+            // Adapters that only OpenGL reaches lack the compute shaders that Burn needs.
             _ => None,
         },
         _ => None,
@@ -91,7 +91,7 @@ fn open_adapter(choice: DeviceChoice, adapter: DeviceKind) -> Result<OpenDevice>
 /// Returns the bytes of the heaps that Vulkan calls local to the device.
 #[cfg(any(target_os = "linux", target_os = "windows"))]
 fn card_memory(adapter: &wgpu::Adapter) -> Option<u64> {
-    // SAFETY: what the two give is only asked about its memory while the adapter is borrowed, and nothing is destroyed.
+    // SAFETY: both raw handles are used only to query memory while the adapter is borrowed, and are not destroyed.
     let memory = unsafe {
         let vulkan = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
         let instance = vulkan.shared_instance().raw_instance();
@@ -102,7 +102,7 @@ fn card_memory(adapter: &wgpu::Adapter) -> Option<u64> {
     Some(heaps.filter(|heap| local(heap.flags.as_raw())).map(|heap| heap.size).sum())
 }
 
-/// Other graphics APIs are not asked.
+/// Returns `None`: the memory is not read from other graphics APIs.
 #[cfg(not(any(target_os = "linux", target_os = "windows")))]
 fn card_memory(_: &wgpu::Adapter) -> Option<u64> {
     None

@@ -1,8 +1,8 @@
-//! The kernels out of Burn's tensor operations, for tensors that are not on the host. What each computes, and the shapes,
-//! are documented at the function of the same name in [`super`].
+//! The kernels written with Burn's tensor operations, for tensors that are not on the host. What each computes, and the
+//! shapes, are documented at the function of the same name in [`super`].
 //!
-//! Values go from entries to table rows by gathering alone ([`crate::nn::batch::Lookup::device_segment_sums`]), as
-//! scattering with sums has one thread for a whole column on a GPU.
+//! Sums over segments use gathers alone ([`crate::nn::batch::Lookup::device_segment_sums`]), because Burn's scatter-add
+//! runs a whole column on one thread on a GPU.
 
 use burn_tensor::activation::relu;
 use burn_tensor::{Distribution, Tensor};
@@ -45,7 +45,8 @@ pub fn relu_dropout(x: Tensor<2>, activation: ReluDropout) -> Tensor<2> {
     kept * mask.mul_scalar(activation.scale())
 }
 
-/// Returns the gradient by the input of [`relu_dropout`]: 0 where the output is 0, be it for the ReLU or the dropout.
+/// Returns the gradient by the input of [`relu_dropout`]: 0 where the output is 0, whether by the ReLU or by the
+/// dropout.
 pub fn relu_backward(grad: Tensor<2>, output: Tensor<2>, activation: ReluDropout) -> Tensor<2> {
     grad * output.greater_elem(0.0).float().mul_scalar(activation.scale())
 }

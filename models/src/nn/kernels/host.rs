@@ -50,7 +50,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// The multiplications of a product below which it is not worth to share it out among threads.
+/// A product of fewer multiplications than this is computed by one thread, because sharing it out costs more.
 const SHARED: usize = 1 << 20;
 
 /// Returns `a b`, row-major.
@@ -65,8 +65,8 @@ pub fn matmul(a: &Matrix<'_>, b: &Matrix<'_>) -> Vec<f32> {
     let (a, b) = (a.values.as_ptr(), b.values.as_ptr());
     let multiply = |out: &mut [MaybeUninit<f32>]| {
         let out: *mut f32 = out.as_mut_ptr().cast();
-        // SAFETY: `Matrix::new` saw that the strides stay within the values, `out` has `m * n` values, and they are
-        // written without being read.
+        // SAFETY: `Matrix::new` made sure that the strides stay within the values, `out` has `m * n` values, and they
+        // are written without being read.
         unsafe {
             gemm(
                 m, n, k, out, 1, n as isize, false, a, a_col, a_row, b, b_col, b_row, 0.0, 1.0, false, false,
@@ -89,7 +89,8 @@ fn by_rows<T: Send>(out: &mut [T], width: usize, work: impl Fn(usize, &mut [T]) 
     }
 }
 
-/// Does the same and adds up what `work` adds to `n_sums` sums, piece by piece in their order.
+/// Does the same as [`by_rows`], and returns the `n_sums` sums to which `work` adds; the sums of the pieces are added
+/// in their order.
 fn sums_by_rows<T: Send>(
     out: &mut [T],
     width: usize,
@@ -171,7 +172,7 @@ pub fn catalog_relu(p: &[f32], q: &[f32], width: usize) -> Vec<f32> {
     unsafe { filled(p.len() / width * q.len(), sum) }
 }
 
-/// Writes `relu(p + q)` with dropout; `first` is the number of the first unit.
+/// Writes `relu(p + q)` with dropout; `first` is the index of the first unit.
 #[inline(always)]
 fn write_relu(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, drop: Option<Dropper>) {
     let sums = out.iter_mut().zip(p).zip(q);
@@ -185,7 +186,7 @@ fn write_relu(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, 
     }
 }
 
-/// The dropout mask: which units are dropped follows from their numbers and the seed.
+/// The dropout mask: which units are dropped follows from their indices and the seed.
 #[derive(Clone, Copy)]
 struct Dropper {
     scale: f32,
@@ -201,7 +202,7 @@ impl Dropper {
         (activation.dropout > 0.0).then(|| Self { scale: activation.scale(), below, seeds })
     }
 
-    /// Returns the factor of the unit of this number: 0 or the scale.
+    /// Returns the factor of the unit at this index: 0 or the scale.
     #[inline(always)]
     fn factor(self, number: u32) -> f32 {
         let drawn = mixed(mixed(number ^ self.seeds[0]).wrapping_add(self.seeds[1]));
@@ -217,8 +218,8 @@ fn mixed(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// Turns the gradient by an activation's output into that by its input: 0 where the output is 0, be it for the ReLU or
-/// the dropout.
+/// Turns the gradient by an activation's output into that by its input: 0 where the output is 0, whether by the ReLU or
+/// by the dropout.
 #[inline(always)]
 fn relu_backward(grad: &mut [f32], output: &[f32], scale: f32) {
     for (grad, output) in grad.iter_mut().zip(output) {
@@ -260,7 +261,7 @@ pub fn bias_relu(x: &mut [f32], bias: &[f32], activation: ReluDropout) {
     });
 }
 
-/// Makes `grad` the gradient by the input, and returns that by the bias.
+/// Turns `grad` into the gradient by the input, and returns that by the bias.
 pub fn bias_relu_backward(
     grad: &mut [f32],
     output: &[f32],
@@ -307,7 +308,7 @@ pub fn pair_dots(p: &[f32], q: &[f32], weight: Option<&[f32]>, batch: &Batch) ->
     let weighted = weighted(p, weight, dim);
     let p = weighted.as_deref().unwrap_or(p);
     let mut out = vec![0.0; batch.samples()];
-    // A sample costs its two rows.
+    // A sample reads two rows of `dim` values.
     let samples = rows_per_piece(2 * dim);
     out.par_chunks_mut(samples).enumerate().for_each(|(piece, out)| {
         vectorised(|| {
@@ -376,7 +377,7 @@ pub fn add_biases(scores: &mut [f32], user_bias: &[f32], item_bias: &[f32], cons
     });
 }
 
-/// Adds to the gradient, and returns the sum of the squared norms.
+/// Adds the penalty's gradient to `grad`, and returns the sum of the squared norms.
 pub fn add_l2(
     grad: &mut [f32],
     rows: &[f32],

@@ -15,7 +15,7 @@ fn tensor(name: &str, rows: usize, width: usize) -> Tensor<2> {
     host_tensor((0..rows * width).map(|_| rng.random::<f32>() - 0.5).collect(), width)
 }
 
-/// Makes a batch with users and items that come several times, its indices uploaded for the tensor operations.
+/// Makes a batch in which users and items occur several times, its indices uploaded for the tensor operations.
 fn batch() -> Batch {
     let users: Vec<u32> = (0..300u32).map(|row| row * row % 41).collect();
     let items: Vec<u32> = (0..1500u32).map(|sample| sample * sample % 97).collect();

@@ -1,4 +1,4 @@
-//! An optimiser step out of Burn's tensor operations, for tensors that are not on the host.
+//! An optimiser step written with Burn's tensor operations, for tensors that are not on the host.
 
 use burn_tensor::{IndexingUpdateOp, Int, Tensor};
 

@@ -10,7 +10,7 @@ use super::{BETA_1, BETA_2, StepSizes, TouchedRows};
 /// About how many values of a weight a thread takes at a time.
 const PIECE: usize = 8 * 1024;
 
-/// The most pieces that a table is cut into where few of its rows are updated.
+/// The most pieces that a table is cut into for a lazy step.
 const MOST_LAZY_PIECES: usize = 64;
 
 /// Returns the weight and the optimiser's state after a step.
@@ -61,14 +61,14 @@ struct Row<'a> {
     weight: &'a mut [f32],
     first: &'a mut [f32],
     second: &'a mut [f32],
-    /// `None` where all of it is 0.
+    /// `None` where the gradient is 0: the row is untouched.
     grad: Option<&'a [f32]>,
 }
 
 impl Table<'_> {
-    /// Calls `step` for all rows that are updated. The states that an optimiser does not have are empty.
+    /// Calls `step` for all rows that are updated. A state that the optimiser does not have is an empty slice.
     fn walk(&self, weight: &mut [f32], first: &mut [f32], second: &mut [f32], step: impl Fn(Row<'_>) + Sync) {
-        // Where few rows of a table are touched, a piece is long enough to hold some of them.
+        // In a lazy step pieces are longer, so that each holds some touched rows.
         let least = match self.touched {
             TouchedRows::OfBatch { lazy: true, .. } => weight.len() / self.width / MOST_LAZY_PIECES,
             _ => 0,
@@ -133,7 +133,7 @@ fn of_row<'a>(values: &'a mut [f32], range: &std::ops::Range<usize>) -> &'a mut 
     if values.is_empty() { values } else { &mut values[range.clone()] }
 }
 
-/// Cuts a state into pieces; into as many empty ones where there is none.
+/// Cuts a state into pieces; an empty state becomes as many empty pieces.
 fn pieces_of(values: &mut [f32], size: usize, pieces: usize) -> Vec<&mut [f32]> {
     match values.is_empty() {
         true => (0..pieces).map(|_| Default::default()).collect(),

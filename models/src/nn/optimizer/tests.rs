@@ -5,7 +5,7 @@ use crate::nn::params::on_host;
 
 const WIDTH: usize = 3;
 
-/// Returns `[rows, WIDTH]` of values that differ.
+/// Returns a matrix `[rows, WIDTH]` of different values.
 fn matrix(rows: usize, factor: f32) -> Tensor<2> {
     let values = (0..rows * WIDTH).map(|k| factor * ((k as f32 * 1.7).sin() + 0.3)).collect::<Vec<_>>();
     Tensor::from_data(TensorData::new(values, [rows, WIDTH]), &Device::flex())
@@ -64,8 +64,8 @@ fn adam_takes_the_steps_of_its_paper() {
     }
 }
 
-/// The expected values are of numpy 2.4.6 in float64, the same algorithm on whole arrays: `g = 3 * w**2 + 0.6 * w`,
-/// `m = 0.9 * m + 0.1 * g`, `v = 0.999 * v + 0.001 * g**2`,
+/// The expected values were computed with numpy 2.4.6 in float64, by the same algorithm on whole arrays:
+/// `g = 3 * w**2 + 0.6 * w`, `m = 0.9 * m + 0.1 * g`, `v = 0.999 * v + 0.001 * g**2`,
 /// `w = w - 0.01 * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)` from `w = [0.25, -0.625, 1.25, 0.0625]`.
 #[test]
 fn the_paper_is_transcribed_as_numpy_has_it() {
