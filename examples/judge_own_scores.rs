@@ -1,9 +1,9 @@
-//! Judges scores of one's own, whatever made them, as any model is judged: ties and NaN count against them.
+//! Judges scores that were computed elsewhere, by the same code as any model: ties and NaN count against them.
 
 use burnrec::data::synth::{SynthConfig, synth};
 use burnrec::{EvaluateOptions, ItemIx, Metric, PrepareOptions, Scorer, UserIx};
 
-/// A score for each user and item, `[n_users, n_items]`.
+/// Scores of all users and items: `[n_users, n_items]`.
 struct Table {
     n_items: usize,
     scores: Vec<f32>,
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (n_users, n_items) = (data.users.len(), data.items.len());
     let train = data.split.train.to_csr(n_users, n_items);
 
-    // The scores: how often each item was taken, the same for everybody; and the same score for every item.
+    // Two scorers: one scores an item by its popularity, the other gives every item the same score.
     let mut counts = vec![0.0; n_items];
     train.cols().iter().for_each(|&item| counts[item as usize] += 1.0);
     let popular = Table { n_items, scores: counts.repeat(n_users) };

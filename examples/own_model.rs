@@ -1,6 +1,7 @@
-//! A model of one's own: trained by the one loop, judged, saved, opened and served like those that come with burnrec.
+//! Adds a model family of one's own, which is trained, judged, saved, opened and served like those of burnrec.
 //!
-//! It is the damped mean of an item's ratings. Its settings struct is the family; one line registers it.
+//! The model scores an item by the damped mean of its ratings. The settings struct implements [`Family`]; one line
+//! registers it.
 
 use std::path::Path;
 
@@ -17,11 +18,11 @@ use serde::{Deserialize, Serialize};
 
 type Result<T> = std::result::Result<T, burnrec::models::Error>;
 
-/// The settings, as they stand in a config file (`model = "item-mean"`, `damping = 5`) and in a saved run.
+/// The settings of the model, in a config file (`model = "item-mean"`, `damping = 5`) and in a saved run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct ItemMean {
-    /// How many ratings of the overall mean each item has beside its own.
+    /// How many ratings equal to the overall mean are added to an item's own ratings.
     damping: f32,
 }
 
@@ -64,7 +65,7 @@ impl Trainable for ItemMean {
     }
 }
 
-/// One epoch is all it needs.
+/// Computes the means. An epoch has nothing to do, since [`Learner::model`] computes them from the training rows.
 struct Counting<'a> {
     config: ItemMean,
     train: &'a Csr,
@@ -131,7 +132,7 @@ impl Model for Means {
 }
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
-    // The one line.
+    // The line that registers the family.
     register(Kind::of::<ItemMean>())?;
 
     let dataset = synth(&SynthConfig::new(300, 200, 9_000, 1))?;
@@ -147,12 +148,12 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let user = data.users.id(0).to_string();
     assert_eq!(opened.recommend(&user, 5)?, trained.recommender.recommend(&user, 5)?);
 
-    // A config file may name it now, and its mistakes are told as any other's.
+    // Config files may now name it, and an unknown key in them is refused as for any model.
     let config: TrainConfig = "model = 'item-mean'\ndamping = 3".parse()?;
     assert_eq!(config.model().get::<ItemMean>(), Some(&ItemMean { damping: 3.0 }));
     println!("{}", "model = 'item-mean'\ndampning = 3".parse::<TrainConfig>().expect_err("a mistyped key"));
 
-    // And the service answers with it.
+    // The service can load it, too.
     let config = format!("[http]\nlisten = '127.0.0.1:0'\n[models.main]\nrun = '{}'", folder.display());
     let engine = burnrec::serve::Engine::open(&config.parse()?)?;
     println!("served: {}", engine.models.set()["main"].label());

@@ -1,6 +1,6 @@
-//! Serves a model over HTTP in a program of one's own, asks it once, and stops.
+//! Serves a model over HTTP from a program of one's own, sends one request, and stops.
 //!
-//! The config is that of `burnrec serve`; `docs/serve.md` has every message.
+//! The config is that of `burnrec serve`; `docs/serve.md` describes every message.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

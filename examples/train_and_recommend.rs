@@ -1,6 +1,7 @@
-//! Trains on a ratings file and recommends: `cargo run --release --example train_and_recommend -- ratings.csv 7`.
+//! Trains on a ratings file and recommends to a user:
+//! `cargo run --release --example train_and_recommend -- ratings.csv 7`.
 //!
-//! Without arguments it draws ratings of its own.
+//! Without arguments it trains on synthetic ratings.
 
 use burnrec::data::synth::{SynthConfig, synth};
 use burnrec::{AlsConfig, PrepareOptions, Query, Recommender};
@@ -25,14 +26,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("{:>8} {:.3} {}", item.id, item.score, item.title.as_deref().unwrap_or(""));
     }
 
-    // All but the best of them; and what is like it.
+    // Asks once more without the best item, and for the items most similar to it.
     let other = recommender.recommend(&user, Query::top(5).without([&best[0].id]))?;
     assert!(other.iter().all(|item| item.id != best[0].id));
     for item in recommender.similar(&best[0].id, 3)? {
         println!("like {}: {:>8} {:.3}", best[0].id, item.id, item.score);
     }
 
-    // Somebody whom the model has never seen, with two items.
+    // Folds in a user whom the model has never seen, with two items.
     let guest = recommender.fold_in(&[(&best[0].id, 1.0), (&best[1].id, 1.0)])?;
     println!("for a guest: {:?}", guest.recommend(3)?.iter().map(|item| &item.id).collect::<Vec<_>>());
     Ok(())

@@ -1,20 +1,21 @@
-//! Ctrl-C, SIGTERM and a closed terminal while training: the first asks it to stop where it can go on later, the second
-//! ends the program at once. Other commands install nothing and end by the signal.
+//! Ctrl-C, SIGTERM and a closed terminal, for the commands that can stop cleanly (`train`, `bench`, `demo`, `serve` and
+//! `replay`): the first signal asks the work to stop, the second ends the program at once. The other commands do not
+//! call [`install`], so that a signal ends them as usual.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
 
-/// What the program exits with once interrupted: 128 and the number of SIGINT, as shells have it.
+/// The exit code of an interrupted program: 128 plus the number of SIGINT, as in shells.
 pub const EXIT_CODE: u8 = 130;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
-/// From here on a signal asks to stop, instead of ending the program.
+/// Installs the handler: from then on the first signal only asks to stop.
 pub fn install() -> Result<()> {
     // SAFETY: signal(2) with SIG_IGN touches nothing of this program.
     let ignore_hang_up = || unsafe { signal(SIGHUP, SIG_IGN) };
-    // What `nohup` started is to outlive its terminal.
+    // A program that `nohup` started ignores SIGHUP and must go on ignoring it: `set_handler` would undo that.
     let ignored = ignore_hang_up() == SIG_IGN;
     ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::Relaxed) {
@@ -29,12 +30,12 @@ pub fn install() -> Result<()> {
     Ok(())
 }
 
-/// Whether a signal asked to stop.
+/// Returns whether a signal has asked to stop.
 pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
-/// Whether work ended because it was asked to.
+/// Returns whether the error only says that work stopped because a signal asked it to.
 pub fn is_cause_of(error: &anyhow::Error) -> bool {
     let is = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref() {
         Some(burnrec::Error::Model(burnrec::models::Error::Interrupted)) => true,
@@ -50,6 +51,6 @@ const SIGHUP: i32 = 1;
 const SIG_IGN: usize = 1;
 
 unsafe extern "C" {
-    /// signal(2): sets what a signal does, and gives what it did.
+    /// signal(2): sets the handler of a signal, and returns the previous one.
     fn signal(number: i32, handler: usize) -> usize;
 }

@@ -1,4 +1,5 @@
-//! Settings from defaults, file, environment and command line, the later ones first.
+//! Reads settings from the config file, the environment and the command line. Each overrides those named before it;
+//! what none of them sets keeps its default.
 
 use std::path::Path;
 
@@ -10,8 +11,8 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "BURNREC__";
 
-/// The table of a file with the environment (`BURNREC__DIM=64`, `BURNREC__EARLY_STOPPING__PATIENCE=3`) and the
-/// `--set` settings (`dim=64`, `early_stopping.patience=3`) laid over it.
+/// Returns the table of a config file, overridden by the environment (`BURNREC__DIM=64`,
+/// `BURNREC__EARLY_STOPPING__PATIENCE=3`) and then by the `--set` settings (`dim=64`, `early_stopping.patience=3`).
 pub fn table(file: &Path, set: &[String]) -> Result<Table> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let table: Table =
@@ -19,27 +20,27 @@ pub fn table(file: &Path, set: &[String]) -> Result<Table> {
     laid_over(table, environment(), set)
 }
 
-/// The training config of [`table`].
+/// Returns the training config of [`table`].
 pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
     TrainConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
 }
 
-/// The search of [`table`].
+/// Returns the search config of [`table`].
 pub fn tune_config(file: &Path, set: &[String]) -> Result<TuneConfig> {
     TuneConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
 }
 
-/// The service's config of [`table`].
+/// Returns the service's config of [`table`].
 pub fn serve_config(file: &Path, set: &[String]) -> Result<ServeConfig> {
     ServeConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
 }
 
-/// The variables of the environment that set a key of the config.
+/// Returns the environment variables that set a key of the config.
 pub fn overrides() -> impl Iterator<Item = (String, String)> {
     environment().filter(|(name, _)| name.starts_with(PREFIX))
 }
 
-/// The variables that are UTF-8; others are none of ours.
+/// Returns the environment variables that are UTF-8; no setting can be in the others.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
 }
@@ -80,7 +81,7 @@ fn put(table: &mut Table, path: &[&str], value: Value) -> Result<()> {
     }
 }
 
-/// A TOML value as typed on a command line: quotes around strings may be left out.
+/// Parses a TOML value as it is typed on a command line, where the quotes around a string may be left out.
 fn value(text: &str) -> Value {
     toml::from_str::<Table>(&format!("value = {text}"))
         .ok()

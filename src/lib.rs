@@ -22,11 +22,11 @@
 //! # }
 //! ```
 //!
-//! [`prepare`] reads ratings from a file (or [`prepare_dataset`] from columns in memory) and splits them once; [`train()`]
-//! chooses the epoch on valid, fits again on train and valid together and touches test once; [`evaluate`] judges any
-//! [`Scorer`] on any holdout; a [`Recommender`] answers in the ids of the ratings file. A model of one's own is a
-//! [`Family`]: [`register`](registry::register) it, and the loop, the judge, saved runs and the service take it as any
-//! other.
+//! [`prepare`] reads ratings from a file (or [`prepare_dataset`] from columns in memory) and splits them once;
+//! [`train()`] chooses the epoch on valid, fits again on train and valid together and uses test once; [`evaluate`]
+//! judges any [`Scorer`] on any holdout; a [`Recommender`] answers in the ids of the ratings file. A model of one's own
+//! is a [`Family`]: [`register`](registry::register) it, and training, evaluation, saved runs and the service treat it
+//! like any other.
 //!
 //! | feature | brings | default |
 //! |---|---|---|

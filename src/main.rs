@@ -1,7 +1,7 @@
 //! The `burnrec` program: reads the command line, calls the crates, prints.
 //!
 //! Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
-//! interrupted: training was stopped by Ctrl-C or SIGTERM, and stderr says how to go on.
+//! interrupted: a signal stopped training, and stderr says how to go on, or a second signal ended the program at once.
 
 mod cli;
 mod commands;
@@ -18,11 +18,11 @@ use cli::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Keeps freed memory for the next tensor, unless `MIMALLOC_PURGE_DELAY` says otherwise: handing it back to the system
-/// between steps costs half of a step in page faults. A service, which runs for months, hands back what it has not
-/// needed for a moment.
+/// Makes the allocator keep freed memory for the next tensor, unless `MIMALLOC_PURGE_DELAY` says otherwise: returning
+/// it to the system between training steps costs half of a step in page faults. `serve`, which runs for months, returns
+/// memory that it has not used for 200 ms.
 fn keep_freed_memory(command: &Command) {
-    // `mi_option_purge_delay` of mimalloc.h, in milliseconds; -1 is never.
+    // The number of `mi_option_purge_delay` in mimalloc.h. The delay is in milliseconds; -1 means never.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     let delay = if matches!(command, Command::Serve(_)) { 200 } else { -1 };
     // SAFETY: sets a number that the allocator reads.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The causes of an error, each once: many errors repeat the text of their cause.
+/// Returns the message of an error and of its causes, each text once: many errors repeat that of their cause.
 fn told(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
@@ -57,7 +57,7 @@ fn told(error: &anyhow::Error) -> String {
     text
 }
 
-/// A reader such as `head` that has seen enough is no failure.
+/// Returns whether the reader of stdout, such as `head`, has closed the pipe, which is no failure.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         cause

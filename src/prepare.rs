@@ -1,4 +1,4 @@
-//! From ratings to prepared data: read, filtered and split once.
+//! Reads ratings, filters them and splits them into prepared data.
 
 use std::path::Path;
 
@@ -14,9 +14,10 @@ use crate::Result;
 pub struct PrepareOptions {
     /// How the file is read: its format, its columns, what to do with bad rows.
     pub read: ReadOptions,
-    /// Which rows count.
+    /// Which rows are kept.
     pub filters: Filters,
-    /// How train, valid and test are cut; by default leave-one-out, or as the files say that bring their own test.
+    /// How rows are split into train, valid and test. By default leave-one-out, or the split of files that bring their
+    /// own test.
     pub split: Option<SplitConfig>,
     /// The seed of every draw of the split.
     pub seed: u64,

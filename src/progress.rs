@@ -1,5 +1,5 @@
-//! Progress on stderr. On a terminal: a bar for the piece of work under way, and under it one for the whole run.
-//! Elsewhere: nothing but whole lines.
+//! Progress on stderr. A terminal gets a bar for the current work, such as an epoch, and below it one for the whole
+//! run; a file or a pipe gets whole lines only.
 
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,19 @@ use crate::interrupt;
 #[derive(Default)]
 pub struct Bars {
     all: MultiProgress,
-    /// Of the piece of work under way.
+    /// The bar of the current work, such as an epoch.
     work: Mutex<Option<ProgressBar>>,
 }
 
 impl Bars {
-    /// A line on stderr, above the bars.
+    /// Writes a line to stderr, above the bars.
     pub fn line(&self, text: &str) {
         if self.all.is_hidden() || self.all.println(text).is_err() {
             eprintln!("{text}");
         }
     }
 
-    /// A bar over bytes whose number may not be known.
+    /// Moves the bar of a download, whose total may be unknown, to `done` bytes.
     pub fn bytes(&self, what: &str, done: u64, total: Option<u64>) {
         if self.work().is_none() {
             let template = match total {
@@ -40,7 +40,7 @@ impl Bars {
         self.with(|bar| bar.set_position(done));
     }
 
-    /// The bar of a whole run, which may go on after a checkpoint.
+    /// Adds the bar of a whole run, which begins at the epoch of the checkpoint that it resumes from.
     pub fn run(&self, config: &TrainConfig, resumed: Option<&Manifest>) -> RunBar {
         let most = u64::from(config.run.epochs) * if config.run.refit { 2 } else { 1 };
         let chosen = resumed.and_then(|resumed| resumed.chosen.as_ref());
@@ -109,17 +109,17 @@ impl Progress for Bars {
     }
 }
 
-/// The bar of a whole run: the epochs of both fits, and the best value on valid so far.
+/// The bar of a whole run: the epochs of both fits, and the best metric on valid so far.
 pub struct RunBar {
     bar: ProgressBar,
     metric: Metric,
-    /// The epoch and its value.
+    /// The epoch with the best metric on valid so far, and its value.
     best: Option<(u32, f64)>,
     refit: bool,
 }
 
 impl RunBar {
-    /// An epoch is done.
+    /// Counts a finished epoch.
     pub fn epoch(&mut self, epoch: &EpochRecord) {
         if epoch.phase == Phase::Refit && !self.refit {
             self.refit = true;
@@ -157,10 +157,10 @@ fn styled(what: &str, total: Option<u64>, template: &str) -> ProgressBar {
     bar.with_style(style.with_key("rate", rate)).with_message(what.to_owned())
 }
 
-/// Steps a second, in three digits or so.
+/// Writes the steps a second with about three digits.
 fn rate(state: &ProgressState, out: &mut dyn Write) {
     let rate = state.per_sec();
-    // A bar that cannot be written has no reader.
+    // An error here would say that nobody reads the bar.
     let _ = match rate {
         1e6.. => write!(out, "{:.2} M/s", rate / 1e6),
         1e3.. => write!(out, "{:.1} k/s", rate / 1e3),

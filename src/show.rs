@@ -1,16 +1,16 @@
-//! What people read and paste: tables, numbers, commands.
+//! Formats output for people: tables, metrics, and commands to paste into a shell.
 
 use std::io::{Result, Write};
 
 use burnrec::{Metric, Recommender, ScoredItem, Scores};
 use serde_json::{Value, json};
 
-/// Writes a line to stdout; unlike `println!`, a closed pipe is an error and no panic.
+/// Writes a line to stdout. Unlike `println!`, it returns an error where the pipe is closed, and does not panic.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
     writeln!(std::io::stdout(), "{line}")
 }
 
-/// Writes rows in columns as wide as their widest cell, numbers flush right, under a head.
+/// Writes a table with a header, each column as wide as its widest cell: text aligned left, numbers right.
 pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
@@ -31,7 +31,7 @@ pub fn table(out: &mut impl Write, head: &[&str], rows: &[Vec<String>]) -> Resul
     Ok(())
 }
 
-/// Returns a row for each item: its place, id, score and title.
+/// Returns a row for each item: its rank, id, score and title.
 pub fn items(items: &[ScoredItem]) -> Vec<Vec<String>> {
     let row = |(at, item): (usize, &ScoredItem)| {
         let title = item.title.clone().unwrap_or_default();
@@ -40,8 +40,8 @@ pub fn items(items: &[ScoredItem]) -> Vec<Vec<String>> {
     items.iter().enumerate().map(row).collect()
 }
 
-/// Returns an object for each item: its id, which is a number where ids are integers, its title, and its score under a
-/// name.
+/// Returns an object for each item: its id, which is a number where ids are integers, its title, and its score under
+/// the key `score`.
 pub fn json_items(
     recommender: &Recommender,
     items: &[ScoredItem],
@@ -54,7 +54,7 @@ pub fn json_items(
     items.iter().map(object).collect()
 }
 
-/// Returns an item's id as JSON has it.
+/// Returns an item's id as JSON: a number where it is an integer.
 pub fn json_id(recommender: &Recommender, id: &str) -> burnrec::Result<Value> {
     Ok(json!(recommender.items.vocab().id(recommender.item(id)?.0)))
 }
@@ -64,14 +64,14 @@ pub fn interval(scores: &Scores, metric: Metric) -> String {
     scores.metrics.get(&metric).map_or_else(|| "-".to_owned(), |score| score.to_string())
 }
 
-/// The command that started this program, as a shell takes it, without some of its words.
+/// Returns the command line of this program, quoted for a shell, without the words of `without`.
 pub fn command_line(without: &[&str]) -> String {
     let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let words = words.filter(|word| !without.contains(&word.as_str()));
     words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }
 
-/// A word as a POSIX shell takes it back.
+/// Quotes a word for a POSIX shell, if it needs quotes.
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./=:,@%+".contains(c);
     match !word.is_empty() && word.chars().all(plain) {

@@ -1,4 +1,4 @@
-//! Training and judging in one call.
+//! Trains, and evaluates any scorer, each in one call.
 
 use std::path::Path;
 
@@ -11,11 +11,11 @@ use burnrec_train::run_dir::{Begin, Unwatched, Watch, run_to};
 
 use crate::Result;
 
-/// Trains a model: the epoch is chosen on valid, the final fit is on train and valid together, test is touched once.
+/// Trains a model: the epoch is chosen on valid, the final fit is on train and valid together, test is used once.
 ///
-/// `config` is the settings of a family ([`AlsConfig`](crate::AlsConfig), [`NeumfConfig`](crate::NeumfConfig) …), or a
-/// [`TrainConfig`] with those of training and run too. A network is trained on a graphics card if there is one.
-/// [`Training`] has more to choose.
+/// `config` holds the settings of a family ([`AlsConfig`](crate::AlsConfig), [`NeumfConfig`](crate::NeumfConfig) …), or
+/// is a [`TrainConfig`], which holds those of training and of the run too. A network is trained on a graphics card if
+/// there is one. [`Training`] has more options.
 ///
 /// # Errors
 /// When a setting is out of its range, training diverges, or the model cannot be judged as the data's protocol asks.
@@ -24,10 +24,10 @@ pub fn train(data: &Prepared, config: impl Into<TrainConfig>) -> Result<Trained>
 }
 
 /// Judges a scorer on a holdout: every user's held-out items are ranked among the user's candidates, with ties and NaN
-/// against the scorer. `train`, `[n_users, n_items]`, is what it learned from.
+/// against the scorer. `train`, `[n_users, n_items]`, holds the rows that it learned from.
 ///
 /// # Errors
-/// When scorer, holdout and matrix do not fit each other, or users have to be folded in and the scorer cannot.
+/// When scorer, holdout and matrix do not fit each other, or users have to be folded in and the scorer cannot fold in.
 pub fn evaluate(
     scorer: &dyn Scorer,
     holdout: &Holdout,
@@ -37,7 +37,7 @@ pub fn evaluate(
     Ok(burnrec_train::evaluate::evaluate(scorer, holdout, train, options, &Silent)?)
 }
 
-/// A training run with all that may be chosen about it.
+/// A training run with all its options: config, device, progress, run directory.
 pub struct Training<'a> {
     config: TrainConfig,
     device: DeviceChoice,
@@ -45,42 +45,44 @@ pub struct Training<'a> {
 }
 
 impl Training<'static> {
-    /// Takes the settings of a family, or of a whole run.
+    /// Makes a run of the settings of a family, or of a whole [`TrainConfig`].
     pub fn new(config: impl Into<TrainConfig>) -> Self {
         Self { config: config.into(), device: DeviceChoice::Auto, progress: &Silent }
     }
 }
 
 impl<'a> Training<'a> {
-    /// Chooses where networks are trained.
+    /// Chooses the device that networks are trained on.
     pub fn device(self, device: DeviceChoice) -> Self {
         Self { device, ..self }
     }
 
-    /// Tells how far the work is, and asks whether to stop.
+    /// Reports progress to `progress`, which may also stop the run.
     pub fn progress<'b>(self, progress: &'b dyn Progress) -> Training<'b> {
         Training { config: self.config, device: self.device, progress }
     }
 
-    /// Trains in memory.
+    /// Trains, and writes no files.
     ///
     /// # Errors
-    /// As [`train()`], and when the device cannot be had or `progress` says to stop.
+    /// As [`train()`], and when the device is not available or `progress` says to stop.
     pub fn run(&self, data: &Prepared) -> Result<Trained> {
         self.config.validate()?;
         let device = self.config.open_device(self.device)?;
         Ok(run(data, &self.config, &device, None, &mut |_| Ok(()), self.progress)?)
     }
 
-    /// Trains into a run directory, with a checkpoint and a line in `record.jsonl` after each epoch.
+    /// Trains into a run directory: each epoch adds a line to `record.jsonl`, and a checkpoint as often as
+    /// `checkpoint_every` says.
     ///
     /// # Errors
-    /// As [`Training::run`], and when `dir` holds what `begin` does not allow for, or cannot be written.
+    /// As [`Training::run`], and when `dir` holds a run that `begin` does not allow, or cannot be written.
     pub fn run_to(&self, dir: impl AsRef<Path>, begin: Begin, data: &Prepared) -> Result<Trained> {
         self.watched(dir.as_ref(), begin, data, None, &mut Unwatched)
     }
 
-    /// Trains into a run directory while `watch` hears of every epoch; the record says that the data lies in `data_dir`.
+    /// Trains into a run directory and reports every epoch to `watch`; the record names `data_dir` as the data's
+    /// folder.
     ///
     /// # Errors
     /// As [`Training::run_to`].

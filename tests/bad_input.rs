@@ -1,4 +1,4 @@
-//! Wrong input, as a user gives it: a clear error and nothing half-written.
+//! Gives the program wrong input: it must print a clear error and leave nothing half-written.
 
 mod common;
 
@@ -13,7 +13,7 @@ fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
 }
 
-/// Prepares a file that must be refused with these words, leaving nothing behind.
+/// Runs `prepare` on a file, which must fail with these words and write nothing.
 #[track_caller]
 fn refused(name: &str, text: impl AsRef<[u8]>, words: &[&str]) {
     let folder = Folder::new();
@@ -56,7 +56,7 @@ fn options_that_the_split_has_no_use_for() {
     assert!(!out.exists());
 }
 
-/// A Parquet file that lost its end.
+/// Refuses a Parquet file whose end is missing.
 #[test]
 fn a_truncated_parquet_file() {
     let folder = Folder::new();
@@ -137,7 +137,7 @@ fn run_directories() {
     burnrec("recommend {} --user 1", &[&run]).fails(&["weights.safetensors", "SHA-256"]);
 }
 
-/// A full disk, as the system reports it: `/dev/full` takes no byte.
+/// Tests a full disk: the system reports it for every write to `/dev/full`.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_place_that_takes_no_bytes() {

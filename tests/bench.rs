@@ -1,4 +1,4 @@
-//! A bench as a user runs it: killed, continued, refused, and reported.
+//! Runs benches as a user does: a bench is killed and continued, refused, and reported.
 
 mod common;
 
@@ -63,7 +63,7 @@ const CONFIGS: [(&str, &str); 7] = [
 
 const RUN: &str = "bench {} --data {} --out {} --device cpu";
 
-/// A bench's config and the ratings it is run on.
+/// Writes a bench's config and synthetic ratings, and returns their paths.
 fn ready(folder: &Folder) -> (PathBuf, PathBuf) {
     CONFIGS.iter().for_each(|(name, text)| drop(folder.file(name, text)));
     let raw = folder.path("raw");
@@ -71,7 +71,7 @@ fn ready(folder: &Folder) -> (PathBuf, PathBuf) {
     (folder.file("bench.toml", BENCH), raw)
 }
 
-/// Runs until stderr has a line with `last`, and then ends the program by a signal; gives its exit code.
+/// Runs a bench until stderr has a line with `last`, and then sends a signal. Returns the exit code and stderr.
 fn ended(paths: [&Path; 3], last: &str, signal: &str) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
     command
@@ -90,12 +90,12 @@ fn ended(paths: [&Path; 3], last: &str, signal: &str) -> (Option<i32>, String) {
     }
     let kill = format!("kill -{signal} {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
-    // The process of the case holds the pipe too: this ends when both have.
+    // The child process of the case inherits the pipe, so that this returns when both processes have ended.
     lines.read_to_string(&mut stderr).expect("UTF-8");
     (child.wait().expect("it ends").code(), stderr)
 }
 
-/// Every file of `records/` with all that does not depend on the clock.
+/// Returns every record of `records/` without the fields that depend on the clock.
 fn records(dir: &Path) -> BTreeMap<String, Value> {
     let files = std::fs::read_dir(dir.join("records")).expect("records");
     let file = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -116,7 +116,7 @@ fn timeless(value: &mut Value) {
         ["fit_seconds", "total_seconds", "seconds", "samples_per_second", "peak_memory_bytes"];
     match value {
         Value::Object(object) => {
-            // Runs are named in the config of what starts from them, by a path that is the folder's.
+            // `pretrained` is left out as well: it names runs by a path that depends on the folder of the bench.
             object
                 .retain(|key, _| !TIMES.contains(&key.as_str()) && key != "inference" && key != "pretrained");
             object.values_mut().for_each(timeless);
@@ -153,13 +153,13 @@ fn a_bench_that_was_killed_ends_as_one_in_one_go() {
         assert_eq!(Some(record), broken_records.get(name), "{name}");
     }
 
-    // A part's time is part of the time of what starts from it.
+    // The time of NeuMF includes the times of the runs that it starts from.
     let seconds = |case: &str| {
         json(&whole.join(format!("records/ranking-seed0-{case}.case.json")))["fit_seconds"].as_f64()
     };
     assert!(seconds("neumf") > seconds("gmf").zip(seconds("mlp")).map(|(gmf, mlp)| gmf + mlp));
 
-    // A finished one has nothing left to do, and its report is made anew, the same.
+    // The report of a finished bench, when made again, has the same bytes.
     let before = std::fs::read(whole.join("report.html")).expect("a report");
     burnrec("report {}", &[&whole]).ok();
     assert_eq!(before, std::fs::read(whole.join("report.html")).expect("a report"));

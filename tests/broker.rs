@@ -1,5 +1,5 @@
-//! The broker that the guarantees are tested on, tested itself: one that did not keep transactions could not make those
-//! tests fail.
+//! Tests the broker that the tests of the guarantees use: on a broker without working transactions those tests would
+//! prove nothing.
 
 mod common;
 
@@ -12,7 +12,8 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-/// It hides what is aborted or not yet committed, and applies the offsets of a transaction with it.
+/// The broker must hide messages that are aborted or not yet committed, and apply a transaction's offsets only when it
+/// commits.
 #[test]
 fn the_broker_keeps_transactions() {
     let Some(kafka) = Kafka::start(1, false) else { return };

@@ -1,4 +1,4 @@
-//! Every program in examples/ runs as it stands.
+//! Runs every program in examples/.
 
 use std::path::Path;
 use std::process::Command;

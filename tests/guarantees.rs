@@ -1,6 +1,6 @@
-//! The guarantees of `serve` on a real Apache Kafka, after Kafka's own transactions test: services and brokers are killed
-//! and stopped, instances join and leave, models are exchanged, while requests come in and a reader that sees only
-//! what is committed looks on.
+//! Tests the guarantees of `serve` on a real Apache Kafka, modelled on Kafka's own test of transactions: services and
+//! brokers are killed and stopped, instances join and leave, and models are replaced, while requests come in and a
+//! reader of committed messages checks what it sees.
 
 mod common;
 
@@ -19,7 +19,7 @@ const PARTITIONS: i32 = 6;
 const ROUNDS: usize = 5;
 const TOPICS: &[&str] = &["replies", "rejects", "receipts"];
 
-/// Two ALS models of the same users and items.
+/// Trains two ALS models of the same users and items, and returns their run directories.
 fn models(folder: &Folder) -> [PathBuf; 2] {
     let (raw, data) = (folder.path("raw"), folder.path("data"));
     let line = format!("synth --users {USERS} --items {ITEMS} --rows 12000 --out {{}}");
@@ -34,7 +34,7 @@ fn models(folder: &Folder) -> [PathBuf; 2] {
     })
 }
 
-/// Puts a model where another serves, its manifest last.
+/// Copies a model over the one that is served, its manifest last.
 fn put_model(from: &Path, into: &Path) {
     std::fs::create_dir_all(into).expect("a folder");
     let files = std::fs::read_dir(from).expect("a run").map(|file| file.expect("a file").path());
@@ -79,13 +79,13 @@ fn config(kafka: &Kafka, guarantee: &str) -> PathBuf {
     kafka.folder.file("serve.toml", text)
 }
 
-/// What the storm left behind.
+/// The contents of the topics after the storm: requests, and the replies, rejects and receipts.
 struct After {
     inputs: Vec<Read>,
     outputs: Vec<Read>,
 }
 
-/// Runs the storm, and gives what stands in the topics after it.
+/// Runs the storm, and returns the contents of the topics after it.
 fn storm(kafka: &Kafka, guarantee: &str) -> After {
     let topics =
         [("requests", PARTITIONS), ("replies", 4), ("rejects", 2), ("receipts", 2), ("state", PARTITIONS)];
@@ -154,7 +154,7 @@ fn storm(kafka: &Kafka, guarantee: &str) -> After {
     After { inputs, outputs }
 }
 
-/// Asks for scores of every user after all else, and ends each partition with what cannot be read.
+/// Asks for scores of every user after the storm, and ends each partition with a message that cannot be decoded.
 fn probe(kafka: &Kafka) {
     let producer = producer(&kafka.client());
     for user in 1..=USERS {
@@ -182,9 +182,10 @@ fn sources<'a>(reads: impl Iterator<Item = &'a Read>) -> Sources {
     sources
 }
 
-/// Each input has an end and what that end leaves behind; gives how many records are there twice. An input that was
-/// answered twice may have two ends, or what the first left without its receipt: the model or the user's history may have
-/// changed in between. Where `exactly`, neither counts.
+/// Checks that each request has an outcome, with the records that this outcome leaves; returns how many records are
+/// there twice. At least once, a request that was answered twice may have two different outcomes, or the records of a
+/// first outcome without its receipt, since the model or the user's history may have changed in between. With
+/// `exactly`, neither is allowed.
 fn each_has_its_end(after: &After, exactly: bool) -> usize {
     let of = |topic: &'static str| after.outputs.iter().filter(move |read| read.topic == topic);
     let mut outcomes: BTreeMap<(i32, i64), BTreeSet<String>> = BTreeMap::new();
@@ -243,7 +244,7 @@ fn order_is_kept(after: &After) {
     }
 }
 
-/// The scores of the probes are those of users folded in from their whole histories.
+/// Checks the state: the scores of the probes must be those of users folded in from their whole histories.
 fn state_is_whole(kafka: &Kafka, after: &After) {
     let served = kafka.folder.path("served");
     let run = Recommender::open_on(&served, DeviceChoice::Cpu).expect("the last model");
@@ -288,7 +289,7 @@ fn state_is_whole(kafka: &Kafka, after: &After) {
     assert!(checked >= folded, "{checked} of {folded} users with events were asked about");
 }
 
-/// Other clients than ours read the same.
+/// Checks that other Kafka clients read the same replies: kcat, and Confluent's client for Python.
 fn others_agree(kafka: &Kafka, after: &After) {
     let mut ours: Vec<&[u8]> = after
         .outputs

@@ -1,4 +1,4 @@
-//! The whole way of a user: synthetic ratings, a split, a trained model, and everything one can ask it.
+//! Goes through all that a user does: synthetic ratings, a split, training, and every question to a model.
 
 mod common;
 
@@ -11,7 +11,7 @@ fn config(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(name)
 }
 
-/// Synthetic ratings, prepared.
+/// Prepares synthetic ratings, and returns the directory.
 fn prepared(folder: &Folder) -> std::path::PathBuf {
     let (raw, data) = (folder.path("raw"), folder.path("data"));
     burnrec("synth --users 300 --items 200 --rows 9000 --out {}", &[&raw]).ok();

@@ -1,4 +1,4 @@
-//! The pages, of a running service and of a report, in headless Chromium.
+//! Opens the page of a running service and the page of a report in headless Chromium.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Whether there is a browser; a counted skip where there is none.
+/// Returns whether there is a browser; counts a skip where there is none.
 fn browser() -> bool {
     for program in ["node", "chromium"] {
         if Command::new(program).arg("--version").output().is_err() {
@@ -24,7 +24,8 @@ fn browser() -> bool {
     true
 }
 
-/// Runs a script of `tests/browser/` on a page; it leaves pictures in `out` and must find nothing wrong.
+/// Runs a script of `tests/browser/` on a page. The script must find nothing wrong, and it writes screenshots into
+/// `out`.
 fn look(script: &str, page: &str, out: &Path, texts: &[&str]) {
     let script = root().join("tests/browser").join(script);
     let ran = Command::new("node").arg(script).arg(page).arg(out).args(texts).output().expect("node starts");

@@ -1,4 +1,4 @@
-//! Training that is stopped by a signal and goes on: exit codes, messages, and the same bytes in the end.
+//! Stops training by a signal and resumes it: tests exit codes and messages, and that the weights have the same bytes.
 
 mod common;
 
@@ -12,7 +12,7 @@ use common::{Folder, Ran, burnrec};
 const MF: &str =
     "model = 'mf'\ndim = 32\nepochs = 12\nbatch_size = 500\nlearning_rate = 0.005\nreg = 0.005\n";
 
-/// A config and prepared data whose epochs take long enough to be stopped in.
+/// Returns a config and prepared data whose epochs take long enough to be interrupted.
 fn ready(folder: &Folder) -> (PathBuf, PathBuf) {
     let (raw, data) = (folder.path("raw"), folder.path("data"));
     burnrec("synth --users 500 --items 300 --rows 40000 --out {}", &[&raw]).ok();
@@ -25,7 +25,7 @@ fn signal(name: &str, process: u32) {
     assert!(Command::new("sh").args(["-c", &line]).status().expect("a shell").success());
 }
 
-/// Trains until stderr has a line with `last`, and then sends the signal.
+/// Trains until stderr has a line with `last`, then sends the signal, and returns the exit code and stderr.
 fn stopped(config: &Path, data: &Path, run: &Path, last: &str, name: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_burnrec"))
         .arg("train")
@@ -66,7 +66,7 @@ fn a_stopped_training_goes_on_to_the_same_bytes() {
     let other = burnrec(&format!("{train} --resume --set dim=9"), &[&config, &data, &run]);
     other.fails(&["dim: found 9, expected 32"]);
 
-    // The command that was printed is one to paste.
+    // The printed command can be pasted into a shell.
     let command = ran.stderr.lines().last().expect("a command");
     assert!(command.ends_with(" --resume"), "{command}");
     let pasted = Command::new("sh").args(["-c", command]).output().expect("a shell");

@@ -1,5 +1,5 @@
-//! `serve` and `replay` on a real Apache Kafka, as their users run them: what works, and what is said where something
-//! does not.
+//! Runs `serve` and `replay` on a real Apache Kafka as a user does: tests their answers, and their messages where
+//! something is wrong.
 
 mod common;
 
@@ -14,7 +14,7 @@ use rdkafka::producer::{BaseRecord, Producer};
 const TOPICS: [(&str, i32); 5] =
     [("requests", 2), ("replies", 2), ("rejects", 1), ("receipts", 1), ("state", 2)];
 
-/// A small ALS model.
+/// Trains a small ALS model, and returns its run directory.
 fn model(folder: &Folder) -> PathBuf {
     let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
     burnrec("synth --users 100 --items 80 --rows 3000 --out {}", &[&raw]).ok();
@@ -52,7 +52,7 @@ fn write(kafka: &Kafka, messages: &[(&str, &[u8])]) {
     producer.flush(Duration::from_secs(60)).expect("delivered");
 }
 
-/// What stands in topics as soon as there are so many records.
+/// Waits until some topics have `n` records, and returns them.
 #[track_caller]
 fn records(kafka: &Kafka, topics: &[&str], n: usize) -> Vec<Read> {
     let mut all = Vec::new();
@@ -97,8 +97,8 @@ fn answers_rejects_and_replays() {
     let nonsense = rejects.iter().find(|reject| reject.value == b"nonsense").expect("the other");
     assert_eq!((nonsense.key.as_slice(), nonsense.headers["burnrec-stage"].as_str()), (&b"8"[..], "decode"));
 
-    // Over HTTP the same user has the same history; an event there becomes one of the topic.
-    // Not while its partition moves from one worker to the other.
+    // Over HTTP the same user has the same history, except while the user's partition moves to another worker; so the
+    // test waits. An event over HTTP is written to the topic of requests.
     serving.until("the history is there over HTTP", || {
         post(&serving.http, "/v1/recommend", r#"{"user":7,"k":2}"#)
             .expect("a reply")
@@ -108,7 +108,7 @@ fn answers_rejects_and_replays() {
     assert!(reply.starts_with("HTTP/1.1 202") && reply.contains(r#""source":"requests/"#), "{reply}");
     records(&kafka, &["replies"], 5);
 
-    // A model directory that is replaced by a broken one is told of, and the old model serves.
+    // A broken model directory is reported, and the old model goes on serving.
     std::fs::write(run.join("manifest.json"), "{").expect("a broken manifest");
     serving.until("the broken model is told of", || {
         get(&serving.http, "/health/ready").is_some_and(|reply| {
@@ -161,7 +161,7 @@ fn a_range_and_the_rejects_are_replayed() {
     let none = burnrec("replay {} --json", &[&config]).json();
     assert_eq!(none.as_array().map(Vec::len), Some(0), "a replay goes on where the last one ended");
 
-    // What was rejected can be answered once unknown users may be.
+    // The rejected request can be answered once the config allows unknown users.
     let fixed = kafka.folder.file(
         "fixed.toml",
         std::fs::read_to_string(&config)

@@ -1,5 +1,6 @@
-//! Holds what the compiler cannot: which crates depend on which, what each must not hold, what a published crate says of
-//! itself, that all configs are accepted, and that ARCHITECTURE.md names real places.
+//! Checks rules that the compiler does not: which crates may depend on which, what a crate must not contain, the
+//! metadata of published crates, the length of files, that all configs are accepted, and that the paths in
+//! ARCHITECTURE.md exist.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,13 +20,13 @@ fn manifest(folder: &str) -> toml::Table {
     toml::from_str(&text(Path::new(folder).join("Cargo.toml"))).expect("a manifest")
 }
 
-/// The folders of the workspace's packages, the program's aside.
+/// Returns the folders of the workspace's packages, except the root package.
 fn members() -> Vec<String> {
     let members = manifest("")["workspace"]["members"].as_array().expect("members").clone();
     members.iter().map(|member| member.as_str().expect("a folder").to_owned()).collect()
 }
 
-/// The crates of the workspace that a crate depends on, tests aside.
+/// Returns the workspace crates that a crate depends on, without its dev-dependencies.
 fn edges(folder: &str) -> BTreeSet<String> {
     let table = manifest(folder);
     let names = table["dependencies"].as_table().expect("dependencies").keys();
@@ -149,7 +150,7 @@ fn the_architecture_page_names_real_places() {
     let page = text("ARCHITECTURE.md");
     let quoted =
         page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains([' ', '<']));
-    // Diagrams have no quotes: what begins with a folder of the repository is a path.
+    // Diagrams have no backquotes: there a word that begins with a folder of the repository is a path.
     let folders: Vec<String> = fs::read_dir(root())
         .expect("the repository")
         .map(|entry| entry.expect("an entry").path())

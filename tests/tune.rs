@@ -1,4 +1,4 @@
-//! `tune`: the planted good setting wins, a search goes on where it was cut off, and its best settings train.
+//! Tests `tune`: the best setting of a grid wins, an interrupted search goes on, and `train` accepts its best settings.
 
 mod common;
 
@@ -13,11 +13,11 @@ use burnrec_train::tune::{Found, TuneConfig, search};
 use common::{Folder, burnrec};
 use serde_json::Value;
 
-/// Good, poor and hopeless regularisers.
+/// A grid with a hopeless, a good and a poor regulariser.
 const GRID: &str = "model = 'als'\ndim = 8\nepochs = 4\n[search.space]\nreg = [1e6, 0.02, 10.0]\n";
 const TUNE: &str = "tune {} --data {} --out {} --json";
 
-/// Synthetic ratings, prepared.
+/// Prepares synthetic ratings, and returns the directory.
 fn prepared(folder: &Folder, split: &str) -> PathBuf {
     let (raw, data) = (folder.path("raw"), folder.path("data"));
     burnrec("synth --users 150 --items 120 --rows 4500 --out {}", &[&raw]).ok();
@@ -34,7 +34,7 @@ fn value(trial: &Value) -> f64 {
     trial["value"].as_f64().expect("a value")
 }
 
-/// The results without what a clock decides.
+/// Returns the trials without the fields that depend on the clock.
 fn timeless(mut found: Value) -> Value {
     for trial in found["trials"].as_array_mut().expect("trials") {
         trial.as_object_mut().expect("an object").remove("seconds");
@@ -82,7 +82,7 @@ fn a_search_goes_on_where_it_was_cut_off() {
     let first = burnrec(&format!("{random} --set search.trials=3"), &[&config, &data, &cut]).json();
     assert_eq!(first["trials"].as_array().map(Vec::len), Some(3));
 
-    // What is left of a program that was killed while it wrote the third line.
+    // The file as a program leaves it that is killed while it writes the third line.
     let text = fs::read_to_string(cut.join("trials.jsonl")).expect("trials.jsonl");
     let before = lines(&cut);
     fs::write(cut.join("trials.jsonl"), &text[..text.len() - 10]).expect("written");
@@ -185,7 +185,7 @@ fn test_is_not_touched() {
     let folded = GRID.replace("[search.space]", "[search]\nfolds = 2\n[search.space]");
     let values = |found: Found| found.trials.iter().map(|trial| trial.value()).collect::<Vec<_>>();
     let before = [values(search(&data, "one", GRID)), values(search(&data, "two", &folded))];
-    // Another test altogether: nobody's.
+    // Replaces test by a holdout without users.
     data.split.test = data.split.valid.clone();
     data.split.test.users.clear();
     let after = [values(search(&data, "three", GRID)), values(search(&data, "four", &folded))];

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Training pace by batch size on this machine's GPU, as a Markdown table on stdout; ends within 8 minutes, and what was
-# measured by then stands there.
+# Measures training pace by batch size on this machine's GPU, as a Markdown table on stdout. It ends within 8 minutes,
+# with the rows that were measured by then.
 #
 #   benches/measure/gpu.sh [--device gpu:N] [--rows N] [--batches N,N,…]
 #
-# BURNREC_GPU_BENCH names a built example `gpu_batches` for a machine without a compiler; else it is built here. PYTHON
-# names an interpreter with PyTorch for CUDA and benches/peers/requirements.txt (numpy, pandas and scipy will do), else
-# python3; without it the table has no figures of PyTorch's.
+# BURNREC_GPU_BENCH names a built example `gpu_batches`, for a machine without a compiler; without it the example is built
+# here. PYTHON names an interpreter with PyTorch for CUDA, numpy, pandas and scipy; by default it is python3. Without
+# PyTorch the table has no figures of it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export BURNREC_PEERS="$PWD/benches/peers"

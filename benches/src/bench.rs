@@ -1,4 +1,5 @@
-//! A bench: every case of a config trained and judged on the same splits, each leaving its record before the next begins.
+//! A bench trains and judges every case of a config on the same splits, and saves each case's record before the next
+//! begins.
 //!
 //! The folder of a bench has `bench.json` (its plan), `splits/`, `runs/` and `records/`. A case that has its
 //! record is done; a bench that was stopped continues with the others. Each case is meant to run in a process of its
@@ -28,14 +29,14 @@ use outcome::CaseOutcome;
 pub use plan::Place;
 use plan::{BenchPlan, CasePlan, TaskPlan};
 
-/// The rows that a bench splits, as they were read or drawn.
+/// The rows that a bench splits, read from files or synthetic.
 #[derive(Clone, Debug)]
 pub struct Rows {
     /// The rows, ids and titles.
     pub dataset: Dataset,
     /// The test split that comes with the files.
     pub given: Option<GivenSplit>,
-    /// What the reader took and dropped; none for rows that were drawn.
+    /// What the reader kept and dropped; none for synthetic rows.
     pub read: Option<ReadSummary>,
 }
 
@@ -49,7 +50,8 @@ impl Bench {
     /// Sets up a bench in `dir`: writes its plan, and draws its splits from `rows`.
     ///
     /// # Errors
-    /// When the folder has a bench of another config or other data, the data cannot be split so, or a file cannot be written.
+    /// When the folder has a bench of another config or other data, the data cannot be split as the config says, or a
+    /// file cannot be written.
     pub fn begin(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Result<Self> {
         fs::create_dir_all(dir).map_err(DataError::io("make", dir))?;
         let path = BenchRecord::path(dir);
@@ -87,7 +89,7 @@ impl Bench {
         Ok(Self { dir: dir.to_owned(), plan: serde_json::from_value(record.config).map_err(malformed)? })
     }
 
-    /// Draws the splits whose records are not there yet; refuses records of splits of other data.
+    /// Draws the splits that have no record yet. Refuses a record whose split is of other data.
     fn splits(&self, rows: &Rows) -> Result<Vec<(Task, Prepared)>> {
         let mut splits = Vec::new();
         for (&task, of) in &self.plan.tasks {
@@ -109,8 +111,8 @@ impl Bench {
         Ok(splits)
     }
 
-    /// Returns the cases that have no record yet, and the number of all cases. Seeds come one after the other, so that a
-    /// bench that is stopped early has the whole table of its first seed.
+    /// Returns the cases that have no record yet, and the number of all cases. Seeds come one after the other, so that
+    /// a bench that is stopped early has the whole table of its first seed.
     pub fn pending(&self) -> (Vec<Place>, usize) {
         let seeds = self.plan.seeds.iter();
         let all = seeds.flat_map(|&seed| {
@@ -144,7 +146,7 @@ impl Bench {
         })
     }
 
-    /// Returns the training config of a case, with its seed and the run directories that it starts from.
+    /// Returns the training config of a case, with the case's seed, and with run directories in place of `case:NAME`.
     ///
     /// # Errors
     /// When the settings make no sense.
@@ -197,7 +199,7 @@ impl Bench {
     }
 }
 
-/// Returns the rows that a final model learns from, train and valid together: `[n_users, n_items]`.
+/// Returns the matrix `[n_users, n_items]` of train and valid together, which final models are trained on.
 pub fn seen(data: &Prepared) -> Csr {
     let (n_users, n_items) = (data.users.len(), data.items.len());
     let valid = data.split.valid_rows.to_csr(n_users, n_items);

@@ -1,7 +1,7 @@
-//! Charts as SVG: what is drawn is data, so that a report can give it as JSON too.
+//! Charts: plain data, which is drawn as SVG and which `report.json` holds too.
 //!
-//! A series has a colour and a mark of its own, so that colour is not the only cue; text takes the colour of the page
-//! around it. Sizes are chosen so that a chart on a narrow screen, which scrolls inside its box, keeps legible text.
+//! A series has a mark of its own besides its colour, so that colour is not the only cue. Text has the text colour of
+//! the page. On a narrow screen a chart scrolls inside its box and does not shrink, so that its text stays legible.
 
 mod dots;
 mod frame;
@@ -24,7 +24,7 @@ pub const STYLE: &str = include_str!("chart/style.css");
 pub struct Style {
     /// Picks the colour and the mark; two of the first 56 differ in at least one.
     pub index: usize,
-    /// Drawn as an outline: a model of another program.
+    /// Whether marks are outlines, which stand for the models of peers.
     pub hollow: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Style {
 pub struct Axis {
     /// The quantity, with its unit.
     pub title: String,
-    /// Logarithmic; values must be above 0.
+    /// Whether it is logarithmic; values must then be above 0.
     pub log: bool,
     /// Whether 0 must be on it.
     pub zero: bool,
@@ -117,7 +117,7 @@ pub struct Point {
     pub x: f64,
     /// The place on the vertical axis, with its interval.
     pub y: Value,
-    /// The single points that it is the mean of.
+    /// The points of the single seeds, whose mean it is.
     pub parts: Vec<[f64; 2]>,
     /// The tooltip.
     pub told: String,
@@ -130,11 +130,11 @@ pub struct Line {
     pub name: String,
     /// The style.
     pub style: Style,
-    /// Drawn as a dashed line.
+    /// Whether the line is dashed.
     pub dashed: bool,
     /// The points, from left to right.
     pub points: Vec<[f64; 2]>,
-    /// The index of the point that was chosen.
+    /// The index of the point of the chosen epoch.
     pub chosen: Option<usize>,
 }
 

@@ -1,10 +1,11 @@
-//! The bench: trains all cases of a config on the same splits, keeps a record of each, and makes a report of the records.
+//! The bench: trains all cases of a config on the same splits, keeps a record of each, and makes a report of the
+//! records.
 //!
 //! ```no_run
 //! use burnrec_bench::record::Records;
 //! use burnrec_bench::report::Report;
 //!
-//! // A report is a pure function of records: of one bench, or of several that share cases.
+//! // The report of one bench, made from its records; several benches of the same data can share a report.
 //! let records = Records::read("bench/ml-1m".as_ref())?;
 //! let paths = Report::of(&[records])?.save("bench/ml-1m".as_ref())?;
 //! println!("report: {}", paths.html.display());

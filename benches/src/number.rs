@@ -1,10 +1,10 @@
 //! Formats numbers for readers; all tables, sentences and charts of a report use these functions.
 
-/// What stands where there is no number.
+/// The text in place of a number that is missing.
 pub const NONE: &str = "–";
 
-/// Only a longer time than this is stated, in seconds. A shorter one says more about the clock than about the work: it
-/// is shown as `< 0.001`, and no rate or ratio is made of it.
+/// Times up to this many seconds say more about the clock than about the work: they are shown as `< 0.001`, and no rate
+/// or ratio is computed from them.
 pub const MEASURABLE: f64 = 1e-3;
 
 /// Writes a number with `decimals` digits after the point and commas between thousands.
@@ -79,7 +79,7 @@ pub fn seconds(value: f64) -> String {
     if value <= MEASURABLE { "< 0.001".to_owned() } else { amount(value) }
 }
 
-/// Writes three significant digits and zeros.
+/// Writes a rate: three significant digits, followed by zeros where it is large.
 pub fn rate(value: f64) -> String {
     if !value.is_finite() || value.abs() < 1000.0 {
         return amount(value);

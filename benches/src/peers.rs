@@ -1,4 +1,4 @@
-//! Runs the scripts under `benches/peers/` on the same rows as ours.
+//! Runs the scripts under `benches/peers/` on the rows that burnrec is trained on.
 
 use std::fmt::Write;
 use std::io;
@@ -8,7 +8,7 @@ use std::process::Command;
 use burnrec_data::Csr;
 use serde_json::Value;
 
-/// Writes a matrix as `user,item,value` lines of row numbers.
+/// Writes a matrix as lines `user,item,value`, where users and items are indices from 0.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -24,11 +24,11 @@ pub fn write_rows(path: &Path, matrix: &Csr) -> io::Result<()> {
 }
 
 /// Runs a script and reads the record that it prints. The environment variable `PYTHON` names an interpreter that has
-/// `benches/peers/requirements.txt`, else `python3` is used. `BURNREC_PEERS` names the folder of the scripts where the
-/// program runs on another machine than the one that built it.
+/// `benches/peers/requirements.txt`; by default it is `python3`. `BURNREC_PEERS` names the folder of the scripts, for a
+/// program that runs on another machine than the one that built it.
 ///
 /// # Errors
-/// When it cannot be started, fails (with what it said), or prints no record.
+/// When the script cannot be started, fails (the error has its stderr), or prints no record.
 pub fn run(script: &str, args: &[&str]) -> io::Result<Value> {
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".into());
     let folder = std::env::var_os("BURNREC_PEERS").map(PathBuf::from);

@@ -1,7 +1,7 @@
-//! What a bench leaves behind, and all that its report is made of: one record for each split and one for each case, a file each, written
-//! whole before the next begins.
+//! The records of a bench, from which alone its report is made: one file for each split and one for each case, complete
+//! before the next case begins.
 //!
-//! Records hold figures, not rows: a user is its place among the judged ones, an item its id.
+//! Records hold figures and no ratings. A user is identified by the position among the judged users, an item by its id.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,16 +20,16 @@ use burnrec_train::record::EpochRecord;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The number of the format of the files; another one is refused.
+/// The format of the files that this version writes; files of another format are refused.
 pub const FORMAT: u32 = 1;
 
-/// What is asked of the models.
+/// What models have to predict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Task {
-    /// Which items a user takes.
+    /// Which items a user will interact with.
     Ranking,
-    /// Which ratings a user gives.
+    /// Which ratings a user will give.
     Rating,
 }
 
@@ -48,11 +48,11 @@ impl fmt::Display for Task {
 pub struct SplitRecord {
     /// [`FORMAT`].
     pub format: u32,
-    /// What is asked.
+    /// The task.
     pub task: Task,
-    /// What the split was drawn from.
+    /// The seed of every draw of the split.
     pub seed: u64,
-    /// Its name and hash.
+    /// The name and the hash of the data.
     pub data: DataFacts,
     /// Users, items and rows of the data after filters.
     pub counts: SplitCounts,
@@ -60,13 +60,13 @@ pub struct SplitRecord {
     pub split: serde_json::Value,
     /// What a user's relevant items are ranked against, in words: `full ranking`, `99 drawn candidates`.
     pub protocol: String,
-    /// `[judged users]`: rows of each in training, ascending by user row.
+    /// `[judged users]`: training rows of each user, ascending by user index.
     pub user_activity: Vec<u32>,
-    /// `[items]`: ids.
+    /// `[items]`: the id of each item.
     pub item_ids: Vec<String>,
-    /// `[items]`: rows in training.
+    /// `[items]`: training rows of each item.
     pub item_popularity: Vec<u32>,
-    /// `[items]`: how many judged users have it as relevant.
+    /// `[items]`: for how many judged users the item is relevant.
     pub item_relevant: Vec<u32>,
 }
 
@@ -78,11 +78,11 @@ pub struct SplitCounts {
     pub users: u64,
     /// Items.
     pub items: u64,
-    /// Rows to learn from.
+    /// Rows of train.
     pub train: u64,
-    /// Rows to choose by.
+    /// Rows of valid.
     pub valid: u64,
-    /// Rows to be judged on, once.
+    /// Rows of test.
     pub test: u64,
 }
 
@@ -92,13 +92,13 @@ pub struct SplitCounts {
 pub struct CaseRecord {
     /// [`FORMAT`].
     pub format: u32,
-    /// What is asked.
+    /// The task.
     pub task: Task,
     /// The name of the case, unique in its task: `als`, `neumf-pretrained`.
     pub case: String,
-    /// How people call it: `ALS`, `NeuMF, pretrained`.
+    /// The name in reports: `ALS`, `NeuMF, pretrained`.
     pub label: String,
-    /// Whose program trained it: none of ours, or the peer: `implicit`, `Spark`, `PyTorch`.
+    /// The peer that trained it: `implicit`, `Spark`, `PyTorch`; none where burnrec did.
     pub peer: Option<String>,
     /// The seed of the split and of the training.
     pub seed: u64,
@@ -106,7 +106,7 @@ pub struct CaseRecord {
     pub data_hash: String,
     /// Every setting, defaults included.
     pub config: serde_json::Value,
-    /// The metric that was decided to be shown first, before anything was trained.
+    /// The metric that is shown first and tested; it was fixed before anything was trained.
     pub metric: Metric,
     /// The epochs, those of the final fit too.
     pub epochs: Vec<EpochPoint>,
@@ -120,11 +120,11 @@ pub struct CaseRecord {
     pub peak_memory_bytes: u64,
     /// The number of weights.
     pub parameters: u64,
-    /// Where it computed.
+    /// The device that it was trained on.
     pub device: String,
-    /// Threads of the host.
+    /// The number of CPU threads.
     pub threads: usize,
-    /// The machine.
+    /// The machine that it was trained on.
     pub machine: Machine,
     /// Versions by name: `burnrec`, `burn`, or the peer's.
     pub versions: BTreeMap<String, String>,
@@ -134,33 +134,35 @@ pub struct CaseRecord {
     pub valid: Scores,
     /// The final model's scores on test.
     pub test: Scores,
-    /// `[judged users]` for each metric that is tested: the user's value, in the order of [`SplitRecord::user_activity`].
+    /// `[judged users]` for each metric that is tested: the user's value, in the order of
+    /// [`SplitRecord::user_activity`].
     pub per_user: BTreeMap<Metric, Vec<f32>>,
-    /// `[judged users]`: sum of squared errors, sum of absolute errors, and pairs of each user; empty where ratings were not judged.
+    /// `[judged users]`: each user's sum of squared errors, sum of absolute errors, and number of pairs; empty where
+    /// ratings were not judged.
     pub per_user_errors: Vec<[f64; 3]>,
-    /// The cut of the two below.
+    /// The length of the lists that `item_shown` and `item_hits` count.
     pub k: usize,
-    /// `[items]`: in how many judged users' first `k` the item stood.
+    /// `[items]`: in how many judged users' top `k` the item was.
     pub item_shown: Vec<u32>,
-    /// `[items]`: in how many of these it was relevant.
+    /// `[items]`: in how many of these lists it was relevant for the user.
     pub item_hits: Vec<u32>,
 }
 
-/// One epoch.
+/// One epoch of a learning curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpochPoint {
     /// Which fit it belongs to.
     pub phase: Phase,
-    /// Counted from 1.
+    /// The number of the epoch, from 1.
     pub epoch: u32,
-    /// What was minimised, where the epoch computed it.
+    /// The training loss, where the epoch computed it.
     pub loss: Option<f64>,
-    /// The value on valid of the metric that chooses, where it was judged.
+    /// The value on valid of the metric that chooses the epoch, where the epoch was evaluated.
     pub valid: Option<f64>,
     /// Training time of the epoch alone.
     pub seconds: f64,
-    /// Samples of the epoch by its seconds.
+    /// The samples of the epoch divided by its seconds.
     pub samples_per_second: f64,
 }
 
@@ -191,20 +193,20 @@ pub struct Inference {
 }
 
 impl SplitRecord {
-    /// Where it lies in a bench's folder.
+    /// Returns the path of a split's record in a bench's folder.
     pub fn path(dir: &Path, task: Task, seed: u64) -> PathBuf {
         dir.join("records").join(format!("{task}-seed{seed}.split.json"))
     }
 }
 
 impl CaseRecord {
-    /// Where it lies in a bench's folder.
+    /// Returns the path of a case's record in a bench's folder.
     pub fn path(dir: &Path, task: Task, case: &str, seed: u64) -> PathBuf {
         dir.join("records").join(format!("{task}-seed{seed}-{case}.case.json"))
     }
 }
 
-/// What a bench set out to do.
+/// The plan of a bench, as `bench.json` holds it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BenchRecord {
@@ -212,7 +214,7 @@ pub struct BenchRecord {
     pub format: u32,
     /// The command that made it.
     pub command: String,
-    /// The whole config, defaults included.
+    /// The resolved config, defaults included.
     pub config: serde_json::Value,
     /// The cases in the order of the config.
     pub cases: Vec<CaseName>,
@@ -224,14 +226,14 @@ pub struct BenchRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaseName {
-    /// What is asked.
+    /// The task.
     pub task: Task,
     /// The name.
     pub case: String,
 }
 
 impl BenchRecord {
-    /// Where it lies in a bench's folder.
+    /// Returns the path of `bench.json` in a bench's folder.
     pub fn path(dir: &Path) -> PathBuf {
         dir.join("bench.json")
     }
@@ -240,7 +242,7 @@ impl BenchRecord {
 /// All records of a bench.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Records {
-    /// What it set out to do.
+    /// The plan of the bench.
     pub bench: BenchRecord,
     /// The splits, ascending by task and seed.
     pub splits: Vec<SplitRecord>,
@@ -249,10 +251,10 @@ pub struct Records {
 }
 
 impl Records {
-    /// All records in a bench's folder.
+    /// Reads all records in a bench's folder.
     ///
     /// # Errors
-    /// When it is none, or a file in it is no record.
+    /// When the folder has no bench, or one of its files is not a record.
     pub fn read(dir: &Path) -> Result<Self> {
         let bench: BenchRecord = read(&BenchRecord::path(dir))?;
         let (mut splits, mut cases) = (Vec::<SplitRecord>::new(), Vec::<CaseRecord>::new());
@@ -277,7 +279,7 @@ impl Records {
 /// Reads a record.
 ///
 /// # Errors
-/// When there is none, or it is of another format.
+/// When there is no record, or it is of another format.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     #[derive(Deserialize)]
     struct Format {
@@ -293,7 +295,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     Ok(serde_json::from_slice(&text).map_err(malformed)?)
 }
 
-/// Writes a record; it is there as a whole or not at all.
+/// Writes a record atomically: the file is complete or not there.
 ///
 /// # Errors
 /// When it cannot be written.

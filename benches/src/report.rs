@@ -31,17 +31,17 @@ pub use table::{Cell, Table};
 
 use crate::record::{FORMAT, Records};
 
-/// All tables, figures and sentences. As JSON it is `report.json`.
+/// A report: its tables, charts and sentences. As JSON it is `report.json`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
     /// The number of the format of the records.
     pub format: u32,
-    /// What it is about.
+    /// The title, which names the data.
     pub title: String,
-    /// The sections; models are compared within one alone. In `report.json` they are `parts`.
+    /// The sections; only models of the same section are compared. `report.json` calls them `parts`.
     #[serde(rename = "parts")]
     pub sections: Vec<ReportSection>,
-    /// What was run.
+    /// The benches that it reports.
     pub benches: Vec<ReportedBench>,
 }
 
@@ -50,7 +50,7 @@ pub struct Report {
 pub struct ReportedBench {
     /// The command.
     pub command: String,
-    /// Its whole config.
+    /// The resolved config.
     pub config: Json,
 }
 

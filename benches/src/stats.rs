@@ -1,11 +1,13 @@
-//! How sure a figure is: bootstrap intervals, and a paired test between two models.
+//! The uncertainty of figures: bootstrap intervals, and a paired test between two models.
 //!
-//! A value is made of what each user adds to a sum and to a weight: NDCG is the sum of the users' values over their
-//! number, RMSE the root of the sum of squared errors over the number of pairs. With several seeds it is the mean of
-//! the seeds' values. Users are drawn, and not single ranks or ratings, as in [`burnrec_train::bootstrap`].
+//! A metric is computed from a sum and a weight to which each user contributes: NDCG is the sum of the users' values
+//! divided by the number of users, RMSE the root of the sum of squared errors divided by the number of pairs. With
+//! several seeds, the value is the mean of the seeds' values. Resamples draw users, and not single ranks or ratings, as
+//! in [`burnrec_train::bootstrap`].
 //!
-//! A user is known by the place among the judged ones. One draw serves all seeds: where these judge the same users,
-//! what the seeds share by sharing users is not taken for more evidence; where they do not, nothing is lost by it.
+//! A user is identified by the position among the judged users, and one draw of positions serves all seeds. Where the
+//! seeds judge the same users, they are therefore not counted as independent evidence; where they judge different
+//! users, a shared draw does no harm.
 
 use burnrec_data::rng::stream;
 pub use burnrec_train::bootstrap::Interval;
@@ -20,7 +22,7 @@ pub const SWAPS: usize = 10_000;
 /// The seed of intervals and tests.
 pub const SEED: u64 = 42;
 
-/// The way a value follows from a sum and a weight.
+/// How a metric is computed from a sum and a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statistic {
     /// The sum divided by the weight.
@@ -34,16 +36,16 @@ impl Statistic {
     pub fn of(self, sum: f64, weight: f64) -> f64 {
         match self {
             Self::Mean => sum / weight,
-            // A sum of squares from which one of its parts was taken may end a rounding below zero.
+            // A swap subtracts one user's squares from a sum of squares; rounding may leave the result just below zero.
             Self::RootMean => (sum / weight).max(0.0).sqrt(),
         }
     }
 }
 
-/// The users' parts of a value.
+/// What each user contributes to a metric.
 #[derive(Clone, Debug)]
 pub struct Measure {
-    /// How the value follows from them.
+    /// How the metric is computed from these contributions.
     pub statistic: Statistic,
     /// `[seeds][users]`: each user's sum and weight.
     pub seeds: Vec<Vec<[f64; 2]>>,
@@ -71,7 +73,7 @@ pub struct Estimate {
     pub seeds: Vec<f64>,
 }
 
-/// Estimates the values of measures of the same users, with intervals by percentile bootstrap.
+/// Returns the values of several measures of the same users, with intervals by percentile bootstrap.
 ///
 /// # Panics
 /// When the measures differ in seeds or users.
@@ -116,14 +118,15 @@ pub struct Difference {
     pub p: f64,
 }
 
-/// Returns `ours` less `theirs` on the same users, with a paired bootstrap interval and Fisher's randomisation test. If
-/// the models are alike, each user's two results might as well have been the other way round, so a user's results are
-/// swapped by the toss of a coin, in all seeds at once, and `p` is the share of [`SWAPS`] tosses, and the true result,
-/// whose difference is as large as the one found. (Smucker et al. 2007, "A comparison of statistical significance
-/// tests for information retrieval evaluation", section 3.3.)
+/// Returns `ours` minus `theirs` on the same users, with a paired bootstrap interval and the p-value of Fisher's paired
+/// randomisation test. Under the null hypothesis the two models are alike, so that a user's two results may be swapped:
+/// each of [`SWAPS`] rounds tosses a coin for each user, which swaps the user's results in all seeds at once. `p` is
+/// the share of rounds, the unswapped result counted as one more, whose difference is at least as large as the one
+/// found. (Smucker et al. 2007, "A comparison of statistical significance tests for information retrieval evaluation",
+/// section 3.3.)
 ///
 /// # Panics
-/// When the two are not of the same users, or a user's weight is not the same in both.
+/// When the two measures are of different users, or a user's weight differs between them.
 pub fn difference(ours: &Measure, theirs: &Measure) -> Difference {
     let statistic = ours.statistic;
     assert_eq!(ours.seeds.len(), theirs.seeds.len(), "the same seeds");
@@ -161,11 +164,11 @@ fn swap_test(statistic: Statistic, tables: &[Vec<f64>]) -> f64 {
                 .fold([0.0; 3], |sum, row| [sum[0] + row[0], sum[1] + row[1], sum[2] + row[2]])
         })
         .collect();
-    // A mean is linear, so that the seeds can be added up before the tosses.
+    // A mean is linear in the sums, so that the seeds can be added up before the tosses.
     let linear = statistic == Statistic::Mean;
     let n_cols = if linear { 1 } else { tables.len() };
     let n_places = tables.iter().map(|table| table.len() / 3).max().unwrap_or(0);
-    let mut moves = Vec::new(); // [places, cols]: what a swap adds to our sums and takes from theirs
+    let mut moves = Vec::new(); // [users, cols]: what swapping a user adds to our sums and subtracts from theirs
     for place in 0..n_places {
         let mut row = vec![0.0; n_cols];
         for (seed, table) in tables.iter().enumerate() {
@@ -183,7 +186,7 @@ fn swap_test(statistic: Statistic, tables: &[Vec<f64>]) -> f64 {
             false => statistic.of(ours + moved[seed], weight) - statistic.of(theirs - moved[seed], weight),
         }))
     };
-    // Swaps that only change the order of a sum must count as the same difference.
+    // The tolerance makes differences that only rounding tells apart count as equal.
     let found = swapped(&vec![0.0; n_cols]).abs() * (1.0 - 1e-9);
     let at_least = (0..SWAPS)
         .into_par_iter()
@@ -204,8 +207,8 @@ fn swap_test(statistic: Statistic, tables: &[Vec<f64>]) -> f64 {
     (1 + at_least) as f64 / (1 + SWAPS) as f64
 }
 
-/// Corrects p-values for the number of tests, so that the chance of any false finding is at most the level (Holm 1979,
-/// "A simple sequentially rejective multiple test procedure"). Keeps their order.
+/// Returns p-values corrected for the number of tests, in the order of `p`: the chance of any false positive is then at
+/// most the significance level (Holm 1979, "A simple sequentially rejective multiple test procedure").
 pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|&a, &b| p[a].total_cmp(&p[b]));

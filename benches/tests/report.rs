@@ -1,6 +1,6 @@
-//! The report of records that are made by hand: its figures are theirs, and its three forms say the same.
+//! Tests the report of made-up records: its figures follow from the records, and its three forms agree.
 //!
-//! `BURNREC_KEEP_REPORT=folder` leaves the report of two tasks there, to look at.
+//! `BURNREC_KEEP_REPORT=folder` keeps the report of two tasks in that folder, to look at.
 
 #[path = "report/records.rs"]
 mod records;
@@ -20,7 +20,7 @@ fn report(records: &[Records]) -> Report {
     Report::of(records).unwrap()
 }
 
-/// The number in a table of `report.json`.
+/// Returns a cell of a table in `report.json`.
 fn cell(json: &Value, part: usize, table: &str, row: &str, column: &str) -> Value {
     let tables = json["parts"][part]["blocks"]
         .as_array()
@@ -66,7 +66,7 @@ fn figures_are_those_of_the_records() {
         mean("neumf", &ndcg) - mean("als", &ndcg),
     );
     close(&cell(&json, 0, "Each model against ALS", "NeuMF", "Times the training time"), 81.0 / 1.3);
-    // One seed alone: compared on that one.
+    // A model with one seed is compared on that seed alone.
     let first = |case: &str| ndcg(of(&records, Task::Ranking, case)[0]);
     let odd = cell(&json, 0, "Each model against ALS", "Odd <&\"> model", "Difference in NDCG@10");
     close(&odd, first("odd") - first("als"));
@@ -145,7 +145,7 @@ fn sentences_are_plain_and_follow_from_the_tests() {
         ranking.warnings
     );
     assert!(ranking.warnings.iter().any(|text| text.contains("synthetic")));
-    // Lower is better, and a smaller error is told as better.
+    // For RMSE lower is better, and the sentence must say so.
     let neumf = find(1, "NeuMF");
     assert!(neumf.difference.value < 0.0 && neumf.verdict == Verdict::Better);
     assert!(neumf.sentence.contains("RMSE [."), "{}", neumf.sentence);
@@ -280,7 +280,7 @@ fn benches_of_the_same_splits_are_one_part_and_of_others_two() {
     let peer = merged.sections[0].comparisons.iter().find(|one| one.model == "implicit ALS").unwrap();
     assert!(peer.sentence.contains("another machine"), "{}", peer.sentence);
     assert!(merged.sections[0].warnings.iter().any(|text| text.contains("2 different machines")));
-    // A bench given twice is one, and the seeds of two are put together.
+    // A bench that is given twice counts once, and the seeds of two benches are merged.
     let twice = report(&[whole.clone(), whole.clone()]);
     assert!(twice == report(std::slice::from_ref(&whole)), "the same report");
     let (mut first, mut second) = (whole.clone(), whole.clone());

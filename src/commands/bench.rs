@@ -68,7 +68,7 @@ pub fn report(dirs: &[&Path], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs what is left of a bench in `dir`.
+/// Runs the cases of the bench in `dir` that have no record yet.
 pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Result<()> {
     let bench = Bench::begin(dir, plan, command, rows)?;
     interrupt::install()?;
@@ -88,7 +88,8 @@ pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Resul
     Ok(())
 }
 
-/// A pipe to the child says that this process lives.
+/// Runs a case in a child process. The child's stdin is a pipe whose end tells it that this process has ended or wants
+/// it to stop (`end_with_parent`).
 fn in_a_process(dir: &Path, place: &Place) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
@@ -117,7 +118,8 @@ fn in_a_process(dir: &Path, place: &Place) -> Result<()> {
     }
 }
 
-/// Ends this process as soon as the one that started it ends, so that no two ever work on one case.
+/// Ends this process as soon as its stdin is closed, which the end of the parent process does: otherwise a later
+/// `bench` might start a second process for the same case.
 fn end_with_parent() {
     thread::spawn(|| {
         let mut rest = Vec::new();
@@ -126,6 +128,7 @@ fn end_with_parent() {
     });
 }
 
+/// Runs one case: trains and judges its model, measures how fast it answers, and saves the record.
 pub fn case(args: BenchCase) -> Result<()> {
     interrupt::install()?;
     end_with_parent();

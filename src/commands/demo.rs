@@ -1,4 +1,5 @@
-//! `demo`: the whole way from ratings to recommendations on an embedded default.
+//! `demo`: trains and judges all models on synthetic ratings (or the user's own), recommends with the best one, and
+//! scores requests from an embedded broker.
 
 mod broker;
 
@@ -21,7 +22,7 @@ const SEED: u64 = 42;
 
 const BENCH: &str = include_str!("../../configs/demo.toml");
 
-/// The configs that it names.
+/// The training configs that the bench config names.
 const CONFIGS: [(&str, &str); 6] = [
     ("popularity.toml", include_str!("../../configs/popularity.toml")),
     ("als.toml", include_str!("../../configs/als.toml")),
@@ -70,16 +71,16 @@ pub fn run(args: Demo) -> Result<()> {
     Ok(())
 }
 
-/// The best on valid: test is not looked at to choose.
+/// Returns the case with the best metric on valid; test is not used to choose.
 fn best(cases: &[CaseRecord]) -> Option<&CaseRecord> {
     let value = |case: &CaseRecord| case.valid.value(case.metric).unwrap_or_default();
     cases.iter().max_by(|a, b| value(a).total_cmp(&value(b)))
 }
 
-/// Requests of the scoring run.
+/// The number of requests of the scoring run.
 const REQUESTS: u64 = 200_000;
 
-/// Scores through a broker in this process.
+/// Scores requests through a broker embedded in this process, and prints the rate.
 fn serve(run: &Path) -> Result<()> {
     let ran = broker::scoring_run(run, REQUESTS)?;
     let rate = ran.events as f64 / ran.seconds;
@@ -90,7 +91,7 @@ fn serve(run: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Reopens the best run as a user would, and recommends to the first three users with a history.
+/// Opens the best run from its directory, and prints recommendations for the first three users with a history.
 fn recommend(dir: &Path) -> Result<()> {
     let run = Recommender::open_on(dir, DeviceChoice::Cpu)?;
     let users = (0..run.users.vocab().len() as u32).map(UserIx);

@@ -1,4 +1,4 @@
-//! `evaluate`: judge a trained model again.
+//! `evaluate`: judges a trained model again.
 
 use std::io::Write;
 

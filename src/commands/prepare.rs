@@ -73,7 +73,7 @@ fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {
     }))
 }
 
-/// An option that the split asked for has no use for is a mistake, not a wish to ignore.
+/// Refuses options that the chosen split does not use: they are taken for a mistake, and not ignored.
 fn refuse_idle_options(cut: &Cut) -> Result<()> {
     use SplitKind::{KFold, LeaveOneOut, Random, Temporal, UserHoldout};
     let takes = |kinds: &[SplitKind]| cut.split.is_some_and(|kind| kinds.contains(&kind));

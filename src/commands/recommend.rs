@@ -50,7 +50,7 @@ pub fn run(args: Recommend) -> Result<()> {
     Ok(())
 }
 
-/// Reads a list of ids: with commas between, or `@FILE` with one a line.
+/// Parses a list of item ids: separated by commas, or `@FILE` for a file with one id a line.
 fn ids(list: &str) -> Result<Vec<String>> {
     let text = match list.strip_prefix('@') {
         Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,

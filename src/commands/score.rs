@@ -14,7 +14,7 @@ pub fn run(args: Score) -> Result<()> {
     let asked: Vec<(&String, &String)> = pairs.users.iter().zip(&pairs.items).collect();
     let scores = recommender.score(&asked);
     let n_unknown = scores.iter().filter(|score| score.is_none()).count();
-    // A pair with an unknown id keeps its line, with no score, so that the files match line by line.
+    // A pair with an unknown id keeps its line, with NaN for a score, so that both files match line by line.
     let column = scores.iter().map(|score| score.unwrap_or(f32::NAN)).collect();
     let n = scores.len();
     let columns = [

@@ -1,4 +1,4 @@
-//! `similar`: the items whose vectors point the same way.
+//! `similar`: the items whose vectors have the highest cosine with an item's.
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! `train` and `check`: a config, and what comes of it.
+//! `train` and `check`: trains the model of a config, and prints a config with every default.
 
 use std::io::Write;
 use std::path::Path;
@@ -58,7 +58,7 @@ pub fn run(args: Train) -> Result<()> {
     Ok(())
 }
 
-/// What an interrupted run says last.
+/// Returns the last message of an interrupted run: the epoch that is saved, and the command that resumes.
 fn how_to_go_on(out: &Path) -> Result<String> {
     let settings = overrides().map(|(name, value)| format!("{name}={} ", show::quoted(&value)));
     let command = settings.collect::<String>() + &show::command_line(&["--force", "--resume"]);
@@ -70,7 +70,7 @@ fn how_to_go_on(out: &Path) -> Result<String> {
     })
 }
 
-/// Tells how a run goes: lines on stderr, and a bar over all of it.
+/// Reports a run on stderr: a line for each epoch, and a bar for the whole run.
 pub struct Told<'a> {
     config: &'a TrainConfig,
     out: &'a Path,
@@ -80,7 +80,7 @@ pub struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    /// Tells of a run of `config` into `out`.
+    /// Makes the reporter of a run of `config` into the directory `out`.
     pub fn new(config: &'a TrainConfig, out: &'a Path, begin: Begin, bars: &'a Bars) -> Self {
         Self { config, out, begin, bars, bar: None }
     }

@@ -13,7 +13,7 @@ use crate::layers::tune_config;
 use crate::progress::Bars;
 use crate::show;
 
-/// How many trials the table has.
+/// The most trials that the printed table shows.
 const SHOWN: usize = 10;
 
 pub fn run(args: Tune) -> Result<()> {
@@ -94,7 +94,7 @@ fn print(args: &Tune, config: &TuneConfig, data: &Prepared, found: &Found) -> Re
     Ok(())
 }
 
-/// A setting without the quotes of a string.
+/// Returns a setting as text; strings are not quoted.
 fn cell(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,4 +1,4 @@
-//! A real Apache Kafka for a test, the services under test, and clients to look at what they did.
+//! Starts a real Apache Kafka and the services under test, and has clients to see what they did.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -15,10 +15,10 @@ use rdkafka::client::DefaultClientContext;
 
 use super::Folder;
 
-/// Clusters take most of a machine: one test has one at a time.
+/// Lets one test at a time have a cluster, since a cluster takes most of a machine.
 static ONE: Mutex<()> = Mutex::new(());
 
-/// A cluster of its own, gone when the test ends.
+/// A cluster for one test, which is stopped when the test ends.
 pub struct Kafka {
     pub folder: Folder,
     pub bootstrap: String,
@@ -27,8 +27,8 @@ pub struct Kafka {
 }
 
 impl Kafka {
-    /// Starts a cluster; `None`, counted as a skip, unless `BURNREC_KAFKA=1` asks for it: clusters need Java and Maven, and
-    /// minutes.
+    /// Starts a cluster. Without `BURNREC_KAFKA=1` it returns `None` and counts a skip, since clusters need Java, Maven
+    /// and minutes.
     pub fn start(brokers: usize, secure: bool) -> Option<Self> {
         if std::env::var_os("BURNREC_KAFKA").is_none() {
             let why = "set BURNREC_KAFKA=1 to test on an Apache Kafka, which Java and Maven start";
@@ -45,7 +45,7 @@ impl Kafka {
         Some(kafka)
     }
 
-    /// Runs a command of the script on this cluster.
+    /// Runs a command of `kafka.sh` on this cluster, and returns its output.
     #[track_caller]
     pub fn script(&self, command: &str, words: &[&str]) -> String {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("serve/tests/kafka/kafka.sh");
@@ -55,14 +55,14 @@ impl Kafka {
         String::from_utf8_lossy(&ran.stdout).into_owned()
     }
 
-    /// A client's settings.
+    /// Returns the settings of a client.
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.bootstrap);
         client
     }
 
-    /// Makes topics: names with their partitions.
+    /// Creates topics, given by name and number of partitions.
     pub fn topics(&self, topics: &[(&str, i32)]) {
         let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
         let copies = self.brokers.min(3) as i32;
@@ -88,25 +88,25 @@ impl Drop for Kafka {
     }
 }
 
-/// Runs a future to its end on this thread.
+/// Runs a future to completion on this thread.
 fn wait_for<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(future)
 }
 
-/// How long a test waits for what must come before it says that it did not.
+/// The longest time that a test waits for an event that must come; after it the test fails.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The lines that a program has logged so far; whoever waits for more is told of each.
+/// Counts the lines that a program has logged, and wakes those that wait for more.
 #[derive(Default)]
 struct Lines {
-    /// How many there are, and whether more may come.
+    /// The number of lines, and whether more may come.
     state: Mutex<(usize, bool)>,
     changed: Condvar,
 }
 
 impl Lines {
-    /// Copies what a program logs into a file, and counts.
+    /// Copies the program's stderr into a file, and counts its lines.
     fn follow(stderr: ChildStderr, mut log: File) -> Arc<Self> {
         let lines = Arc::new(Self { state: Mutex::new((0, true)), changed: Condvar::new() });
         let told = Arc::clone(&lines);
@@ -129,7 +129,8 @@ impl Lines {
         self.state.lock().expect("no panic").0
     }
 
-    /// Waits for more than `seen` lines or the end; gives whether there is one of the two before `end`.
+    /// Waits until there are more than `seen` lines or the program has ended; returns false where neither comes before
+    /// the time `end`.
     fn more_than(&self, seen: usize, end: Instant) -> bool {
         let state = self.state.lock().expect("no panic");
         let left = end.saturating_duration_since(Instant::now());
@@ -137,7 +138,7 @@ impl Lines {
         !waited.expect("no panic").1.timed_out()
     }
 
-    /// Waits until the program has closed its log, which its end does.
+    /// Waits until the program has ended, which closes its log; returns false where it has not by the time `end`.
     fn ended(&self, end: Instant) -> bool {
         let state = self.state.lock().expect("no panic");
         let left = end.saturating_duration_since(Instant::now());
@@ -154,7 +155,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts it on a free port, logging into a file of the folder.
+    /// Starts a service on a free port, with its log in a file of the folder.
     pub fn start(folder: &Folder, name: &str, config: &Path, set: &[&str]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .expect("a port")
@@ -178,7 +179,7 @@ impl Serving {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until `/health/ready` says that it can work.
+    /// Waits until `/health/ready` answers 200.
     #[track_caller]
     pub fn ready(&self) {
         self.until("the service is ready", || {
@@ -186,7 +187,8 @@ impl Serving {
         });
     }
 
-    /// Waits for something that the service logs when it comes: looks once now, and again with each line of the log.
+    /// Waits until `there` is true. It is called once now and again after each new line of the log, so that the service
+    /// must log something when the condition comes true.
     #[track_caller]
     pub fn until(&self, what: &str, mut there: impl FnMut() -> bool) {
         let end = Instant::now() + LIMIT;
@@ -198,14 +200,14 @@ impl Serving {
         }
     }
 
-    /// Kills it on the spot.
+    /// Kills it by SIGKILL.
     pub fn kill(mut self) {
         let mut child = self.child.take().expect("running");
         child.kill().expect("a kill");
         child.wait().expect("an end");
     }
 
-    /// Asks it to stop; gives its exit code.
+    /// Asks it to stop by SIGTERM; returns its exit code.
     #[track_caller]
     pub fn stop(self) -> Option<i32> {
         let child = self.child.as_ref().expect("running");
@@ -213,7 +215,7 @@ impl Serving {
         self.end()
     }
 
-    /// Waits for its end; gives its exit code.
+    /// Waits until it ends; returns its exit code.
     #[track_caller]
     pub fn end(mut self) -> Option<i32> {
         assert!(self.lines.ended(Instant::now() + LIMIT), "not within {LIMIT:?}: the service ends");
@@ -233,12 +235,12 @@ impl Drop for Serving {
     }
 }
 
-/// The reply to a GET, or none.
+/// Returns the reply to a GET; none where no connection is possible.
 pub fn get(address: &str, path: &str) -> Option<String> {
     ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"))
 }
 
-/// The reply to a POST, or none.
+/// Returns the reply to a POST; none where no connection is possible.
 pub fn post(address: &str, path: &str, body: &str) -> Option<String> {
     let head = format!(
         "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
@@ -257,8 +259,8 @@ fn ask(address: &str, request: &str) -> Option<String> {
     Some(reply)
 }
 
-/// Asks again and again for something that must come. `there` waits by itself: it polls a client of Kafka, or reads topics
-/// to their ends.
+/// Calls `there` until it is true, and fails after `limit`. `there` must wait by itself, for example by polling a Kafka
+/// client, since this loop does not sleep.
 #[track_caller]
 pub fn until(what: &str, limit: Duration, mut there: impl FnMut() -> bool) {
     let end = Instant::now() + limit;

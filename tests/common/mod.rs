@@ -1,4 +1,4 @@
-//! The program, run as a user runs it.
+//! Runs the program as a user does.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -8,7 +8,7 @@ pub mod storm;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A folder of its own for a test, gone when it ends.
+/// A temporary folder for one test, which is removed when the test ends.
 pub struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -20,7 +20,7 @@ impl Folder {
         self.0.path().join(name)
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file and returns its path.
     pub fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
@@ -29,7 +29,7 @@ impl Folder {
     }
 }
 
-/// What a run of the program gave.
+/// The exit code and the output of a run of the program.
 pub struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -37,14 +37,14 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// Fails the test unless the run succeeded.
+    /// Fails the test unless the run succeeded; returns its stdout.
     #[track_caller]
     pub fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self.stdout
     }
 
-    /// Fails the test unless the run failed as a failure and not a panic, saying every one of `words`.
+    /// Fails the test unless the run ended with exit code 1 and an error message, not a panic, that has all of `words`.
     #[track_caller]
     pub fn fails(self, words: &[&str]) {
         assert_eq!(self.code, Some(1), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
@@ -54,14 +54,14 @@ impl Ran {
         }
     }
 
-    /// The standard output as JSON.
+    /// Returns stdout as JSON; fails the test unless the run succeeded.
     #[track_caller]
     pub fn json(self) -> serde_json::Value {
         serde_json::from_str(&self.ok()).expect("JSON on stdout")
     }
 }
 
-/// Runs the program with arguments separated by spaces, `{}` standing for the paths in turn.
+/// Runs the program with the arguments of `line`, which spaces separate; each `{}` stands for the next of `paths`.
 #[track_caller]
 pub fn burnrec(line: &str, paths: &[&Path]) -> Ran {
     let mut paths = paths.iter();

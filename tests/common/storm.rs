@@ -1,4 +1,4 @@
-//! A stream of requests of every kind, and a reader that sees only what is committed.
+//! Writes a stream of random requests of every kind, and reads what is committed.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -15,15 +15,17 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
-/// Users and items of the requests; items up to `FILTERED` never reach their threshold.
+/// The number of users of the requests; their ids count from 1.
 pub const USERS: u64 = 300;
+/// The number of items, whose ids count from 1 too.
 pub const ITEMS: u64 = 200;
+/// Items with ids up to this one never reach their threshold, so that they are filtered out.
 pub const FILTERED: u64 = 20;
 
-/// How long events may take to be answered before the test says that they are not.
+/// The longest time that a test waits for events to be answered; after it the test fails.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// SplitMix64 (Steele, Lea and Flood 2014).
+/// A random generator: SplitMix64 (Steele, Lea and Flood 2014).
 pub struct Draw(pub u64);
 
 impl Draw {
@@ -49,7 +51,7 @@ pub fn producer(client: &ClientConfig) -> ThreadedProducer<DefaultProducerContex
 }
 
 impl Feed {
-    /// Starts to write `per_second` requests of the seed's draw.
+    /// Starts to write `per_second` requests a second, drawn from the seed.
     pub fn start(client: &ClientConfig, seed: u64, per_second: usize) -> Self {
         let (producer, stop) = (producer(client), Arc::new(AtomicBool::new(false)));
         let until = Arc::clone(&stop);
@@ -66,7 +68,7 @@ impl Feed {
                     producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
                     n += 1;
                 }
-                // Polling takes all of the time that it is given.
+                // Polling waits for the whole 10 ms, so that this loop does not spin.
                 producer.poll(Duration::from_millis(10));
             }
             producer.flush(Duration::from_secs(120)).expect("all is delivered");
@@ -74,7 +76,7 @@ impl Feed {
         Self { stop, thread }
     }
 
-    /// Ends it when all it wrote is delivered.
+    /// Stops it, and waits until all that it wrote is delivered.
     pub fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the feed ends well");
@@ -86,7 +88,7 @@ fn now_ms() -> i64 {
     since.as_millis() as i64
 }
 
-/// A user, a request, and whether it is too old to be answered.
+/// Returns a user, a request, and whether the request is to have a timestamp too old to be answered.
 fn request(draw: &mut Draw, id: usize) -> (u64, String, bool) {
     let user = 1 + draw.below(USERS);
     let item = FILTERED + 1 + draw.below(ITEMS - FILTERED);
@@ -108,7 +110,7 @@ fn request(draw: &mut Draw, id: usize) -> (u64, String, bool) {
     (user, text, false)
 }
 
-/// A record as it was read.
+/// A record that was read from a topic.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Read {
     pub topic: String,
@@ -124,7 +126,7 @@ impl Read {
         serde_json::from_slice(&self.value).expect("JSON")
     }
 
-    /// Where the event stood that this came from, as partition and offset.
+    /// Returns the partition and offset of the event that led to this record.
     pub fn source(&self) -> (i32, i64) {
         let source = match self.headers.get("burnrec-source") {
             Some(source) => source.clone(),
@@ -172,7 +174,7 @@ fn from_the_start(reader: &BaseConsumer, topics: &[&str]) -> usize {
     list.count()
 }
 
-/// Reads all that is committed in some topics now.
+/// Reads all records that are committed in some topics now.
 pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
     let mut client = client.clone();
     let reader = reader(client.set("enable.partition.eof", "true"), "read_committed");
@@ -188,7 +190,7 @@ pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
     all
 }
 
-/// Reads what is committed while it is written.
+/// Reads committed records in the background while services write them.
 pub struct Checker {
     stop: Arc<AtomicBool>,
     receipts: Arc<(Mutex<usize>, Condvar)>,
@@ -218,7 +220,7 @@ impl Checker {
         Self { stop, receipts, all, thread }
     }
 
-    /// Waits until so many more events are dealt with.
+    /// Waits until `more` further events have a receipt.
     #[track_caller]
     pub fn progress(&self, more: usize) {
         let (receipts, came) = &*self.receipts;
@@ -228,7 +230,7 @@ impl Checker {
         assert!(!waited.expect("no panic").1.timed_out(), "events no longer answered for {LIMIT:?}");
     }
 
-    /// Ends it; gives what it read.
+    /// Stops it; returns the records that it has read.
     pub fn end(self) -> Vec<Read> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.join().expect("the checker ends well");

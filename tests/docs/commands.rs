@@ -1,11 +1,11 @@
-//! Runs every command of the pages, and holds those that a test cannot run to what they name.
+//! Runs every command of the pages. Of those that a test cannot run, it checks that what they name exists.
 
 use crate::pages::{CommandLine, Page};
 use crate::root;
 use crate::sandbox::{Sandbox, Service};
 
-/// The commands that a test cannot run, `*` standing for anything, and why. Of these it is checked that the subcommands,
-/// options, settings, examples, tests and features that they name exist.
+/// The commands that a test cannot run, where `*` stands for any text, with the reason. Only the subcommands, options,
+/// settings, examples, tests and features that they name are checked.
 const NOT_RUN: [(&str, &str); 17] = [
     ("sudo apt-get install *", "installs packages"),
     ("curl --proto * https://sh.rustup.rs *", "installs Rust from the internet"),
@@ -29,7 +29,7 @@ const NOT_RUN: [(&str, &str); 17] = [
 /// The address of the service in the pages.
 const LISTEN: &str = "127.0.0.1:8080";
 
-/// Runs the commands of all pages, in order and in one folder, as a reader would who tries everything.
+/// Runs the commands of all pages in order and in one folder, as a reader would who tries everything.
 pub fn run_all(pages: &[Page]) {
     let sandbox = Sandbox::new("commands").with_data();
     let (mut n_run, mut n_not, mut needless) = (0, 0, NOT_RUN.map(|(pattern, _)| pattern).to_vec());
@@ -62,7 +62,7 @@ pub fn run_all(pages: &[Page]) {
     assert!(n_run > 35 && n_not > 15, "only {n_run} commands ran and {n_not} were checked");
 }
 
-/// Whether a command is like a pattern, in which `*` stands for anything.
+/// Returns whether a command matches a pattern, where `*` stands for any text.
 fn fits(pattern: &str, line: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = line.strip_prefix(parts.next().unwrap_or_default()) else { return false };
@@ -75,7 +75,7 @@ fn fits(pattern: &str, line: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// Holds a command that does not run to what it names.
+/// Checks what a command names that is not run.
 fn check(sandbox: &Sandbox, line: &CommandLine) {
     for command in line.text.split("&&") {
         let command = command.trim().trim_start_matches('(').trim_end_matches(')');
@@ -108,7 +108,8 @@ fn check_usage(sandbox: &Sandbox, words: &[&str], place: &str) {
     }
 }
 
-/// Checks that the example, the test or the feature that a cargo command names exists, and what it has `burnrec` do.
+/// Checks that the example, test or feature that a cargo command names exists, and the arguments that `cargo run`
+/// passes to `burnrec`.
 fn check_cargo(sandbox: &Sandbox, words: &[&str], place: &str) {
     let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
     let (own, given) = words.split_at(end);
@@ -131,7 +132,7 @@ fn check_cargo(sandbox: &Sandbox, words: &[&str], place: &str) {
     }
 }
 
-/// Whether a package that cargo builds without `-p` has an example or a test of this name.
+/// Returns whether a default package of the workspace has an example or a test of this name.
 fn has_target(folder: &str, name: &str) -> bool {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
     let (_, rest) = manifest.split_once("default-members = [").expect("default members");

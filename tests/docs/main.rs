@@ -1,5 +1,5 @@
-//! Holds the pages to what is there: README, docs/ and CONTRIBUTING speak of commands that run, configs that are accepted,
-//! links that lead somewhere and files that exist.
+//! Tests the pages README, docs/ and CONTRIBUTING: their commands run, their configs are accepted, their links resolve,
+//! and the files that they name exist.
 
 mod commands;
 mod pages;
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use pages::Page;
 use sandbox::Sandbox;
 
-/// The top folders of the repository: a word of a page that begins with one and a slash names a file or folder of it.
+/// The top folders of the repository. A word of a page that begins with one of them and a slash is taken for a path.
 const FOLDERS: [&str; 11] =
     [".ci", "benches", "configs", "data", "docs", "examples", "models", "serve", "src", "tests", "train"];
 
@@ -20,7 +20,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The pages with commands, in the order in which a reader meets them: README, the book, CONTRIBUTING.
+/// Returns the pages with commands in reading order: README, the chapters of the book, CONTRIBUTING.
 fn pages() -> Vec<Page> {
     let summary = Page::read("docs/SUMMARY.md");
     let chapters = summary.links().into_iter().map(|link| format!("docs/{}", link.target));
@@ -96,7 +96,7 @@ fn every_link_leads_somewhere() {
     assert!(n > 15, "only {n} links");
 }
 
-/// A path in the repository without `.` and `..`.
+/// Returns a path in the repository with `.` and `..` resolved.
 fn within(path: &Path, link: &pages::Link) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {

@@ -1,4 +1,4 @@
-//! Reads a page of Markdown: its blocks of code, links, headings and the files that it names.
+//! Parses a page of Markdown: its blocks of code, its links and headings, and the files that it names.
 
 use std::fs;
 
@@ -13,9 +13,9 @@ pub struct Page {
 
 /// A fenced block of code.
 pub struct Block {
-    /// Page and line of its first line of code.
+    /// The page and line of its first line of code, `docs/data.md:17`.
     pub place: String,
-    /// What the fence says it is.
+    /// The language that follows the opening fence.
     pub language: String,
     page: String,
     first: usize,
@@ -24,15 +24,15 @@ pub struct Block {
 
 /// A link, or a picture.
 pub struct Link {
-    /// Page and line.
+    /// The page and line of the link.
     pub place: String,
-    /// Where it leads, as written.
+    /// The target as it is written.
     pub target: String,
 }
 
 /// A command of a block of shell.
 pub struct CommandLine {
-    /// Page and line.
+    /// The page and line of the command.
     pub place: String,
     /// The command, its continuation lines joined, without the comment.
     pub text: String,
@@ -67,7 +67,7 @@ impl Page {
         blocks
     }
 
-    /// The lines outside blocks of code, with their numbers from 1.
+    /// Returns the lines outside blocks of code, with their line numbers.
     fn prose(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut code = false;
         (1..).zip(self.text.lines()).filter(move |(_, line)| {
@@ -88,7 +88,7 @@ impl Page {
         links
     }
 
-    /// What links to the headings are written with, as GitHub and mdBook make it.
+    /// Returns the anchors of the headings, as GitHub and mdBook name them.
     pub fn anchors(&self) -> Vec<String> {
         let headings = self.prose().filter(|(_, line)| line.starts_with('#'));
         headings
@@ -100,7 +100,7 @@ impl Page {
             .collect()
     }
 
-    /// The words that name a file or folder under one of `folders`, with their places; code is read as well.
+    /// Returns the paths under one of `folders` that the page names, in code too, each after its page and line.
     pub fn paths(&self, folders: &[&str]) -> Vec<(String, String)> {
         let mut found = Vec::new();
         for (at, line) in (1..).zip(self.text.lines()) {
@@ -122,7 +122,7 @@ impl Block {
         self.lines.join("\n") + "\n"
     }
 
-    /// The commands of a block of shell.
+    /// Returns the commands of a block of shell.
     pub fn commands(&self) -> Vec<CommandLine> {
         let mut commands: Vec<CommandLine> = Vec::new();
         let mut goes_on = false;
@@ -142,7 +142,7 @@ impl Block {
     }
 }
 
-/// A line of shell without its comment, which begins where a word would.
+/// Returns a line of shell without its comment, which begins at a `#` after a blank.
 fn without_comment(line: &str) -> &str {
     let code = if line.starts_with('#') { "" } else { line.split(" #").next().unwrap_or_default() };
     code.trim_end()

@@ -1,5 +1,5 @@
-//! A folder in which the commands of the pages find what they name: the program on the PATH, the configs, ratings in the
-//! layouts of MovieLens. The rows are made by `burnrec synth`.
+//! A folder in which the commands of the pages find what they name: the program on the PATH, the configs, and ratings
+//! in the layouts of MovieLens, with rows from `burnrec synth`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,12 +10,12 @@ use std::process::{Child, Command, Output, Stdio};
 
 use crate::root;
 
-/// The folder. It stays when the test ends, to look at; the next test of this name begins with an empty one.
+/// The folder of a test. It is kept when the test ends, to look at; the next run of the test empties it.
 pub struct Sandbox {
     folder: PathBuf,
 }
 
-/// What a command gave.
+/// The exit status and the output of a command.
 pub struct Ran(Output);
 
 /// A service that runs until it is told to stop.
@@ -35,12 +35,12 @@ impl Sandbox {
             fs::create_dir_all(folder.join(part)).expect("a folder");
         }
         symlink(env!("CARGO_BIN_EXE_burnrec"), folder.join("bin/burnrec")).expect("a link");
-        // A refusal of the service is a failure of curl.
+        // With these options curl fails where the service answers with an error.
         fs::write(folder.join("home/.curlrc"), "fail-with-body\nsilent\nshow-error\n").expect("a file");
         Self { folder }
     }
 
-    /// Adds what the commands of the pages read.
+    /// Adds the files that the commands of the pages read.
     pub fn with_data(self) -> Self {
         for copied in ["configs", "benches/records"] {
             copy(&root().join(copied), &self.path(copied));
@@ -116,7 +116,7 @@ impl Sandbox {
                 break rest.split(';').next().unwrap_or(rest).to_owned();
             }
         };
-        // The pipe is emptied until the end, so that the service never waits for it.
+        // The pipe is read until the end, so that the service never blocks on a full one.
         std::thread::spawn(move || log.read_to_string(&mut String::new()));
         Service { child, address }
     }
@@ -133,7 +133,7 @@ impl Sandbox {
 }
 
 impl Ran {
-    /// Fails the test unless the command succeeded; gives what it said on stdout.
+    /// Fails the test unless the command succeeded; returns its stdout.
     #[track_caller]
     pub fn ok(self, place: &str) -> String {
         let Output { status, stdout, stderr } = self.0;
@@ -144,7 +144,7 @@ impl Ran {
 }
 
 impl Service {
-    /// Stops it as an orchestrator does.
+    /// Stops it by SIGTERM, as an orchestrator does, and fails the test unless it exits with 0.
     pub fn stop(mut self, place: &str) {
         let id = self.child.id().to_string();
         let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill starts");
@@ -155,14 +155,15 @@ impl Service {
 }
 
 impl Drop for Service {
-    /// Ends it where a test fails; after [`Service::stop`] there is nothing to end.
+    /// Kills it where a test has failed; after [`Service::stop`] it has already ended.
     fn drop(&mut self) {
         let _ended_before = self.child.kill();
         let _ended = self.child.wait();
     }
 }
 
-/// The id and the title of a row of `movies.csv`, without what the other layouts cannot hold.
+/// Returns the id and the title of a row of `movies.csv`; the title is without characters that the other layouts use as
+/// separators.
 fn title(row: &str) -> (&str, String) {
     let (item, rest) = row.split_once(',').expect("an id");
     let title = rest.rsplit_once(',').map_or(rest, |(title, _)| title);

@@ -1,11 +1,13 @@
-//! ALS beside the `implicit` package, in one run: the time to the loss that the package has after 15 epochs, top-10 for all
-//! users, and what a rating costs at 20 M rows. Prints the figures and their ratios, and fails where a bound is missed.
+//! ALS beside the `implicit` package, in one run: the time to the loss that the package has after 15 epochs, top-10 for
+//! all users, and what a rating costs at 20 M rows. Prints the figures and their ratios, and fails where a bound is
+//! missed.
 //!
 //! ```sh
 //! cargo run --release --example als_peers -- RATINGS [--without-scale]
 //! ```
 //!
-//! `PYTHON` names the interpreter that has `benches/peers/requirements.txt`, else `python3`; the machine should be idle.
+//! `PYTHON` names the interpreter that has `benches/peers/requirements.txt`, else `python3`; the machine should be
+//! idle.
 
 use burnrec_bench::peers;
 use burnrec_data::read::{ReadOptions, read};
@@ -24,7 +26,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Each time is the least of so many, ours and theirs.
+/// How often ours and theirs are timed; the shortest time counts.
 const REPEATS: usize = 5;
 
 fn main() -> Fallible<()> {
@@ -64,13 +66,14 @@ fn least_seconds(mut work: impl FnMut()) -> f64 {
     times.fold(f64::INFINITY, f64::min)
 }
 
-/// Returns the seconds that the package took, and the loss that it reached.
+/// What the `implicit` package took and reached: seconds of its fit and of its lists, and its loss.
 struct Peer {
     fit: f64,
     recommend: f64,
     loss: f64,
 }
 
+/// Fits ALS by the `implicit` package on the same rows.
 fn implicit(train: &Csr) -> Fallible<Peer> {
     let dir = tempfile::tempdir()?;
     let rows = dir.path().join("train.csv");

@@ -52,7 +52,7 @@ fn fold(path: &str) -> Fallible<(Csr, Csr)> {
     Ok((outcome.dataset.interactions.to_csr(n_users, n_items), test.to_csr(n_users, n_items)))
 }
 
-/// Reads rows, and holds out a tenth by a seeded draw.
+/// Reads rows, and holds out a tenth of them at random as test.
 fn tenth(path: &str) -> Fallible<(Csr, Csr)> {
     let dataset =
         filter::apply(read(path.as_ref(), &ReadOptions::default())?.dataset, &Filters::default())?.0;

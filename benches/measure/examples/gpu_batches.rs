@@ -52,7 +52,7 @@ fn main() -> Fallible<()> {
             let train = thin(rows, settings.rows.min(STEPS * (batch_size / (1 + NEGATIVES))), shape);
             let ours = [pace(&task, &train, &cpu)?, pace(&task, &train, &gpu)?];
             let theirs = torch_runs.then(|| theirs(&torch, &task)).flatten();
-            // Where it failed once it is not there: each try would cost its start.
+            // After a failure PyTorch is not tried again: each try would cost its start.
             torch_runs = theirs.is_some();
             let [cpu, gpu] = ours.map(|pace| format!("{:.0}", pace / 1e3));
             let theirs =

@@ -1,5 +1,5 @@
-//! What the client library alone can do: a loop that copies key and payload from one topic to another and decides
-//! nothing. The service's rates are held against it.
+//! The yardstick of the service: a loop on the client library alone, which copies key and payload from one topic to
+//! another and computes nothing.
 //!
 //! ```sh
 //! cargo run --release --example kafka_bare -- --bootstrap HOST:PORT --input T --output T --group G [--exactly-once]
@@ -25,13 +25,13 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-/// A payload is padded with blanks, or cut, to the length of a reply of the service.
+/// The length of a reply of the service, to which payloads are padded with blanks or cut.
 const REPLY_BYTES: usize = 200;
 /// The time between two commits.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(100);
-/// The producer is polled for delivery reports, and the clock is read, once in so many messages.
+/// The number of messages after which the producer is polled for delivery reports and the clock is read.
 const POLL_EVERY: usize = 64;
-/// The most commits that may wait for delivery reports, far more than ever do.
+/// The most epochs (times between two commits) that may wait for delivery reports; far fewer ever do.
 const EPOCHS: usize = 1024;
 
 /// Copies one topic to another.
@@ -60,7 +60,7 @@ struct Args {
     linger_ms: u32,
 }
 
-/// Counts the confirmed copies of each epoch, the time between two commits.
+/// Counts the copies that the broker has confirmed, for each epoch: the time between two commits.
 struct Confirmations {
     of_epoch: [AtomicU64; EPOCHS],
     failed: AtomicBool,
@@ -80,7 +80,7 @@ impl ProducerContext for Confirmations {
     }
 }
 
-/// What has been copied since the last commit, and the commits that wait.
+/// What has been copied since the last commit, and the epochs that wait for confirmation.
 struct Progress {
     epoch: usize,
     sent: u64,
@@ -111,7 +111,7 @@ impl ConsumerContext for Copier {
         if matches!(rebalance, Rebalance::Revoke(_))
             && let Err(error) = self.give_up(consumer)
         {
-            // Going on could only count what is not so.
+            // A rate that counts copies which were not committed would be wrong.
             eprintln!("partitions went, and their copies could not be committed: {error}");
             std::process::exit(1);
         }
@@ -199,7 +199,7 @@ impl Copier {
 
     fn close_epoch(&self, progress: &mut Progress) -> KafkaResult<()> {
         progress.since = Instant::now();
-        // With the ring full the epoch only grows longer.
+        // Where the ring of counters is full, the epoch goes on instead.
         if progress.sent == 0 || progress.waiting.len() == EPOCHS - 1 {
             return Ok(());
         }
@@ -244,7 +244,7 @@ impl Copier {
         Ok(())
     }
 
-    /// Commits all that was copied and starts afresh, as another worker continues from there.
+    /// Commits all that was copied, as partitions are revoked and another worker continues from there.
     fn give_up(&self, consumer: &BaseConsumer<Self>) -> KafkaResult<()> {
         let progress = &mut *self.progress();
         if self.args.exactly_once && progress.sent == 0 {

@@ -1,5 +1,5 @@
-//! The quality table of the README: configs on the protocol of the NCF paper (own leave-one-out split, 99 drawn
-//! candidates), means over split seeds.
+//! The table "Ranking against 99 candidates" of `docs/figures.md`: trains configs on the protocol of the NCF paper
+//! (leave-one-out, 99 drawn candidates) and prints means over split seeds. `--full` ranks against all items instead.
 //!
 //! ```sh
 //! cargo run --release --example quality -- RATINGS [--seeds 3] [--full] CONFIG[:KEY=VALUE,…] …
@@ -58,7 +58,7 @@ fn main() -> Fallible<()> {
     Ok(())
 }
 
-/// Reads a config file, and overrides its settings by those after the colon.
+/// Reads the config file of `FILE:KEY=VALUE,…`, and overrides its settings by those after the colon.
 fn config(name: &str) -> Fallible<TrainConfig> {
     let (file, settings) = name.split_once(':').unwrap_or((name, ""));
     let mut table: toml::Table = toml::from_str(&std::fs::read_to_string(file)?)?;

@@ -4,7 +4,7 @@
 //! cargo run --release --example read_speed -- ours|polars ratings.csv
 //! ```
 //!
-//! One reader per process, so that the peak is its own.
+//! A process runs one reader only, so that the peak memory is that reader's.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The columns user, item, rating and time as polars reads them: integers, `f32` and integers.
+/// Reads the columns user, item, rating and time with polars, as integers, `f32` and integers, and returns the row
+/// count.
 fn by_polars(path: &std::path::Path) -> Result<usize, polars::error::PolarsError> {
     let colons = path.extension().is_some_and(|extension| extension == "dat");
     let types = |n: usize| -> Vec<DataType> {

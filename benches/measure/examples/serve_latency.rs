@@ -1,6 +1,6 @@
-//! How long a reply takes when requests come on a schedule, whether or not earlier ones are answered (an open loop):
-//! from Kafka to Kafka beside a loop that only copies, and over HTTP beside a bare axum server. The rate should be
-//! half of the highest that the mode does. Fails where a bound of the list of contenders is missed.
+//! Measures latency in an open loop: requests come on a schedule, whether or not earlier ones are answered. From Kafka
+//! to Kafka the service stands beside a loop that only copies, over HTTP beside a bare axum server. The rate should be
+//! half of the highest that the mode reaches. Fails where a bound in the list of contenders is missed.
 //!
 //! ```sh
 //! cargo build --release --examples

@@ -1,6 +1,7 @@
-//! The scoring service beside a loop that only copies and beside Kafka Streams: requests wait in a topic, each program
-//! answers them in turn, and the broker's own times of appending say how fast. Every reply is checked first; a program
-//! with a wrong answer has no rate. Fails where a bound of `contenders.toml` is missed.
+//! Measures the throughput of the scoring service beside a loop that only copies and beside Kafka Streams: requests
+//! wait in a topic, the programs answer them one program after the other, and the rate follows from the times at which
+//! the broker appended the replies. Every reply is checked; a program with a wrong reply gets no rate. Fails where a
+//! bound in `contenders.toml` is missed.
 //!
 //! ```sh
 //! (cd benches/peers/kafka-streams && mvn -B -q package)
@@ -8,8 +9,8 @@
 //! KAFKA_BOOTSTRAP=HOST:PORT cargo run --release --example serve_throughput -- [--quick]
 //! ```
 //!
-//! The broker runs on the same machine, which should be idle else. Not measured is a program that cannot be started,
-//! stops early or stands still.
+//! The broker runs on the same machine, which should otherwise be idle. A program that cannot be started, ends early or
+//! stalls is reported as not measured.
 
 #[path = "serve_throughput/table.rs"]
 mod table;
@@ -34,9 +35,9 @@ use table::{Measured, Row};
 
 /// The default list of contenders.
 const CONTENDERS: &str = include_str!("serve_throughput/contenders.toml");
-/// The time between two looks at the output topic; long, as a look costs the broker too.
+/// The time between two looks at the output topic; it is long, as each look costs the broker time too.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Once no reply has come for this long, all are there.
+/// After all requests have a reply, the time without a further one after which the run is over.
 const SETTLED: Duration = Duration::from_secs(2);
 /// A program that has sent no reply for this long has stalled.
 const STALLED: Duration = Duration::from_secs(60);
@@ -158,7 +159,7 @@ impl<'a> Setting<'a> {
         let models = Models::write(&dir, shape, args.dim, args.seed)?;
         let kind = if args.recommend { Kind::Recommend } else { Kind::Score };
         let requests = Requests::draw(kind, args.n, args.users, args.items, args.seed);
-        // Names of topics and groups are never used again, so that nothing is left of an earlier run.
+        // The process id keeps the names of topics and groups unique, so that nothing of an earlier run is read.
         let input = format!("bench-{}-requests", std::process::id());
         broker.create(&input, args.partitions, &[("retention.ms", "-1")])?;
         let start = Instant::now();
@@ -248,7 +249,7 @@ impl<'a> Setting<'a> {
             }
         }
         let ended = process.stop(STOP_PATIENCE)?;
-        // A JVM that was asked to end says 128 + SIGTERM.
+        // A JVM that ends by SIGTERM exits with 128 + 15.
         if !ended.status.success() && ended.status.code() != Some(143) {
             return Err(io::Error::other(format!("ended with {} when asked to end", ended.status)));
         }

@@ -5,7 +5,7 @@
 //! cargo run --release --example table_size -- [neumf] [mf]
 //! ```
 //!
-//! The rows are synthetic; only so many are taken as an epoch of a hundred steps needs. The machine should be idle.
+//! The rows are synthetic, and only those that an epoch of a hundred steps needs are kept. The machine should be idle.
 
 mod allocator;
 
@@ -59,7 +59,7 @@ fn rows((n_users, n_items, n_rows): (u32, u32, u32)) -> Fallible<Csr> {
     Ok(thin(&dataset.interactions, STEPS * (BATCH / (1 + NEGATIVES)), shape))
 }
 
-/// Returns the median of the milliseconds of a step over some epochs, after one that is not counted.
+/// Returns the milliseconds of a step, the median over some epochs after a first one that is not counted.
 fn step_milliseconds(task: &NeuralTask, train: &Csr) -> Fallible<f64> {
     let mut learner = task.learner(train, &device::open(DeviceChoice::Cpu)?)?;
     epoch(&mut learner)?;

@@ -1,5 +1,5 @@
-//! What the measurements of the service share: topics, requests, the programs that answer them, and the check of
-//! their replies.
+//! Shared by the measurements of the service: topics, requests, the programs that answer them, and the check of their
+//! replies.
 
 pub mod contenders;
 pub mod models;

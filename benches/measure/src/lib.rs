@@ -1,4 +1,4 @@
-//! What the measuring programs share: the clock, verdicts on bounds, training tasks for burnrec and PyTorch, and the
+//! Shared by the measuring programs: timing, the check of bounds, training tasks for burnrec and PyTorch, and the
 //! service's requests, contenders and replies.
 //!
 //! The programs are in `examples/`, the criterion bench in `benches/`. The scripts of the peers are in `benches/peers/`
@@ -24,7 +24,7 @@ pub fn seconds(work: impl FnOnce()) -> f64 {
     start.elapsed().as_secs_f64()
 }
 
-/// Returns the median, the upper one of an even number of values; NaN of none.
+/// Returns the median: the upper of the two middle values where their number is even, NaN where there are none.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -82,15 +82,15 @@ pub fn epoch(learner: &mut NnLearner) -> Result<Pace> {
     Ok(Pace { samples_per_second, seconds, loss: loss.total.unwrap_or(f64::NAN) })
 }
 
-/// Keeps at most `n` of the rows, at even distances from first to last, and the size of the tables. The cost of a step
-/// depends on the batch and the tables, so that an epoch need not be long.
+/// Returns a matrix with at most `n` of the rows, taken at even distances, and with all users and items. The cost of a
+/// step depends on the batch and on the size of the embedding tables, and not on the number of rows.
 pub fn thin(rows: &Interactions, n: usize, shape: Shape) -> Csr {
     let n = n.min(rows.len());
     let kept: Vec<u32> = (0..n as u64).map(|k| (k * rows.len() as u64 / n as u64) as u32).collect();
     rows.select(&kept).to_csr(shape.n_users, shape.n_items)
 }
 
-/// PyTorch's side: the rows written by [`peers::write_rows`], and its device.
+/// PyTorch's side of a comparison: the rows written by [`peers::write_rows`], and its device.
 pub struct Torch {
     /// The file of rows.
     pub rows: PathBuf,
@@ -118,7 +118,7 @@ impl Torch {
         }
     }
 
-    /// Runs `torch_ncf.py` with these and `more` arguments, and returns its record.
+    /// Runs `torch_ncf.py` on a task in a setup, with `more` arguments, and returns its record.
     ///
     /// # Errors
     /// As [`peers::run`].

@@ -1,7 +1,7 @@
-//! Cluster and ALS: k-means over users, then ALS on each cluster's rows alone. A baseline of the bench, and a family of
-//! models that is added to the registry from outside.
+//! Cluster + ALS: k-means over users, by the items that they have (`k_means.rs`), then ALS on each cluster's rows
+//! alone.
 //!
-//! Users are clustered by the items they have (`k_means.rs`).
+//! It is a baseline of the bench, and an example of a model family that another crate adds to the registry.
 
 mod k_means;
 
@@ -50,10 +50,10 @@ impl ClusterConfig {
         register(Kind::of::<Self>())
     }
 
-    /// Makes the config of a run on clusters from one of plain ALS.
+    /// Makes the config of cluster + ALS from a config of plain ALS.
     ///
     /// # Errors
-    /// When the config is none of ALS, or the settings make no sense on clusters.
+    /// When the config is not one of ALS, or has settings that clusters do not support.
     pub fn of(clusters: usize, als: &TrainConfig) -> burnrec_train::Result<TrainConfig> {
         let kind = als.model().kind();
         let model = als.model().get::<AlsConfig>();
@@ -118,7 +118,7 @@ const CLUSTERS: &str = "cluster_of";
 const USERS: &str = "user_factors";
 const ITEMS: &str = "item_factors";
 
-/// Returns the rows of one cluster's users; those of the others are empty.
+/// Returns the training matrix of one cluster, `[n_users, n_items]`: the rows of all other users are empty.
 fn of_cluster(train: &Csr, cluster_of: &[u32], cluster: u32) -> Csr {
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());
     for (user, &its) in cluster_of.iter().enumerate() {
@@ -132,13 +132,14 @@ fn of_cluster(train: &Csr, cluster_of: &[u32], cluster: u32) -> Csr {
     Csr::new(train.n_cols(), offsets, cols, values)
 }
 
-/// ALS on each cluster, an epoch of all at a time. Users are clustered in the first epoch, so that its time counts.
+/// Trains ALS on each cluster; an epoch is one epoch of every cluster. Users are clustered in the first epoch, so that
+/// the time of k-means counts as training time.
 struct ClusterLearner<'a> {
     config: ClusterConfig,
     train: &'a Csr,
     seed: u64,
     clusters: OnceCell<Arc<Vec<u32>>>,
-    /// One for each cluster, from the first epoch on.
+    /// One learner for each cluster; empty before the first epoch.
     learners: Vec<AlsLearner<'static>>,
 }
 
@@ -197,17 +198,17 @@ impl Learner for ClusterLearner<'_> {
     }
 }
 
-/// Each user is scored by the model of the user's cluster.
+/// Scores each user by the ALS model of the user's cluster.
 struct ClusterModel {
     config: ClusterConfig,
-    /// `[n_users]`
+    /// `[n_users]`: the cluster of each user.
     cluster_of: Arc<Vec<u32>>,
-    /// `[clusters]`; all have all users' factors, `[n_users, dim]`.
+    /// `[clusters]`: the models, which share the factors of all users, `[n_users, dim]`.
     models: Vec<AlsModel>,
 }
 
 impl ClusterModel {
-    /// Puts factors `[n_users, dim]` and `[clusters, n_items, dim]` together.
+    /// Makes the model from user factors `[n_users, dim]` and item factors `[clusters, n_items, dim]`.
     fn new(config: ClusterConfig, cluster_of: Arc<Vec<u32>>, users: Vec<f32>, items: &[f32]) -> Self {
         let users = Arc::new(users);
         let model = |items: &[f32]| {
@@ -218,7 +219,7 @@ impl ClusterModel {
         Self { config, cluster_of, models }
     }
 
-    /// Returns the places of `users` that are of each cluster.
+    /// Returns, for each cluster, the positions in `users` of its users.
     fn places(&self, users: &[UserIx]) -> Vec<Vec<usize>> {
         let mut places = vec![Vec::new(); self.models.len()];
         users.iter().enumerate().for_each(|(at, user)| places[self.cluster_of[user.at()] as usize].push(at));

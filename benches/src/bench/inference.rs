@@ -1,4 +1,5 @@
-//! Measures how fast a model answers: pairs, lists, and requests through the service's engine, all in memory.
+//! Measures how fast a model answers: scores of pairs, top-10 lists, and requests through the service's engine, all in
+//! memory.
 
 use std::path::Path;
 use std::time::Instant;
@@ -21,14 +22,15 @@ use crate::record::Inference;
 const PAIRS: usize = 1 << 20;
 /// Pairs scored in one call.
 const BLOCK: usize = 1 << 16;
-/// Users given a list in a round, at most.
+/// The most users that get a top-10 list in a round.
 const USERS: usize = 10_000;
 /// Requests in a round.
 const REQUESTS: usize = 100_000;
-/// Rounds; the fastest counts, as other work on the machine can only slow one down.
+/// The number of rounds. The fastest counts, since other work on the machine can only slow a round down.
 const ROUNDS: usize = 3;
 
-/// Measures a model over users with the histories `seen`, `[n_users, n_items]`; with a run directory, through the service too.
+/// Measures a model; `seen`, `[n_users, n_items]`, has the items that lists leave out. With a run directory, it
+/// measures the service's engine with that run too.
 ///
 /// # Errors
 /// When the service cannot open the run.
@@ -41,7 +43,7 @@ pub fn measure(scorer: &dyn Scorer, seen: &Csr, run: Option<&Path>) -> Result<In
     })
 }
 
-/// Returns how many of the `n` units of a round are done in a second, by the fastest of the rounds.
+/// Runs `round`, which does `n` units of work, several times, and returns the units a second of the fastest.
 fn best(n: usize, mut round: impl FnMut()) -> f64 {
     let seconds = (0..ROUNDS).map(|_| {
         let start = Instant::now();
@@ -71,8 +73,8 @@ fn top10_users_per_second(scorer: &dyn Scorer, seen: &Csr) -> f64 {
     })
 }
 
-/// Measures one thread, from the bytes of a request for one score to those of its reply, in batches of the service's
-/// default size.
+/// Returns the requests a second of one thread, from the bytes of a request for one score to the bytes of its reply, in
+/// batches of the service's default size.
 fn requests_per_second(run: &Path) -> Result<f64> {
     let text = |text: &str| toml::Value::String(text.to_owned());
     let model = toml::Table::from_iter([("run".to_owned(), text(&run.to_string_lossy()))]);

@@ -1,4 +1,4 @@
-//! What came of a case, whoever trained it, and the record that is made of it.
+//! The result of a case, trained by burnrec or by a peer, and the record that is made of it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use burnrec_train::record::{EpochRecord, RunRecord};
 use super::plan::{CasePlan, Place, Way};
 use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task};
 
-/// What came of a case; the fields are those of [`CaseRecord`].
+/// The result of a case; the fields are those of [`CaseRecord`].
 #[derive(Clone, Debug)]
 pub struct CaseOutcome {
     /// Every setting, defaults included.
@@ -31,11 +31,11 @@ pub struct CaseOutcome {
     pub peak_memory_bytes: u64,
     /// The number of weights.
     pub parameters: u64,
-    /// Where it computed.
+    /// The device that it was trained on.
     pub device: String,
-    /// Threads of the host.
+    /// The number of CPU threads.
     pub threads: usize,
-    /// The machine.
+    /// The machine that it was trained on.
     pub machine: Machine,
     /// Versions by name: `burnrec`, `burn`, or the peer's.
     pub versions: BTreeMap<String, String>,
@@ -58,7 +58,7 @@ impl CaseOutcome {
             total_seconds: run.total_seconds,
             peak_memory_bytes: run.peak_memory_bytes,
             parameters: run.parameters,
-            // ALS computes on the same CPU as Burn does there, whatever the backend is called.
+            // The name of Burn's CPU backend is cut off, so that networks and ALS on one CPU have the same device.
             device: run.device.split_once(" (flex").map_or(run.device.clone(), |(cpu, _)| cpu.to_owned()),
             threads: run.threads,
             machine: run.machine,
@@ -123,13 +123,13 @@ impl CaseOutcome {
     }
 }
 
-/// The versions of what trains here.
+/// Returns the versions of burnrec and of Burn.
 pub fn versions() -> BTreeMap<String, String> {
     let versions = [("burnrec", env!("CARGO_PKG_VERSION")), ("burn", burnrec_models::BURN_VERSION)];
     versions.map(|(name, version)| (name.to_owned(), version.to_owned())).into()
 }
 
-/// The epochs of a run's `record.jsonl`; `metric` is the one that chose among them.
+/// Reads the epochs of a run's `record.jsonl`; `metric` is the one that chose among them.
 ///
 /// # Errors
 /// When the file cannot be read, or a line is no epoch.

@@ -1,4 +1,4 @@
-//! Runs a peer's program on the same split: it trains and writes scores, which are evaluated as ours are.
+//! Runs a peer's program on the same split: the peer trains and writes scores, which are judged as burnrec's are.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +22,11 @@ use crate::record::{EpochPoint, Inference};
 /// The most bytes of scores that a peer may be asked for.
 const MOST: u64 = 4 << 30;
 
-/// Runs a script with its arguments in `dir`, which has the rows of train and valid together, and evaluates its scores.
+/// Runs a script on the rows of train and valid together, and judges the scores that it writes. The files that go in
+/// and come out are kept in `dir`.
 ///
 /// # Errors
-/// When the scores would be too many, the script fails or writes something else, or judging fails.
+/// When there would be too many scores, the script fails or writes anything but scores, or judging fails.
 pub fn run(
     data: &Prepared,
     rating: bool,
@@ -73,7 +74,7 @@ pub fn run(
     Ok(outcome(&said, test))
 }
 
-/// Reads a script's record. A figure that it lacks is 0 or absent.
+/// Makes the result of a case from a script's record. A figure that the record lacks is 0 or absent.
 fn outcome(said: &Value, test: Scores) -> CaseOutcome {
     let figure = |pointer: &str| said.pointer(pointer).and_then(Value::as_f64);
     let number = |key: &str| figure(&format!("/{key}"));
@@ -117,7 +118,7 @@ fn outcome(said: &Value, test: Scores) -> CaseOutcome {
     }
 }
 
-/// A scorer over written scores: `[users, n_items]`.
+/// The scores that a peer wrote, as a scorer: `[users, n_items]`.
 struct Written {
     rows: BTreeMap<UserIx, usize>,
     n_items: usize,
@@ -125,7 +126,7 @@ struct Written {
 }
 
 impl Written {
-    /// Returns a user's scores; none of a user for whom none were written.
+    /// Returns a user's scores; none where the peer wrote none for the user.
     fn of(&self, user: UserIx) -> Option<&[f32]> {
         let row = *self.rows.get(&user)?;
         self.values.get(row * self.n_items..(row + 1) * self.n_items)

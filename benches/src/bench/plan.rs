@@ -1,4 +1,4 @@
-//! The plan of a bench: its config file, and the resolved form, in which each case has all its settings.
+//! The plan of a bench: its config file after every file that it names is read, so that each case has all its settings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use toml::{Table, Value};
 
 use crate::record::{CaseRecord, Task};
 
-/// A bench's config with everything resolved, so that no other file is needed.
+/// The resolved config of a bench: it holds the settings of every case, so that no other file is needed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BenchPlan {
@@ -32,7 +32,7 @@ pub struct BenchPlan {
 pub struct TaskPlan {
     /// How the rows are split.
     pub split: SplitConfig,
-    /// The metric that is shown first and tested, decided before anything is trained.
+    /// The metric that is shown first and tested; it is fixed before anything is trained.
     pub metric: Metric,
     /// The case that the others are tested against.
     pub against: String,
@@ -52,7 +52,7 @@ pub struct CasePlan {
     pub way: Way,
 }
 
-/// Names a case on a split.
+/// Identifies a case on the split of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The task.
@@ -64,7 +64,7 @@ pub struct Place {
 }
 
 impl CaseRecord {
-    /// Returns the case and the split that the record is of.
+    /// Returns which case on which split the record is of.
     pub fn place(&self) -> Place {
         Place { task: self.task, seed: self.seed, case: self.case.clone() }
     }
@@ -102,7 +102,7 @@ pub enum Way {
 pub struct Extent {
     /// Runs one seed, with the settings under `quick` of each case.
     pub quick: bool,
-    /// Runs only so many of the seeds.
+    /// Runs only so many of the seeds, the first ones.
     pub seeds: Option<usize>,
     /// Runs the peers too.
     pub peers: bool,
@@ -252,7 +252,7 @@ impl CasePlan {
     }
 }
 
-/// Returns the name of the case where a run is given as `case:gmf`.
+/// Returns the case's name, `gmf`, where a config names a run as `case:gmf`; none where it names a directory.
 pub fn case_of(run: &str) -> Option<&str> {
     run.strip_prefix("case:")
 }

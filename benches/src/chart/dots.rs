@@ -1,4 +1,4 @@
-//! One value a row, with its interval: memory, speed, differences.
+//! Draws one value a row, with its interval: memory, speed, differences.
 
 use super::frame::WIDTH;
 use super::scale::Scale;

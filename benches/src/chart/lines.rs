@@ -1,4 +1,4 @@
-//! Lines over numbers: learning curves.
+//! Draws lines over a numeric axis: learning curves.
 
 use super::frame::{Entry, Frame, SMALL, WIDTH};
 use super::scale::Scale;
@@ -32,7 +32,7 @@ pub fn draw(axis: &Axis, y: &Axis, lines: &[Line], small: bool) -> Svg {
             (true, false) => "dashed faint",
         };
         frame.svg.path(line.style, class, &at);
-        // Marks far enough apart that the line can be seen between them.
+        // Marks keep a distance, so that the line can be seen between them.
         let mut last = f64::NEG_INFINITY;
         for (place, &[x, y]) in at.iter().enumerate() {
             let chosen = line.chosen == Some(place);

@@ -1,4 +1,4 @@
-//! Labelled points with error bars: quality against time.
+//! Draws labelled points with error bars: quality against training time.
 
 use super::frame::{Frame, WIDTH};
 use super::labels;

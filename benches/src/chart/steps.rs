@@ -1,4 +1,4 @@
-//! Values of several series over named steps: score against popularity and activity.
+//! Draws the values of several series over named steps: score against popularity and activity.
 
 use super::frame::{Entry, Frame, WIDTH};
 use super::scale::Scale;

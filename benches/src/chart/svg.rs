@@ -8,7 +8,7 @@ use super::{STYLE, Style};
 pub const FONT: f64 = 14.0;
 /// The number of colours of series.
 const COLOURS: usize = 8;
-/// The number of marks; it has no common factor with [`COLOURS`], so that 56 pairs of both differ.
+/// The number of marks. It has no common factor with [`COLOURS`], so that 56 series differ in colour or mark.
 const MARKS: usize = 7;
 
 /// A picture that is being drawn.
@@ -160,12 +160,13 @@ fn shape(mark: usize, [x, y]: [f64; 2], radius: f64) -> String {
     }
 }
 
-/// Rounds to two digits after the point, which are finer than any screen.
+/// Rounds to two decimals, which is finer than any screen shows.
 fn cut(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }
 
-/// Estimates the width of a text in units of the picture, from above: in DejaVu Sans, which is wider than most fonts.
+/// Returns an upper estimate of a text's width in units of the picture: that in DejaVu Sans, which is wider than most
+/// fonts.
 pub fn width(text: &str) -> f64 {
     let of = |c: char| match c {
         'i' | 'j' | 'l' | 't' | 'f' | 'r' | '.' | ',' | ' ' | '(' | ')' | '[' | ']' | '\'' | '|' => 0.38,
@@ -199,7 +200,7 @@ pub fn escape(text: &str) -> String {
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&#39;"),
-            // Not allowed in either.
+            // Control characters are not allowed in HTML or XML.
             c if c.is_control() && c != '\n' && c != '\t' => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }

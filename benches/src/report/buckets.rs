@@ -1,4 +1,4 @@
-//! For whom and for what a model is good: its score against how popular items and how active users are.
+//! Scores by the popularity of items and by the activity of users: for which of them a model is good.
 
 use burnrec_train::metrics::Metric;
 
@@ -28,7 +28,7 @@ pub fn by_popularity(group: &Group) -> Option<(Chart, Table)> {
                 relevant[at] += f64::from(*run.split.item_relevant.get(item).unwrap_or(&0));
             }
         }
-        // Seeds may share their pairs: they count as one seed's.
+        // Seeds may share pairs of user and item. Their counts are averaged, so that the interval is that of one seed.
         let value = |(hits, relevant): (&f64, &f64)| {
             let interval = wilson(hits / n_seeds(model), relevant / n_seeds(model))?;
             Some(Value { value: hits / relevant, low: Some(interval.low), high: Some(interval.high) })
@@ -118,7 +118,7 @@ fn cut(mut values: Vec<(u32, u64)>) -> Vec<u32> {
     for (at, &(value, weight)) in values.iter().enumerate() {
         sum += weight;
         let ends = values.get(at + 1).is_none_or(|next| next.0 != value);
-        // What is left is shared by the buckets that are left.
+        // A bucket is full once it has its share of the weight that is left for the remaining buckets.
         let left = (BUCKETS - bounds.len().min(BUCKETS - 1)) as u64;
         let full = left > 1 && sum > before && (sum - before) * left >= total - before;
         if at + 1 == values.len() || (ends && full) {

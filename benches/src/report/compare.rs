@@ -1,4 +1,5 @@
-//! Each model against the one that was named before the bench: a paired test, and what it says in plain words.
+//! Compares each model with the baseline that the bench's config names, by a paired test, and says the result in plain
+//! words.
 
 use burnrec_train::metrics::Metric;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Memory and speed: of training, and of answers.
+//! Memory and speed of training, and speed of inference.
 
 use super::group::{Group, Model};
 use super::scores::samples_per_second;
@@ -13,7 +13,7 @@ struct Figure {
     axis: &'static str,
     of: fn(&CaseRecord) -> Option<f64>,
     write: fn(f64) -> String,
-    /// The value of one unit of the axis.
+    /// What one unit of the axis stands for, such as the bytes of a MiB.
     unit: f64,
 }
 

@@ -61,7 +61,7 @@ fn valid_of(epoch: &EpochPoint) -> Option<f64> {
     epoch.valid
 }
 
-/// Returns the metric that chooses the epoch, if all models are chosen by the same.
+/// Returns the name of the metric that chooses the epoch, or a general phrase where models differ in it.
 fn chooses(group: &Group) -> String {
     let named = |model: &Model| {
         let config = &model.runs[0].case.config;

@@ -1,4 +1,4 @@
-//! What the figures depend on: data, machines, versions, settings, commands.
+//! The facts that figures depend on: data, machines, versions, settings; and the warnings that follow from them.
 
 use std::fmt::Write;
 
@@ -57,7 +57,7 @@ pub fn splits(group: &Group) -> Vec<SplitFacts> {
     group.splits.iter().map(facts).collect()
 }
 
-/// Returns the splits of a group as a table, with the beginning of their hashes.
+/// Returns the splits of a group as a table; of their hashes it has the first 12 characters.
 pub fn data(group: &Group) -> Table {
     let columns = [
         "Data",
@@ -132,7 +132,7 @@ fn differing<'a, T: PartialEq>(group: &'a Group<'a>, of: impl Fn(&Run) -> T) -> 
     found
 }
 
-/// Names the models that a row is about.
+/// Returns the names of models as a cell, or `all`.
 fn whom(group: &Group, names: &[&str]) -> Cell {
     Cell::text(if names.len() == group.models.len() { "all".to_owned() } else { names.join(", ") })
 }

@@ -1,4 +1,5 @@
-//! What may be compared: the models that were judged on the same splits by the same metric, from one bench or several.
+//! Groups the models that may be compared: those judged on the same splits by the same metric, from one bench or
+//! several.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ use crate::stats::{Measure, Statistic};
 pub struct Group<'a> {
     /// The task.
     pub task: Task,
-    /// The metric that was decided to be shown first; none where no model is finished.
+    /// The metric that the bench's config names; none where no model is finished.
     pub metric: Option<Metric>,
     /// The benches that the models are from.
     pub benches: Vec<&'a BenchRecord>,
@@ -45,7 +46,8 @@ pub struct Run<'a> {
     pub split: &'a SplitRecord,
 }
 
-/// Groups the records of benches: a bench joins those before it that ask the same of the same splits.
+/// Groups the records of benches. The models of a bench join an earlier group of the same task and metric that shares a
+/// split with it.
 ///
 /// # Errors
 /// When there is no finished case, or a case does not fit its split.
@@ -97,7 +99,7 @@ fn of_bench(records: &Records, task: Task) -> Result<Vec<Group<'_>>> {
     }
     let mut groups = Vec::new();
     for (at, metric) in metrics.into_iter().enumerate() {
-        // A case that is not there has no metric yet.
+        // An unfinished case has no metric yet: it is listed with the first group.
         let wanted = records.bench.cases.iter().filter(|name| name.task == task).filter(|name| {
             let found = cases().find(|case| case.case == name.case);
             found.map_or(at == 0, |case| Some(case.metric) == metric)
@@ -129,7 +131,8 @@ fn of_bench(records: &Records, task: Task) -> Result<Vec<Group<'_>>> {
     Ok(groups)
 }
 
-/// Refuses a case whose figures are not those of its split's users and items.
+/// Refuses a case whose figures cannot be of its split: other numbers of users or items, impossible counts, or values
+/// that are not finite.
 fn check(case: &CaseRecord, split: &SplitRecord) -> Result<()> {
     let what = |part: &str| format!("case {} of seed {}: {part}", case.case, case.seed);
     let (n_users, n_items) = (split.user_activity.len(), split.item_ids.len());
@@ -273,13 +276,13 @@ impl<'a> Model<'a> {
         values.map(crate::stats::mean)
     }
 
-    /// Returns the users' parts of a metric's value, where the records have them.
+    /// Returns what each user contributes to a metric, where the records have it.
     pub fn measure(&self, metric: Metric) -> Option<Measure> {
         measure(&self.runs, metric)
     }
 }
 
-/// Returns the users' parts of a metric's value over runs, where the records have them.
+/// Returns what each user contributes to a metric in each run, where the records have it.
 pub fn measure(runs: &[Run], metric: Metric) -> Option<Measure> {
     let column = if metric == Metric::Rmse { 0 } else { 1 };
     let statistic = if metric == Metric::Rmse { Statistic::RootMean } else { Statistic::Mean };
@@ -288,7 +291,7 @@ pub fn measure(runs: &[Run], metric: Metric) -> Option<Measure> {
             true => run.case.per_user_errors.iter().map(|errors| [errors[column], errors[2]]).collect(),
             false => run.case.per_user.get(&metric)?.iter().map(|&value| [f64::from(value), 1.0]).collect(),
         };
-        // Without any pair there is no value.
+        // Without any rated pair the metric has no value.
         Some(users).filter(|users| users.iter().map(|user| user[1]).sum::<f64>() > 0.0)
     };
     Some(Measure { statistic, seeds: runs.iter().map(users).collect::<Option<_>>()? })

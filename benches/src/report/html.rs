@@ -1,4 +1,4 @@
-//! The report as one page: no script, nothing from elsewhere, light and dark, screen and paper.
+//! The report as one HTML page without scripts or external files, for light and dark screens and for paper.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use super::{Report, ReportedBench};
 use crate::chart::{Chart, STYLE, escape};
 
 const PAGE: &str = include_str!("page.css");
-/// The length of text up to which a cell does not break.
+/// A cell with a text shorter than this does not wrap.
 const SHORT: usize = 20;
 
 /// Returns the page.
@@ -34,7 +34,7 @@ pub fn page(report: &Report) -> String {
     page + "</main>\n</body>\n</html>\n"
 }
 
-/// Writing to a string does not fail.
+/// Writes a line to the page; writing to a string does not fail.
 macro_rules! put {
     ($page:expr, $($what:tt)*) => { let _ = writeln!($page, $($what)*); };
 }

@@ -1,6 +1,6 @@
-//! Precision and recall of each item: of the users to whom it was shown, how many took it, and of those who took it, to
-//! how many it was shown. Where a score stands for a propensity to take, this is the table of its right and wrong
-//! decisions; shown is what stands in the first `k`.
+//! Precision and recall of each item. An item is shown to a user if it is in the user's top `k`. Precision is the share
+//! of the users it was shown to for whom it is relevant; recall is the share of the users for whom it is relevant that
+//! it was shown to. To show an item is a decision for it, so that these are the confusion matrices of all items.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ pub struct ModelItems {
     pub fp: Vec<u64>,
     /// `[items]`: relevant, and not shown.
     pub r#fn: Vec<u64>,
-    /// `[items]`: tp / (tp + fn), rounded to 6 digits; none where nobody took it.
+    /// `[items]`: tp / (tp + fn), rounded to 6 digits; none where it is relevant for nobody.
     pub recall: Vec<Option<f64>>,
     /// `[items]`: tp / (tp + fp), rounded to 6 digits; none where it was not shown.
     pub precision: Vec<Option<f64>>,

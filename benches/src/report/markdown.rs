@@ -1,16 +1,16 @@
-//! The report as Markdown: sentences, tables and facts; of the charts the first picture.
+//! The report as Markdown: sentences, tables and facts, and only the first chart.
 
 use std::fmt::Write;
 
 use super::Report;
 use super::table::Table;
 
-/// Writing to a string does not fail.
+/// Writes a line to the text; writing to a string does not fail.
 macro_rules! put {
     ($text:expr, $($what:tt)*) => { let _ = writeln!($text, $($what)*); };
 }
 
-/// The text.
+/// Returns the text.
 pub fn text(report: &Report) -> String {
     let mut text = format!("# {}\n", plain(&report.title));
     let mut pictured = false;
@@ -59,7 +59,7 @@ fn table(text: &mut String, table: &Table, titled: bool) {
     }
 }
 
-/// Text without what Markdown takes for a sign.
+/// Escapes the characters that have a meaning in Markdown.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {

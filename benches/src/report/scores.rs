@@ -17,8 +17,8 @@ use crate::stats::{Estimate, Measure, estimates, mean};
 /// A model's metrics on test.
 pub type Scored = BTreeMap<Metric, Estimate>;
 
-/// Returns the metrics of a model: values as recorded; intervals by bootstrap over all seeds where the users' values are
-/// recorded, else as recorded if there is one seed.
+/// Returns the metrics of a model on test. The values are those recorded. The intervals are by bootstrap over all seeds
+/// where the users' values are recorded; else they are those recorded, if there is one seed.
 pub fn scored(model: &Model) -> Scored {
     let tests = || model.runs.iter().map(|run| &run.case.test);
     let all: Vec<Metric> =
@@ -43,7 +43,7 @@ pub fn scored(model: &Model) -> Scored {
     shared.into_iter().map(of).collect()
 }
 
-/// Returns the epochs of the final fit.
+/// Returns the epochs of the final fit; without a refit, that is the fit that chose the epoch.
 pub fn final_fit(case: &CaseRecord) -> impl Iterator<Item = &EpochPoint> {
     let refit = case.epochs.iter().any(|epoch| epoch.phase == Phase::Refit);
     case.epochs.iter().filter(move |epoch| (epoch.phase == Phase::Refit) == refit)
@@ -56,7 +56,7 @@ fn seconds_to_best(case: &CaseRecord) -> Option<f64> {
     (!seconds.is_empty()).then(|| seconds.iter().sum())
 }
 
-/// Returns the samples of the final fit divided by its epochs' seconds; none where these are too few to be stated.
+/// Returns the samples of the final fit divided by its epochs' seconds; none where that time is too short to measure.
 pub fn samples_per_second(case: &CaseRecord) -> Option<f64> {
     let (samples, seconds) = final_fit(case).fold((0.0, 0.0), |(samples, seconds), epoch| {
         (samples + epoch.samples_per_second * epoch.seconds, seconds + epoch.seconds)

@@ -1,5 +1,5 @@
-//! A section of the report: all that is said of one group of models that may be compared, from the sentences to the
-//! facts about data and machines.
+//! A section of the report: everything about one group of comparable models, from the sentences to the facts about data
+//! and machines.
 
 use burnrec_train::metrics::Metric;
 use serde::Serialize;
@@ -16,16 +16,16 @@ use crate::number::{self, count, counted};
 use crate::record::Task;
 use crate::stats::{RESAMPLES, SWAPS};
 
-/// What a report says of one task on one data set.
+/// The section of one task on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ReportSection {
     /// The title: `Ranking on ml-1m`.
     pub title: String,
     /// The task.
     pub task: Task,
-    /// The metric that was decided before anything was trained.
+    /// The metric that is shown first and tested; it was fixed before anything was trained.
     pub metric: Option<Metric>,
-    /// Whether a larger value of it is a better one.
+    /// Whether a higher value of the metric is better.
     pub higher_is_better: Option<bool>,
     /// The findings in plain words, the most important first.
     pub sentences: Vec<String>,
@@ -146,7 +146,7 @@ impl ReportSection {
 fn leader(group: &Group, metric: Metric, scored: &[Scored]) -> String {
     let value = |at: &usize| scored[*at][&metric].value;
     let better = |a: &usize, b: &usize| match metric.higher_is_better() {
-        // The first of equals.
+        // Of equally good models the first wins.
         true => value(a).total_cmp(&value(b)).then(b.cmp(a)),
         false => value(b).total_cmp(&value(a)).then(b.cmp(a)),
     };

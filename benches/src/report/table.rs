@@ -1,4 +1,4 @@
-//! Tables: cells are made once, and HTML, Markdown and JSON show the same ones.
+//! Tables of a report; HTML, Markdown and JSON show the same cells.
 
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub struct Table {
     pub columns: Vec<String>,
     /// The rows; the first cell names the row.
     pub rows: Vec<Vec<Cell>>,
-    /// Shown only when opened.
+    /// Whether the page shows it collapsed, and Markdown leaves it out.
     pub folded: bool,
 }
 

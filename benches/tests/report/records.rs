@@ -1,4 +1,4 @@
-//! Records of a bench that was never run: eight models and a peer, two seeds, two tasks, drawn from a seed.
+//! Made-up records of a bench: eight models and a peer, with values drawn from a seed.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use serde_json::json;
 pub const USERS: usize = 400;
 pub const ITEMS: usize = 300;
 
-/// A model: name, label, peer, how good, seconds of its fit, epochs.
+/// A model: name, label, peer, quality, seconds of its fit, epochs.
 type Kind = (&'static str, &'static str, Option<&'static str>, f64, f64, u32);
 
 const KINDS: [Kind; 9] = [
@@ -55,7 +55,7 @@ pub fn split(task: Task, seed: u64) -> SplitRecord {
     }
 }
 
-/// A case whose users' values are drawn.
+/// Returns a case whose users' values are drawn from the split's seed.
 fn case(split: &SplitRecord, kind: &Kind) -> CaseRecord {
     let &(case, label, peer, quality, seconds, epochs) = kind;
     let task = split.task;
@@ -64,7 +64,8 @@ fn case(split: &SplitRecord, kind: &Kind) -> CaseRecord {
     let mut columns = [Vec::new(), Vec::new()];
     let mut errors = Vec::new();
     for _ in 0..USERS {
-        // What the user is like is shared by the models, what the model makes of it is not.
+        // Most of a user's luck is shared by all models, so that their results are correlated; the rest is the model's
+        // own.
         let luck = 0.7 * rng.random::<f64>() + 0.3 * own.random::<f64>();
         let hit = luck < quality * 1.35;
         let rank = 1 + (luck * 9.0) as usize;
@@ -176,7 +177,7 @@ pub fn machine(cpu: &str) -> Machine {
     }
 }
 
-/// The bench: `odd` has one seed alone, and `absent` none.
+/// Returns the records of the bench. The case `odd` has a record for seed 1 only, and the case `absent` has none.
 pub fn records(tasks: &[Task], seeds: &[u64]) -> Records {
     let splits: Vec<SplitRecord> =
         tasks.iter().flat_map(|&task| seeds.iter().map(move |&seed| split(task, seed))).collect();

@@ -1,5 +1,5 @@
-//! A scoring run through a broker in this process, with which the demo ends. The broker is librdkafka's mock, which has
-//! no transactions: guarantees are tested on a real Kafka.
+//! The scoring run of the demo, through a broker in this process. The broker is librdkafka's mock, which has no
+//! transactions: the exactly-once guarantee is tested on a real Kafka.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
-/// The mock keeps no more than 5 MB of a partition.
+/// The mock keeps at most 5 MB of a partition; with so many partitions all messages of a run fit.
 const PARTITIONS: i32 = 12;
 
 /// The longest time that the run may take.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a scoring run gave.
+/// The result of a scoring run.
 pub struct ScoringRun {
     /// The number of requests answered.
     pub events: u64,
@@ -89,7 +89,7 @@ fn send_requests(engine: &Engine, bootstrap: &str, n: u64) -> Result<()> {
     let producer: ThreadedProducer<DefaultProducerContext> =
         client(bootstrap).create().context("cannot make a producer")?;
     for k in 0..n {
-        // Primes: the steps go through all users and all items.
+        // Steps by a prime reach every user and every item before one comes again.
         let user = users.id((k * 7919 % users.len() as u64) as u32);
         let item = items.id((k * 104_729 % items.len() as u64) as u32);
         let request = serde_json::json!({

@@ -1,4 +1,5 @@
-//! Requests on a schedule over connections that stay open, and the bare server that the service is held against.
+//! Sends requests on a schedule over connections that stay open, and has the bare server that the service is compared
+//! with.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -17,12 +18,12 @@ use burnrec_measure::kafka::requests::Requests;
 use super::over_kafka::Waits;
 use super::schedule::Schedule;
 
-/// Where scores are asked for.
+/// The path of score requests.
 const PATH: &str = "/v1/score";
-/// How long the first reply may take.
+/// The longest time that a reply may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A port that nobody listens on.
+/// Returns a port that nobody listens on.
 ///
 /// # Errors
 /// When there is none.
@@ -45,8 +46,8 @@ pub fn echo(port: u16) -> io::Result<()> {
     })
 }
 
-/// Sends all requests to a program that runs. A connection has one request at a time; one that is due while all are
-/// taken waits, and its wait counts.
+/// Sends all requests to a running program. A connection has one request at a time. A request that is due while all
+/// connections are busy waits for one, and this wait counts.
 ///
 /// # Errors
 /// When the program ends, or does not answer as it should.
@@ -81,7 +82,7 @@ pub fn ask(
             connection.ask(requests, k)?;
             seen.push((k, schedule.late_us(k), sent));
         }
-        // Once at the end, so that no connection waits for another.
+        // The lock is taken once, at the end, so that no connection waits for another while it measures.
         let mut waits = waits.lock().map_err(|_| io::Error::other("a connection panicked"))?;
         for (k, wait, sent) in seen {
             waits.0[k] = Some(wait);

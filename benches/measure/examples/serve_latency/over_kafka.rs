@@ -1,4 +1,4 @@
-//! Requests into a topic on a schedule, replies out of another.
+//! Writes requests into a topic on a schedule, and reads their replies from another.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use super::schedule::Schedule;
 
-/// How long the first reply may take, and the last ones.
+/// The longest time to wait for the first reply, and for further ones after all requests are sent.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The topics of one contender.
@@ -27,10 +27,11 @@ pub struct Topics<'a> {
     pub partitions: i32,
 }
 
-/// The microseconds from when each request was due to its reply, and to its sending.
+/// For each request the microseconds from when it was due until its reply, and until it was sent; none where that is
+/// unknown.
 pub type Waits = (Vec<Option<u32>>, Vec<Option<u32>>);
 
-/// Sends all requests to a program that runs, and takes in their replies.
+/// Sends all requests to a running program, and reads their replies.
 ///
 /// # Errors
 /// When the program ends, or the broker fails.
@@ -42,11 +43,12 @@ pub fn ask(
     warm: usize,
 ) -> io::Result<(Schedule, Waits)> {
     let mut config = topics.broker.client();
-    // Without idempotence each message would be a request to the broker of its own, however many are on their way.
+    // An idempotent producer has at most five requests on their way, and so sends several messages in one when it is
+    // busy; without idempotence each message would be a request of its own.
     config.set("linger.ms", "0").set("enable.idempotence", "true");
     let producer: BaseProducer = config.create().map_err(io::Error::other)?;
     let consumer = reader(topics)?;
-    // The program is up when it has answered: only then the schedule starts.
+    // The schedule starts once the program has answered a first request, and so is up.
     send(&producer, topics, requests, 0)?;
     let start = Instant::now();
     while reply(&consumer)?.is_none() {
@@ -84,7 +86,7 @@ fn reader(topics: &Topics<'_>) -> io::Result<BaseConsumer> {
     Ok(consumer)
 }
 
-/// The request that the next reply answers, if one comes soon.
+/// Returns the number of the request that the next reply answers, or none if no reply comes within 100 ms.
 fn reply(consumer: &BaseConsumer) -> io::Result<Option<usize>> {
     let Some(message) = consumer.poll(Duration::from_millis(100)) else { return Ok(None) };
     let message = message.map_err(io::Error::other)?;

@@ -1,10 +1,11 @@
-//! When requests are due, and what the waits for their replies were. A request that is sent late, as its sender or
-//! the connection was busy, is counted from when it was due: whoever asks at that time waits since then.
+//! The times when requests are due, and the percentiles of the waits for their replies. A wait is counted from when the
+//! request was due, even if the sender or the connection was busy and sent it later: a user would have waited since
+//! then.
 
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Requests at even distances, the first ones to warm up.
+/// A schedule of requests at even intervals, the first of which warm up the program and are not counted.
 #[derive(Clone, Copy)]
 pub struct Schedule {
     start: Instant,
@@ -13,17 +14,17 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// From now on, so many a second; the first `warm` are not counted.
+    /// Starts a schedule now, of `rate` requests a second; the first `warm` are not counted.
     pub fn from_now(rate: f64, warm: usize) -> Self {
         Self { start: Instant::now() + Duration::from_millis(10), rate, warm }
     }
 
-    /// When request `k` is due.
+    /// Returns when request `k` is due.
     pub fn due(&self, k: usize) -> Instant {
         self.start + Duration::from_secs_f64(k as f64 / self.rate)
     }
 
-    /// How many are due by now.
+    /// Returns the number of requests that are due by now.
     pub fn due_by_now(&self) -> usize {
         (Instant::now().saturating_duration_since(self.start).as_secs_f64() * self.rate).ceil() as usize
     }
@@ -33,15 +34,15 @@ impl Schedule {
         std::thread::sleep(self.due(k).saturating_duration_since(Instant::now()));
     }
 
-    /// Microseconds since request `k` was due.
+    /// Returns the microseconds since request `k` was due.
     pub fn late_us(&self, k: usize) -> u32 {
         Instant::now().saturating_duration_since(self.due(k)).as_micros().try_into().unwrap_or(u32::MAX)
     }
 
-    /// The percentiles of what is known of each request, all of them.
+    /// Returns the percentiles of the counted requests' waits.
     ///
     /// # Errors
-    /// When one is not known.
+    /// When the wait of a request is unknown.
     pub fn percentiles(&self, late_us: &[Option<u32>]) -> io::Result<Percentiles> {
         let missing = late_us.iter().filter(|late| late.is_none()).count();
         if missing > 0 {
@@ -49,7 +50,7 @@ impl Schedule {
         }
         let mut counted: Vec<u32> = late_us.iter().flatten().copied().skip(self.warm).collect();
         counted.sort_unstable();
-        // The least value that at least this share does not exceed.
+        // The smallest wait that at least this share of the requests does not exceed.
         let at = |share: f64| {
             let rank = (share * counted.len() as f64).ceil() as usize;
             counted.get(rank.saturating_sub(1)).map_or(f64::NAN, |&us| f64::from(us) / 1e3)

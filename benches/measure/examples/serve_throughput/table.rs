@@ -1,4 +1,4 @@
-//! The table of a measurement, and whether the bounds hold.
+//! Prints the table of a measurement, and checks its bounds.
 
 use burnrec_measure::kafka::contenders::{Contender, Guarantee};
 use burnrec_measure::kafka::process::Ended;
@@ -24,7 +24,7 @@ pub struct Row {
     pub outcome: Result<Measured, String>,
 }
 
-/// Returns a row in words.
+/// Returns a row as one line of text.
 pub fn line(row: &Row) -> String {
     let Contender { name, guarantee, .. } = &row.contender;
     match &row.outcome {

@@ -1,4 +1,4 @@
-//! The programs that are measured: command lines in a TOML file.
+//! The programs that are measured, which a TOML file lists with their command lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use serde::Deserialize;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Guarantee {
-    /// Each request is answered; some perhaps more than once.
+    /// Each request is answered, some perhaps more than once.
     #[default]
     AtLeastOnce,
-    /// Each request is answered once, for who reads committed messages only.
+    /// Each request is answered once, for readers of committed messages only.
     ExactlyOnce,
 }
 
@@ -31,14 +31,14 @@ impl fmt::Display for Guarantee {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Contender {
-    /// What it is called in tables.
+    /// Its name in tables.
     pub name: String,
     /// What it promises.
     #[serde(default)]
     pub guarantee: Guarantee,
-    /// Words with blanks between, and `{placeholders}` in them.
+    /// The command line: words separated by blanks, with `{placeholders}`.
     pub command: String,
-    /// Whether its replies hold scores, which are checked then.
+    /// Whether its replies hold scores, which are then checked.
     #[serde(default)]
     pub scores: bool,
     /// The least ratio of its rate to that of each of these, under the same guarantee.
@@ -50,7 +50,7 @@ pub struct Contender {
     /// The largest ratio of its 99th percentile of latency to that of each of these.
     #[serde(default)]
     pub at_most: BTreeMap<String, f64>,
-    /// How to get it, told where it cannot be started.
+    /// How to install it, for the message where it cannot be started.
     #[serde(default)]
     pub hint: String,
 }
@@ -61,26 +61,26 @@ struct File {
     contender: Vec<Contender>,
 }
 
-/// The contenders of a TOML text, in its order.
+/// Parses the contenders of a TOML text, in its order.
 ///
 /// # Errors
-/// When it is not of this form.
+/// When the text is not a list of contenders.
 pub fn parse(text: &str) -> io::Result<Vec<Contender>> {
     let file: File = toml::from_str(text).map_err(io::Error::other)?;
     Ok(file.contender)
 }
 
-/// The contenders of a TOML file.
+/// Reads the contenders of a TOML file.
 ///
 /// # Errors
-/// When it cannot be read or is not of this form.
+/// When it cannot be read or is not a list of contenders.
 pub fn read(path: &Path) -> io::Result<Vec<Contender>> {
     let named = |error: io::Error| io::Error::other(format!("{}: {error}", path.display()));
     std::fs::read_to_string(path).and_then(|text| parse(&text)).map_err(named)
 }
 
 impl Contender {
-    /// Its command line, each `{name}` replaced by its value.
+    /// Returns its command line, each `{name}` replaced by its value.
     ///
     /// # Errors
     /// When a name has no value.

@@ -1,4 +1,4 @@
-//! Untrained models for the service and its peers: what a weight is does not change what a score costs.
+//! Untrained models for the service and its peers: the cost of a score does not depend on the values of the weights.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,23 +15,25 @@ use burnrec_models::{DeviceChoice, Shape, Vectors, device};
 
 use super::requests::Requests;
 
-/// Run directories of MF and NeuMF, and the vectors of the former for programs that cannot read them.
+/// Run directories of MF and NeuMF, and the vectors of MF for programs that cannot read run directories.
 pub struct Models {
     /// A run of MF, all biases and the mean 0.
     pub mf: PathBuf,
     /// A run of NeuMF.
     pub neumf: PathBuf,
-    /// Little-endian i32 `n_users`, `n_items`, `dim`, then f32 `[n_users, dim]` and `[n_items, dim]` of MF.
+    /// A file with MF's vectors: little-endian i32 `n_users`, `n_items`, `dim`, then f32 `[n_users, dim]` and
+    /// `[n_items, dim]`.
     pub vectors: PathBuf,
-    /// `[n_users, dim]`, the same.
+    /// `[n_users, dim]`: MF's user vectors.
     users: Vec<f32>,
-    /// `[n_items, dim]`, the same.
+    /// `[n_items, dim]`: MF's item vectors.
     items: Vec<f32>,
     dim: usize,
 }
 
 impl Models {
-    /// Writes them into a directory. Users and items have the ids from 1 on, and as many rows between them as ml-1m has.
+    /// Makes the models and writes them into a directory. Ids of users and items count from 1; the histories are
+    /// synthetic, as dense as those of ml-1m.
     ///
     /// # Errors
     /// When they cannot be written.
@@ -42,9 +44,10 @@ impl Models {
         let seen =
             synth(&config).map_err(io::Error::other)?.interactions.to_csr(shape.n_users, shape.n_items);
         let device = device::open(DeviceChoice::Cpu).map_err(io::Error::other)?;
-        // Vectors long enough for scores that differ: the standard deviation of a logit is about 1.
+        // With this deviation of the vectors' values, the standard deviation of a logit is about 1, so that scores
+        // differ.
         let init_std = (dim as f32).powf(-0.25);
-        // With as many negatives as positives the mean of logits starts at 0, so that a score is the dot product alone.
+        // With one negative for each positive MF's global mean starts at 0, so that a logit is the dot product alone.
         let mf = MfConfig { dim, init_std, negatives: 1, ..MfConfig::default() };
         let neumf = NcfSpec::from(&NeumfConfig { dim, ..NeumfConfig::default() });
         let architectures: [(&str, &dyn Architecture); 2] = [("mf", &mf), ("neumf", &neumf)];
@@ -72,7 +75,7 @@ impl Models {
         Ok(Self { mf: dir.join("mf"), neumf: dir.join("neumf"), vectors, users, items, dim })
     }
 
-    /// What MF's score of each request must be.
+    /// Returns the score that MF must give each request.
     pub fn scores(&self, requests: &Requests) -> Vec<f32> {
         let row = |values: &[f32], id: u32| {
             let at = (id as usize - 1) * self.dim;

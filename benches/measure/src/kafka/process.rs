@@ -1,4 +1,4 @@
-//! A program that is measured: started, watched, stopped, and what it used.
+//! Starts, watches and stops a program that is measured, and reports the processor time and memory that it used.
 
 use std::fs::File;
 use std::io;
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// A program that runs; killed when this is dropped.
+/// A running program, which is killed when this is dropped.
 pub struct Process {
     pid: libc::pid_t,
     log: PathBuf,
     ended: Option<Ended>,
 }
 
-/// What a program that has ended used.
+/// The exit status of a program that has ended, and what it used.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended {
     /// How it ended.
     pub status: ExitStatus,
-    /// Processor time, in the program and the system.
+    /// Processor time in user and kernel mode.
     pub cpu_seconds: f64,
     /// Its largest resident memory.
     pub peak_bytes: u64,
 }
 
 impl Process {
-    /// Starts a program, what it says going to a file.
+    /// Starts a program whose stdout and stderr go to a file.
     ///
     /// # Errors
     /// When there is no such program, or the system refuses.
@@ -44,7 +44,7 @@ impl Process {
         Ok(Self { pid: child.id() as libc::pid_t, log: log.to_owned(), ended: None })
     }
 
-    /// What it used, if it has ended.
+    /// Returns the exit status and what it used, if it has ended.
     ///
     /// # Errors
     /// When the system does not say.
@@ -71,17 +71,17 @@ impl Process {
         Ok(self.ended)
     }
 
-    /// Its resident memory now, if it runs.
+    /// Returns its resident memory now, if it runs.
     pub fn memory_bytes(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().trim_end_matches("kB").trim().parse::<u64>().ok().map(|kib| 1024 * kib)
     }
 
-    /// Asks it to end with SIGTERM, and waits for that.
+    /// Asks it to end with SIGTERM, and waits until it has ended.
     ///
     /// # Errors
-    /// When it does not end in time; it is killed then.
+    /// When it does not end in time; it is then killed.
     pub fn stop(mut self, patience: Duration) -> io::Result<Ended> {
         self.signal(libc::SIGTERM);
         let start = Instant::now();
@@ -94,7 +94,7 @@ impl Process {
         Err(io::Error::other(format!("still running {} s after SIGTERM", patience.as_secs())))
     }
 
-    /// The last line in which it told of an error, else the last one it said.
+    /// Returns the last line of its output that names an error, or else the last line.
     pub fn last_words(&self) -> String {
         let said = std::fs::read(&self.log).unwrap_or_default();
         let said = String::from_utf8_lossy(&said);

@@ -25,7 +25,7 @@ pub struct ReplyVerdict {
     pub missing: u64,
     /// Replies beyond the first to a request.
     pub duplicates: u64,
-    /// Replies that answer no request, have another key than it, or a wrong score.
+    /// Replies that answer no request, have another key than their request, or a wrong score.
     pub wrong: u64,
     /// The first wrong reply.
     pub first_wrong: Option<String>,

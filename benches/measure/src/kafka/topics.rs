@@ -53,7 +53,7 @@ impl Broker {
     /// Creates a topic with a single replica, and waits until it can be read.
     ///
     /// # Errors
-    /// When the broker refuses, for example since there is one of this name.
+    /// When the broker refuses, for example because the topic exists.
     pub fn create(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) -> io::Result<()> {
         let mut new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
         for (key, value) in settings {
@@ -81,7 +81,7 @@ impl Broker {
     /// Returns the end offset of each partition. The control records of transactions count.
     ///
     /// # Errors
-    /// When the broker does not say, though asked for a while.
+    /// When the broker does not answer within 30 seconds.
     pub fn ends(&self, topic: &str, partitions: i32) -> io::Result<Vec<i64>> {
         let start = Instant::now();
         let ends =
@@ -94,7 +94,7 @@ impl Broker {
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(20)),
             }
-            // A broker tells of a new topic before it knows all its partitions, and a client keeps what it was told.
+            // A broker announces a new topic before it knows all its partitions, and a client caches what it was told.
             self.asker.fetch_metadata(Some(topic), PATIENCE).map_err(io::Error::other)?;
         }
     }

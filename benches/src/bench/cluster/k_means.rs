@@ -6,15 +6,16 @@ use burnrec_data::rng::stream;
 use rand::RngExt;
 use rayon::prelude::*;
 
-/// Rounds, at most; it stops where no user moves.
+/// The most rounds; k-means stops earlier once no user changes the cluster.
 const ROUNDS: usize = 30;
 
-/// Returns the cluster of each user of `train`, `[n_users, n_items]`. The same for any number of threads.
+/// Returns the cluster of each user of `train`, `[n_users, n_items]`. The result does not depend on the number of
+/// threads.
 pub(super) fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<u32> {
     let (n_users, n_items) = (train.n_rows(), train.n_cols());
     let mut rng = stream(seed, "k-means", 0);
     let mut centres: Vec<Vec<f32>> = Vec::with_capacity(clusters);
-    // 1 less the cosine to the nearest centre.
+    // For each user: 1 minus the cosine to the nearest centre. k-means++ draws the next centre in proportion to it.
     let mut distance = vec![1.0f32; n_users];
     for _ in 0..clusters {
         let all: f64 = distance.iter().map(|&d| f64::from(d)).sum();
@@ -36,7 +37,7 @@ pub(super) fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<u32> {
     for _ in 0..ROUNDS {
         let nearest = |user: usize| {
             let cosines = centres.iter().map(|centre| cosine(centre, train, user)).enumerate();
-            // Of equal ones the first.
+            // The first of equally near centres wins.
             let first = (0, f32::NEG_INFINITY);
             cosines.fold(first, |best, found| if found.1 > best.1 { found } else { best }).0 as u32
         };
@@ -46,7 +47,7 @@ pub(super) fn k_means(train: &Csr, clusters: usize, seed: u64) -> Vec<u32> {
         }
         cluster_of = found;
         centres.par_iter_mut().enumerate().for_each(|(cluster, centre)| {
-            // A cluster that nobody is in keeps its centre.
+            // An empty cluster keeps its centre.
             if cluster_of.contains(&(cluster as u32)) {
                 centre.fill(0.0);
                 (0..n_users)
@@ -65,7 +66,7 @@ fn cosine(centre: &[f32], train: &Csr, user: usize) -> f32 {
     items.iter().map(|&item| centre[item as usize]).sum::<f32>() / (items.len().max(1) as f32).sqrt()
 }
 
-/// Adds a user's items, scaled to length 1.
+/// Adds a user's items to a centre, scaled to length 1.
 fn add(centre: &mut [f32], train: &Csr, user: usize) {
     let items = train.row(user).0;
     let each = 1.0 / (items.len().max(1) as f32).sqrt();
