@@ -41,6 +41,7 @@
 pub mod calendar;
 pub mod counts;
 pub mod csr;
+pub mod draws;
 pub mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;

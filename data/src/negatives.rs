@@ -3,74 +3,57 @@
 mod filter;
 
 use filter::SeenFilter;
-use rand::distr::Distribution;
-use rand::{Rng, RngExt};
-use rand_distr::weighted::WeightedAliasIndex;
-use rand_pcg::Pcg64;
 
-use crate::rng::stream;
-use crate::{Csr, ItemIx, UserIx};
+use crate::draws::{Key, philox, scaled};
+use crate::{Csr, UserIx};
 
-/// The number of rejected draws by popularity after which one of the unseen items is drawn from their exact weights.
-const MAX_DRAWS: u32 = 32;
+/// The number of rejected draws after which an unseen item is drawn by its rank among the unseen ones.
+pub const MAX_DRAWS: u32 = 32;
 
-/// Draws items that a user has no training row with, independently and with replacement.
+/// Draws items that a user has no training row with, independently, uniformly and with replacement.
+///
+/// A negative is a pure function of a key, of the place of its training row in the epoch, and of its slot in the row.
+/// The words `philox(key, [place, slot / 4, attempt, 0])[slot % 4]` for the attempts 0, 1, …, scaled to the catalogue,
+/// are rejected until one is an unseen item. After [`MAX_DRAWS`] rejections, and at once for a user who has seen more
+/// than half of the items, the word is scaled to the number of unseen items instead and is a rank among them.
 pub struct NegativeSampler {
     /// The training rows; the items a user has are the columns of the user's row.
     train: Csr,
     /// Rules out most unseen items without a search in the row.
     filter: SeenFilter,
-    /// The items' weights and the alias table over them; none where draws are uniform.
-    popularity: Option<(Vec<f32>, WeightedAliasIndex<f32>)>,
 }
 
 impl NegativeSampler {
-    /// Builds a sampler over `train` `[users, items]` that draws an item with a probability proportional to (1 + its
-    /// number of training rows)^`power`; 0 draws uniformly, .75 is word2vec's choice (Mikolov et al. 2013).
-    ///
-    /// # Panics
-    /// When `power` is not finite, or so large that the sum of the weights overflows.
-    pub fn new(train: Csr, power: f32) -> Self {
-        assert!(power.is_finite(), "a finite power");
-        let popularity = (power != 0.0 && train.n_cols() > 0).then(|| {
-            let mut weights = vec![1.0f32; train.n_cols()];
-            train.cols().iter().for_each(|&item| weights[item as usize] += 1.0);
-            weights.iter_mut().for_each(|weight| *weight = weight.powf(power));
-            let table = WeightedAliasIndex::new(weights.clone()).expect("weights are positive and finite");
-            (weights, table)
-        });
-        Self { filter: SeenFilter::new(&train), train, popularity }
+    /// Builds a sampler over `train` `[users, items]`.
+    pub fn new(train: Csr) -> Self {
+        Self { filter: SeenFilter::new(&train), train }
     }
 
-    /// Appends `n` negatives of a user to `out`. A user who has a row with every item has no negatives:
-    /// nothing is appended then (see [`NegativeSampler::has_negatives`]).
+    /// Writes the negatives of the training row at a place of the epoch, one for each slot of `out`.
     ///
     /// # Panics
-    /// When the user is not in the training matrix.
-    pub fn sample(&self, user: UserIx, n: usize, rng: &mut impl Rng, out: &mut Vec<ItemIx>) {
+    /// When the user is not in the training matrix, or has a row with every item ([`NegativeSampler::has_negatives`]).
+    pub fn fill(&self, user: UserIx, key: Key, place: u32, out: &mut [u32]) {
         let seen = self.train.row(user.at()).0;
-        let n_unseen = (self.train.n_cols() - seen.len()) as u32;
-        if n_unseen == 0 {
-            return;
-        }
-        match &self.popularity {
-            // For a user who has seen most items: one draw and one search per negative.
-            None if (n_unseen as usize) < seen.len() => {
-                out.extend((0..n).map(|_| ItemIx(nth_absent(seen, rng.random_range(0..n_unseen)))));
-            }
-            // Else rejects seen items: at most two draws per negative on average, and hardly ever a search.
-            None => out.extend((0..n).map(|_| ItemIx(self.draw_unseen(user.at(), seen, rng)))),
-            Some((weights, table)) => {
-                out.extend((0..n).map(|_| ItemIx(draw_weighted(seen, weights, table, rng))));
-            }
-        }
-    }
-
-    fn draw_unseen(&self, user: usize, seen: &[u32], rng: &mut impl Rng) -> u32 {
-        loop {
-            let item = rng.random_range(0..self.train.n_cols() as u32);
-            if !self.filter.may_have(user, item) || seen.binary_search(&item).is_err() {
-                return item;
+        let n_items = self.train.n_cols() as u32;
+        let n_unseen = n_items - seen.len() as u32;
+        assert!(n_unseen > 0, "the user has negatives");
+        let dense = (n_unseen as usize) < seen.len();
+        for (block, out) in out.chunks_mut(4).enumerate() {
+            let words = |attempt| philox(key, [place, block as u32, attempt, 0]);
+            for (lane, (out, mut word)) in out.iter_mut().zip(words(0)).enumerate() {
+                let mut attempt = 0;
+                *out = loop {
+                    if dense || attempt == MAX_DRAWS {
+                        break nth_absent(seen, scaled(word, n_unseen));
+                    }
+                    let item = scaled(word, n_items);
+                    if !self.filter.may_have(user.at(), item) || seen.binary_search(&item).is_err() {
+                        break item;
+                    }
+                    attempt += 1;
+                    word = words(attempt)[lane];
+                };
             }
         }
     }
@@ -84,11 +67,6 @@ impl NegativeSampler {
     pub fn has_negatives(&self, user: UserIx) -> bool {
         self.train.row(user.at()).0.len() < self.train.n_cols()
     }
-}
-
-/// Returns the generator of the negatives of one batch.
-pub fn rng(seed: u64, epoch: u64, batch: u64) -> Pcg64 {
-    stream(stream(seed, "negatives.epoch", epoch).next_u64(), "negatives.batch", batch)
 }
 
 /// Returns the `n`-th, from 0, of the numbers that are not in `present`, which ascends and does not repeat.
@@ -106,29 +84,10 @@ pub(crate) fn nth_absent(present: &[u32], n: u32) -> u32 {
     n + (start + last) as u32
 }
 
-fn draw_weighted(seen: &[u32], weights: &[f32], table: &WeightedAliasIndex<f32>, rng: &mut impl Rng) -> u32 {
-    for _ in 0..MAX_DRAWS {
-        let item = table.sample(rng) as u32;
-        if seen.binary_search(&item).is_err() {
-            return item;
-        }
-    }
-    // The user has seen nearly all popular items. Draws are independent, so an exact draw here adds no bias.
-    let n_unseen = (weights.len() - seen.len()) as u32;
-    let weight = |place| f64::from(weights[nth_absent(seen, place) as usize]);
-    let mut left = rng.random::<f64>() * (0..n_unseen).map(weight).sum::<f64>();
-    for place in 0..n_unseen {
-        left -= weight(place);
-        if left < 0.0 {
-            return nth_absent(seen, place);
-        }
-    }
-    nth_absent(seen, n_unseen - 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draws::key;
 
     /// Returns one user with some of the items, and one with all of them.
     fn train(n_items: u32, seen: &[u32]) -> Csr {
@@ -149,80 +108,60 @@ mod tests {
         }
     }
 
-    /// Returns Pearson's statistic of draws for user 0 against the weights of the unseen items.
-    fn chi_square(sampler: &NegativeSampler, seen: &[u32], weights: &[f64]) -> f64 {
-        const N: usize = 200_000;
-        let mut drawn = Vec::new();
-        sampler.sample(UserIx(0), N, &mut rng(1, 2, 3), &mut drawn);
-        assert_eq!(drawn.len(), N);
-        let mut counts = vec![0.0; weights.len()];
-        drawn.iter().for_each(|item| counts[item.at()] += 1.0);
-        assert!(seen.iter().all(|&item| counts[item as usize] == 0.0), "a training item was drawn");
-        let unseen = || (0..weights.len()).filter(|&item| !seen.contains(&(item as u32)));
-        let total: f64 = unseen().map(|item| weights[item]).sum();
-        unseen()
-            .map(|item| {
-                let expected = N as f64 * weights[item] / total;
-                (counts[item] - expected).powi(2) / expected
-            })
-            .sum()
+    fn drawn(sampler: &NegativeSampler, n: usize) -> Vec<u32> {
+        let mut drawn = vec![0; n];
+        sampler.fill(UserIx(0), key(1, "negatives", 2), 3, &mut drawn);
+        drawn
     }
 
     #[test]
     fn draws_are_uniform_over_the_items_without_a_row() {
-        let seen: Vec<u32> = (0..100).filter(|item| item % 3 == 0).collect();
-        let sampler = NegativeSampler::new(train(100, &seen), 0.0);
-        let statistic = chi_square(&sampler, &seen, &[1.0; 100]);
-        // 65 degrees of freedom: below 105.99 with probability .999.
-        assert!(statistic < 105.99, "chi-square {statistic}");
-    }
-
-    #[test]
-    fn draws_by_popularity_follow_the_power() {
-        let seen: Vec<u32> = (0..50).filter(|item| item % 5 == 0).collect();
-        let mut matrix = train(50, &seen);
-        // More users, so that item i has more rows the larger i is.
-        let (mut offsets, mut cols) = (matrix.offsets().to_vec(), matrix.cols().to_vec());
-        for first in 0..50 {
-            cols.extend(first..50);
-            offsets.push(cols.len());
+        const N: usize = 200_000;
+        // Few seen, more than half, and all but two: each way of drawing.
+        for seen in [
+            (0..100).filter(|item| item % 3 == 0).collect::<Vec<u32>>(),
+            (0..100).filter(|item| item % 3 != 0).collect(),
+            (0..100).filter(|&item| item != 7 && item != 50).collect(),
+        ] {
+            let sampler = NegativeSampler::new(train(100, &seen));
+            let mut counts = vec![0.0; 100];
+            drawn(&sampler, N).iter().for_each(|&item| counts[item as usize] += 1.0);
+            assert!(seen.iter().all(|&item| counts[item as usize] == 0.0), "a training item was drawn");
+            let n_unseen = 100 - seen.len();
+            let expected = N as f64 / n_unseen as f64;
+            let unseen = (0..100u32).filter(|item| !seen.contains(item));
+            let statistic: f64 =
+                unseen.map(|item| (counts[item as usize] - expected).powi(2) / expected).sum();
+            // With n - 1 degrees of freedom: below this with probability .999 (Wilson and Hilferty 1931).
+            let free = (n_unseen - 1) as f64;
+            let bound = free * (1.0 - 2.0 / (9.0 * free) + 3.09 * (2.0 / (9.0 * free)).sqrt()).powi(3);
+            assert!(statistic < bound, "{n_unseen} unseen: chi-square {statistic}, bound {bound}");
         }
-        matrix = Csr::new(50, offsets, cols.clone(), vec![1.0; cols.len()]);
-        let weights: Vec<f64> = (0..50)
-            .map(|item| (1.0 + cols.iter().filter(|&&col| col == item).count() as f64).powf(0.75))
-            .collect();
-        let statistic = chi_square(&NegativeSampler::new(matrix, 0.75), &seen, &weights);
-        // 39 degrees of freedom: below 72.05 with probability .999.
-        assert!(statistic < 72.05, "chi-square {statistic}");
     }
 
     #[test]
-    fn one_unseen_and_unpopular_item_is_found_at_once() {
+    fn one_unseen_item_is_found_at_once() {
         let seen: Vec<u32> = (0..10_000).filter(|&item| item != 7).collect();
-        for power in [0.0, 1.0] {
-            let mut drawn = Vec::new();
-            NegativeSampler::new(train(10_000, &seen), power).sample(
-                UserIx(0),
-                3,
-                &mut rng(0, 0, 0),
-                &mut drawn,
-            );
-            assert_eq!(drawn, [ItemIx(7); 3]);
-        }
+        assert_eq!(drawn(&NegativeSampler::new(train(10_000, &seen)), 3), [7; 3]);
     }
 
     #[test]
     fn who_has_seen_everything_has_no_negatives() {
-        let sampler = NegativeSampler::new(train(20, &[3]), 0.0);
-        let mut drawn = Vec::new();
-        sampler.sample(UserIx(1), 5, &mut rng(0, 0, 0), &mut drawn);
-        assert!(drawn.is_empty() && !sampler.has_negatives(UserIx(1)) && sampler.has_negatives(UserIx(0)));
+        let sampler = NegativeSampler::new(train(20, &[3]));
+        assert!(!sampler.has_negatives(UserIx(1)) && sampler.has_negatives(UserIx(0)));
     }
 
     #[test]
-    fn batches_have_generators_of_their_own() {
-        let first = |seed, epoch, batch| rng(seed, epoch, batch).next_u64();
-        assert_eq!(first(1, 2, 3), first(1, 2, 3));
-        assert!(![first(1, 3, 2), first(2, 2, 3), first(1, 2, 4)].contains(&first(1, 2, 3)));
+    fn negatives_follow_from_key_place_and_slot_alone() {
+        let sampler = NegativeSampler::new(train(1000, &[3, 7]));
+        let fill = |key, place, n| {
+            let mut out = vec![0; n];
+            sampler.fill(UserIx(0), key, place, &mut out);
+            out
+        };
+        let first = fill(key(1, "negatives", 2), 5, 10);
+        assert_eq!(first[..3], fill(key(1, "negatives", 2), 5, 3));
+        assert_ne!(first, fill(key(1, "negatives", 3), 5, 10));
+        assert_ne!(first, fill(key(1, "negatives", 2), 6, 10));
     }
 }

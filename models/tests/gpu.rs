@@ -63,7 +63,7 @@ fn first_step(architecture: &dyn Architecture, device: &Device) -> Vec<(&'static
     let mut values = vec![("logits", on_host(&network.scores(&batch)))];
     // A gradient like that of cross-entropy, whatever the loss: the learner's epoch below has the loss's own.
     let gradient = |scores: Tensor<2>| sigmoid(scores) - 0.3;
-    let objective = Objective { gradient: &gradient, terms: 100.0, dropout_seed: 0 };
+    let objective = Objective { gradient: &gradient, terms: 100.0, dropout_key: [0; 2], batch: 0 };
     let gradients = network.step(&batch, &objective).gradients;
     for ((name, _), gradient) in network.weights().into_iter().zip(gradients) {
         let (Gradient::Whole(grad) | Gradient::Users(grad) | Gradient::Items(grad)) = gradient;

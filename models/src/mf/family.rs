@@ -9,6 +9,7 @@ use crate::device::OpenDevice;
 use crate::model::{Family, Model, ModelConfig, Output};
 use crate::nn::loss::Loss;
 use crate::nn::network::{Architecture, Network};
+use crate::nn::pair_score::{DotProduct, PairScore};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
 
@@ -44,6 +45,19 @@ impl Architecture for MfConfig {
             ("item_embedding", [shape.n_items, self.dim]),
             ("item_bias", [shape.n_items, 1]),
         ]
+    }
+
+    fn pair_score(&self, mean: f32) -> Option<PairScore> {
+        Some(PairScore {
+            loss: self.loss,
+            constant: mean,
+            dot: Some(DotProduct { tables: ["user_embedding", "item_embedding"], dim: self.dim }),
+            biases: Some(["user_bias", "item_bias"]),
+            tower: None,
+            output: None,
+            dropout: 0.0,
+            reg: self.reg,
+        })
     }
 
     fn network(

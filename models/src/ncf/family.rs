@@ -10,6 +10,7 @@ use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, ModelConfig, Output};
 use crate::nn::loss::Loss;
 use crate::nn::network::{Architecture, Network};
+use crate::nn::pair_score::{DotProduct, OutputLayer, PairScore, PairTower};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
 
@@ -43,6 +44,27 @@ impl Architecture for NcfSpec {
 
     fn hidden_width(&self) -> usize {
         self.tower.as_ref().map_or(0, |tower| tower.layers[1..].iter().sum())
+    }
+
+    fn pair_score(&self, _: f32) -> Option<PairScore> {
+        let tower = self.tower.as_ref().map(|widths| {
+            let layers = TOWER.iter().zip(&widths.layers[1..]);
+            PairTower {
+                tables: ["user_mlp", "item_mlp"],
+                widths: [widths.user, widths.layers[0] - widths.user],
+                layers: layers.map(|(&(weight, bias), &width)| (weight, bias, width)).collect(),
+            }
+        });
+        Some(PairScore {
+            loss: self.loss,
+            constant: 0.0,
+            dot: self.gmf.map(|dim| DotProduct { tables: ["user_gmf", "item_gmf"], dim }),
+            biases: None,
+            tower,
+            output: Some(OutputLayer { weight: "output_weight", bias: "output_bias", classes: self.classes }),
+            dropout: self.dropout,
+            reg: 0.0,
+        })
     }
 
     fn network(

@@ -228,7 +228,12 @@ impl NcfNetwork {
 
     /// As [`crate::nn::network::Network::step`].
     pub(super) fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
-        let activation = ReluDropout { dropout: self.dropout, seed: objective.dropout_seed };
+        let activation = ReluDropout {
+            dropout: self.dropout,
+            key: objective.dropout_key,
+            batch: objective.batch,
+            layer: 0,
+        };
         let Pass { scores, gmf, tower } = self.forward(batch, activation);
         let grad = (objective.gradient)(scores); // [samples, 1]
         let Output { gmf: gmf_weight, tower: tower_weight, .. } = self.output_layer();

@@ -1,15 +1,16 @@
-//! Draws the batches of an epoch: training rows in an order drawn for the epoch, each with its drawn negatives. What a
-//! batch holds depends on the seed, the epoch and its number alone, so that it can be drawn ahead, on another thread.
+//! Draws the batches of an epoch: training rows in an order drawn for the epoch, each with its drawn negatives. What
+//! stands at a place of the epoch is a pure function of the seed, the epoch and the place ([`burnrec_data::draws`]), so
+//! that it can be drawn ahead on another thread, or on a graphics card.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::Scope;
 
 use crate::nn::batch::Batch;
-use burnrec_data::negatives::{NegativeSampler, rng};
-use burnrec_data::rng::stream;
+use burnrec_data::draws::{Key, Permutation, key};
+use burnrec_data::negatives::NegativeSampler;
 use burnrec_data::{Csr, Error as DataError, UserIx};
-use rand::seq::SliceRandom;
 
 use crate::Result;
 
@@ -41,6 +42,19 @@ struct Data {
     sampler: NegativeSampler,
 }
 
+/// Training rows as a device draws from them.
+#[cfg(feature = "cube")]
+pub struct Words<'a> {
+    /// `[n_rows, 2]`: user and item of each training row.
+    pub rows: Vec<u32>,
+    /// `[n_rows]`: their values.
+    pub values: Vec<f32>,
+    /// `[n_users + 1]`: where what each user has seen begins.
+    pub offsets: Vec<u32>,
+    /// The items that each user has seen, ascending.
+    pub seen: &'a [u32],
+}
+
 impl Batches {
     /// Makes batches of at most `batch_size` samples each, but at least one row; `with_reductions` for devices other
     /// than the host ([`Batch::with_reductions`]).
@@ -56,7 +70,7 @@ impl Batches {
         with_reductions: bool,
         seed: u64,
     ) -> Result<Self> {
-        let sampler = NegativeSampler::new(train.clone(), 0.0);
+        let sampler = NegativeSampler::new(train.clone());
         let learned = |&user: &u32| negatives == 0 || sampler.has_negatives(UserIx(user));
         let rows = |user: u32| {
             let (items, values) = train.row(user as usize);
@@ -82,6 +96,12 @@ impl Batches {
         [rows, rows * (1 + self.negatives)]
     }
 
+    /// Returns the negatives of a training row.
+    #[cfg(feature = "cube")]
+    pub fn negatives(&self) -> usize {
+        self.negatives
+    }
+
     /// Returns the number of batches of an epoch.
     pub fn count(&self) -> usize {
         self.rows().div_ceil(self.rows_per_batch)
@@ -92,24 +112,41 @@ impl Batches {
         (self.rows() * (1 + self.negatives)) as u64
     }
 
-    /// Draws the order of the rows in an epoch.
-    pub fn order(&self, epoch: u32) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.rows() as u32).collect();
-        order.shuffle(&mut stream(self.seed, "batches.order", u64::from(epoch)));
-        order
+    /// Returns the order of the rows in an epoch: the row at each place.
+    pub fn order(&self, epoch: u32) -> Permutation {
+        Permutation::new(self.rows() as u32, key(self.seed, "batches.order", u64::from(epoch)))
+    }
+
+    /// Returns the key of the negatives in an epoch ([`NegativeSampler`]).
+    pub fn negatives_key(&self, epoch: u32) -> Key {
+        key(self.seed, "batches.negatives", u64::from(epoch))
+    }
+
+    /// Returns the key of the dropout masks in an epoch ([`ReluDropout`](crate::nn::kernels::ReluDropout)).
+    pub fn dropout_key(&self, epoch: u32) -> Key {
+        key(self.seed, "dropout", u64::from(epoch))
+    }
+
+    /// Returns the training rows and what each user has seen, for a device that draws by itself.
+    #[cfg(feature = "cube")]
+    pub fn as_words(&self) -> Words<'_> {
+        let train = self.data.sampler.train();
+        Words {
+            rows: self.data.rows.iter().flat_map(|&(user, item, _)| [user, item]).collect(),
+            values: self.data.rows.iter().map(|row| row.2).collect(),
+            offsets: train.offsets().iter().map(|&offset| offset as u32).collect(),
+            seen: train.cols(),
+        }
     }
 
     /// Draws all batches of an epoch, in their order, on a thread of their own.
-    pub fn draw_on<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        order: &'scope [u32],
-        epoch: u32,
-    ) -> Receiver<Drawn> {
+    pub fn draw_on<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, epoch: u32) -> Receiver<Drawn> {
         let (sender, receiver) = sync_channel(AHEAD);
+        let (order, negatives_key) = (self.order(epoch), self.negatives_key(epoch));
         scope.spawn(move || {
-            for (number, rows) in order.chunks(self.rows_per_batch).enumerate() {
-                if sender.send(self.batch(rows, epoch, number)).is_err() {
+            for first in (0..self.rows()).step_by(self.rows_per_batch) {
+                let places = first as u32..self.rows().min(first + self.rows_per_batch) as u32;
+                if sender.send(self.batch(places, &order, negatives_key)).is_err() {
                     // The receiver is gone, because training ended early.
                     return;
                 }
@@ -118,21 +155,19 @@ impl Batches {
         receiver
     }
 
-    /// Makes the batch of these training rows.
-    fn batch(&self, rows: &[u32], epoch: u32, number: usize) -> Drawn {
-        let per_row = 1 + self.negatives;
-        let (mut users, mut ratings) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        let mut items = Vec::with_capacity(rows.len() * per_row);
-        let mut rng = rng(self.seed, u64::from(epoch), number as u64);
-        let mut drawn = Vec::with_capacity(self.negatives);
-        for &row in rows {
-            let (user, item, value) = self.data.rows[row as usize];
+    /// Makes the batch of these places of an epoch.
+    fn batch(&self, places: Range<u32>, order: &Permutation, negatives_key: Key) -> Drawn {
+        let (rows, per_row) = (places.len(), 1 + self.negatives);
+        let (mut users, mut ratings) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let mut items = vec![0; rows * per_row];
+        for (place, items) in places.zip(items.chunks_mut(per_row)) {
+            let (user, item, value) = self.data.rows[order.at(place) as usize];
             users.push(user);
-            items.push(item);
             ratings.push(value);
-            drawn.clear();
-            self.data.sampler.sample(UserIx(user), self.negatives, &mut rng, &mut drawn);
-            items.extend(drawn.iter().map(|item| item.0));
+            items[0] = item;
+            if self.negatives > 0 {
+                self.data.sampler.fill(UserIx(user), negatives_key, place, &mut items[1..]);
+            }
         }
         let train = self.data.sampler.train();
         let batch = Batch::new(&users, train.n_rows(), &items, train.n_cols());
@@ -151,9 +186,8 @@ mod tests {
 
     /// Returns the user and the items of each row, and its value.
     fn drawn(batches: &Batches, epoch: u32) -> Vec<Vec<(u32, Vec<u32>, f32)>> {
-        let order = batches.order(epoch);
         let drawn: Vec<Drawn> =
-            std::thread::scope(|scope| batches.draw_on(scope, &order, epoch).into_iter().collect());
+            std::thread::scope(|scope| batches.draw_on(scope, epoch).into_iter().collect());
         let rows = |Drawn { batch, ratings }: &Drawn| {
             let items = batch.items.inverse.chunks(batch.per_row);
             let items = items.map(|row| row.iter().map(|&k| batch.items.unique[k as usize]).collect());

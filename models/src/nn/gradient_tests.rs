@@ -120,7 +120,7 @@ fn ours(network: &dyn Network) -> (f32, Vec<Vec<f32>>) {
         loss.set(on_host(&log_sigmoid(scores.clone() * signs.clone()).sum().neg())[0]);
         sigmoid(scores * signs.clone().neg()) * signs.neg() / samples
     };
-    let objective = Objective { gradient: &gradient, terms: samples, dropout_seed: 0 };
+    let objective = Objective { gradient: &gradient, terms: samples, dropout_key: [0; 2], batch: 0 };
     let Step { gradients, penalty } = network.step(&batch, &objective);
     let penalty = penalty.map_or(0.0, |penalty| on_host(&penalty)[0]);
     let whole = |((_, weight), gradient): ((&str, &Tensor<2>), &Gradient)| {

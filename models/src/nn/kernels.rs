@@ -14,6 +14,7 @@ mod host;
 use burn_dispatch::backends::Flex;
 use burn_dispatch::backends::flex::FlexTensor;
 use burn_tensor::{Device, Tensor, TensorData};
+use burnrec_data::draws::{Key, mixed, philox};
 
 use crate::nn::batch::{Batch, Lookup};
 
@@ -24,25 +25,50 @@ use crate::nn::batch::{Batch, Lookup};
 pub struct ReluDropout {
     /// The probability to drop a unit; 0 in scoring.
     pub dropout: f64,
-    /// The seed of the dropout mask on the host; a device has a generator of its own.
-    pub seed: u64,
+    /// The key of the dropout masks of an epoch.
+    pub key: Key,
+    /// The number of the batch in the epoch.
+    pub batch: u32,
+    /// The number of the hidden layer.
+    pub layer: u32,
 }
 
 impl ReluDropout {
     /// ReLU alone.
-    pub const WITHOUT_DROPOUT: Self = Self { dropout: 0.0, seed: 0 };
+    pub const WITHOUT_DROPOUT: Self = Self { dropout: 0.0, key: [0; 2], batch: 0, layer: 0 };
 
-    /// Returns the activation of one layer, with a dropout mask of its own.
+    /// Returns the same for a layer of its own, which gets a mask of its own.
     pub fn for_layer(self, layer: usize) -> Self {
-        Self {
-            seed: self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(layer as u64 + 1)),
-            ..self
-        }
+        Self { layer: layer as u32, ..self }
     }
 
-    /// Returns the factor that kept units are multiplied by.
+    /// Returns the factor of the units that are kept.
     fn scale(self) -> f32 {
         (1.0 / (1.0 - self.dropout)) as f32
+    }
+
+    /// Returns the dropout mask; `None` where nothing is dropped.
+    fn mask(self) -> Option<Mask> {
+        let below = (self.dropout * f64::from(u32::MAX)) as u32;
+        let [a, b, ..] = philox(self.key, [self.batch, self.layer, 0, 0]);
+        (self.dropout > 0.0).then(|| Mask { scale: self.scale(), below, seeds: [a, b] })
+    }
+}
+
+/// A dropout mask: which units are dropped follows from their indices and the seeds of batch and layer.
+#[derive(Clone, Copy)]
+struct Mask {
+    scale: f32,
+    below: u32,
+    seeds: [u32; 2],
+}
+
+impl Mask {
+    /// Returns the factor of the unit at this index in the layer's output `[samples, width]`: 0 or the scale.
+    #[inline(always)]
+    fn factor(self, index: u32) -> f32 {
+        let drawn = mixed(mixed(index ^ self.seeds[0]).wrapping_add(self.seeds[1]));
+        if drawn < self.below { 0.0 } else { self.scale }
     }
 }
 

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn_tensor::{Device, Tensor, TensorData};
-use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor as HostTensor, TensorFile};
 use burnrec_data::{Csr, Error as DataError};
-use rand::Rng;
 
 use super::batches::{Batches, Drawn};
 use super::device::{OpenDevice, is_host};
+#[cfg(feature = "cube")]
+use super::gpu::{Fused, Traffic};
 use super::loss::Loss;
 use super::network::{Architecture, Network, Objective, Step};
 use super::optimizer::OptimizerState;
@@ -40,6 +40,10 @@ pub struct NnLearner {
     batches: Batches,
     loss: Loss,
     optimizer: OptimizerState,
+    /// The kernels that train the network, on a device that runs them. The network has their weights after each epoch,
+    /// and the optimiser counts their steps; its states stay with the kernels until they are saved.
+    #[cfg(feature = "cube")]
+    fused: std::result::Result<Fused, String>,
     device: Device,
     seed: u64,
     epoch: u32,
@@ -103,11 +107,19 @@ impl NnLearner {
         let [users, items] = batches.entries();
         let lazy = [(shape.n_users, users), (shape.n_items, items)];
         let lazy = lazy.map(|(table, entries)| training.embedding_update.is_lazy(table, entries));
+        let optimizer = OptimizerState::new(training, lazy);
+        #[cfg(feature = "cube")]
+        let fused = match architecture.pair_score(mean) {
+            Some(score) => Fused::new(&device, &score, shape, training, &optimizer, &batches, &*network),
+            None => Err("this kind of network has none".to_owned()),
+        };
         Ok(Self {
             network,
             batches,
             loss,
-            optimizer: OptimizerState::new(training, lazy),
+            optimizer,
+            #[cfg(feature = "cube")]
+            fused,
             device,
             seed,
             epoch: 0,
@@ -120,44 +132,38 @@ impl NnLearner {
         let Drawn { batch, ratings } = drawn;
         let batch = batch.to_device(&self.device);
         let terms = self.loss.terms(batch.rows(), batch.per_row);
-        // A seed for every step, so that a resumed run drops the same units.
-        let dropout_seed = stream(self.seed, "dropout", u64::from(epoch) << 32 | number as u64).next_u64();
-        if !is_host(&self.device) {
-            self.device.seed(dropout_seed);
-        }
         let loss = Cell::new(None);
         let gradient = |scores: Tensor<2>| {
             let (sum, gradient) = loss_gradients::with_gradient(self.loss, scores, batch.per_row, &ratings);
             loss.set(Some(sum));
             gradient
         };
-        let objective = Objective { gradient: &gradient, terms: terms as f32, dropout_seed };
+        // Each batch of each epoch has masks of its own, so that a resumed run drops the same units.
+        let dropout_key = self.batches.dropout_key(epoch);
+        let batch_number = number as u32;
+        let objective =
+            Objective { gradient: &gradient, terms: terms as f32, dropout_key, batch: batch_number };
         let Step { gradients, penalty } = self.network.step(&batch, &objective);
         let epochs = f64::from(epoch - 1) + number as f64 / self.batches.count() as f64;
         self.optimizer.step(self.network.weights_mut(), gradients, &batch, epochs);
         let loss = loss.take().expect("a network asks for the gradient by its scores");
         (penalty.into_iter().fold(loss, |loss, penalty| loss + penalty), terms)
     }
-}
 
-impl Learner for NnLearner {
-    fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss> {
-        let epoch = self.epoch + 1;
-        let order = self.batches.order(epoch);
+    /// Trains an epoch with Burn's operations, on any device, and returns its loss summed over all terms.
+    fn portable_epoch(&mut self, epoch: u32, progress: &dyn Progress) -> Result<f64> {
         let n_batches = self.batches.count();
         let read_every = n_batches.div_ceil(READS_PER_EPOCH);
-        let (mut total, mut terms, mut samples) = (0.0, 0, 0u64);
+        let mut total = 0.0;
         let (mut unread, mut unread_terms) = (None::<Tensor<1>>, 0);
-        progress.begin(&format!("samples of epoch {epoch}"), self.batches.samples());
         // The batches are drawn on a thread of their own; dropping `drawn` after an error ends it.
         let (batches, device) = (self.batches.clone(), self.device.clone());
         let learn = || {
             std::thread::scope(|scope| {
-                let drawn = batches.draw_on(scope, &order, epoch);
+                let drawn = batches.draw_on(scope, epoch);
                 for (number, drawn) in drawn.into_iter().enumerate() {
                     progress.check()?;
                     let batch_samples = drawn.batch.samples() as u64;
-                    samples += batch_samples;
                     let (loss, n) = self.step(drawn, epoch, number);
                     unread_terms += n;
                     unread = Some(unread.into_iter().fold(loss, |sum, loss| sum + loss));
@@ -169,7 +175,7 @@ impl Learner for NnLearner {
                         }
                         progress.note(&format!("loss {:.4}", loss / unread_terms as f64));
                         total += loss;
-                        terms += std::mem::take(&mut unread_terms);
+                        unread_terms = 0;
                     }
                     progress.advance(batch_samples);
                 }
@@ -183,8 +189,31 @@ impl Learner for NnLearner {
         } else {
             learn()?
         };
+        Ok(total)
+    }
+
+    /// Trains an epoch by the kernels, or else with Burn's operations, and returns its loss summed over all terms.
+    fn trained_epoch(&mut self, epoch: u32, progress: &dyn Progress) -> Result<f64> {
+        #[cfg(feature = "cube")]
+        if let Ok(fused) = &mut self.fused {
+            let sizes = self.optimizer.count_epoch(epoch, self.batches.count());
+            let total = fused.epoch(epoch, &self.batches, &sizes, progress)?;
+            fused.write_weights(&mut *self.network);
+            return Ok(total);
+        }
+        self.portable_epoch(epoch, progress)
+    }
+}
+
+impl Learner for NnLearner {
+    fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss> {
+        let epoch = self.epoch + 1;
+        let samples = self.batches.samples();
+        progress.begin(&format!("samples of epoch {epoch}"), samples);
+        let total = self.trained_epoch(epoch, progress)?;
         progress.end();
         self.epoch = epoch;
+        let terms = self.loss.terms(self.batches.rows(), samples as usize / self.batches.rows());
         Ok(EpochLoss { total: Some(total / terms as f64), samples, ..EpochLoss::default() })
     }
 
@@ -202,9 +231,7 @@ impl Learner for NnLearner {
         for (name, weight) in self.network.weights() {
             arrays.push((name.to_owned(), HostTensor::new(&weight.dims(), on_host(weight))));
         }
-        for (name, state) in self.optimizer.state() {
-            arrays.push((name, HostTensor::new(&state.dims(), on_host(state))));
-        }
+        arrays.extend(self.optimizer_states());
         Ok(tensors::write(&dir.join(STATE), &arrays)?)
     }
 
@@ -234,12 +261,52 @@ impl Learner for NnLearner {
             *weight = read;
         }
         self.optimizer = optimizer;
+        #[cfg(feature = "cube")]
+        if let Ok(fused) = &mut self.fused {
+            fused.read(&*self.network, &self.optimizer);
+        }
         self.epoch = epoch as u32;
         Ok(())
     }
 }
 
+#[cfg(feature = "cube")]
 impl NnLearner {
+    /// Returns what passed between host and device, where kernels train the network, else the reason why they do not.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn traffic(&self) -> std::result::Result<Traffic, &str> {
+        self.fused.as_ref().map(Fused::traffic).map_err(String::as_str)
+    }
+
+    /// Trains with Burn's operations, also where kernels could.
+    pub fn without_kernels(mut self) -> Self {
+        self.fused = Err("they were not asked for".to_owned());
+        self
+    }
+}
+
+impl NnLearner {
+    /// Returns the optimiser's states by their names in a file.
+    fn optimizer_states(&self) -> Vec<(String, HostTensor)> {
+        let named = |number: usize, name: &str| format!("optimizer_{number}.{name}");
+        #[cfg(feature = "cube")]
+        if let Ok(fused) = &self.fused {
+            let shapes = self.network.weights().into_iter().map(|(_, weight)| weight.dims());
+            let of_weight = |((name, states), shape): ((&str, Vec<Vec<f32>>), [usize; 2])| {
+                let states = states.into_iter().enumerate();
+                let tensor = |(number, values)| (named(number, name), HostTensor::new(&shape, values));
+                states.map(tensor).collect::<Vec<_>>()
+            };
+            return fused.states(&*self.network).into_iter().zip(shapes).flat_map(of_weight).collect();
+        }
+        let tensor = |(number, name, state): (usize, &str, &Tensor<2>)| {
+            (named(number, name), HostTensor::new(&state.dims(), on_host(state)))
+        };
+        self.optimizer.state().map(tensor).collect()
+    }
+
     /// Returns what a saved state must have in common with this learner, beside the shapes of its weights.
     fn identity(&self) -> [(&'static str, u64); 3] {
         [("seed", self.seed), ("rows", self.batches.rows() as u64), ("batches", self.batches.count() as u64)]

@@ -6,7 +6,7 @@ use crate::model::Output;
 use crate::{Error, Result};
 
 /// The loss over a training row: the score `s` of its item, and those `s_j` of the row's drawn negatives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Loss {
     /// Binary cross-entropy: the mean over all samples of `-ln sigmoid(s)` and `-ln sigmoid(-s_j)`.

@@ -12,6 +12,8 @@ mod batches;
 pub mod device;
 #[cfg(feature = "train")]
 mod free_memory;
+#[cfg(all(feature = "cube", feature = "train"))]
+pub mod gpu;
 #[cfg(all(test, feature = "train"))]
 mod gradient_tests;
 pub mod kernels;
@@ -25,6 +27,8 @@ mod memory;
 pub mod network;
 #[cfg(feature = "train")]
 mod optimizer;
+#[cfg(feature = "train")]
+pub mod pair_score;
 pub mod params;
 #[cfg(feature = "train")]
 mod training;

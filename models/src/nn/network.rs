@@ -9,9 +9,11 @@
 use std::fmt;
 
 use burn_tensor::{Device, Tensor};
+use burnrec_data::draws::Key;
 
 use super::batch::Batch;
 use super::loss::Loss;
+use super::pair_score::PairScore;
 use super::params::Values;
 use crate::Result;
 use crate::model::Model;
@@ -42,8 +44,10 @@ pub struct Objective<'a> {
     pub gradient: &'a dyn Fn(Tensor<2>) -> Tensor<2>,
     /// The number of terms that the mean is over.
     pub terms: f32,
-    /// The seed of the dropout masks of this step.
-    pub dropout_seed: u64,
+    /// The key of the dropout masks of this epoch ([`ReluDropout::key`](super::kernels::ReluDropout::key)).
+    pub dropout_key: Key,
+    /// The number of the batch in the epoch.
+    pub batch: u32,
 }
 
 /// What a network computes for one optimiser step.
@@ -78,6 +82,12 @@ pub trait Architecture: fmt::Debug + Send + Sync {
     /// Returns the sum of the widths of all hidden layers: how many values a sample has between the layers.
     fn hidden_width(&self) -> usize {
         0
+    }
+
+    /// Returns its score in the form that kernels train, if it has it; `mean` as in [`Architecture::network`].
+    fn pair_score(&self, mean: f32) -> Option<PairScore> {
+        let _ = mean;
+        None
     }
 
     /// Makes the network with weights from `values`; `mean` is the constant part of its scores, where it has one.

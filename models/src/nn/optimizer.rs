@@ -19,8 +19,8 @@ use crate::Result;
 use crate::nn::training::NnTraining;
 use crate::nn::training::Optimizer;
 
-const BETA_1: f32 = 0.9;
-const BETA_2: f32 = 0.999;
+pub const BETA_1: f32 = 0.9;
+pub const BETA_2: f32 = 0.999;
 const EPSILON: f32 = 1e-8;
 
 /// An optimiser with what it keeps from step to step: Adam (Kingma and Ba 2015, algorithm 1), AdaGrad (Duchi et al.
@@ -134,15 +134,40 @@ impl OptimizerState {
         }
     }
 
+    /// Counts the steps of an epoch that were taken elsewhere, with these batches, and returns for each what
+    /// [`StepSizes`] says: decay, step size and epsilon.
+    #[cfg(feature = "cube")]
+    pub fn count_epoch(&mut self, epoch: u32, n_batches: usize) -> Vec<[f32; 3]> {
+        let sizes = |number: usize| {
+            self.steps += 1;
+            let sizes = self.step_sizes(f64::from(epoch - 1) + number as f64 / n_batches as f64);
+            [sizes.decay, sizes.step_size, sizes.epsilon]
+        };
+        (0..n_batches).map(sizes).collect()
+    }
+
+    /// Returns whether the tables of users, and those of items, are updated lazily.
+    #[cfg(feature = "cube")]
+    pub fn lazy(&self) -> [bool; 2] {
+        self.lazy
+    }
+
+    /// Returns the state of one weight, empty before the first step.
+    #[cfg(feature = "cube")]
+    pub fn state_of(&self, name: &str) -> &[Tensor<2>] {
+        self.state.get(name).map_or(&[], Vec::as_slice)
+    }
+
     /// Returns how many steps were taken.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// Returns the state of each weight, by its names in a file.
-    pub fn state(&self) -> impl Iterator<Item = (String, &Tensor<2>)> {
-        let named = |name| move |(number, state)| (format!("optimizer_{number}.{name}"), state);
-        self.state.iter().flat_map(move |(name, states)| states.iter().enumerate().map(named(name)))
+    /// Returns the states of each weight: their number, the name of the weight, and the values.
+    pub fn state(&self) -> impl Iterator<Item = (usize, &'static str, &Tensor<2>)> {
+        self.state.iter().flat_map(|(&name, states)| {
+            states.iter().enumerate().map(move |(number, state)| (number, name, state))
+        })
     }
 
     /// Returns the same optimiser as it was after `steps` steps, with the state tensors that `read` returns by name.

@@ -26,7 +26,7 @@ pub struct NnTraining {
 }
 
 /// The optimiser of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Optimizer {
     /// Adam (Kingma and Ba 2015).

@@ -5,7 +5,7 @@
 //! runs a whole column on one thread on a GPU.
 
 use burn_tensor::activation::relu;
-use burn_tensor::{Distribution, Tensor};
+use burn_tensor::{Tensor, TensorData};
 
 use super::ReluDropout;
 use crate::nn::batch::Batch;
@@ -37,12 +37,11 @@ pub fn pair_relu(
 
 pub fn relu_dropout(x: Tensor<2>, activation: ReluDropout) -> Tensor<2> {
     let kept = relu(x);
-    if activation.dropout == 0.0 {
-        return kept;
-    }
-    let keep = Distribution::Bernoulli(1.0 - activation.dropout);
-    let mask = Tensor::random(kept.dims(), keep, &kept.device());
-    kept * mask.mul_scalar(activation.scale())
+    let Some(mask) = activation.mask() else { return kept };
+    let [samples, width] = kept.dims();
+    let factors: Vec<f32> = (0..(samples * width) as u32).map(|index| mask.factor(index)).collect();
+    let factors = Tensor::from_data(TensorData::new(factors, [samples, width]), &kept.device());
+    kept * factors
 }
 
 /// Returns the gradient by the input of [`relu_dropout`]: 0 where the output is 0, whether by the ReLU or by the

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use gemm::{Parallelism, gemm};
 use rayon::prelude::*;
 
-use super::ReluDropout;
+use super::{Mask, ReluDropout};
 use crate::nn::batch::{Batch, Lookup};
 use crate::simd::{dot, vectorised};
 
@@ -145,7 +145,7 @@ pub fn gather(table: &[f32], width: usize, rows: &[u32]) -> Vec<f32> {
 }
 
 pub fn pair_relu(p: &[f32], q: &[f32], width: usize, batch: &Batch, activation: ReluDropout) -> Vec<f32> {
-    let drop = Dropper::new(activation);
+    let drop = activation.mask();
     let sum = |out: &mut [MaybeUninit<f32>]| {
         by_rows(out, width, |first, out| {
             for (sample, out) in (first..).zip(out.chunks_exact_mut(width)) {
@@ -174,7 +174,7 @@ pub fn catalog_relu(p: &[f32], q: &[f32], width: usize) -> Vec<f32> {
 
 /// Writes `relu(p + q)` with dropout; `first` is the index of the first unit.
 #[inline(always)]
-fn write_relu(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, drop: Option<Dropper>) {
+fn write_relu(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, drop: Option<Mask>) {
     let sums = out.iter_mut().zip(p).zip(q);
     match drop {
         None => sums.for_each(|((out, p), q)| _ = out.write((p + q).max(0.0))),
@@ -184,38 +184,6 @@ fn write_relu(out: &mut [MaybeUninit<f32>], p: &[f32], q: &[f32], first: usize, 
             }
         }
     }
-}
-
-/// The dropout mask: which units are dropped follows from their indices and the seed.
-#[derive(Clone, Copy)]
-struct Dropper {
-    scale: f32,
-    below: u32,
-    seeds: [u32; 2],
-}
-
-impl Dropper {
-    /// Makes the mask; `None` where nothing is dropped.
-    fn new(activation: ReluDropout) -> Option<Self> {
-        let below = (activation.dropout * f64::from(u32::MAX)) as u32;
-        let seeds = [activation.seed as u32, (activation.seed >> 32) as u32];
-        (activation.dropout > 0.0).then(|| Self { scale: activation.scale(), below, seeds })
-    }
-
-    /// Returns the factor of the unit at this index: 0 or the scale.
-    #[inline(always)]
-    fn factor(self, number: u32) -> f32 {
-        let drawn = mixed(mixed(number ^ self.seeds[0]).wrapping_add(self.seeds[1]));
-        if drawn < self.below { 0.0 } else { self.scale }
-    }
-}
-
-/// Returns a well-mixed hash of a number (Wellons 2018, "Prospecting for Hash Functions").
-#[inline(always)]
-fn mixed(mut x: u32) -> u32 {
-    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
-    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
-    x ^ (x >> 16)
 }
 
 /// Turns the gradient by an activation's output into that by its input: 0 where the output is 0, whether by the ReLU or
@@ -249,7 +217,7 @@ pub fn segment_sums(values: &[f32], width: usize, batch: &Batch) -> [Vec<f32>; 2
 }
 
 pub fn bias_relu(x: &mut [f32], bias: &[f32], activation: ReluDropout) {
-    let (width, drop) = (bias.len(), Dropper::new(activation));
+    let (width, drop) = (bias.len(), activation.mask());
     by_rows(x, width, |first, x| {
         for x in x.chunks_exact_mut(width) {
             x.iter_mut().zip(bias).for_each(|(x, bias)| *x = (*x + bias).max(0.0));

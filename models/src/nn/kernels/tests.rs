@@ -8,7 +8,7 @@ use crate::nn::batch::Batch;
 use crate::nn::params::on_host;
 
 const WIDTH: usize = 48;
-const DROPPED: ReluDropout = ReluDropout { dropout: 0.3, seed: 5 };
+const DROPPED: ReluDropout = ReluDropout { dropout: 0.3, key: [5, 0], batch: 0, layer: 0 };
 
 fn tensor(name: &str, rows: usize, width: usize) -> Tensor<2> {
     let mut rng = burnrec_data::rng::stream(1, name, 0);
@@ -58,7 +58,8 @@ fn hidden_layers() {
     let (sums, bias) = (tensor("sums", 1500, WIDTH), tensor("bias", 1, WIDTH));
     let theirs = device::relu_dropout(sums.clone() + bias.clone(), ReluDropout::WITHOUT_DROPOUT);
     near(&bias_relu(sums.clone(), &bias, ReluDropout::WITHOUT_DROPOUT), &theirs);
-    let dropped = pair_relu(p, q, &batch, DROPPED);
+    let dropped = pair_relu(p.clone(), q.clone(), &batch, DROPPED);
+    near(&dropped, &device::pair_relu(p, q, &batch, DROPPED));
     let theirs = device::relu_backward(sums.clone(), dropped.clone(), DROPPED);
     let (ours, grad_bias) = bias_relu_backward(sums, dropped.clone(), DROPPED);
     near(&ours, &theirs);

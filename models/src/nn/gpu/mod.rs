@@ -1,0 +1,50 @@
+//! The optimiser's step on a graphics card. Draws, forward pass, gradients and update are kernels written in CubeCL, over
+//! buffers that stay on the device: in a step nothing is uploaded and nothing read back.
+//!
+//! Tables are gathered by table row, so that shapes are the same in every batch. What many samples add to a table row is
+//! summed in fixed point ([`fixed`]), everything else in trees that depend on sizes alone: on one device a seed gives the
+//! same bits in every run. Batches are those of the host, number for number ([`burnrec_data::draws`]).
+//!
+//! | launch | does |
+//! |---|---|
+//! | [`draw`] | the batch: rows by a keyed permutation, negatives by counters |
+//! | [`product`] | products of whole tables with the first layer, `P` and `Q` |
+//! | [`pair_relu`] | the first hidden layer: `relu(P[user] + Q[item])` |
+//! | [`product`] | each further layer |
+//! | [`score`] | scores, loss, gradients by scores and by the last layer |
+//! | [`product`] | back through each further layer |
+//! | [`scatter`] | gradients of table rows, into accumulators |
+//! | [`columns`] | gradients of each layer's weight, in pieces |
+//! | [`reduce`] | the sums of these pieces |
+//! | [`product`] | gradients of the embeddings from the accumulators |
+//! | [`norm`] | where gradients are clipped: their norm |
+//! | [`update`] | the optimiser, for all weights |
+
+#![allow(
+    clippy::collapsible_if,
+    clippy::manual_div_ceil,
+    clippy::manual_swap,
+    clippy::needless_range_loop,
+    clippy::too_many_arguments,
+    reason = "kernels are written in the part of Rust that CubeCL translates, and take each buffer and number by itself"
+)]
+
+mod columns;
+mod draw;
+mod fixed;
+mod fused;
+mod launches;
+mod layout;
+mod norm;
+mod pair_relu;
+mod plan;
+mod product;
+mod reduce;
+mod scatter;
+mod score;
+mod shared;
+mod step;
+mod update;
+
+pub use fused::Fused;
+pub use step::Traffic;
