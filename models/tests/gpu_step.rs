@@ -8,7 +8,7 @@ use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::loss::Loss;
 use burnrec_models::nn::network::Architecture;
-use burnrec_models::nn::{NnLearner, NnTraining, Optimizer};
+use burnrec_models::nn::{EmbeddingUpdate, NnLearner, NnTraining, Optimizer, Schedule, ScheduleKind};
 use burnrec_models::{DeviceChoice, Learner, Shape, Silent};
 
 /// The first adapter, be it of software; `None`, said aloud, where there is none.
@@ -57,19 +57,8 @@ fn state(learner: &NnLearner, names: &[&str]) -> Vec<Vec<f32>> {
     names.iter().map(|name| file.get::<f32>(name).expect("an array").1).collect()
 }
 
-/// The largest difference of two lists of values, beside the largest magnitude of the first.
-fn apart(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    let size = a.iter().fold(0.0f32, |size, value| size.max(value.abs()));
-    a.iter().zip(b).fold(0.0f32, |apart, (a, b)| apart.max((a - b).abs())) / size.max(f32::MIN_POSITIVE)
-}
-
-/// How much each weight moves in one step of plain SGD, which is the gradient by it: that of the host and the kernels'.
-fn gradients(
-    architecture: &dyn Architecture,
-    clip_norm: Option<f32>,
-    gpu: &OpenDevice,
-) -> Vec<(String, f32)> {
+/// How much each weight moves in one step of plain SGD, which is the gradient by it, on a device.
+fn gradients(architecture: &dyn Architecture, clip_norm: Option<f32>, device: &OpenDevice) -> Vec<Vec<f32>> {
     let training = NnTraining {
         optimizer: Optimizer::Sgd,
         learning_rate: 1.0,
@@ -77,25 +66,34 @@ fn gradients(
         clip_norm,
         ..NnTraining::default()
     };
-    let names: Vec<&str> = architecture.weight_shapes(SHAPE).into_iter().map(|(name, _)| name).collect();
-    let moved = |device: &OpenDevice| {
-        let mut learner = learner(architecture, &training, device);
-        let before = state(&learner, &names);
-        learner.epoch(&Silent).expect("an epoch");
-        let minus = |(before, after): (Vec<f32>, Vec<f32>)| {
-            before.iter().zip(after).map(|(before, after)| before - after).collect::<Vec<f32>>()
-        };
-        before.into_iter().zip(state(&learner, &names)).map(minus).collect::<Vec<_>>()
+    let names = names(architecture);
+    let mut learner = learner(architecture, &training, device);
+    let before = state(&learner, &names);
+    learner.epoch(&Silent).expect("an epoch");
+    let minus = |(before, after): (Vec<f32>, Vec<f32>)| {
+        before.iter().zip(after).map(|(before, after)| before - after).collect()
     };
-    let (ours, theirs) = (moved(gpu), moved(&cpu()));
-    if std::env::var("DBG").is_ok() {
-        for ((n, a), b) in names.iter().zip(&ours).zip(&theirs) {
-            eprintln!("{n} ours {:?} theirs {:?}", &a[..8.min(a.len())], &b[..8.min(b.len())]);
-        }
+    before.into_iter().zip(state(&learner, &names)).map(minus).collect()
+}
+
+fn names(architecture: &dyn Architecture) -> Vec<&'static str> {
+    architecture.weight_shapes(SHAPE).into_iter().map(|(name, _)| name).collect()
+}
+
+fn size(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |size, value| size.max(value.abs()))
+}
+
+/// Asserts that the gradients by each weight differ by at most 1e-4 of the largest by it. Those that should be 0, such
+/// as that by the bias of scores that are only compared, are measured by a hundredth of the largest of all.
+fn assert_near(architecture: &dyn Architecture, ours: &[Vec<f32>], theirs: &[Vec<f32>]) {
+    let largest = theirs.iter().map(|values| size(values)).fold(0.0, f32::max);
+    assert!(largest > 0.0 && largest.is_finite(), "{architecture:?}: {largest}");
+    for ((name, ours), theirs) in names(architecture).iter().zip(ours).zip(theirs) {
+        let apart = ours.iter().zip(theirs).fold(0.0f32, |apart, (a, b)| apart.max((a - b).abs()));
+        let size = size(theirs).max(0.01 * largest);
+        assert!(apart <= 1e-4 * size, "{architecture:?} {name}: {apart} apart at {size}");
     }
-    let apart =
-        |((name, ours), theirs): ((&str, Vec<f32>), Vec<f32>)| (name.to_owned(), apart(&theirs, &ours));
-    names.into_iter().zip(ours).zip(theirs).map(apart).collect()
 }
 
 /// Every network with every loss, with widths that are no whole vectors.
@@ -125,8 +123,115 @@ fn architectures() -> Vec<Box<dyn Architecture>> {
 fn gradients_are_those_of_the_host() {
     let Some(gpu) = gpu("gradients_are_those_of_the_host") else { return };
     for architecture in architectures() {
-        for (name, apart) in gradients(&*architecture, None, &gpu) {
-            eprintln!("{} {name}: {apart}", architecture.config().kind());
+        let [ours, theirs] = [&gpu, &cpu()].map(|device| gradients(&*architecture, None, device));
+        assert_near(&*architecture, &ours, &theirs);
+    }
+}
+
+#[test]
+fn clipped_gradients_are_those_of_the_host() {
+    let Some(gpu) = gpu("clipped_gradients_are_those_of_the_host") else { return };
+    // Of each loss the first network, of ratings all.
+    for architecture in architectures().into_iter().step_by(6).chain(architectures().into_iter().skip(18)) {
+        let whole = gradients(&*architecture, None, &cpu());
+        let norm = whole.iter().flatten().map(|value| value * value).sum::<f32>().sqrt();
+        for most in [norm / 3.0, norm * 2.0] {
+            let [ours, theirs] = [&gpu, &cpu()].map(|device| gradients(&*architecture, Some(most), device));
+            assert_near(&*architecture, &ours, &theirs);
         }
     }
+}
+
+/// Ways to learn, each with something that the others lack.
+fn trainings() -> Vec<NnTraining> {
+    let schedule = Schedule { kind: ScheduleKind::Cosine, epochs: 4.0, floor: 0.1, warmup: 0.5 };
+    let small = NnTraining { batch_size: 300, learning_rate: 0.01, ..NnTraining::default() };
+    vec![
+        NnTraining { weight_decay: 0.1, schedule: Some(schedule), ..small.clone() },
+        NnTraining {
+            embedding_update: EmbeddingUpdate::Lazy,
+            weight_decay: 0.1,
+            batch_size: 60,
+            ..small.clone()
+        },
+        NnTraining { optimizer: Optimizer::Adagrad, clip_norm: Some(0.05), ..small.clone() },
+        NnTraining { optimizer: Optimizer::Sgd, learning_rate: 0.5, weight_decay: 0.01, ..small },
+    ]
+}
+
+#[test]
+fn losses_of_three_epochs_are_those_of_the_host_and_a_step_launches_little_and_transfers_nothing() {
+    let Some(gpu) = gpu("losses_of_three_epochs") else { return };
+    for (number, architecture) in architectures().into_iter().enumerate() {
+        let trainings = trainings();
+        let training = &trainings[number % trainings.len()];
+        let losses = |device: &OpenDevice| {
+            let mut learner = learner(&*architecture, training, device);
+            let before = learner.traffic().ok().map(|traffic| traffic.transfers);
+            let losses: Vec<f64> =
+                (0..3).map(|_| learner.epoch(&Silent).expect("an epoch").total.expect("a loss")).collect();
+            if let (Some(before), Ok(after)) = (before, learner.traffic()) {
+                let of_step = after.launches / after.steps;
+                assert!(of_step <= 25, "{architecture:?}: {of_step} launches a step");
+                // Before an epoch its draws, after it the losses and the weights; no epoch here lasts so long that the loss
+                // is read in it more than a few times.
+                let transfers = after.transfers - before;
+                assert!((9..100).contains(&transfers), "{architecture:?}: {transfers} transfers");
+            }
+            losses
+        };
+        let (ours, theirs) = (losses(&gpu), losses(&cpu()));
+        for (epoch, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
+            let apart = (ours - theirs).abs() / theirs.abs();
+            assert!(apart <= 1e-4, "{architecture:?}, {training:?}, epoch {epoch}: {ours} and {theirs}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_bits_and_a_resumed_run_goes_on_with_them() {
+    let Some(gpu) = gpu("a_seed_gives_the_same_bits_and_a_resumed_run_goes_on_with_them") else { return };
+    for (architecture, training) in architectures().into_iter().zip(trainings().into_iter().cycle()).take(8) {
+        let mut names: Vec<String> = names(&*architecture).into_iter().map(str::to_owned).collect();
+        for number in 0..training.optimizer.n_states() {
+            names.extend(self::names(&*architecture).iter().map(|name| format!("optimizer_{number}.{name}")));
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let trained = |epochs: usize| {
+            let mut learner = learner(&*architecture, &training, &gpu);
+            assert!(learner.traffic().is_ok());
+            (0..epochs).for_each(|_| drop(learner.epoch(&Silent).expect("an epoch")));
+            learner
+        };
+        let bits = |learner: &NnLearner| -> Vec<Vec<u32>> {
+            let values = state(learner, &names);
+            values.iter().map(|values| values.iter().map(|value| value.to_bits()).collect()).collect()
+        };
+        let whole = bits(&trained(3));
+        assert_eq!(whole, bits(&trained(3)), "{architecture:?}");
+        let dir = tempfile::tempdir().expect("a directory");
+        trained(2).save_state(dir.path()).expect("saved");
+        let mut resumed = trained(0);
+        resumed.load_state(dir.path()).expect("loaded");
+        resumed.epoch(&Silent).expect("an epoch");
+        assert_eq!(whole, bits(&resumed), "{architecture:?}, resumed");
+    }
+}
+
+#[test]
+fn what_the_kernels_do_not_take_goes_the_portable_way_and_says_so() {
+    let Some(gpu) = gpu("what_the_kernels_do_not_take_goes_the_portable_way_and_says_so") else { return };
+    let layers = vec![16, 12, 10, 8, 8, 6, 4];
+    let deep = NcfSpec::from(&MlpConfig { layers, init_std: 0.3, ..MlpConfig::default() });
+    let training = NnTraining { batch_size: 1000, ..NnTraining::default() };
+    let mut learner = learner(&deep, &training, &gpu);
+    assert_eq!(learner.traffic().expect_err("too deep"), "6 hidden layers, where the kernels take 5");
+    let ours = learner.epoch(&Silent).expect("an epoch").total.expect("a loss");
+    let mut host = self::learner(&deep, &training, &cpu());
+    assert_eq!(host.traffic().expect_err("the host"), "the device does not run them");
+    let theirs = host.epoch(&Silent).expect("an epoch").total.expect("a loss");
+    assert!((ours - theirs).abs() <= 1e-4 * theirs, "{ours} and {theirs}");
+    let shallow = NcfSpec::from(&GmfConfig { dim: 8, ..GmfConfig::default() });
+    let portable = self::learner(&shallow, &training, &gpu).without_kernels();
+    assert_eq!(portable.traffic().expect_err("not wanted"), "they were not asked for");
 }
