@@ -24,6 +24,11 @@ pub trait Learner {
     /// Returns the model as learned so far.
     fn model(&self) -> Box<dyn Model>;
 
+    /// Returns what computes the epochs, where a device can do it in more than one way.
+    fn computed_by(&self) -> Option<String> {
+        None
+    }
+
     /// Writes all that the next epochs depend on into `dir`, which exists.
     ///
     /// # Errors

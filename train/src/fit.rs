@@ -30,6 +30,8 @@ pub struct Fitted {
     pub seconds: f64,
     /// In a refit, the model that was chosen on valid, if it is kept.
     pub chosen: Option<Best>,
+    /// What computed the epochs ([`Learner::computed_by`]).
+    pub computed_by: Option<String>,
 }
 
 impl Fitted {
@@ -112,12 +114,14 @@ pub fn fit(
         }
         after_epoch(&record, learner, &state)?;
     }
-    let seconds = state.seconds;
+    let (seconds, computed_by) = (state.seconds, learner.computed_by());
     Ok(match (selection, state.best) {
         (Some(_), Some(Best { epoch, value, model })) => {
-            Fitted { model, epoch, value: Some(value), seconds, chosen: None }
+            Fitted { model, epoch, value: Some(value), seconds, chosen: None, computed_by }
         }
-        (_, chosen) => Fitted { model: learner.model(), epoch: state.epoch, value: None, seconds, chosen },
+        (_, chosen) => {
+            Fitted { model: learner.model(), epoch: state.epoch, value: None, seconds, chosen, computed_by }
+        }
     })
 }
 

@@ -182,7 +182,10 @@ fn record(
         epochs: fitted.epoch,
         peak_memory_bytes: peak_memory_bytes(),
         parameters: fitted.model.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum(),
-        device: config.device_name(device),
+        device: match &fitted.computed_by {
+            Some(by) => format!("{}, by {by}", config.device_name(device)),
+            None => config.device_name(device),
+        },
         threads: rayon::current_num_threads(),
         machine: Machine::read(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -221,6 +221,15 @@ impl Learner for NnLearner {
         self.network.model()
     }
 
+    #[cfg(feature = "cube")]
+    fn computed_by(&self) -> Option<String> {
+        let by = |way: std::result::Result<Traffic, &str>| match way {
+            Ok(_) => "own kernels".to_owned(),
+            Err(why) => format!("Burn's operations, not own kernels: {why}"),
+        };
+        (!is_host(&self.device)).then(|| by(self.traffic()))
+    }
+
     fn save_state(&self, dir: &Path) -> Result<()> {
         let number = |value| HostTensor::new(&[1], [value]);
         let mut arrays: Vec<(String, HostTensor)> =
