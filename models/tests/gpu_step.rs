@@ -218,6 +218,61 @@ fn a_seed_gives_the_same_bits_and_a_resumed_run_goes_on_with_them() {
     }
 }
 
+/// Long tables, of which a batch touches little: rows of several blocks are listed.
+fn sparse_train() -> Csr {
+    let (n_users, n_items) = (3_000, 2_500u32);
+    let offsets = (0..=n_users).map(|user| 3 * user).collect();
+    let items = |user: u32| {
+        let mut items = [0, 1, 2].map(|k| (user * 37 + k * 811 + user * user % 13) % n_items);
+        items.sort_unstable();
+        items
+    };
+    let cols: Vec<u32> = (0..n_users as u32).flat_map(items).collect();
+    Csr::new(n_items as usize, offsets, cols.clone(), vec![1.0; cols.len()])
+}
+
+#[test]
+fn long_tables_are_updated_by_the_rows_that_a_batch_touches() {
+    let Some(gpu) = gpu("long_tables_are_updated_by_the_rows_that_a_batch_touches") else { return };
+    let train = sparse_train();
+    let mf = MfConfig { dim: 10, reg: 0.01, init_std: 0.3, ..MfConfig::default() };
+    let neumf = NcfSpec::from(&NeumfConfig { dim: 6, init_std: 0.3, ..NeumfConfig::default() });
+    let sgd = NnTraining {
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.5,
+        batch_size: 400,
+        ..NnTraining::default()
+    };
+    let adam =
+        NnTraining { batch_size: 400, weight_decay: 0.1, clip_norm: Some(0.02), ..NnTraining::default() };
+    for (architecture, names) in [
+        (&mf as &dyn Architecture, ["user_embedding", "item_embedding", "user_bias", "item_bias"]),
+        (&neumf, ["user_gmf", "item_gmf", "user_mlp", "item_mlp"]),
+    ] {
+        for training in [&sgd, &adam] {
+            let trained = |device: &OpenDevice| {
+                let mut learner =
+                    NnLearner::new(&train, architecture, training, 4, device).expect("a learner");
+                let losses =
+                    [(); 2].map(|()| learner.epoch(&Silent).expect("an epoch").total.expect("a loss"));
+                (losses, state(&learner, &names))
+            };
+            let ((ours, our_tables), (theirs, their_tables)) = (trained(&gpu), trained(&cpu()));
+            for (ours, theirs) in ours.iter().zip(theirs) {
+                assert!((ours - theirs).abs() <= 1e-4 * theirs, "{architecture:?}: {ours} and {theirs}");
+            }
+            for ((name, ours), theirs) in names.iter().zip(our_tables).zip(their_tables) {
+                let apart = ours.iter().zip(&theirs).fold(0.0f32, |apart, (a, b)| apart.max((a - b).abs()));
+                let size = size(&theirs);
+                assert!(
+                    apart <= 1e-3 * size,
+                    "{architecture:?} {training:?} {name}: {apart} apart at {size}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn what_the_kernels_do_not_take_goes_the_portable_way_and_says_so() {
     let Some(gpu) = gpu("what_the_kernels_do_not_take_goes_the_portable_way_and_says_so") else { return };

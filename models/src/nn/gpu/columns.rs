@@ -10,7 +10,7 @@
 use cubecl::prelude::*;
 
 use super::fixed;
-use super::shared::{I4, V4, bound, state};
+use super::shared::{I4, NONE, V4, bound, listed, state};
 
 /// The words of a job.
 pub mod job {
@@ -36,8 +36,12 @@ pub mod job {
     pub const COUNT: usize = 9;
     /// For `b` in fixed point: its bound is so many times that of [`bound::HIDDEN`](super::bound::HIDDEN).
     pub const FACTOR: usize = 10;
+    /// Where the list of the rows begins, of which there are then as many as its length, or none.
+    pub const LIST: usize = 11;
+    /// The side of the list.
+    pub const SIDE: usize = 12;
     /// The number of words.
-    pub const LEN: usize = 11;
+    pub const LEN: usize = 13;
 }
 
 /// Returns how many rows a piece has: for up to about 512 pieces of 32 to 4096 rows.
@@ -54,6 +58,8 @@ pub fn columns(
     counts: &[u32],
     states: &[u32],
     bounds: &[u32],
+    lists: &[u32],
+    lens: &[u32],
     jobs: &[u32],
     out: &mut [V4],
     n_counts: u32,
@@ -68,6 +74,10 @@ pub fn columns(
     let mut n_rows = jobs[job + job::ROWS];
     if jobs[job + job::PER_ROW] == 1u32 {
         n_rows *= states[state::ROWS];
+    }
+    let list = jobs[job + job::LIST];
+    if list != NONE {
+        n_rows = lens[jobs[job + job::SIDE] as usize];
     }
     let rows = n_rows as usize;
     let a4 = jobs[job + job::A4] as usize;
@@ -91,24 +101,31 @@ pub fn columns(
             acc[x] = V4::new(0.0f32);
         }
         let mut column_sums = V4::new(0.0f32);
-        for slice in 0..piece / 16 {
+        // The rows of the piece that are there.
+        let mut here = 0usize;
+        if first < rows {
+            here = min(piece, rows - first);
+        }
+        for slice in 0..(here + 15) / 16 {
             sync_cube();
             #[unroll]
             for load in 0..2usize {
-                let row = first + slice * 16 + t / 16 + load * 8;
+                let position = first + slice * 16 + t / 16 + load * 8;
                 let column = tile_a * 16 + t % 16;
                 let mut value = V4::new(0.0f32);
-                if row < rows && column < a4 {
+                if position < rows && column < a4 {
+                    let row = listed(lists, list, position as u32) as usize;
                     value = a[a_start + row * a4 + column];
                 }
                 sh_a[t + load * 128] = value;
             }
             #[unroll]
             for load in 0..4usize {
-                let row = first + slice * 16 + t / 32 + load * 4;
+                let position = first + slice * 16 + t / 32 + load * 4;
                 let column = tile_b * 32 + t % 32;
                 let mut value = V4::new(0.0f32);
-                if row < rows && column < b4 {
+                if position < rows && column < b4 {
+                    let row = listed(lists, list, position as u32) as usize;
                     if in_fixed_point {
                         let unit = fixed::unit(fixed::exponent(hidden, counts[count_start + row]));
                         value = V4::cast_from(fixed_b[b_start + row * b4 + column]) * V4::new(unit);

@@ -5,7 +5,7 @@ use cubecl::prelude::*;
 use super::plan::UNITS;
 use super::product::Finish;
 use super::step::{Buffer, Step};
-use super::{columns, draw, norm, pair_relu, product, reduce, scatter, score, update};
+use super::{columns, compact, draw, norm, pair_relu, product, reduce, scatter, score, update};
 
 /// The most cubes along one side of a grid.
 const MOST_CUBES: usize = 32_768;
@@ -44,6 +44,10 @@ impl Step {
         let (plan, buffers) = (&self.plan, &self.buffers);
         let jobs = &buffers.jobs;
         self.draw();
+        if self.sizes.lists() {
+            self.count_touched();
+            self.list_touched();
+        }
         if let (Some(sides), Some(words)) = (&plan.sides, &jobs.sides) {
             self.product(
                 sides.cubes,
@@ -178,6 +182,44 @@ impl Step {
         }
     }
 
+    fn count_touched(&self) {
+        self.count(|traffic| traffic.launches += 1);
+        let buffers = &self.buffers;
+        unsafe {
+            compact::count_touched::launch_unchecked(
+                &self.client,
+                grid([self.sizes.blocks(), 2, 1]),
+                CubeDim::new_1d(UNITS as u32),
+                buffers.counts.arg(),
+                buffers.state.arg(),
+                buffers.blocks.arg(),
+                self.sizes.shape.n_users as u32,
+                self.sizes.shape.n_items as u32,
+                self.sizes.blocks() as u32,
+            );
+        }
+    }
+
+    fn list_touched(&self) {
+        self.count(|traffic| traffic.launches += 1);
+        let buffers = &self.buffers;
+        unsafe {
+            compact::list_touched::launch_unchecked(
+                &self.client,
+                grid([self.sizes.blocks(), 2, 1]),
+                CubeDim::new_1d(UNITS as u32),
+                buffers.counts.arg(),
+                buffers.state.arg(),
+                buffers.blocks.arg(),
+                buffers.lists.arg(),
+                buffers.lens.arg(),
+                self.sizes.shape.n_users as u32,
+                self.sizes.shape.n_items as u32,
+                self.sizes.blocks() as u32,
+            );
+        }
+    }
+
     fn product(&self, cubes: [usize; 3], jobs: &Buffer, product: Product<'_>) {
         self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
@@ -194,6 +236,8 @@ impl Step {
                 product.mask.arg(),
                 buffers.counts.arg(),
                 buffers.state.arg(),
+                buffers.lists.arg(),
+                buffers.lens.arg(),
                 jobs.arg(),
                 product.out.arg(),
                 buffers.bounds.arg(),
@@ -341,6 +385,8 @@ impl Step {
                 buffers.counts.arg(),
                 buffers.state.arg(),
                 buffers.bounds.arg(),
+                buffers.lists.arg(),
+                buffers.lens.arg(),
                 jobs.arg(),
                 buffers.pieces.arg4(),
                 self.n_counts(),
@@ -383,6 +429,8 @@ impl Step {
                 buffers.bounds.arg(),
                 buffers.jobs.update.arg(),
                 buffers.state.arg(),
+                buffers.lists.arg(),
+                buffers.lens.arg(),
                 buffers.squares.arg(),
                 self.plan.update.count as u32,
                 self.n_counts(),
@@ -429,6 +477,8 @@ impl Step {
                 buffers.sizes.arg(),
                 buffers.jobs.update.arg(),
                 buffers.state.arg(),
+                buffers.lists.arg(),
+                buffers.lens.arg(),
                 buffers.norm.arg(),
                 self.plan.update.count as u32,
                 self.n_counts(),

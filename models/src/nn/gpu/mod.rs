@@ -1,14 +1,16 @@
 //! The optimiser's step on a graphics card. Draws, forward pass, gradients and update are kernels written in CubeCL, over
 //! buffers that stay on the device: in a step nothing is uploaded and nothing read back.
 //!
-//! Tables are gathered by table row, so that shapes are the same in every batch. What many samples add to a table row is
+//! Tables are gathered by table row, so that shapes are the same in every batch; of a long table only the rows that the
+//! batch touches are worked on. What many samples add to a table row is
 //! summed in fixed point ([`fixed`]), everything else in trees that depend on sizes alone: on one device a seed gives the
 //! same bits in every run. Batches are those of the host, number for number ([`burnrec_data::draws`]).
 //!
 //! | launch | does |
 //! |---|---|
 //! | [`draw`] | the batch: rows by a keyed permutation, negatives by counters |
-//! | [`product`] | products of whole tables with the first layer, `P` and `Q` |
+//! | [`compact`] | where tables are long: the rows that the batch touches, in two launches |
+//! | [`product`] | products of the embeddings with the first layer, `P` and `Q` |
 //! | [`pair_relu`] | the first hidden layer: `relu(P[user] + Q[item])` |
 //! | [`product`] | each further layer |
 //! | [`score`] | scores, loss, gradients by scores and by the last layer |
@@ -30,6 +32,7 @@
 )]
 
 mod columns;
+mod compact;
 mod draw;
 mod fixed;
 mod fused;

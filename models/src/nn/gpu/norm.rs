@@ -5,7 +5,7 @@
 use cubecl::prelude::*;
 
 use super::shared::{I4, U4, V4, cube_sum, state};
-use super::update::{gradient_of_table, job, kind};
+use super::update::{gradient_of_table, job, kind, place};
 
 /// Writes to `sums` `[cubes]` the sum of the squared gradients of each cube's weights.
 #[cube(launch_unchecked)]
@@ -18,6 +18,8 @@ pub fn squares(
     bounds: &[u32],
     jobs: &[u32],
     states: &[u32],
+    lists: &[u32],
+    lens: &[u32],
     sums: &mut [f32],
     n_jobs: u32,
     n_counts: u32,
@@ -34,7 +36,7 @@ pub fn squares(
             job = next * job::LEN;
         }
     }
-    let x = (cube - jobs[job + job::CUBE]) as usize * 256 + UNIT_POS as usize;
+    let x = place((cube - jobs[job + job::CUBE]) * 256u32 + UNIT_POS, job, jobs, lists, lens) as usize;
     let kind = jobs[job + job::KIND];
     let mut total = 0.0f32;
     if x < jobs[job + job::LEN4] as usize && kind <= kind::TABLE {

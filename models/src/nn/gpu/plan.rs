@@ -4,7 +4,7 @@
 use super::layout::{Layer, Layout, Table};
 use super::score::{self, Parts};
 use super::shared::{MAX_LAYERS, NONE, bound};
-use super::{columns, product, reduce, scatter, update};
+use super::{columns, compact, product, reduce, scatter, update};
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
 
@@ -99,7 +99,7 @@ pub struct Plan {
 /// What a plan depends on beside the score.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Users and items.
+    /// The number of users and of items.
     pub shape: Shape,
     /// Training rows in a batch.
     pub rows: usize,
@@ -115,9 +115,30 @@ impl Sizes {
         [self.shape.n_users, self.shape.n_items]
     }
 
+    /// Returns whether the touched rows of a side are listed.
+    pub fn lists(&self) -> bool {
+        self.lazy.contains(&true)
+    }
+
+    /// Returns the most blocks of a side in which touched rows are counted.
+    pub fn blocks(&self) -> usize {
+        most(self.n().into_iter()).div_ceil(compact::BLOCK)
+    }
+
     /// Returns where the counts of a side begin.
     fn count(&self, side: usize) -> usize {
         side * self.shape.n_users
+    }
+
+    /// Returns where the list of a side's touched rows begins, where its tables are updated by it.
+    fn list(&self, side: usize) -> usize {
+        if self.lazy[side] { self.count(side) } else { NONE as usize }
+    }
+
+    /// Returns the most rows of a side's tables that a batch works on.
+    fn most_rows(&self, side: usize) -> usize {
+        let entries = if side == 0 { self.rows } else { self.rows * self.per_row };
+        if self.lazy[side] { self.n()[side].min(entries) } else { self.n()[side] }
     }
 
     /// Returns how often a sample is in what one entry of a side adds: a user's part is summed over a training row.
@@ -208,11 +229,14 @@ impl Plan {
             column_grid(&jobs)
         });
         let first = layout.first.zip(layout.embeddings);
+        let most_rows = [0, 1].map(|side| sizes.most_rows(side));
         let sides = first.map(|(first, tables)| {
             product_grid(
-                &n,
+                &most_rows,
                 &[0, 1].map(|side| {
                     let mut job = [0; product::job::LEN];
+                    job[product::job::LIST] = sizes.list(side);
+                    job[product::job::SIDE] = side;
                     job[product::job::ROWS] = n[side];
                     job[product::job::K4] = tables[side].width / 4;
                     job[product::job::N] = first[side].output;
@@ -228,9 +252,11 @@ impl Plan {
         });
         let embeddings = first.map(|(first, tables)| {
             product_grid(
-                &n,
+                &most_rows,
                 &[0, 1].map(|side| {
                     let mut job = [0; product::job::LEN];
+                    job[product::job::LIST] = sizes.list(side);
+                    job[product::job::SIDE] = side;
                     job[product::job::ROWS] = n[side];
                     job[product::job::K4] = first[side].output / 4;
                     job[product::job::N] = tables[side].width;
@@ -331,6 +357,7 @@ impl Pieces {
         let mut job = [0; columns::job::LEN];
         job[columns::job::ROWS] = sizes.per_row;
         job[columns::job::PER_ROW] = 1;
+        job[columns::job::LIST] = NONE as usize;
         let samples = sizes.rows * sizes.per_row;
         let start = self.of_columns(&mut job, samples, layer.input, layer.output);
         self.of_weight(&job, start, layer, true);
@@ -352,7 +379,9 @@ impl Pieces {
         job[columns::job::B] = accumulators / 4;
         job[columns::job::COUNT] = sizes.count(side);
         job[columns::job::FACTOR] = sizes.samples_of_entry(side);
-        let start = self.of_columns(&mut job, table.rows, table.width, first[side].output);
+        job[columns::job::LIST] = sizes.list(side);
+        job[columns::job::SIDE] = side;
+        let start = self.of_columns(&mut job, sizes.most_rows(side), table.width, first[side].output);
         self.of_weight(&job, start, &first[side], side == 0);
         job
     }
@@ -437,6 +466,7 @@ fn layer_product(layer: &Layer, sizes: Sizes, forward: bool) -> Jobs {
     job[product::job::B_ROW] = layer.output;
     job[product::job::BIAS] = if forward { layer.bias } else { NONE as usize };
     job[product::job::WIDTH] = layer.width;
+    job[product::job::LIST] = NONE as usize;
     product_grid(&[sizes.rows * sizes.per_row], &[job])
 }
 
@@ -463,6 +493,9 @@ fn update_jobs(
         job[update::job::FACTOR - 1] = sizes.samples_of_entry(side);
         job[update::job::DOT_WEIGHT - 1] = none;
         job[update::job::LAZY - 1] = usize::from(sizes.lazy[side]);
+        // Rows of one value share vectors, so that a table of them is not cut by a list.
+        job[update::job::LIST - 1] = if table.width > 1 { sizes.list(side) } else { none };
+        job[update::job::SIDE - 1] = side;
         job
     };
     for side in 0..2 {
@@ -493,7 +526,9 @@ fn update_jobs(
             clear[update::job::KIND - 1] = update::kind::CLEAR as usize;
             clear[update::job::LEN4 - 1] = sizes.n()[side] * width / 4;
             clear[update::job::ACCUMULATORS - 1] = accumulators.hidden[side] / 4;
-            clear[update::job::WIDTH - 1] = 4;
+            clear[update::job::WIDTH - 1] = *width;
+            clear[update::job::LIST - 1] = sizes.list(side);
+            clear[update::job::SIDE - 1] = side;
             jobs.push(clear);
         }
     }
@@ -503,12 +538,19 @@ fn update_jobs(
         dense[update::job::LEN4 - 1] = (layout.len - layout.dense) / 4;
         dense[update::job::WEIGHTS - 1] = layout.dense / 4;
         dense[update::job::WIDTH - 1] = 4;
+        dense[update::job::LIST - 1] = none;
         jobs.push(dense);
     }
     let mut counts = [0; LEN];
     counts[update::job::KIND - 1] = update::kind::CLEAR_COUNTS as usize;
     counts[update::job::LEN4 - 1] = sizes.shape.n_users + sizes.shape.n_items;
     counts[update::job::WIDTH - 1] = 4;
+    counts[update::job::LIST - 1] = none;
     jobs.push(counts);
-    in_a_row(&jobs, |job| job[update::job::LEN4 - 1].div_ceil(UNITS))
+    in_a_row(&jobs, |job| {
+        let listed = sizes.most_rows(job[update::job::SIDE - 1]) * job[update::job::WIDTH - 1] / 4;
+        let len4 = job[update::job::LEN4 - 1];
+        let vectors = if job[update::job::LIST - 1] == none { len4 } else { listed };
+        vectors.div_ceil(UNITS)
+    })
 }

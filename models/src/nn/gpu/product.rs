@@ -10,7 +10,7 @@
 use cubecl::prelude::*;
 
 use super::fixed;
-use super::shared::{I4, NONE, V4, bound, cube_max, dropout_factor, state};
+use super::shared::{I4, NONE, V4, bound, cube_max, dropout_factor, listed, state};
 
 /// How many rows of the output a unit computes.
 pub const ROWS_OF_UNIT: usize = 4;
@@ -45,8 +45,12 @@ pub mod job {
     pub const FACTOR: usize = 10;
     /// Columns of the output without padding.
     pub const WIDTH: usize = 11;
+    /// Where the list of the rows begins, of which there are then as many as its length, or none.
+    pub const LIST: usize = 12;
+    /// The side of the list.
+    pub const SIDE: usize = 13;
     /// The number of words.
-    pub const LEN: usize = 12;
+    pub const LEN: usize = 14;
 }
 
 /// What becomes of an output.
@@ -63,7 +67,8 @@ pub enum Finish {
 }
 
 /// Computes the jobs. `a` is `[rows, 4 K4]`, or the accumulators `fixed_a` where `in_fixed_point`; `b` and `b4` are the
-/// same buffer, of `[4 K4, N]` or, with `transposed`, of `[N, 4 K4]`; `mask` is like the output.
+/// same buffer, of `[4 K4, N]` or, with `transposed`, of `[N, 4 K4]`; `mask` is like the output. The rows of a job with a
+/// list are those in `lists`, of [`super::compact`]; rows of the output that are not listed stay.
 #[cube(launch_unchecked)]
 pub fn product(
     a: &[V4],
@@ -73,6 +78,8 @@ pub fn product(
     mask: &[f32],
     counts: &[u32],
     states: &[u32],
+    lists: &[u32],
+    lens: &[u32],
     jobs: &[u32],
     out: &mut [f32],
     bounds: &[Atomic<u32>],
@@ -94,6 +101,10 @@ pub fn product(
     let mut n_rows = jobs[job + job::ROWS];
     if jobs[job + job::PER_ROW] == 1u32 {
         n_rows *= states[state::ROWS];
+    }
+    let list = jobs[job + job::LIST];
+    if list != NONE {
+        n_rows = lens[jobs[job + job::SIDE] as usize];
     }
     let rows = n_rows as usize;
     let n = jobs[job + job::N] as usize;
@@ -121,7 +132,7 @@ pub fn product(
             for load in 0..comptime!(TILE_ROWS * 4 / 256) {
                 let x = t + load * 256;
                 let k = slice * 4 + x % 4;
-                let row = min(first + x / 4, rows - 1);
+                let row = listed(lists, list, min(first + x / 4, rows - 1) as u32) as usize;
                 let mut value = V4::new(0.0f32);
                 if k < k4 {
                     if in_fixed_point {
@@ -159,8 +170,9 @@ pub fn product(
         let width = jobs[job + job::WIDTH];
         #[unroll]
         for m in 0..ROWS_OF_UNIT {
-            let row = first + group + 32 * m;
-            if row < rows {
+            let position = first + group + 32 * m;
+            if position < rows {
+                let row = listed(lists, list, position as u32) as usize;
                 #[unroll]
                 for j in 0..8usize {
                     let col = column + c + 8 * j;

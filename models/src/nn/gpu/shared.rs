@@ -49,6 +49,16 @@ pub mod epoch {
     pub const LEN: usize = 12;
 }
 
+/// The row that a job works on at a position: that of its list of touched rows, where it has one.
+#[cube]
+pub fn listed(lists: &[u32], list: u32, position: u32) -> u32 {
+    let mut row = position;
+    if list != NONE {
+        row = lists[(list + position) as usize];
+    }
+    row
+}
+
 /// The largest magnitudes of a batch, as the bits of f32: these order as the numbers do, so that an atomic maximum finds
 /// them. They bound what is added to an accumulator.
 pub mod bound {

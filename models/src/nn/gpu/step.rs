@@ -87,6 +87,10 @@ pub struct Buffers {
     pub items: Buffer,
     pub ratings: Buffer,
     pub counts: Buffer,
+    /// The touched rows of users, then of items; their numbers; and those of each block of rows.
+    pub lists: Buffer,
+    pub lens: Buffer,
+    pub blocks: Buffer,
     pub weights: Buffer,
     /// The optimiser's states, each as the weights; both are there for every optimiser, short where they are not used.
     pub first: Buffer,
@@ -212,6 +216,9 @@ impl Step {
             ratings: zeros(sizes.rows),
             // The counts of padding are read, and not used.
             counts: zeros(2 * (n[0] + n[1]) + 4),
+            lists: zeros(if sizes.lists() { n[0] + n[1] } else { 0 }),
+            lens: zeros(2),
+            blocks: zeros(2 * sizes.blocks()),
             weights: Buffer::of_values(&client, &values.weights),
             first: state_of(0),
             second: state_of(1),

@@ -39,8 +39,12 @@ pub mod job {
     pub const REG: usize = 11;
     /// 1 where only rows that the batch touches are updated.
     pub const LAZY: usize = 12;
+    /// Where the list of the rows that are updated begins, or none where all are.
+    pub const LIST: usize = 13;
+    /// The side of the list.
+    pub const SIDE: usize = 14;
     /// The number of words.
-    pub const LEN: usize = 13;
+    pub const LEN: usize = 15;
 }
 
 /// What a job does.
@@ -74,6 +78,8 @@ pub fn update(
     sizes: &[f32],
     jobs: &[u32],
     states: &mut [u32],
+    lists: &[u32],
+    lens: &[u32],
     norm: &[f32],
     n_jobs: u32,
     n_counts: u32,
@@ -91,7 +97,7 @@ pub fn update(
             job = next * job::LEN;
         }
     }
-    let x = (cube - jobs[job + job::CUBE]) as usize * 256 + UNIT_POS as usize;
+    let x = place((cube - jobs[job + job::CUBE]) * 256u32 + UNIT_POS, job, jobs, lists, lens) as usize;
     let kind = jobs[job + job::KIND];
     let batch = states[state::BATCH];
     let half = states[state::HALF];
@@ -190,6 +196,24 @@ pub fn update(
             }
         }
     }
+}
+
+/// The place of a unit's vector in its table, behind the end of it where there is none: the vectors of a job with a list
+/// are those of the listed rows.
+#[cube]
+pub fn place(unit: u32, job: usize, jobs: &[u32], lists: &[u32], lens: &[u32]) -> u32 {
+    let mut x = unit;
+    let list = jobs[job + job::LIST];
+    if list != NONE {
+        let width4 = jobs[job + job::WIDTH] / 4u32;
+        let position = unit / width4;
+        if position < lens[jobs[job + job::SIDE] as usize] {
+            x = lists[(list + position) as usize] * width4 + unit % width4;
+        } else {
+            x = NONE;
+        }
+    }
+    x
 }
 
 /// The gradient by four neighbouring weights of a table, from the sums in its accumulators; `times` says how often the
