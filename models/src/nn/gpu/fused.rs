@@ -8,7 +8,8 @@ use burn_tensor::{Device, Tensor, TensorData};
 use cubecl::client::Graph;
 use cubecl::prelude::Client;
 
-use super::plan::{Plan, Sizes, refusal};
+use super::jobs::Sizes;
+use super::plan::{Plan, refusal};
 use super::step::{Step, Traffic, Values, failed};
 use crate::nn::batches::Batches;
 use crate::nn::network::Network;

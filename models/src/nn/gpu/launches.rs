@@ -2,29 +2,11 @@
 
 use cubecl::prelude::*;
 
-use super::plan::UNITS;
+use super::grid::{grid, in_a_row};
+use super::jobs::UNITS;
 use super::product::Finish;
 use super::step::{Buffer, Step};
-use super::{columns, compact, draw, norm, pair_relu, product, reduce, scatter, score, update};
-
-/// The most cubes along one side of a grid.
-const MOST_CUBES: usize = 32_768;
-
-/// A grid of so many cubes in a row, or a few more, folded where the row is longer than the device takes.
-pub fn row_of(cubes: usize) -> [u32; 2] {
-    let rows = cubes.div_ceil(MOST_CUBES).max(1);
-    [cubes.div_ceil(rows).max(1) as u32, rows as u32]
-}
-
-fn in_a_row(cubes: usize) -> CubeCount {
-    let [x, y] = row_of(cubes);
-    CubeCount::Static(x, y, 1)
-}
-
-fn grid(cubes: [usize; 3]) -> CubeCount {
-    let [x, y, z] = cubes.map(|cubes| cubes.max(1) as u32);
-    CubeCount::Static(x, y, z)
-}
+use super::{columns, norm, pair_relu, product, reduce, scatter, score, update};
 
 /// What a product reads and writes beside its jobs.
 struct Product<'a> {
@@ -129,95 +111,6 @@ impl Step {
             self.clip(most);
         }
         self.update();
-    }
-
-    pub(super) fn fill_bitmap(&self) {
-        let buffers = &self.buffers;
-        // SAFETY: a unit a row, and every item is below the number of bits of a user.
-        unsafe {
-            draw::fill_bitmap::launch_unchecked(
-                &self.client,
-                in_a_row((buffers.seen.len).div_ceil(UNITS)),
-                CubeDim::new_1d(UNITS as u32),
-                buffers.offsets.arg(),
-                buffers.seen.arg(),
-                buffers.bitmap.arg(),
-                self.sizes.shape.n_users as u32,
-                self.words as u32,
-            );
-        }
-    }
-
-    fn draw(&self) {
-        self.count(|traffic| traffic.launches += 1);
-        let buffers = &self.buffers;
-        let blocks = self.negatives.div_ceil(4).max(1);
-        // SAFETY: of this kernel as of all below: the buffers have the lengths that the plan has the kernels read and write.
-        unsafe {
-            draw::draw::launch_unchecked(
-                &self.client,
-                in_a_row((self.sizes.rows * blocks).div_ceil(128)),
-                CubeDim::new_1d(128),
-                buffers.rows.arg(),
-                buffers.values.arg(),
-                buffers.offsets.arg(),
-                buffers.seen.arg(),
-                buffers.bitmap.arg(),
-                buffers.epoch.arg(),
-                buffers.state.arg(),
-                buffers.users.arg(),
-                buffers.items.arg(),
-                buffers.ratings.arg(),
-                buffers.counts.arg(),
-                buffers.bounds.arg(),
-                self.n_rows as u32,
-                self.sizes.shape.n_users as u32,
-                self.sizes.shape.n_items as u32,
-                self.words as u32,
-                self.sizes.rows as u32,
-                self.negatives as u32,
-                if self.dropout.is_some() { self.plan.hidden.len() } else { 0 },
-                self.words > 0,
-            );
-        }
-    }
-
-    fn count_touched(&self) {
-        self.count(|traffic| traffic.launches += 1);
-        let buffers = &self.buffers;
-        unsafe {
-            compact::count_touched::launch_unchecked(
-                &self.client,
-                grid([self.sizes.blocks(), 2, 1]),
-                CubeDim::new_1d(UNITS as u32),
-                buffers.counts.arg(),
-                buffers.state.arg(),
-                buffers.blocks.arg(),
-                self.sizes.shape.n_users as u32,
-                self.sizes.shape.n_items as u32,
-                self.sizes.blocks() as u32,
-            );
-        }
-    }
-
-    fn list_touched(&self) {
-        self.count(|traffic| traffic.launches += 1);
-        let buffers = &self.buffers;
-        unsafe {
-            compact::list_touched::launch_unchecked(
-                &self.client,
-                grid([self.sizes.blocks(), 2, 1]),
-                CubeDim::new_1d(UNITS as u32),
-                buffers.counts.arg(),
-                buffers.state.arg(),
-                buffers.blocks.arg(),
-                buffers.lists.arg(),
-                buffers.lens.arg(),
-                self.sizes.shape.n_users as u32,
-                self.sizes.shape.n_items as u32,
-                self.sizes.blocks() as u32,
-            );
-        }
     }
 
     fn product(&self, cubes: [usize; 3], jobs: &Buffer, product: Product<'_>) {

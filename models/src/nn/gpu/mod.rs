@@ -34,12 +34,16 @@
 mod columns;
 mod compact;
 mod draw;
+mod draw_launches;
 mod fixed;
 mod fused;
+mod grid;
+mod jobs;
 mod launches;
 mod layout;
 mod norm;
 mod pair_relu;
+mod pieces;
 mod plan;
 mod product;
 mod reduce;
@@ -48,6 +52,7 @@ mod score;
 mod shared;
 mod step;
 mod update;
+mod update_jobs;
 
 pub use fused::Fused;
 pub use step::Traffic;

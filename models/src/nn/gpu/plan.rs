@@ -1,50 +1,18 @@
 //! The launches of a step as numbers: which jobs each kernel does, over which grid, and where everything stands. Worked
 //! out once for a training run; nothing here touches the device.
 
+use super::jobs::{Accumulators, Jobs, Sizes, UNITS, most};
 use super::layout::{Layer, Layout, Table};
+use super::pieces::{Pieces, column_grid};
 use super::score::{self, Parts};
-use super::shared::{MAX_LAYERS, NONE, bound};
-use super::{columns, compact, product, reduce, scatter, update};
+use super::shared::{MAX_LAYERS, NONE};
+use super::update_jobs::update_jobs;
+use super::{product, scatter};
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
 
 /// The most cubes along one side of a grid (WebGPU's `maxComputeWorkgroupsPerDimension`).
 const MOST_TILES: usize = 65_535;
-
-/// Units of a cube, where a kernel does not say otherwise.
-pub const UNITS: usize = 256;
-
-/// Jobs of one launch, with its grid.
-#[derive(Clone, Debug)]
-pub struct Jobs {
-    /// The words of all jobs.
-    pub words: Vec<u32>,
-    /// The number of jobs.
-    pub count: usize,
-    /// The cubes of the launch.
-    pub cubes: [usize; 3],
-}
-
-/// Where the accumulators begin, in values: those of users, then of items.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Accumulators {
-    /// Of the gradients by the vectors of the dot product.
-    pub dot: [usize; 2],
-    /// Of the gradients by the biases.
-    pub biases: [usize; 2],
-    /// Of the gradients by the products of the embeddings with the first layer.
-    pub hidden: [usize; 2],
-    /// Their number.
-    pub len: usize,
-}
-
-impl Accumulators {
-    fn take(&mut self, len: usize) -> usize {
-        let start = self.len;
-        self.len += len.next_multiple_of(4);
-        start
-    }
-}
 
 /// A grid of cubes that take turns over the rows of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -94,57 +62,6 @@ pub struct Plan {
     pub dot_sums: usize,
     /// Values of all pieces.
     pub pieces: usize,
-}
-
-/// What a plan depends on beside the score.
-#[derive(Clone, Copy, Debug)]
-pub struct Sizes {
-    /// The number of users and of items.
-    pub shape: Shape,
-    /// Training rows in a batch.
-    pub rows: usize,
-    /// Samples in a training row.
-    pub per_row: usize,
-    /// Whether only touched rows are updated of tables of users, and of items.
-    pub lazy: [bool; 2],
-}
-
-impl Sizes {
-    /// Returns users and items.
-    pub fn n(&self) -> [usize; 2] {
-        [self.shape.n_users, self.shape.n_items]
-    }
-
-    /// Returns whether the touched rows of a side are listed.
-    pub fn lists(&self) -> bool {
-        self.lazy.contains(&true)
-    }
-
-    /// Returns the most blocks of a side in which touched rows are counted.
-    pub fn blocks(&self) -> usize {
-        most(self.n().into_iter()).div_ceil(compact::BLOCK)
-    }
-
-    /// Returns where the counts of a side begin.
-    fn count(&self, side: usize) -> usize {
-        side * self.shape.n_users
-    }
-
-    /// Returns where the list of a side's touched rows begins, where its tables are updated by it.
-    fn list(&self, side: usize) -> usize {
-        if self.lazy[side] { self.count(side) } else { NONE as usize }
-    }
-
-    /// Returns the most rows of a side's tables that a batch works on.
-    fn most_rows(&self, side: usize) -> usize {
-        let entries = if side == 0 { self.rows } else { self.rows * self.per_row };
-        if self.lazy[side] { self.n()[side].min(entries) } else { self.n()[side] }
-    }
-
-    /// Returns how often a sample is in what one entry of a side adds: a user's part is summed over a training row.
-    fn samples_of_entry(&self, side: usize) -> usize {
-        if side == 0 { self.per_row } else { 1 }
-    }
 }
 
 /// Says why the kernels cannot train such a score, if they cannot.
@@ -315,134 +232,6 @@ impl Turns {
     }
 }
 
-/// What the reduction sums: the words of its jobs but the first cube.
-#[derive(Default)]
-struct Pieces {
-    sums: Vec<[usize; reduce::job::LEN - 1]>,
-    len: usize,
-}
-
-impl Pieces {
-    fn take(&mut self, len: usize) -> usize {
-        let start = self.len;
-        self.len += len.next_multiple_of(4);
-        start
-    }
-
-    /// Adds the loss, and the gradients by the output's bias and by the tower's part of its weight.
-    fn of_score(&mut self, layout: &Layout, parts: Parts, hidden: &[[usize; 2]], cubes: usize, dim: usize) {
-        let last = hidden.last().map_or(0, |width| width[0]);
-        let stride = score::SUMS + last;
-        let start = self.take(cubes * stride);
-        self.sums.push([1, cubes, start, stride, NONE as usize, NONE as usize]);
-        if parts.weighted || parts.tower {
-            let [bias, negative] = classes(parts, layout.output_bias, 4);
-            self.sums.push([1, cubes, start + 1, stride, bias, negative]);
-        }
-        if parts.tower {
-            let [weight, negative] = classes(parts, layout.output + dim, layout.output_rows);
-            self.sums.push([last, cubes, start + score::SUMS, stride, weight, negative]);
-        }
-    }
-
-    /// Adds the gradient by the weights of the dot product.
-    fn of_dot(&mut self, layout: &Layout, parts: Parts, cubes: usize, dim: usize) {
-        let start = self.take(cubes * dim);
-        let [weight, negative] = classes(parts, layout.output, layout.output_rows);
-        self.sums.push([dim, cubes, start, dim, weight, negative]);
-    }
-
-    /// Adds the gradients by a layer's weight and bias.
-    fn of_layer(&mut self, layer: &Layer, sizes: Sizes) -> Jobs {
-        let mut job = [0; columns::job::LEN];
-        job[columns::job::ROWS] = sizes.per_row;
-        job[columns::job::PER_ROW] = 1;
-        job[columns::job::LIST] = NONE as usize;
-        let samples = sizes.rows * sizes.per_row;
-        let start = self.of_columns(&mut job, samples, layer.input, layer.output);
-        self.of_weight(&job, start, layer, true);
-        column_grid(&[job])
-    }
-
-    /// Adds the gradients by the part of the first layer's weight that one side's embeddings are multiplied by.
-    fn of_first_layer(
-        &mut self,
-        first: [Layer; 2],
-        table: Table,
-        side: usize,
-        accumulators: usize,
-        sizes: Sizes,
-    ) -> [usize; columns::job::LEN] {
-        let mut job = [0; columns::job::LEN];
-        job[columns::job::ROWS] = table.rows;
-        job[columns::job::A] = table.start / 4;
-        job[columns::job::B] = accumulators / 4;
-        job[columns::job::COUNT] = sizes.count(side);
-        job[columns::job::FACTOR] = sizes.samples_of_entry(side);
-        job[columns::job::LIST] = sizes.list(side);
-        job[columns::job::SIDE] = side;
-        let start = self.of_columns(&mut job, sizes.most_rows(side), table.width, first[side].output);
-        self.of_weight(&job, start, &first[side], side == 0);
-        job
-    }
-
-    /// Completes a job over so many rows at most, and returns where its pieces begin.
-    fn of_columns(&mut self, job: &mut [usize; columns::job::LEN], rows: usize, a: usize, b: usize) -> usize {
-        let piece = columns::rows_of_piece(rows);
-        let n_pieces = rows.div_ceil(piece);
-        let start = self.take(n_pieces * (a + 1) * b);
-        job[columns::job::A4] = a / 4;
-        job[columns::job::B4] = b / 4;
-        job[columns::job::OUT] = start / 4;
-        job[columns::job::PIECE] = piece;
-        job[columns::job::PIECES] = n_pieces;
-        start
-    }
-
-    fn of_weight(&mut self, job: &[usize; columns::job::LEN], start: usize, layer: &Layer, with_bias: bool) {
-        let (len, pieces) = (layer.input * layer.output, job[columns::job::PIECES]);
-        let stride = (layer.input + 1) * layer.output;
-        self.sums.push([len, pieces, start, stride, layer.weight, NONE as usize]);
-        if with_bias {
-            self.sums.push([layer.output, pieces, start + len, stride, layer.bias, NONE as usize]);
-        }
-    }
-
-    fn jobs(&self) -> Jobs {
-        in_a_row(&self.sums, |sum| sum[0].div_ceil(reduce::COLUMNS))
-    }
-}
-
-/// Where a sum goes for the last class, and where its negative goes for the first of two.
-fn classes(parts: Parts, start: usize, length: usize) -> [usize; 2] {
-    if parts.two_classes { [start + length, start] } else { [start, NONE as usize] }
-}
-
-/// Puts the cubes of jobs in a row: each job's words begin with its first cube.
-fn in_a_row<const N: usize>(jobs: &[[usize; N]], cubes: impl Fn(&[usize; N]) -> usize) -> Jobs {
-    let mut words = Vec::new();
-    let mut first = 0;
-    for job in jobs {
-        words.push(first as u32);
-        words.extend(job.iter().map(|&word| word as u32));
-        first += cubes(job);
-    }
-    Jobs { words, count: jobs.len(), cubes: [first, 1, 1] }
-}
-
-fn most(values: impl Iterator<Item = usize>) -> usize {
-    values.max().unwrap_or(1)
-}
-
-fn column_grid(jobs: &[[usize; columns::job::LEN]]) -> Jobs {
-    let tiles = |job: &[usize; columns::job::LEN]| {
-        job[columns::job::A4].div_ceil(16) * job[columns::job::B4].div_ceil(32)
-    };
-    let cubes =
-        [most(jobs.iter().map(|job| job[columns::job::PIECES])), most(jobs.iter().map(tiles)), jobs.len()];
-    Jobs { words: jobs.as_flattened().iter().map(|&word| word as u32).collect(), count: jobs.len(), cubes }
-}
-
 /// The grid of products with so many rows.
 fn product_grid(rows: &[usize], jobs: &[[usize; product::job::LEN]]) -> Jobs {
     let columns = |job: &[usize; product::job::LEN]| job[product::job::N].div_ceil(product::TILE_COLUMNS);
@@ -468,89 +257,4 @@ fn layer_product(layer: &Layer, sizes: Sizes, forward: bool) -> Jobs {
     job[product::job::WIDTH] = layer.width;
     job[product::job::LIST] = NONE as usize;
     product_grid(&[sizes.rows * sizes.per_row], &[job])
-}
-
-/// The optimiser's jobs: each table, the dense weights, and what is to be zero for the next batch.
-fn update_jobs(
-    layout: &Layout,
-    accumulators: &Accumulators,
-    parts: Parts,
-    first_hidden: Option<&[usize; 2]>,
-    sizes: Sizes,
-) -> Jobs {
-    // The words of a job but the first cube.
-    const LEN: usize = update::job::LEN - 1;
-    let none = NONE as usize;
-    let mut jobs: Vec<[usize; LEN]> = Vec::new();
-    let table = |kind: u32, table: Table, side: usize| {
-        let mut job = [0; LEN];
-        job[update::job::KIND - 1] = kind as usize;
-        job[update::job::LEN4 - 1] = table.len4();
-        job[update::job::WEIGHTS - 1] = table.start / 4;
-        job[update::job::WIDTH - 1] = table.width;
-        job[update::job::COUNT - 1] = sizes.count(side);
-        job[update::job::OTHER_BOUND - 1] = none;
-        job[update::job::FACTOR - 1] = sizes.samples_of_entry(side);
-        job[update::job::DOT_WEIGHT - 1] = none;
-        job[update::job::LAZY - 1] = usize::from(sizes.lazy[side]);
-        // Rows of one value share vectors, so that a table of them is not cut by a list.
-        job[update::job::LIST - 1] = if table.width > 1 { sizes.list(side) } else { none };
-        job[update::job::SIDE - 1] = side;
-        job
-    };
-    for side in 0..2 {
-        // A user's vector is in each sample of a training row.
-        let reg = if parts.reg { sizes.samples_of_entry(side) } else { 0 };
-        if let Some(tables) = layout.dot {
-            let mut job = table(update::kind::TABLE, tables[side], side);
-            job[update::job::ACCUMULATORS - 1] = accumulators.dot[side] / 4;
-            job[update::job::BOUND - 1] = bound::SCORE;
-            job[update::job::OTHER_BOUND - 1] = if side == 0 { bound::ITEM } else { bound::USER };
-            if parts.weighted {
-                let class = if parts.two_classes { layout.output_rows } else { 0 };
-                job[update::job::DOT_WEIGHT - 1] = class / 4;
-            }
-            job[update::job::REG - 1] = reg;
-            jobs.push(job);
-        }
-        if let Some(tables) = layout.biases {
-            let mut job = table(update::kind::TABLE, tables[side], side);
-            job[update::job::ACCUMULATORS - 1] = accumulators.biases[side] / 4;
-            job[update::job::BOUND - 1] = bound::SCORE;
-            job[update::job::REG - 1] = reg;
-            jobs.push(job);
-        }
-        if let (Some(tables), Some([width, _])) = (layout.embeddings, first_hidden) {
-            jobs.push(table(update::kind::GRADIENTS, tables[side], side));
-            let mut clear = [0; LEN];
-            clear[update::job::KIND - 1] = update::kind::CLEAR as usize;
-            clear[update::job::LEN4 - 1] = sizes.n()[side] * width / 4;
-            clear[update::job::ACCUMULATORS - 1] = accumulators.hidden[side] / 4;
-            clear[update::job::WIDTH - 1] = *width;
-            clear[update::job::LIST - 1] = sizes.list(side);
-            clear[update::job::SIDE - 1] = side;
-            jobs.push(clear);
-        }
-    }
-    if layout.len > layout.dense {
-        let mut dense = [0; LEN];
-        dense[update::job::KIND - 1] = update::kind::GRADIENTS as usize;
-        dense[update::job::LEN4 - 1] = (layout.len - layout.dense) / 4;
-        dense[update::job::WEIGHTS - 1] = layout.dense / 4;
-        dense[update::job::WIDTH - 1] = 4;
-        dense[update::job::LIST - 1] = none;
-        jobs.push(dense);
-    }
-    let mut counts = [0; LEN];
-    counts[update::job::KIND - 1] = update::kind::CLEAR_COUNTS as usize;
-    counts[update::job::LEN4 - 1] = sizes.shape.n_users + sizes.shape.n_items;
-    counts[update::job::WIDTH - 1] = 4;
-    counts[update::job::LIST - 1] = none;
-    jobs.push(counts);
-    in_a_row(&jobs, |job| {
-        let listed = sizes.most_rows(job[update::job::SIDE - 1]) * job[update::job::WIDTH - 1] / 4;
-        let len4 = job[update::job::LEN4 - 1];
-        let vectors = if job[update::job::LIST - 1] == none { len4 } else { listed };
-        vectors.div_ceil(UNITS)
-    })
 }

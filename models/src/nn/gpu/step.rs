@@ -7,8 +7,9 @@ use std::cell::Cell;
 use cubecl::prelude::*;
 use cubecl::server::{Handle, ServerError};
 
-use super::launches::row_of;
-use super::plan::{Jobs, Plan, Sizes};
+use super::grid::row_of;
+use super::jobs::{Jobs, Sizes};
+use super::plan::Plan;
 use super::shared::{bound, epoch, state};
 use crate::nn::batches::Batches;
 use crate::nn::pair_score::PairScore;

@@ -1,0 +1,99 @@
+//! The launches that draw a batch and list the table rows that it touches.
+
+use cubecl::prelude::*;
+
+use super::grid::{grid, in_a_row};
+use super::jobs::UNITS;
+use super::step::Step;
+use super::{compact, draw};
+
+impl Step {
+    pub(super) fn fill_bitmap(&self) {
+        let buffers = &self.buffers;
+        // SAFETY: a unit a row, and every item is below the number of bits of a user.
+        unsafe {
+            draw::fill_bitmap::launch_unchecked(
+                &self.client,
+                in_a_row((buffers.seen.len).div_ceil(UNITS)),
+                CubeDim::new_1d(UNITS as u32),
+                buffers.offsets.arg(),
+                buffers.seen.arg(),
+                buffers.bitmap.arg(),
+                self.sizes.shape.n_users as u32,
+                self.words as u32,
+            );
+        }
+    }
+
+    pub(super) fn draw(&self) {
+        self.count(|traffic| traffic.launches += 1);
+        let buffers = &self.buffers;
+        let blocks = self.negatives.div_ceil(4).max(1);
+        // SAFETY: of this kernel as of all below: the buffers have the lengths that the plan has the kernels read and write.
+        unsafe {
+            draw::draw::launch_unchecked(
+                &self.client,
+                in_a_row((self.sizes.rows * blocks).div_ceil(128)),
+                CubeDim::new_1d(128),
+                buffers.rows.arg(),
+                buffers.values.arg(),
+                buffers.offsets.arg(),
+                buffers.seen.arg(),
+                buffers.bitmap.arg(),
+                buffers.epoch.arg(),
+                buffers.state.arg(),
+                buffers.users.arg(),
+                buffers.items.arg(),
+                buffers.ratings.arg(),
+                buffers.counts.arg(),
+                buffers.bounds.arg(),
+                self.n_rows as u32,
+                self.sizes.shape.n_users as u32,
+                self.sizes.shape.n_items as u32,
+                self.words as u32,
+                self.sizes.rows as u32,
+                self.negatives as u32,
+                if self.dropout.is_some() { self.plan.hidden.len() } else { 0 },
+                self.words > 0,
+            );
+        }
+    }
+
+    pub(super) fn count_touched(&self) {
+        self.count(|traffic| traffic.launches += 1);
+        let buffers = &self.buffers;
+        unsafe {
+            compact::count_touched::launch_unchecked(
+                &self.client,
+                grid([self.sizes.blocks(), 2, 1]),
+                CubeDim::new_1d(UNITS as u32),
+                buffers.counts.arg(),
+                buffers.state.arg(),
+                buffers.blocks.arg(),
+                self.sizes.shape.n_users as u32,
+                self.sizes.shape.n_items as u32,
+                self.sizes.blocks() as u32,
+            );
+        }
+    }
+
+    pub(super) fn list_touched(&self) {
+        self.count(|traffic| traffic.launches += 1);
+        let buffers = &self.buffers;
+        unsafe {
+            compact::list_touched::launch_unchecked(
+                &self.client,
+                grid([self.sizes.blocks(), 2, 1]),
+                CubeDim::new_1d(UNITS as u32),
+                buffers.counts.arg(),
+                buffers.state.arg(),
+                buffers.blocks.arg(),
+                buffers.lists.arg(),
+                buffers.lens.arg(),
+                self.sizes.shape.n_users as u32,
+                self.sizes.shape.n_items as u32,
+                self.sizes.blocks() as u32,
+            );
+        }
+    }
+}
