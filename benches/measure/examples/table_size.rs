@@ -13,7 +13,7 @@ use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_measure::neural::{NeuralTask, epoch, thin};
 use burnrec_measure::{holds, median};
-use burnrec_models::{DeviceChoice, Shape, device};
+use burnrec_models::{DeviceChoice, device};
 use burnrec_train::machine::peak_memory_bytes;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
@@ -55,8 +55,8 @@ fn main() -> Fallible<()> {
 
 fn rows((n_users, n_items, n_rows): (u32, u32, u32)) -> Fallible<Csr> {
     let dataset = synth(&SynthConfig::new(n_users, n_items, n_rows, 0))?;
-    let shape = Shape { n_users: dataset.users.len(), n_items: dataset.items.len() };
-    Ok(thin(&dataset.interactions, STEPS * (BATCH / (1 + NEGATIVES)), shape))
+    let train = dataset.interactions.to_csr(dataset.users.len(), dataset.items.len());
+    Ok(thin(&train, STEPS * (BATCH / (1 + NEGATIVES))))
 }
 
 /// Returns the milliseconds of a step, the median over some epochs after a first one that is not counted.

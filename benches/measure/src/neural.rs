@@ -3,18 +3,20 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::Instant;
 
 use burnrec_bench::peers;
-use burnrec_data::{Csr, Interactions};
+use burnrec_data::Csr;
+use burnrec_data::rng::stream;
 use burnrec_models::device::OpenDevice;
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{NcfSpec, NeumfConfig};
 use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{NnLearner, NnTraining};
-use burnrec_models::{DeviceChoice, Learner, Result, Shape, Silent};
+use burnrec_models::{DeviceChoice, Learner, Progress, Result, Shape};
+use rand::RngExt;
 use serde_json::Value;
-
-use crate::seconds;
 
 /// A network to train, and the number of samples of a step, positives and negatives together.
 pub struct NeuralTask {
@@ -29,7 +31,12 @@ pub struct NeuralTask {
 impl NeuralTask {
     /// Returns NeuMF with the tower that follows from `dim`.
     pub fn neumf(dim: usize, batch_size: usize) -> Self {
-        let model = NcfSpec::from(&NeumfConfig { dim, ..NeumfConfig::default() });
+        Self::neumf_of(dim, &[], batch_size)
+    }
+
+    /// Returns NeuMF with a tower of these widths, from the concatenated embeddings on.
+    pub fn neumf_of(dim: usize, layers: &[usize], batch_size: usize) -> Self {
+        let model = NcfSpec::from(&NeumfConfig { dim, layers: layers.to_vec(), ..NeumfConfig::default() });
         Self { model: Box::new(model), dim, batch_size }
     }
 
@@ -64,6 +71,8 @@ impl fmt::Display for NeuralTask {
 pub struct Pace {
     /// Positives and negatives a second.
     pub samples_per_second: f64,
+    /// The same over the steps alone, without what is done once an epoch: on a graphics card the weights are read back.
+    pub samples_per_second_of_steps: f64,
     /// The seconds of the whole epoch.
     pub seconds: f64,
     /// The mean loss over its samples.
@@ -75,19 +84,96 @@ pub struct Pace {
 /// # Errors
 /// When training fails.
 pub fn epoch(learner: &mut NnLearner) -> Result<Pace> {
-    let mut outcome = Ok(Default::default());
-    let seconds = seconds(|| outcome = learner.epoch(&Silent));
-    let loss = outcome?;
-    let samples_per_second = loss.samples as f64 / seconds;
-    Ok(Pace { samples_per_second, seconds, loss: loss.total.unwrap_or(f64::NAN) })
+    let clock = StepClock::default();
+    let start = Instant::now();
+    let loss = learner.epoch(&clock)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let samples = loss.samples as f64;
+    Ok(Pace {
+        samples_per_second: samples / seconds,
+        samples_per_second_of_steps: samples / clock.seconds(),
+        seconds,
+        loss: loss.total.unwrap_or(f64::NAN),
+    })
 }
 
-/// Returns a matrix with at most `n` of the rows, taken at even distances, and with all users and items. The cost of a
-/// step depends on the batch and on the size of the embedding tables, and not on the number of rows.
-pub fn thin(rows: &Interactions, n: usize, shape: Shape) -> Csr {
-    let n = n.min(rows.len());
-    let kept: Vec<u32> = (0..n as u64).map(|k| (k * rows.len() as u64 / n as u64) as u32).collect();
-    rows.select(&kept).to_csr(shape.n_users, shape.n_items)
+/// Silent progress that remembers when the steps began and when the last of them was reported, which is after its loss
+/// was read.
+#[derive(Default)]
+struct StepClock(Mutex<[Option<Instant>; 2]>);
+
+impl StepClock {
+    fn note_time(&self, at: usize) {
+        if let Ok(mut times) = self.0.lock() {
+            times[at] = Some(Instant::now());
+        }
+    }
+
+    fn seconds(&self) -> f64 {
+        match self.0.lock().as_deref() {
+            Ok(&[Some(begun), Some(done)]) => (done - begun).as_secs_f64(),
+            _ => f64::NAN,
+        }
+    }
+}
+
+impl Progress for StepClock {
+    fn begin(&self, _: &str, _: u64) {
+        self.note_time(0);
+    }
+
+    fn advance(&self, _: u64) {
+        self.note_time(1);
+    }
+
+    fn note(&self, _: &str) {}
+
+    fn end(&self) {}
+}
+
+/// Returns a matrix with at most `n` of the entries, taken at even distances, and with all users and items. The cost of
+/// a step depends on the batch and on the size of the embedding tables, and not on the number of rows.
+pub fn thin(train: &Csr, n: usize) -> Csr {
+    let (all, n) = (train.nnz(), n.min(train.nnz()));
+    let is_kept = |at: &usize| (at + 1) * n / all > at * n / all;
+    let mut offsets = vec![0];
+    let (mut cols, mut values) = (Vec::with_capacity(n), Vec::with_capacity(n));
+    for ends in train.offsets().windows(2) {
+        for at in (ends[0]..ends[1]).filter(is_kept) {
+            cols.push(train.cols()[at]);
+            values.push(train.values()[at]);
+        }
+        offsets.push(cols.len());
+    }
+    Csr::new(train.n_cols(), offsets, cols, values)
+}
+
+/// Draws a matrix with up to `n` entries, of which few users and few items have most: in less time than
+/// [`synth`](burnrec_data::synth) takes, but with nothing to learn from but popularity.
+pub fn skewed(shape: Shape, n: usize, seed: u64) -> Csr {
+    let Shape { n_users, n_items } = shape;
+    // Spreads the popular items over the table; each place is taken once, as long as the prime does not divide it.
+    let place = |rank: usize| (rank * 1_000_003 % n_items) as u32;
+    let share_up_to = |user: usize| (user as f64 / n_users as f64).sqrt();
+    let mut offsets = vec![0];
+    let mut cols: Vec<u32> = Vec::with_capacity(n);
+    let mut random = stream(seed, "measure.skewed", 0);
+    for user in 0..n_users {
+        let drawn = (n as f64 * (share_up_to(user + 1) - share_up_to(user))) as usize;
+        let drawn = drawn.clamp(1, n_items / 2);
+        let mut items: Vec<u32> = (0..drawn)
+            .map(|_| {
+                let at: f64 = random.random();
+                place((at * at * n_items as f64) as usize)
+            })
+            .collect();
+        items.sort_unstable();
+        items.dedup();
+        cols.extend(items);
+        offsets.push(cols.len());
+    }
+    let values = vec![1.0; cols.len()];
+    Csr::new(n_items, offsets, cols, values)
 }
 
 /// PyTorch's side of a comparison: the rows written by [`peers::write_rows`], and its device.
