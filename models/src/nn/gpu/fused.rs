@@ -10,7 +10,8 @@ use cubecl::prelude::Client;
 
 use super::jobs::Sizes;
 use super::plan::{Plan, refusal};
-use super::step::{Step, Traffic, Values, failed};
+use super::step::{Step, Traffic, Values, bitmap_words, failed};
+use crate::device::OpenDevice;
 use crate::nn::batches::Batches;
 use crate::nn::network::Network;
 use crate::nn::optimizer::OptimizerState;
@@ -46,7 +47,7 @@ impl Fused {
     /// # Errors
     /// The reason why the kernels cannot train it, where they cannot.
     pub fn new(
-        device: &Device,
+        device: &OpenDevice,
         score: &PairScore,
         shape: Shape,
         training: &NnTraining,
@@ -54,7 +55,7 @@ impl Fused {
         batches: &Batches,
         network: &dyn Network,
     ) -> std::result::Result<Self, String> {
-        let client = client(device).ok_or_else(|| "the device does not run them".to_owned())?;
+        let client = client(&device.device).ok_or_else(|| "the device does not run them".to_owned())?;
         let per_row = 1 + batches.negatives();
         if let Some(refusal) = refusal(score, shape, per_row) {
             return Err(refusal);
@@ -67,6 +68,11 @@ impl Fused {
             return Err(format!("a buffer of {bytes} bytes, where the device has {largest} at most"));
         }
         let n_states = training.optimizer.n_states();
+        let words = bitmap_words(sizes, largest as usize);
+        let bytes = plan.bytes(sizes, batches.rows(), n_states, words);
+        if let Some(has) = device.card_memory.filter(|has| bytes > *has) {
+            return Err(format!("they would hold {bytes} bytes, where the card has {has}"));
+        }
         let values = values_of(&plan, n_states, network, optimizer);
         Ok(Self {
             step: Step::new(client, plan, sizes, score, training, batches, &values),

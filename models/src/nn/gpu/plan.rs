@@ -225,6 +225,28 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Returns the bytes of all buffers of a step over so many training rows, with so many optimiser states.
+    pub fn bytes(&self, sizes: Sizes, n_rows: usize, n_states: usize, bitmap_words: usize) -> u64 {
+        let [n_users, n_items] = sizes.n();
+        let samples = sizes.rows * sizes.per_row;
+        let hidden: usize = self.hidden.iter().map(|width| 2 * width[0]).sum();
+        let sides = (n_users + n_items) * self.hidden.first().map_or(0, |width| width[0]);
+        let values = [
+            // Training rows, their values, and what each user has seen.
+            4 * n_rows + n_users,
+            n_users * bitmap_words,
+            (2 + n_states) * self.layout.len,
+            self.accumulators.len,
+            sides,
+            self.pieces,
+            samples * (2 + hidden) + 2 * sizes.rows,
+            3 * (n_users + n_items),
+        ];
+        values.iter().map(|&values| 4 * values as u64).sum()
+    }
+}
+
 impl Turns {
     fn over(n: usize, most_cubes: usize) -> Self {
         let cubes = n.clamp(1, most_cubes);

@@ -130,6 +130,15 @@ pub struct JobBuffers {
 /// The most bytes of the bitmap of what each user has seen; where it is larger, the items of a user are searched.
 const MOST_BITMAP: usize = 1 << 30;
 
+/// Returns the words of a user's bits in the bitmap, or 0 where there is none: no negatives are drawn, or it is too large
+/// for a buffer of so many bytes.
+pub fn bitmap_words(sizes: Sizes, largest_buffer: usize) -> usize {
+    let [n_users, n_items] = sizes.n();
+    let words = n_items.div_ceil(32);
+    let bytes = n_users.saturating_mul(words).saturating_mul(4);
+    if sizes.per_row > 1 && bytes <= MOST_BITMAP.min(largest_buffer) { words } else { 0 }
+}
+
 /// Weights and optimiser states in the order of the [`Layout`](super::layout::Layout).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Values {
@@ -190,10 +199,7 @@ impl Step {
         let data = batches.as_words();
         let n = sizes.n();
         let samples = sizes.rows * sizes.per_row;
-        let words = n[1].div_ceil(32);
-        let bitmap = n[0].saturating_mul(words).saturating_mul(4);
-        let most = MOST_BITMAP.min(client.properties().memory.max_page_size as usize);
-        let words = if sizes.per_row > 1 && bitmap <= most { words } else { 0 };
+        let words = bitmap_words(sizes, client.properties().memory.max_page_size as usize);
         let zeros = |len| Buffer::zeros(&client, len);
         let empty = |len| Buffer::empty(&client, len);
         let n_states = training.optimizer.n_states();
