@@ -13,7 +13,7 @@ pub mod device;
 #[cfg(feature = "train")]
 mod free_memory;
 #[cfg(all(feature = "cube", feature = "train"))]
-pub mod gpu;
+mod gpu;
 #[cfg(all(test, feature = "train"))]
 mod gradient_tests;
 pub mod kernels;
@@ -33,6 +33,8 @@ pub mod params;
 #[cfg(feature = "train")]
 mod training;
 
+#[cfg(all(feature = "cube", feature = "train"))]
+pub use gpu::Traffic;
 #[cfg(feature = "train")]
 pub use learner::{FirstWeights, NnLearner};
 #[cfg(feature = "train")]

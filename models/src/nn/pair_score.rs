@@ -1,5 +1,5 @@
-//! The form of score that all networks here have, written out so that one set of kernels can train each of them
-//! ([`super::gpu`]).
+//! The form of score that all networks here have, written out so that one set of kernels can train each of them on a
+//! graphics card.
 
 use super::loss::Loss;
 

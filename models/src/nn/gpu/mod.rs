@@ -2,9 +2,9 @@
 //! buffers that stay on the device: in a step nothing is uploaded and nothing read back.
 //!
 //! Tables are gathered by table row, so that shapes are the same in every batch; of a long table only the rows that the
-//! batch touches are worked on. What many samples add to a table row is
-//! summed in fixed point ([`fixed`]), everything else in trees that depend on sizes alone: on one device a seed gives the
-//! same bits in every run. Batches are those of the host, number for number ([`burnrec_data::draws`]).
+//! batch touches are worked on. What many samples add to a table row is summed in fixed point ([`fixed`]), everything else
+//! in trees that depend on sizes alone: on one device a seed gives the same bits in every run. Batches are those of the
+//! host, number for number ([`burnrec_data::draws`]).
 //!
 //! | launch | does |
 //! |---|---|
