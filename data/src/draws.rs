@@ -69,8 +69,9 @@ pub struct Permutation {
 }
 
 impl Permutation {
-    /// The rounds of the network; an even number, so that the halves end where they began.
-    pub const ROUNDS: usize = 6;
+    /// The rounds of the network; an even number, so that the halves end where they began. With six, permutations of few
+    /// numbers show a bias in their pairs.
+    pub const ROUNDS: usize = 8;
 
     /// The least number of bits: with fewer a half has no bit left to mix.
     const LEAST_BITS: u32 = 4;
@@ -78,8 +79,8 @@ impl Permutation {
     /// Draws a permutation of `0..len`.
     pub fn new(len: u32, key: Key) -> Self {
         let bits = (u32::BITS - len.saturating_sub(1).leading_zeros()).max(Self::LEAST_BITS);
-        let ([a, b, c, d], [e, f, ..]) = (philox(key, [0; 4]), philox(key, [1, 0, 0, 0]));
-        Self { len, bits: [bits / 2, bits - bits / 2], keys: [a, b, c, d, e, f] }
+        let ([a, b, c, d], [e, f, g, h]) = (philox(key, [0; 4]), philox(key, [1, 0, 0, 0]));
+        Self { len, bits: [bits / 2, bits - bits / 2], keys: [a, b, c, d, e, f, g, h] }
     }
 
     /// Returns the number at a place.

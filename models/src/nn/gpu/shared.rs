@@ -43,10 +43,10 @@ pub mod epoch {
     pub const DROPOUT: usize = 2;
     /// Two words: the bits of the halves of the permutation.
     pub const BITS: usize = 4;
-    /// Six words: the keys of the permutation's rounds.
+    /// The keys of the permutation's rounds.
     pub const ROUNDS: usize = 6;
     /// The number of words.
-    pub const LEN: usize = 12;
+    pub const LEN: usize = ROUNDS + burnrec_data::draws::Permutation::ROUNDS;
 }
 
 /// The row that a job works on at a position: that of its list of touched rows, where it has one.
