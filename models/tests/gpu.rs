@@ -1,11 +1,11 @@
 //! CPU and GPU agree: the same learner on the same data, with another device.
 
+mod devices;
 mod planted;
 
 use burn_tensor::activation::sigmoid;
 use burn_tensor::{Device, Tensor};
-use burnrec_data::testing::skipped;
-use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::device::OpenDevice;
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::batch::Batch;
@@ -13,25 +13,11 @@ use burnrec_models::nn::loss::Loss;
 use burnrec_models::nn::network::{Architecture, Gradient, Objective};
 use burnrec_models::nn::params::{drawn, on_host};
 use burnrec_models::nn::{NnLearner, NnTraining, Optimizer};
-use burnrec_models::{DeviceChoice, Learner, Shape, Silent};
+use burnrec_models::{Learner, Shape, Silent};
+use devices::{cpu, gpu};
 use planted::ratings;
 
 const SHAPE: Shape = Shape { n_users: 300, n_items: 200 };
-
-/// The first adapter, be it of software; `None`, said aloud, where there is none.
-fn gpu(test: &str) -> Option<OpenDevice> {
-    match device::open(DeviceChoice::Gpu(None)) {
-        Ok(gpu) => Some(gpu),
-        Err(error) => {
-            skipped("gpu", &format!("{test}: {error}"));
-            None
-        }
-    }
-}
-
-fn cpu() -> OpenDevice {
-    device::open(DeviceChoice::Cpu).expect("the CPU")
-}
 
 /// Every model with every loss.
 fn architectures() -> Vec<Box<dyn Architecture>> {

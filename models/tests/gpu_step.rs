@@ -1,30 +1,17 @@
 //! The kernels beside the host, on whatever graphics adapter there is, software included.
 
+mod devices;
+
 use burnrec_data::Csr;
 use burnrec_data::tensors::TensorFile;
-use burnrec_data::testing::skipped;
-use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::device::OpenDevice;
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::loss::Loss;
 use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{EmbeddingUpdate, NnLearner, NnTraining, Optimizer, Schedule, ScheduleKind};
-use burnrec_models::{DeviceChoice, Learner, Shape, Silent};
-
-/// The first adapter, be it of software; `None`, said aloud, where there is none.
-fn gpu(test: &str) -> Option<OpenDevice> {
-    match device::open(DeviceChoice::Gpu(None)) {
-        Ok(gpu) => Some(gpu),
-        Err(error) => {
-            skipped("gpu", &format!("{test}: {error}"));
-            None
-        }
-    }
-}
-
-fn cpu() -> OpenDevice {
-    device::open(DeviceChoice::Cpu).expect("the CPU")
-}
+use burnrec_models::{Learner, Shape, Silent};
+use devices::{cpu, gpu};
 
 const SHAPE: Shape = Shape { n_users: 60, n_items: 45 };
 

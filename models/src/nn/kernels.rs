@@ -44,15 +44,20 @@ impl ReluDropout {
 
     /// Returns the factor of the units that are kept.
     fn scale(self) -> f32 {
-        (1.0 / (1.0 - self.dropout)) as f32
+        threshold_and_scale(self.dropout).map_or(1.0, |(_, scale)| scale)
     }
 
     /// Returns the dropout mask; `None` where nothing is dropped.
     fn mask(self) -> Option<Mask> {
-        let below = (self.dropout * f64::from(u32::MAX)) as u32;
         let [a, b, ..] = philox(self.key, [self.batch, self.layer, 0, 0]);
-        (self.dropout > 0.0).then(|| Mask { scale: self.scale(), below, seeds: [a, b] })
+        threshold_and_scale(self.dropout).map(|(below, scale)| Mask { scale, below, seeds: [a, b] })
     }
+}
+
+/// Returns the word below which a unit is dropped with this probability, and the factor of the units that are kept; `None`
+/// where nothing is dropped.
+pub fn threshold_and_scale(dropout: f64) -> Option<(u32, f32)> {
+    (dropout > 0.0).then(|| ((dropout * f64::from(u32::MAX)) as u32, (1.0 / (1.0 - dropout)) as f32))
 }
 
 /// A dropout mask: which units are dropped follows from their indices and the seeds of batch and layer.

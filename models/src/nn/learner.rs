@@ -101,17 +101,15 @@ impl NnLearner {
         let batches = Batches::new(train, negatives, training.batch_size, !is_host(&device.device), seed)?;
         let shape = Shape { n_users: train.n_rows(), n_items: train.n_cols() };
         memory::check(architecture, shape, training, batches.entries(), device)?;
-        let open = device;
-        let device = open.device.clone();
         let mean = loss.mean_score(negatives, train.values());
-        let network = architecture.network(shape, mean, values, &device)?;
+        let network = architecture.network(shape, mean, values, &device.device)?;
         let [users, items] = batches.entries();
         let lazy = [(shape.n_users, users), (shape.n_items, items)];
         let lazy = lazy.map(|(table, entries)| training.embedding_update.is_lazy(table, entries));
         let optimizer = OptimizerState::new(training, lazy);
         #[cfg(feature = "cube")]
         let fused = match architecture.pair_score(mean) {
-            Some(score) => Fused::new(open, &score, shape, training, &optimizer, &batches, &*network),
+            Some(score) => Fused::new(device, &score, shape, training, &optimizer, &batches, &*network),
             None => Err("this kind of network has none".to_owned()),
         };
         Ok(Self {
@@ -121,7 +119,7 @@ impl NnLearner {
             optimizer,
             #[cfg(feature = "cube")]
             fused,
-            device,
+            device: device.device.clone(),
             seed,
             epoch: 0,
         })

@@ -10,7 +10,7 @@
 use cubecl::prelude::*;
 
 use super::fixed;
-use super::shared::{I4, NONE, V4, bound, listed, state};
+use super::shared::{I4, V4, bound, listed, rows_of_job, state};
 
 /// The words of a job.
 pub mod job {
@@ -71,15 +71,10 @@ pub fn columns(
     let row_group = t / 16;
     let column_group = t % 16;
     let job = CUBE_POS_Z as usize * job::LEN;
-    let mut n_rows = jobs[job + job::ROWS];
-    if jobs[job + job::PER_ROW] == 1u32 {
-        n_rows *= states[state::ROWS];
-    }
     let list = jobs[job + job::LIST];
-    if list != NONE {
-        n_rows = lens[jobs[job + job::SIDE] as usize];
-    }
-    let rows = n_rows as usize;
+    let side = jobs[job + job::SIDE];
+    let rows =
+        rows_of_job(jobs[job + job::ROWS], jobs[job + job::PER_ROW], list, side, states, lens) as usize;
     let a4 = jobs[job + job::A4] as usize;
     let b4 = jobs[job + job::B4] as usize;
     let piece = jobs[job + job::PIECE] as usize;

@@ -28,16 +28,7 @@ pub fn count_touched(
     let side = CUBE_POS_Y;
     let n = select(side == 0u32, n_users, n_items);
     let start = states[state::HALF] * (n_users + n_items) + side * n_users;
-    let mut own = 0u32;
-    #[unroll]
-    for k in 0..4u32 {
-        let row = CUBE_POS_X * 1024u32 + t * 4u32 + k;
-        if row < n {
-            if counts[(start + row) as usize] > 0u32 {
-                own += 1u32;
-            }
-        }
-    }
+    let own = touched_by_unit(counts, start, n);
     let before = exclusive_sum(&mut shared, own);
     if t == 255u32 {
         blocks[(side * most_blocks + CUBE_POS_X) as usize] = before + own;
@@ -76,16 +67,7 @@ pub fn list_touched(
     sync_cube();
     let first = shared[0];
     sync_cube();
-    let mut own = 0u32;
-    #[unroll]
-    for k in 0..4u32 {
-        let row = CUBE_POS_X * 1024u32 + t * 4u32 + k;
-        if row < n {
-            if counts[(start + row) as usize] > 0u32 {
-                own += 1u32;
-            }
-        }
-    }
+    let own = touched_by_unit(counts, start, n);
     let mut at = side * n_users + first + exclusive_sum(&mut shared, own);
     #[unroll]
     for k in 0..4u32 {
@@ -100,6 +82,22 @@ pub fn list_touched(
     if t == 255u32 && CUBE_POS_X == (n - 1u32) / 1024u32 {
         lens[side as usize] = at - side * n_users;
     }
+}
+
+/// How many of the four rows of a unit have a count above 0, of `n` rows whose counts begin at `start`.
+#[cube]
+fn touched_by_unit(counts: &[u32], start: u32, n: u32) -> u32 {
+    let mut own = 0u32;
+    #[unroll]
+    for k in 0..4u32 {
+        let row = CUBE_POS_X * 1024u32 + UNIT_POS * 4u32 + k;
+        if row < n {
+            if counts[(start + row) as usize] > 0u32 {
+                own += 1u32;
+            }
+        }
+    }
+    own
 }
 
 /// The sum of the values of the units before this one, of 256 units.

@@ -28,7 +28,8 @@ impl Step {
     pub(super) fn draw(&self) {
         self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
-        let blocks = self.negatives.div_ceil(4).max(1);
+        let negatives = self.sizes.per_row - 1;
+        let blocks = negatives.div_ceil(4).max(1);
         // SAFETY: of this kernel as of all below: the buffers have the lengths that the plan has the kernels read and write.
         unsafe {
             draw::draw::launch_unchecked(
@@ -52,47 +53,43 @@ impl Step {
                 self.sizes.shape.n_items as u32,
                 self.words as u32,
                 self.sizes.rows as u32,
-                self.negatives as u32,
+                negatives as u32,
                 if self.dropout.is_some() { self.plan.hidden.len() } else { 0 },
                 self.words > 0,
             );
         }
     }
 
-    pub(super) fn count_touched(&self) {
-        self.count(|traffic| traffic.launches += 1);
+    /// Launches the two kernels of [`compact`].
+    pub(super) fn list_touched(&self) {
+        self.count(|traffic| traffic.launches += 2);
         let buffers = &self.buffers;
+        let blocks = self.sizes.blocks();
+        let [n_users, n_items] = self.sizes.n().map(|n| n as u32);
         unsafe {
             compact::count_touched::launch_unchecked(
                 &self.client,
-                grid([self.sizes.blocks(), 2, 1]),
+                grid([blocks, 2, 1]),
                 CubeDim::new_1d(UNITS as u32),
                 buffers.counts.arg(),
                 buffers.state.arg(),
                 buffers.blocks.arg(),
-                self.sizes.shape.n_users as u32,
-                self.sizes.shape.n_items as u32,
-                self.sizes.blocks() as u32,
+                n_users,
+                n_items,
+                blocks as u32,
             );
-        }
-    }
-
-    pub(super) fn list_touched(&self) {
-        self.count(|traffic| traffic.launches += 1);
-        let buffers = &self.buffers;
-        unsafe {
             compact::list_touched::launch_unchecked(
                 &self.client,
-                grid([self.sizes.blocks(), 2, 1]),
+                grid([blocks, 2, 1]),
                 CubeDim::new_1d(UNITS as u32),
                 buffers.counts.arg(),
                 buffers.state.arg(),
                 buffers.blocks.arg(),
                 buffers.lists.arg(),
                 buffers.lens.arg(),
-                self.sizes.shape.n_users as u32,
-                self.sizes.shape.n_items as u32,
-                self.sizes.blocks() as u32,
+                n_users,
+                n_items,
+                blocks as u32,
             );
         }
     }

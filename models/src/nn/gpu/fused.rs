@@ -97,7 +97,7 @@ impl Fused {
         let rows_of = |batches: usize| (batches * self.step.rows()).min(n_rows as usize) as u64;
         let samples_of_row = batches.samples() / n_rows;
         let mut read = Instant::now();
-        let mut reported = 0;
+        let (mut reported, mut total_loss) = (0, 0.0);
         for number in 1..=n_batches {
             progress.check()?;
             self.graph = match self.graph.take() {
@@ -119,12 +119,10 @@ impl Fused {
                 progress.advance((rows - reported) * samples_of_row);
                 reported = rows;
                 read = Instant::now();
-                if number == n_batches {
-                    return Ok(total);
-                }
+                total_loss = total;
             }
         }
-        Ok(0.0)
+        Ok(total_loss)
     }
 
     /// Returns what passed between host and device since the learner was made.

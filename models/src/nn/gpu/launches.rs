@@ -27,7 +27,6 @@ impl Step {
         let jobs = &buffers.jobs;
         self.draw();
         if self.sizes.lists() {
-            self.count_touched();
             self.list_touched();
         }
         if let (Some(sides), Some(words)) = (&plan.sides, &jobs.sides) {

@@ -4,7 +4,7 @@
 
 use cubecl::prelude::*;
 
-use super::shared::{I4, U4, V4, cube_sum, state};
+use super::shared::{I4, U4, V4, cube_sum, job_of_cube, state};
 use super::update::{gradient_of_table, job, kind, place};
 
 /// Writes to `sums` `[cubes]` the sum of the squared gradients of each cube's weights.
@@ -30,12 +30,7 @@ pub fn squares(
 ) {
     let mut shared = Shared::<[f32]>::new_slice(256usize);
     let cube = CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X;
-    let mut job = 0usize;
-    for next in 1..n_jobs as usize {
-        if jobs[next * job::LEN + job::CUBE] <= cube {
-            job = next * job::LEN;
-        }
-    }
+    let job = job_of_cube(jobs, n_jobs, cube, job::LEN);
     let x = place((cube - jobs[job + job::CUBE]) * 256u32 + UNIT_POS, job, jobs, lists, lens) as usize;
     let kind = jobs[job + job::KIND];
     let mut total = 0.0f32;

@@ -151,15 +151,10 @@ impl Plan {
             product_grid(
                 &most_rows,
                 &[0, 1].map(|side| {
-                    let mut job = [0; product::job::LEN];
-                    job[product::job::LIST] = sizes.list(side);
-                    job[product::job::SIDE] = side;
-                    job[product::job::ROWS] = n[side];
+                    let mut job = table_product(&first[side], side, sizes);
                     job[product::job::K4] = tables[side].width / 4;
                     job[product::job::N] = first[side].output;
                     job[product::job::A] = tables[side].start / 4;
-                    job[product::job::B] = first[side].weight;
-                    job[product::job::B_ROW] = first[side].output;
                     job[product::job::BIAS] = if side == 0 { first[0].bias } else { NONE as usize };
                     job[product::job::OUT] = side * n[0] * first[0].output;
                     job[product::job::WIDTH] = first[side].width;
@@ -171,19 +166,12 @@ impl Plan {
             product_grid(
                 &most_rows,
                 &[0, 1].map(|side| {
-                    let mut job = [0; product::job::LEN];
-                    job[product::job::LIST] = sizes.list(side);
-                    job[product::job::SIDE] = side;
-                    job[product::job::ROWS] = n[side];
+                    let mut job = table_product(&first[side], side, sizes);
                     job[product::job::K4] = first[side].output / 4;
                     job[product::job::N] = tables[side].width;
                     job[product::job::A] = accumulators.hidden[side] / 4;
-                    job[product::job::B] = first[side].weight;
-                    job[product::job::B_ROW] = first[side].output;
                     job[product::job::BIAS] = NONE as usize;
                     job[product::job::OUT] = tables[side].start;
-                    job[product::job::COUNT] = sizes.count(side);
-                    job[product::job::FACTOR] = sizes.samples_of_entry(side);
                     job[product::job::WIDTH] = tables[side].width;
                     job
                 }),
@@ -213,9 +201,7 @@ impl Plan {
             layout,
         }
     }
-}
 
-impl Plan {
     /// Returns the values of the largest buffer.
     pub fn largest_buffer(&self, sizes: Sizes) -> usize {
         let widest = self.hidden.iter().map(|width| width[0]).max().unwrap_or(0);
@@ -223,9 +209,7 @@ impl Plan {
         let samples = sizes.rows * sizes.per_row * widest.max(1);
         [self.layout.len, self.accumulators.len, sides, samples, self.pieces].into_iter().max().unwrap_or(0)
     }
-}
 
-impl Plan {
     /// Returns the bytes of all buffers of a step over so many training rows, with so many optimiser states.
     pub fn bytes(&self, sizes: Sizes, n_rows: usize, n_states: usize, bitmap_words: usize) -> u64 {
         let [n_users, n_items] = sizes.n();
@@ -263,6 +247,19 @@ fn product_grid(rows: &[usize], jobs: &[[usize; product::job::LEN]]) -> Jobs {
         jobs.len(),
     ];
     Jobs { words: jobs.as_flattened().iter().map(|&word| word as u32).collect(), count: jobs.len(), cubes }
+}
+
+/// What the products of a side's tables with its part of the first layer, forward and back, have in common.
+fn table_product(first: &Layer, side: usize, sizes: Sizes) -> [usize; product::job::LEN] {
+    let mut job = [0; product::job::LEN];
+    job[product::job::LIST] = sizes.list(side);
+    job[product::job::SIDE] = side;
+    job[product::job::ROWS] = sizes.n()[side];
+    job[product::job::COUNT] = sizes.count(side);
+    job[product::job::FACTOR] = sizes.samples_of_entry(side);
+    job[product::job::B] = first.weight;
+    job[product::job::B_ROW] = first.output;
+    job
 }
 
 /// A layer over all samples, or back from the gradient by its sums to that by its input.

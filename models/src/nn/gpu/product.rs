@@ -10,7 +10,7 @@
 use cubecl::prelude::*;
 
 use super::fixed;
-use super::shared::{I4, NONE, V4, bound, cube_max, dropout_factor, listed, state};
+use super::shared::{I4, NONE, V4, bound, cube_max, dropout_factor, listed, rows_of_job, state};
 
 /// How many rows of the output a unit computes.
 pub const ROWS_OF_UNIT: usize = 4;
@@ -98,15 +98,10 @@ pub fn product(
     let c = t % 8;
     let group = t / 8;
     let job = CUBE_POS_Z as usize * job::LEN;
-    let mut n_rows = jobs[job + job::ROWS];
-    if jobs[job + job::PER_ROW] == 1u32 {
-        n_rows *= states[state::ROWS];
-    }
     let list = jobs[job + job::LIST];
-    if list != NONE {
-        n_rows = lens[jobs[job + job::SIDE] as usize];
-    }
-    let rows = n_rows as usize;
+    let side = jobs[job + job::SIDE];
+    let rows =
+        rows_of_job(jobs[job + job::ROWS], jobs[job + job::PER_ROW], list, side, states, lens) as usize;
     let n = jobs[job + job::N] as usize;
     let k4 = jobs[job + job::K4] as usize;
     let first = CUBE_POS_X as usize * TILE_ROWS;

@@ -5,7 +5,7 @@
 
 use cubecl::prelude::*;
 
-use super::shared::{NONE, state};
+use super::shared::{NONE, job_of_cube, state};
 
 /// Columns that a cube sums.
 pub const COLUMNS: usize = 8;
@@ -43,12 +43,7 @@ pub fn reduce(
     let mut shared = Shared::<[f32]>::new_slice(256usize);
     let t = UNIT_POS as usize;
     let cube = CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X;
-    let mut job = 0usize;
-    for next in 1..n_jobs as usize {
-        if jobs[next * job::LEN + job::CUBE] <= cube {
-            job = next * job::LEN;
-        }
-    }
+    let job = job_of_cube(jobs, n_jobs, cube, job::LEN);
     let column = (cube - jobs[job + job::CUBE]) as usize * COLUMNS + t % COLUMNS;
     let n_columns = jobs[job + job::LEN_OF_SUM] as usize;
     let n_pieces = jobs[job + job::PIECES] as usize;

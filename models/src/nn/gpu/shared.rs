@@ -59,6 +59,32 @@ pub fn listed(lists: &[u32], list: u32, position: u32) -> u32 {
     row
 }
 
+/// Where the job of a cube begins, of jobs of `len` words whose cubes stand in a row: each job begins with its first cube.
+#[cube]
+pub fn job_of_cube(jobs: &[u32], n_jobs: u32, cube: u32, #[comptime] len: usize) -> usize {
+    let mut job = 0usize;
+    for next in 1..n_jobs as usize {
+        if jobs[next * len] <= cube {
+            job = next * len;
+        }
+    }
+    job
+}
+
+/// The rows of a job: those of its list of a side's touched rows, else `rows` of them, for each training row of the batch
+/// where `per_row` is 1.
+#[cube]
+pub fn rows_of_job(rows: u32, per_row: u32, list: u32, side: u32, states: &[u32], lens: &[u32]) -> u32 {
+    let mut n = rows;
+    if per_row == 1u32 {
+        n *= states[state::ROWS];
+    }
+    if list != NONE {
+        n = lens[side as usize];
+    }
+    n
+}
+
 /// The largest magnitudes of a batch, as the bits of f32: these order as the numbers do, so that an atomic maximum finds
 /// them. They bound what is added to an accumulator.
 pub mod bound {

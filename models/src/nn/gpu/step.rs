@@ -12,6 +12,7 @@ use super::jobs::{Jobs, Sizes};
 use super::plan::Plan;
 use super::shared::{bound, epoch, state};
 use crate::nn::batches::Batches;
+use crate::nn::kernels::threshold_and_scale;
 use crate::nn::pair_score::PairScore;
 use crate::nn::training::{NnTraining, Optimizer};
 use crate::{Error, Result};
@@ -24,15 +25,25 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// Makes a buffer of these words, and at least of one vector.
     fn of(client: &Client, words: &[u32]) -> Self {
-        let padding = vec![0; 4usize.saturating_sub(words.len())];
-        let words = [words, &padding].concat();
-        Self { handle: client.create_from_slice(u32::as_bytes(&words)), len: words.len() }
+        Self::of_bytes(client, u32::as_bytes(words))
     }
 
     fn of_values(client: &Client, values: &[f32]) -> Self {
-        let words: Vec<u32> = values.iter().map(|value| value.to_bits()).collect();
-        Self::of(client, &words)
+        Self::of_bytes(client, f32::as_bytes(values))
+    }
+
+    fn of_bytes(client: &Client, bytes: &[u8]) -> Self {
+        let mut vector = [0; 16];
+        let bytes = match vector.get_mut(..bytes.len()) {
+            Some(start) => {
+                start.copy_from_slice(bytes);
+                &vector
+            }
+            None => bytes,
+        };
+        Self { handle: client.create_from_slice(bytes), len: bytes.len() / 4 }
     }
 
     fn zeros(client: &Client, len: usize) -> Self {
@@ -160,7 +171,8 @@ pub struct Traffic {
     pub steps: usize,
     /// The launches of these steps.
     pub launches: usize,
-    /// How often buffers were written or read: in an epoch some times, and once for each half a second.
+    /// On how many occasions buffers were written or read: before an epoch its draws, in it the losses at most every half
+    /// second, after it the weights.
     pub transfers: usize,
 }
 
@@ -174,13 +186,12 @@ pub struct Step {
     pub(super) clip_norm: Option<f32>,
     pub(super) constant: f32,
     pub(super) reg: f32,
-    /// What keeps a unit's mask from dropping it, and the factor of the units that are kept.
+    /// As [`threshold_and_scale`].
     pub(super) dropout: Option<(u32, f32)>,
     pub(super) n_rows: usize,
     pub(super) traffic: Cell<Traffic>,
     /// The half of the counts that the first batch of the next epoch uses.
     next_half: u32,
-    pub(super) negatives: usize,
     /// The words of a user's bits in the bitmap; 0 where there is none.
     pub(super) words: usize,
 }
@@ -202,10 +213,9 @@ impl Step {
         let words = bitmap_words(sizes, client.properties().memory.max_page_size as usize);
         let zeros = |len| Buffer::zeros(&client, len);
         let empty = |len| Buffer::empty(&client, len);
-        let n_states = training.optimizer.n_states();
         let state_of = |number: usize| match values.states.get(number) {
             Some(values) => Buffer::of_values(&client, values),
-            None => zeros(if number < n_states { plan.layout.len } else { 0 }),
+            None => zeros(0),
         };
         let upload = |jobs: &Jobs| Buffer::of(&client, &jobs.words);
         let width = plan.hidden.first().map_or(0, |width| width[0]);
@@ -252,7 +262,6 @@ impl Step {
                 update: upload(&plan.update),
             },
         };
-        let dropped = (score.dropout * f64::from(u32::MAX)) as u32;
         let step = Self {
             plan,
             sizes,
@@ -261,11 +270,10 @@ impl Step {
             clip_norm: training.clip_norm,
             constant: score.constant,
             reg: score.reg,
-            dropout: (score.dropout > 0.0).then(|| (dropped, (1.0 / (1.0 - score.dropout)) as f32)),
+            dropout: threshold_and_scale(score.dropout),
             n_rows: batches.rows(),
             next_half: 0,
             traffic: Cell::default(),
-            negatives: sizes.per_row - 1,
             words,
             client,
         };

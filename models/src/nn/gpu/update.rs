@@ -8,7 +8,7 @@ use cubecl::prelude::*;
 
 use super::fixed;
 use super::score::class_weight;
-use super::shared::{I4, NONE, U4, V4, state};
+use super::shared::{I4, NONE, U4, V4, job_of_cube, state};
 use crate::nn::training::Optimizer;
 
 /// The words of a job.
@@ -91,12 +91,7 @@ pub fn update(
     #[comptime] two_classes: bool,
 ) {
     let cube = CUBE_POS_Y * CUBE_COUNT_X + CUBE_POS_X;
-    let mut job = 0usize;
-    for next in 1..n_jobs as usize {
-        if jobs[next * job::LEN + job::CUBE] <= cube {
-            job = next * job::LEN;
-        }
-    }
+    let job = job_of_cube(jobs, n_jobs, cube, job::LEN);
     let x = place((cube - jobs[job + job::CUBE]) * 256u32 + UNIT_POS, job, jobs, lists, lens) as usize;
     let kind = jobs[job + job::KIND];
     let batch = states[state::BATCH];
