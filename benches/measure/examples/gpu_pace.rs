@@ -184,6 +184,7 @@ fn main() -> Fallible<ExitCode> {
         }
     }
     table(&sizes, &tables, &mut peers, &device, start, &mut notes);
+    kernels(&sizes, &tables, &device, start, &mut notes);
     println!();
     notes.iter().for_each(|note| println!("- {note}"));
     eprintln!("{:.0} s", start.elapsed().as_secs_f64());
@@ -275,6 +276,47 @@ fn table(
             println!("| {name} | {model} | {batch} | {first:.1} | {epochs} | {steps} | {theirs} | {ratio} |");
         }
     }
+}
+
+/// Measures and prints the device time of each kernel, by the smallest and the largest batch.
+fn kernels(sizes: &Sizes, tables: &[Tables], device: &OpenDevice, start: Instant, notes: &mut Vec<String>) {
+    println!("\nMicroseconds of a step by kernel, launched one by one\n");
+    let ends = [sizes.batches.first(), sizes.batches.last()];
+    for case in &CASES {
+        for &batch in ends.into_iter().flatten() {
+            let Tables { name, train } = &tables[case.tables];
+            let row = format!("{name}, {}, batch {batch}", case.name(sizes.dim));
+            if start.elapsed() > TOTAL {
+                notes.push(format!("{row}: kernels are not measured, as the time is over"));
+                continue;
+            }
+            match kernels_of(&case.task(sizes.dim, batch), train, device) {
+                Ok(times) => println!("- {row}: {times}"),
+                Err(error) => notes.push(format!("{row}: {error}")),
+            }
+        }
+    }
+}
+
+/// The fastest of a few launches of each kernel, and their sum.
+fn kernels_of(task: &NeuralTask, train: &Csr, device: &OpenDevice) -> Fallible<String> {
+    const STEPS: usize = 6;
+    let train = thin(train, STEPS * (task.batch_size / (1 + NEGATIVES)));
+    let mut learner = task.learner(&train, device)?;
+    epoch(&mut learner)?;
+    learner.measure_kernels();
+    epoch(&mut learner)?;
+    let mut all = 0.0;
+    let mut each = Vec::new();
+    for (name, times) in learner.kernel_times() {
+        // A kernel that is launched several times in a step counts so many times.
+        let launches = times.len().div_ceil(STEPS);
+        let of_step = times.chunks_exact(launches).map(|step| step.iter().sum::<Duration>());
+        let micros = of_step.min().unwrap_or_default().as_secs_f64() * 1e6;
+        all += micros;
+        each.push(format!("{name} {micros:.0}"));
+    }
+    Ok(format!("{all:.0}: {}", each.join(", ")))
 }
 
 fn millions(pace: f64) -> String {

@@ -12,7 +12,7 @@ use burnrec_data::{Csr, Error as DataError};
 use super::batches::{Batches, Drawn};
 use super::device::{OpenDevice, is_host};
 #[cfg(feature = "cube")]
-use super::gpu::{Fused, Traffic};
+use super::gpu::{Fused, KernelTimes, Traffic};
 use super::loss::Loss;
 use super::network::{Architecture, Network, Objective, Step};
 use super::optimizer::OptimizerState;
@@ -286,6 +286,18 @@ impl NnLearner {
     /// The reason.
     pub fn traffic(&self) -> std::result::Result<Traffic, &str> {
         self.fused.as_ref().map(Fused::traffic).map_err(String::as_str)
+    }
+
+    /// Measures each kernel from now on, where kernels train the network; steps are slower then.
+    pub fn measure_kernels(&mut self) {
+        if let Ok(fused) = &mut self.fused {
+            fused.measure_kernels();
+        }
+    }
+
+    /// Returns the device times of each kernel's launches since they are measured.
+    pub fn kernel_times(&self) -> KernelTimes {
+        self.fused.as_ref().map(Fused::kernel_times).unwrap_or_default()
     }
 
     /// Trains with Burn's operations, also where kernels could.

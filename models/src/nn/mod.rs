@@ -34,7 +34,7 @@ pub mod params;
 mod training;
 
 #[cfg(all(feature = "cube", feature = "train"))]
-pub use gpu::Traffic;
+pub use gpu::{KernelTimes, Traffic};
 #[cfg(feature = "train")]
 pub use learner::{FirstWeights, NnLearner};
 #[cfg(feature = "train")]

@@ -26,12 +26,11 @@ impl Step {
     }
 
     pub(super) fn draw(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
         let negatives = self.sizes.per_row - 1;
         let blocks = negatives.div_ceil(4).max(1);
         // SAFETY: of this kernel as of all below: the buffers have the lengths that the plan has the kernels read and write.
-        unsafe {
+        self.kernel("draw", || unsafe {
             draw::draw::launch_unchecked(
                 &self.client,
                 in_a_row((self.sizes.rows * blocks).div_ceil(128)),
@@ -57,16 +56,15 @@ impl Step {
                 if self.dropout.is_some() { self.plan.hidden.len() } else { 0 },
                 self.words > 0,
             );
-        }
+        });
     }
 
     /// Launches the two kernels of [`compact`].
     pub(super) fn list_touched(&self) {
-        self.count(|traffic| traffic.launches += 2);
         let buffers = &self.buffers;
         let blocks = self.sizes.blocks();
         let [n_users, n_items] = self.sizes.n().map(|n| n as u32);
-        unsafe {
+        self.kernel("count touched", || unsafe {
             compact::count_touched::launch_unchecked(
                 &self.client,
                 grid([blocks, 2, 1]),
@@ -78,6 +76,8 @@ impl Step {
                 n_items,
                 blocks as u32,
             );
+        });
+        self.kernel("list touched", || unsafe {
             compact::list_touched::launch_unchecked(
                 &self.client,
                 grid([blocks, 2, 1]),
@@ -91,6 +91,6 @@ impl Step {
                 n_items,
                 blocks as u32,
             );
-        }
+        });
     }
 }

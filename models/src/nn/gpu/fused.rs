@@ -10,7 +10,7 @@ use cubecl::prelude::Client;
 
 use super::jobs::Sizes;
 use super::plan::{Plan, refusal};
-use super::step::{Step, Traffic, Values, bitmap_words, failed};
+use super::step::{KernelTimes, Step, Traffic, Values, bitmap_words, failed};
 use crate::device::OpenDevice;
 use crate::nn::batches::Batches;
 use crate::nn::network::Network;
@@ -128,6 +128,17 @@ impl Fused {
     /// Returns what passed between host and device since the learner was made.
     pub fn traffic(&self) -> Traffic {
         self.step.traffic.get()
+    }
+
+    /// Measures each kernel from now on; steps are slower then.
+    pub fn measure_kernels(&mut self) {
+        self.step.measure_kernels();
+        self.graph = None;
+    }
+
+    /// Returns the device times of each kernel's launches since they are measured.
+    pub fn kernel_times(&self) -> KernelTimes {
+        self.step.kernel_times()
     }
 
     /// Reads the weights back into a network. Syncs with the device.

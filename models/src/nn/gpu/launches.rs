@@ -2,14 +2,17 @@
 
 use cubecl::prelude::*;
 
+use super::buffers::Buffer;
 use super::grid::{grid, in_a_row};
 use super::jobs::UNITS;
+use super::layout::Table;
 use super::product::Finish;
-use super::step::{Buffer, Step};
+use super::step::Step;
 use super::{columns, norm, pair_relu, product, reduce, scatter, score, update};
 
 /// What a product reads and writes beside its jobs.
 struct Product<'a> {
+    name: &'static str,
     a: &'a Buffer,
     mask: &'a Buffer,
     out: &'a Buffer,
@@ -34,6 +37,7 @@ impl Step {
                 sides.cubes,
                 words,
                 Product {
+                    name: "tables by first layer",
                     a: &buffers.weights,
                     mask: &buffers.weights,
                     out: &buffers.sides,
@@ -52,6 +56,7 @@ impl Step {
                 forward.cubes,
                 words,
                 Product {
+                    name: "layers forward",
                     a: input,
                     mask: input,
                     out: output,
@@ -70,6 +75,7 @@ impl Step {
                 backward.cubes,
                 words,
                 Product {
+                    name: "layers back",
                     a: by_output,
                     mask: input,
                     out: by_input,
@@ -84,10 +90,17 @@ impl Step {
         for (number, (columns, words)) in plan.layer_columns.iter().zip(&jobs.layer_columns).enumerate() {
             let [input, _] = &buffers.hidden[number];
             let [_, by_output] = &buffers.hidden[number + 1];
-            self.columns(columns.cubes, words, input, by_output, false);
+            self.columns("gradients of layers", columns.cubes, words, input, by_output, false);
         }
         if let (Some(columns), Some(words)) = (&plan.first_columns, &jobs.first_columns) {
-            self.columns(columns.cubes, words, &buffers.weights, &buffers.accumulators, true);
+            self.columns(
+                "gradients of the first layer",
+                columns.cubes,
+                words,
+                &buffers.weights,
+                &buffers.accumulators,
+                true,
+            );
         }
         self.reduce();
         if let (Some(embeddings), Some(words)) = (&plan.embeddings, &jobs.embeddings) {
@@ -95,6 +108,7 @@ impl Step {
                 embeddings.cubes,
                 words,
                 Product {
+                    name: "gradients of embeddings",
                     a: &buffers.accumulators,
                     mask: &buffers.weights,
                     out: &buffers.gradients,
@@ -113,10 +127,9 @@ impl Step {
     }
 
     fn product(&self, cubes: [usize; 3], jobs: &Buffer, product: Product<'_>) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
         let (below, scale) = self.dropout.unwrap_or((0, 1.0));
-        unsafe {
+        self.kernel(product.name, || unsafe {
             product::product::launch_unchecked(
                 &self.client,
                 grid(cubes),
@@ -142,15 +155,14 @@ impl Step {
                 product.finish,
                 self.dropout.is_some(),
             );
-        }
+        });
     }
 
     fn pair_relu(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
         let [width, units] = self.plan.hidden[0];
         let (below, scale) = self.dropout.unwrap_or((0, 1.0));
-        unsafe {
+        self.kernel("first layer of samples", || unsafe {
             pair_relu::pair_relu::launch_unchecked(
                 &self.client,
                 in_a_row((self.sizes.rows * self.sizes.per_row * width / 4).div_ceil(UNITS)),
@@ -168,20 +180,17 @@ impl Step {
                 scale,
                 self.dropout.is_some(),
             );
-        }
+        });
     }
 
     fn score(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let (plan, buffers) = (&self.plan, &self.buffers);
         let layout = &plan.layout;
-        let start =
-            |tables: Option<[super::layout::Table; 2]>, side: usize| tables.map_or(0, |t| t[side].start);
         let class = if plan.parts.two_classes { layout.output_rows } else { 0 };
         let class_of_bias = if plan.parts.two_classes { 4 } else { 0 };
         let [output, gradient] = buffers.hidden.last().unwrap_or(&buffers.no_hidden);
         let last = plan.hidden.last().map_or(0, |width| width[0]);
-        unsafe {
+        self.kernel("score", || unsafe {
             score::score::launch_unchecked(
                 &self.client,
                 grid([plan.score.cubes, 1, 1]),
@@ -216,18 +225,15 @@ impl Step {
                 plan.score.rounds as u32,
                 plan.parts,
             );
-        }
+        });
     }
 
     fn scatter(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let (plan, buffers) = (&self.plan, &self.buffers);
-        let start =
-            |tables: Option<[super::layout::Table; 2]>, side: usize| tables.map_or(0, |t| t[side].start);
         let [first_kind, kinds] = plan.scatter_kinds;
         let (dots, biases, hidden) =
             (plan.accumulators.dot, plan.accumulators.biases, plan.accumulators.hidden);
-        unsafe {
+        self.kernel("scatter", || unsafe {
             scatter::scatter::launch_unchecked(
                 &self.client,
                 grid([plan.scatter.cubes, kinds, 1]),
@@ -260,13 +266,20 @@ impl Step {
                 self.sizes.per_row,
                 plan.parts.weighted,
             );
-        }
+        });
     }
 
-    fn columns(&self, cubes: [usize; 3], jobs: &Buffer, a: &Buffer, b: &Buffer, in_fixed_point: bool) {
-        self.count(|traffic| traffic.launches += 1);
+    fn columns(
+        &self,
+        name: &'static str,
+        cubes: [usize; 3],
+        jobs: &Buffer,
+        a: &Buffer,
+        b: &Buffer,
+        in_fixed_point: bool,
+    ) {
         let buffers = &self.buffers;
-        unsafe {
+        self.kernel(name, || unsafe {
             columns::columns::launch_unchecked(
                 &self.client,
                 grid(cubes),
@@ -284,13 +297,12 @@ impl Step {
                 self.n_counts(),
                 in_fixed_point,
             );
-        }
+        });
     }
 
     fn reduce(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
-        unsafe {
+        self.kernel("reduce", || unsafe {
             reduce::reduce::launch_unchecked(
                 &self.client,
                 in_a_row(self.plan.reduce.cubes[0]),
@@ -302,13 +314,12 @@ impl Step {
                 buffers.losses.arg(),
                 self.plan.reduce.count as u32,
             );
-        }
+        });
     }
 
     fn squares(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
-        unsafe {
+        self.kernel("norm", || unsafe {
             norm::squares::launch_unchecked(
                 &self.client,
                 in_a_row(self.plan.update.cubes[0]),
@@ -331,13 +342,12 @@ impl Step {
                 self.plan.layout.output_rows as u32,
                 self.plan.parts.two_classes,
             );
-        }
+        });
     }
 
     fn clip(&self, most: f32) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
-        unsafe {
+        self.kernel("clip", || unsafe {
             norm::clip::launch_unchecked(
                 &self.client,
                 grid([1, 1, 1]),
@@ -347,13 +357,12 @@ impl Step {
                 buffers.squares.len as u32,
                 most,
             );
-        }
+        });
     }
 
     fn update(&self) {
-        self.count(|traffic| traffic.launches += 1);
         let buffers = &self.buffers;
-        unsafe {
+        self.kernel("update", || unsafe {
             update::update::launch_unchecked(
                 &self.client,
                 in_a_row(self.plan.update.cubes[0]),
@@ -381,10 +390,15 @@ impl Step {
                 self.clip_norm.is_some(),
                 self.plan.parts.two_classes,
             );
-        }
+        });
     }
 
     fn n_counts(&self) -> u32 {
         (self.sizes.shape.n_users + self.sizes.shape.n_items) as u32
     }
+}
+
+/// Where a table of a side begins, if it is there.
+fn start(tables: Option<[Table; 2]>, side: usize) -> usize {
+    tables.map_or(0, |tables| tables[side].start)
 }

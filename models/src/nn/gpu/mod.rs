@@ -31,6 +31,7 @@
     reason = "kernels are written in the part of Rust that CubeCL translates, and take each buffer and number by itself"
 )]
 
+mod buffers;
 mod columns;
 mod compact;
 mod draw;
@@ -55,4 +56,4 @@ mod update;
 mod update_jobs;
 
 pub use fused::Fused;
-pub use step::Traffic;
+pub use step::{KernelTimes, Traffic};

@@ -2,11 +2,14 @@
 //! read back.
 
 use cubecl::client::Graph;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use cubecl::prelude::*;
-use cubecl::server::{Handle, ServerError};
+use cubecl::server::ServerError;
 
+use super::buffers::{Buffer, Buffers, JobBuffers};
 use super::grid::row_of;
 use super::jobs::{Jobs, Sizes};
 use super::plan::Plan;
@@ -16,127 +19,6 @@ use crate::nn::kernels::threshold_and_scale;
 use crate::nn::pair_score::PairScore;
 use crate::nn::training::{NnTraining, Optimizer};
 use crate::{Error, Result};
-
-/// A buffer with the number of its values, of four bytes each.
-#[derive(Clone)]
-pub struct Buffer {
-    handle: Handle,
-    pub len: usize,
-}
-
-impl Buffer {
-    /// Makes a buffer of these words, and at least of one vector.
-    fn of(client: &Client, words: &[u32]) -> Self {
-        Self::of_bytes(client, u32::as_bytes(words))
-    }
-
-    fn of_values(client: &Client, values: &[f32]) -> Self {
-        Self::of_bytes(client, f32::as_bytes(values))
-    }
-
-    fn of_bytes(client: &Client, bytes: &[u8]) -> Self {
-        let mut vector = [0; 16];
-        let bytes = match vector.get_mut(..bytes.len()) {
-            Some(start) => {
-                start.copy_from_slice(bytes);
-                &vector
-            }
-            None => bytes,
-        };
-        Self { handle: client.create_from_slice(bytes), len: bytes.len() / 4 }
-    }
-
-    fn zeros(client: &Client, len: usize) -> Self {
-        Self::of(client, &vec![0; len])
-    }
-
-    /// Makes a buffer that is written before it is read.
-    fn empty(client: &Client, len: usize) -> Self {
-        let len = len.max(4);
-        Self { handle: client.empty(len * 4), len }
-    }
-
-    /// Replaces all of its words, after what was launched before. The device may copy more than it is given, so that
-    /// padding is written too.
-    fn write(&self, client: &Client, mut words: Vec<u32>) {
-        words.resize(self.len, 0);
-        client.write(&self.handle, cubecl::bytes::Bytes::from_bytes_vec(u32::as_bytes(&words).to_vec()));
-    }
-
-    /// Reads it back. Syncs with the device.
-    fn words(&self, client: &Client) -> Vec<u32> {
-        u32::from_bytes(&client.read_one_unchecked(self.handle.clone()))[..self.len].to_vec()
-    }
-
-    fn values(&self, client: &Client) -> Vec<f32> {
-        self.words(client).into_iter().map(f32::from_bits).collect()
-    }
-
-    /// The buffer as an argument of single values.
-    pub fn arg(&self) -> BufferArg {
-        // SAFETY: the handle has `len` values of four bytes.
-        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len) }
-    }
-
-    /// The buffer as an argument of vectors.
-    pub fn arg4(&self) -> BufferArg {
-        // SAFETY: the handle has at least `len / 4` vectors.
-        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len / 4) }
-    }
-}
-
-/// Everything a step reads and writes; the shapes are those of the kernels.
-pub struct Buffers {
-    pub rows: Buffer,
-    pub values: Buffer,
-    pub offsets: Buffer,
-    pub seen: Buffer,
-    pub bitmap: Buffer,
-    pub epoch: Buffer,
-    pub state: Buffer,
-    pub bounds: Buffer,
-    pub users: Buffer,
-    pub items: Buffer,
-    pub ratings: Buffer,
-    pub counts: Buffer,
-    /// The touched rows of users, then of items; their numbers; and those of each block of rows.
-    pub lists: Buffer,
-    pub lens: Buffer,
-    pub blocks: Buffer,
-    pub weights: Buffer,
-    /// The optimiser's states, each as the weights; both are there for every optimiser, short where they are not used.
-    pub first: Buffer,
-    pub second: Buffer,
-    pub gradients: Buffer,
-    pub accumulators: Buffer,
-    /// The products of the embeddings with the first layer, users first.
-    pub sides: Buffer,
-    /// For each hidden layer its output, and the gradient by its sums.
-    pub hidden: Vec<[Buffer; 2]>,
-    /// Stands for the hidden layers of a network without any.
-    pub no_hidden: [Buffer; 2],
-    /// The gradient by the scores.
-    pub grads: Buffer,
-    pub copies: Buffer,
-    pub pieces: Buffer,
-    pub sizes: Buffer,
-    pub losses: Buffer,
-    pub squares: Buffer,
-    pub norm: Buffer,
-    pub jobs: JobBuffers,
-}
-
-/// The jobs of the plan, on the device.
-pub struct JobBuffers {
-    pub sides: Option<Buffer>,
-    pub forward: Vec<Buffer>,
-    pub backward: Vec<Buffer>,
-    pub layer_columns: Vec<Buffer>,
-    pub first_columns: Option<Buffer>,
-    pub embeddings: Option<Buffer>,
-    pub reduce: Buffer,
-    pub update: Buffer,
-}
 
 /// The most bytes of the bitmap of what each user has seen; where it is larger, the items of a user are searched.
 const MOST_BITMAP: usize = 1 << 30;
@@ -176,6 +58,9 @@ pub struct Traffic {
     pub transfers: usize,
 }
 
+/// The device times of each kernel's launches, by what it does.
+pub type KernelTimes = BTreeMap<&'static str, Vec<Duration>>;
+
 /// The steps of a training run on one device.
 pub struct Step {
     pub(super) client: Client,
@@ -190,6 +75,7 @@ pub struct Step {
     pub(super) dropout: Option<(u32, f32)>,
     pub(super) n_rows: usize,
     pub(super) traffic: Cell<Traffic>,
+    times: Option<RefCell<KernelTimes>>,
     /// The half of the counts that the first batch of the next epoch uses.
     next_half: u32,
     /// The words of a user's bits in the bitmap; 0 where there is none.
@@ -274,6 +160,7 @@ impl Step {
             n_rows: batches.rows(),
             next_half: 0,
             traffic: Cell::default(),
+            times: None,
             words,
             client,
         };
@@ -337,7 +224,7 @@ impl Step {
     /// When the device fails.
     pub fn captured(&self) -> Result<Option<Graph>> {
         let failed = |error: ServerError| failed(&error);
-        if self.client.graph_prepare().is_err() {
+        if self.times.is_some() || self.client.graph_prepare().is_err() {
             self.launch();
             return Ok(None);
         }
@@ -353,6 +240,29 @@ impl Step {
         let mut traffic = self.traffic.get();
         add(&mut traffic);
         self.traffic.set(traffic);
+    }
+
+    /// Launches a kernel, which is counted, and measured where kernels are.
+    pub(super) fn kernel(&self, name: &'static str, launch: impl FnOnce()) {
+        self.count(|traffic| traffic.launches += 1);
+        let Some(times) = &self.times else { return launch() };
+        let window = self.client.profile_start();
+        launch();
+        let measured = window.and_then(|window| self.client.profile_end(window));
+        let ticks = measured.ok().and_then(|measured| cubecl::future::block_on(measured.resolve()));
+        if let Some(ticks) = ticks {
+            times.borrow_mut().entry(name).or_default().push(ticks.duration());
+        }
+    }
+
+    /// Measures each kernel from now on. Steps are launched one by one then.
+    pub fn measure_kernels(&mut self) {
+        self.times = Some(RefCell::default());
+    }
+
+    /// Returns the kernels' device times of each launch since they are measured.
+    pub fn kernel_times(&self) -> KernelTimes {
+        self.times.as_ref().map(|times| times.borrow().clone()).unwrap_or_default()
     }
 
     /// Returns the training rows of a batch.
