@@ -301,16 +301,24 @@ fn kernels(sizes: &Sizes, tables: &[Tables], device: &OpenDevice, start: Instant
 /// The fastest of a few launches of each kernel, and their sum.
 fn kernels_of(task: &NeuralTask, train: &Csr, device: &OpenDevice) -> Fallible<String> {
     const STEPS: usize = 6;
-    let train = thin(train, STEPS * (task.batch_size / (1 + NEGATIVES)));
+    // A card takes a while to raise its clock.
+    const AWAKE: Duration = Duration::from_millis(300);
+    let rows = task.batch_size / (1 + NEGATIVES);
+    // Whole batches alone.
+    let steps = (train.nnz() / rows).min(STEPS);
+    let train = thin(train, (steps * rows).max(1));
     let mut learner = task.learner(&train, device)?;
-    epoch(&mut learner)?;
+    let start = Instant::now();
+    while start.elapsed() < AWAKE {
+        epoch(&mut learner)?;
+    }
     learner.measure_kernels();
     epoch(&mut learner)?;
     let mut all = 0.0;
     let mut each = Vec::new();
     for (name, times) in learner.kernel_times() {
         // A kernel that is launched several times in a step counts so many times.
-        let launches = times.len().div_ceil(STEPS);
+        let launches = times.len().div_ceil(steps.max(1));
         let of_step = times.chunks_exact(launches).map(|step| step.iter().sum::<Duration>());
         let micros = of_step.min().unwrap_or_default().as_secs_f64() * 1e6;
         all += micros;

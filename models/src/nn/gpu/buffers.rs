@@ -3,6 +3,9 @@
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
+#[cfg(doc)]
+use super::plan::Plan;
+
 /// A buffer with the number of its values, of four bytes each.
 #[derive(Clone)]
 pub struct Buffer {
@@ -97,7 +100,7 @@ pub struct Buffers {
     pub accumulators: Buffer,
     /// The products of the embeddings with the first layer, users first.
     pub sides: Buffer,
-    /// For each hidden layer its output, and the gradient by its sums.
+    /// For each hidden layer its output, and the gradient by its sums, as far as they are stored ([`Plan::stored`]).
     pub hidden: Vec<[Buffer; 2]>,
     /// Stands for the hidden layers of a network without any.
     pub no_hidden: [Buffer; 2],

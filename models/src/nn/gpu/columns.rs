@@ -3,14 +3,14 @@
 //!
 //! The rows are cut into pieces by their number alone; each cube sums a piece, and [`super::reduce`] sums the pieces.
 //!
-//! Launch: cubes of 128 units in a grid of (pieces, tiles of 64 x 128 outputs, jobs); a unit computes 8 x 8 outputs in
-//! registers, from slices of 16 rows in shared memory (12 KB). FLOPs: 2 a multiplication; reads `a` once for each 128
-//! columns of `b`, and `b` once for each 64 columns of `a`.
+//! Launch: a cube computes `tile x 64` outputs of a piece, in a grid of (tiles, pieces, jobs); it has a unit for each 8 x 8
+//! of them, in registers, from slices of 16 rows in shared memory (12 KB for a tile of 128). FLOPs: 2 a multiplication;
+//! reads `a` once for each 64 columns of `b`, and `b` once for each `tile` columns of `a`.
 
 use cubecl::prelude::*;
 
-use super::fixed;
-use super::shared::{I4, V4, bound, listed, rows_of_job, state};
+use super::operand::{Operand, place, value};
+use super::shared::{I4, U4, V4, bound, listed, rows_of_job, state};
 
 /// The words of a job.
 pub mod job {
@@ -44,17 +44,38 @@ pub mod job {
     pub const LEN: usize = 13;
 }
 
-/// Returns how many rows a piece has: for up to about 512 pieces of 32 to 4096 rows.
-pub fn rows_of_piece(rows: usize) -> usize {
-    rows.div_ceil(512).next_multiple_of(32).clamp(32, 4096)
+/// The columns of `b` that a cube works on.
+pub const TILE_B: usize = 64;
+/// The most columns of `a` that a cube works on.
+pub const MOST_TILE_A: usize = 128;
+
+/// Returns how many columns of `a` a cube works on, and its units, where `a` has at most so many and all tiles of
+/// [`MOST_TILE_A`] are so many: half as many where the rest would be idle.
+pub fn tile(widest: usize, cubes: usize) -> usize {
+    if widest <= MOST_TILE_A / 2 || cubes < 512 { MOST_TILE_A / 2 } else { MOST_TILE_A }
 }
 
-/// Computes the jobs; `b` is in fixed point, `fixed_b`, where `in_fixed_point`.
+/// Returns how many tiles the products of `a` columns by `b` columns have, of so many of `a`.
+pub fn tiles(a: usize, b: usize, tile: usize) -> usize {
+    a.div_ceil(tile) * b.div_ceil(TILE_B)
+}
+
+/// Returns how many rows a piece has, at least 64: for up to about 1024 cubes with so many tiles.
+pub fn rows_of_piece(rows: usize, tiles: usize) -> usize {
+    (rows * tiles).div_ceil(1024).next_multiple_of(32).max(64)
+}
+
+/// Computes the jobs. `a` is read as `operand_a` says, and `b`, which is the same buffer as `fixed_b`, as `operand_b`.
 #[cube(launch_unchecked)]
 pub fn columns(
     a: &[V4],
     b: &[V4],
     fixed_b: &[I4],
+    sides: &[V4],
+    weights4: &[V4],
+    users: &[u32],
+    items: &[u32],
+    grads: &[f32],
     counts: &[u32],
     states: &[u32],
     bounds: &[u32],
@@ -63,31 +84,41 @@ pub fn columns(
     jobs: &[u32],
     out: &mut [V4],
     n_counts: u32,
-    #[comptime] in_fixed_point: bool,
+    item_side: u32,
+    first_width: u32,
+    output4: u32,
+    class4: u32,
+    per_row: u32,
+    below: u32,
+    scale: f32,
+    #[comptime] operand_a: Operand,
+    #[comptime] operand_b: Operand,
+    #[comptime] two_classes: bool,
+    #[comptime] dropout: bool,
+    #[comptime] tile: usize,
 ) {
-    let mut sh_a = Shared::<[V4]>::new_slice(256usize);
-    let mut sh_b = Shared::<[V4]>::new_slice(512usize);
+    let row_of_a = comptime!(tile / 4);
+    let loads_of_b = comptime!(256 / tile);
+    let mut sh_a = Shared::<[V4]>::new_slice(comptime!(4 * tile));
+    let mut sh_b = Shared::<[V4]>::new_slice(256usize);
     let t = UNIT_POS as usize;
-    let row_group = t / 16;
-    let column_group = t % 16;
+    let row_group = t / 8;
+    let column_group = t % 8;
     let job = CUBE_POS_Z as usize * job::LEN;
     let list = jobs[job + job::LIST];
     let side = jobs[job + job::SIDE];
-    let rows =
-        rows_of_job(jobs[job + job::ROWS], jobs[job + job::PER_ROW], list, side, states, lens) as usize;
+    let rows = rows_of_job(jobs[job + job::ROWS], jobs[job + job::PER_ROW], list, side, states, lens);
     let a4 = jobs[job + job::A4] as usize;
     let b4 = jobs[job + job::B4] as usize;
-    let piece = jobs[job + job::PIECE] as usize;
-    let tiles_b = (b4 + 31) / 32;
-    let tile_a = CUBE_POS_Y as usize / tiles_b;
-    let tile_b = CUBE_POS_Y as usize % tiles_b;
-    let first = CUBE_POS_X as usize * piece;
-    if CUBE_POS_X < jobs[job + job::PIECES] && tile_a * 16 < a4 {
-        let a_start = jobs[job + job::A] as usize;
-        let b_start = jobs[job + job::B] as usize;
-        let count_start = (states[state::HALF] * n_counts + jobs[job + job::COUNT]) as usize;
+    let piece = jobs[job + job::PIECE];
+    let tiles_b = (b4 + 15) / 16;
+    let tile_a = CUBE_POS_X as usize / tiles_b;
+    let tile_b = CUBE_POS_X as usize % tiles_b;
+    let first = CUBE_POS_Y * piece;
+    if CUBE_POS_Y < jobs[job + job::PIECES] && tile_a * row_of_a < a4 {
+        let count_start = states[state::HALF] * n_counts + jobs[job + job::COUNT];
         let mut hidden = 0.0f32;
-        if in_fixed_point {
+        if comptime!(operand_b == Operand::FixedPoint) {
             hidden = f32::reinterpret(bounds[bound::HIDDEN]) * f32::cast_from(jobs[job + job::FACTOR]);
         }
         let mut acc = Array::<V4>::new(16usize);
@@ -97,70 +128,154 @@ pub fn columns(
         }
         let mut column_sums = V4::new(0.0f32);
         // The rows of the piece that are there.
-        let mut here = 0usize;
+        let mut here = 0u32;
         if first < rows {
             here = min(piece, rows - first);
         }
-        for slice in 0..(here + 15) / 16 {
-            sync_cube();
-            #[unroll]
-            for load in 0..2usize {
-                let position = first + slice * 16 + t / 16 + load * 8;
-                let column = tile_a * 16 + t % 16;
-                let mut value = V4::new(0.0f32);
-                if position < rows && column < a4 {
-                    let row = listed(lists, list, position as u32) as usize;
-                    value = a[a_start + row * a4 + column];
-                }
-                sh_a[t + load * 128] = value;
-            }
-            #[unroll]
-            for load in 0..4usize {
-                let position = first + slice * 16 + t / 32 + load * 4;
-                let column = tile_b * 32 + t % 32;
-                let mut value = V4::new(0.0f32);
-                if position < rows && column < b4 {
-                    let row = listed(lists, list, position as u32) as usize;
-                    if in_fixed_point {
-                        let unit = fixed::unit(fixed::exponent(hidden, counts[count_start + row]));
-                        value = V4::cast_from(fixed_b[b_start + row * b4 + column]) * V4::new(unit);
-                    } else {
-                        value = b[b_start + row * b4 + column];
-                    }
-                }
-                column_sums += value;
-                sh_b[t + load * 128] = value;
-            }
-            sync_cube();
-            #[unroll]
-            for s in 0..16usize {
-                let b0 = sh_b[s * 32 + column_group];
-                let b1 = sh_b[s * 32 + column_group + 16];
+        let column_a = min(tile_a * row_of_a + t % row_of_a, a4 - 1) as u32;
+        let column_b = min(tile_b * 16 + t % 16, b4 - 1) as u32;
+        let mut places_a = Array::<U4>::new(4usize);
+        let mut places_b = Array::<U4>::new(loads_of_b);
+        let mut next_a = Array::<V4>::new(4usize);
+        let mut next_b = Array::<V4>::new(loads_of_b);
+        let slices = (here + 15u32) / 16u32;
+        // A slice is on its way from memory while the one before is multiplied, and before it where its rows stand.
+        let mut steps = 0u32;
+        if slices > 0u32 {
+            steps = slices + 2u32;
+        }
+        for step in 0..steps {
+            if step > 1u32 {
+                sync_cube();
                 #[unroll]
-                for half in 0..2usize {
-                    let x = sh_a[s * 16 + row_group + half * 8];
+                for load in 0..4usize {
+                    sh_a[t + load * tile] = next_a[load];
+                }
+                #[unroll]
+                for load in 0..loads_of_b {
+                    sh_b[t + load * tile] = next_b[load];
+                    column_sums += next_b[load];
+                }
+                sync_cube();
+            }
+            if step > 0u32 && step <= slices {
+                #[unroll]
+                for load in 0..4usize {
+                    next_a[load] = value(
+                        a,
+                        fixed_b,
+                        sides,
+                        weights4,
+                        states,
+                        places_a[load],
+                        column_a,
+                        output4,
+                        class4,
+                        below,
+                        scale,
+                        operand_a,
+                        two_classes,
+                        dropout,
+                    );
+                }
+                #[unroll]
+                for load in 0..loads_of_b {
+                    let mut next = V4::new(0.0f32);
+                    if (step - 1u32) * 16u32 + row_of_b(t, load, tile) < here {
+                        next = value(
+                            b,
+                            fixed_b,
+                            sides,
+                            weights4,
+                            states,
+                            places_b[load],
+                            column_b,
+                            output4,
+                            class4,
+                            below,
+                            scale,
+                            operand_b,
+                            two_classes,
+                            dropout,
+                        );
+                    }
+                    next_b[load] = next;
+                }
+            }
+            if step < slices {
+                #[unroll]
+                for load in 0..4usize {
+                    let position = first + step * 16u32 + ((t + load * tile) / row_of_a) as u32;
+                    places_a[load] = place(
+                        listed(lists, list, min(position, rows - 1u32)),
+                        jobs[job + job::A],
+                        a4 as u32,
+                        first_width,
+                        users,
+                        items,
+                        grads,
+                        counts,
+                        item_side,
+                        count_start,
+                        hidden,
+                        per_row,
+                        operand_a,
+                    );
+                }
+                #[unroll]
+                for load in 0..loads_of_b {
+                    let position = first + step * 16u32 + row_of_b(t, load, tile);
+                    places_b[load] = place(
+                        listed(lists, list, min(position, rows - 1u32)),
+                        jobs[job + job::B],
+                        b4 as u32,
+                        first_width,
+                        users,
+                        items,
+                        grads,
+                        counts,
+                        item_side,
+                        count_start,
+                        hidden,
+                        per_row,
+                        operand_b,
+                    );
+                }
+            }
+            if step > 1u32 {
+                for part in 0..2usize {
                     #[unroll]
-                    for e in 0..4usize {
-                        let v = V4::new(x.extract(e));
-                        acc[(half * 4 + e) * 2] = fma(v, b0, acc[(half * 4 + e) * 2]);
-                        acc[(half * 4 + e) * 2 + 1] = fma(v, b1, acc[(half * 4 + e) * 2 + 1]);
+                    for x in 0..8usize {
+                        let row = part * 8 + x;
+                        let b0 = sh_b[row * 16 + column_group];
+                        let b1 = sh_b[row * 16 + column_group + 8];
+                        #[unroll]
+                        for half in 0..2usize {
+                            let x = sh_a[row * row_of_a + row_group + half * (tile / 8)];
+                            #[unroll]
+                            for e in 0..4usize {
+                                let v = V4::new(x.extract(e));
+                                acc[(half * 4 + e) * 2] = fma(v, b0, acc[(half * 4 + e) * 2]);
+                                acc[(half * 4 + e) * 2 + 1] = fma(v, b1, acc[(half * 4 + e) * 2 + 1]);
+                            }
+                        }
                     }
                 }
             }
         }
-        let start = jobs[job + job::OUT] as usize + CUBE_POS_X as usize * (a4 * 4 + 1) * b4;
+        let start = jobs[job + job::OUT] as usize + CUBE_POS_Y as usize * (a4 * 4 + 1) * b4;
         #[unroll]
         for half in 0..2usize {
             #[unroll]
             for e in 0..4usize {
-                let row = tile_a * 64 + (row_group + half * 8) * 4 + e;
+                let row = tile_a * tile + (row_group + half * (tile / 8)) * 4 + e;
                 if row < a4 * 4 {
-                    let column = tile_b * 32 + column_group;
+                    let column = tile_b * 16 + column_group;
                     if column < b4 {
                         out[start + row * b4 + column] = acc[(half * 4 + e) * 2];
                     }
-                    if column + 16 < b4 {
-                        out[start + row * b4 + column + 16] = acc[(half * 4 + e) * 2 + 1];
+                    if column + 8 < b4 {
+                        out[start + row * b4 + column + 8] = acc[(half * 4 + e) * 2 + 1];
                     }
                 }
             }
@@ -169,15 +284,21 @@ pub fn columns(
             sync_cube();
             sh_b[t] = column_sums;
             sync_cube();
-            let column = tile_b * 32 + t;
-            if t < 32 && column < b4 {
+            let column = tile_b * 16 + t;
+            if t < 16 && column < b4 {
                 let mut total = column_sums;
                 #[unroll]
-                for other in 1..4usize {
-                    total += sh_b[t + other * 32];
+                for other in 1..comptime!(tile / 16) {
+                    total += sh_b[t + other * 16];
                 }
                 out[start + a4 * 4 * b4 + column] = total;
             }
         }
     }
+}
+
+/// The row of a slice that a unit loads of `b`.
+#[cube]
+fn row_of_b(t: usize, load: usize, #[comptime] tile: usize) -> u32 {
+    ((t + load * tile) / 16) as u32
 }

@@ -11,9 +11,9 @@
 //! | [`draw`] | the batch: rows by a keyed permutation, negatives by counters |
 //! | [`compact`] | where tables are long: the rows that the batch touches, in two launches |
 //! | [`product`] | products of the embeddings with the first layer, `P` and `Q` |
-//! | [`pair_relu`] | the first hidden layer: `relu(P[user] + Q[item])` |
-//! | [`product`] | each further layer |
-//! | [`score`] | scores, loss, gradients by scores and by the last layer |
+//! | [`pair_relu`] | the first hidden layer where it is the last: `relu(P[user] + Q[item])` |
+//! | [`product`] | each further layer; the first is worked out as it is read ([`operand`]) |
+//! | [`score`] | scores, loss, gradients by scores |
 //! | [`product`] | back through each further layer |
 //! | [`scatter`] | gradients of table rows, into accumulators |
 //! | [`columns`] | gradients of each layer's weight, in pieces |
@@ -40,9 +40,11 @@ mod fixed;
 mod fused;
 mod grid;
 mod jobs;
+mod kernel_launches;
 mod launches;
 mod layout;
 mod norm;
+mod operand;
 mod pair_relu;
 mod pieces;
 mod plan;

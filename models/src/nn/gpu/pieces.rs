@@ -7,6 +7,15 @@ use super::score::{self, Parts};
 use super::shared::NONE;
 use super::{columns, reduce};
 
+/// Products along many rows of one launch.
+#[derive(Clone, Debug)]
+pub struct ColumnProducts {
+    /// Their jobs.
+    pub jobs: Jobs,
+    /// The columns of `a` that a cube works on.
+    pub tile: usize,
+}
+
 /// What the reduction sums: the words of its jobs but the first cube.
 #[derive(Default)]
 pub struct Pieces {
@@ -53,7 +62,7 @@ impl Pieces {
     }
 
     /// Adds the gradients by a layer's weight and bias.
-    pub fn of_layer(&mut self, layer: &Layer, sizes: Sizes) -> Jobs {
+    pub fn of_layer(&mut self, layer: &Layer, sizes: Sizes) -> ColumnProducts {
         let mut job = [0; columns::job::LEN];
         job[columns::job::ROWS] = sizes.per_row;
         job[columns::job::PER_ROW] = 1;
@@ -88,7 +97,7 @@ impl Pieces {
 
     /// Completes a job over so many rows at most, and returns where its pieces begin.
     fn of_columns(&mut self, job: &mut [usize; columns::job::LEN], rows: usize, a: usize, b: usize) -> usize {
-        let piece = columns::rows_of_piece(rows);
+        let piece = columns::rows_of_piece(rows, columns::tiles(a, b, columns::MOST_TILE_A));
         let n_pieces = rows.div_ceil(piece);
         let start = self.take(n_pieces * (a + 1) * b);
         job[columns::job::A4] = a / 4;
@@ -119,12 +128,16 @@ fn classes(parts: Parts, start: usize, length: usize) -> [usize; 2] {
     if parts.two_classes { [start + length, start] } else { [start, NONE as usize] }
 }
 
-/// Returns the grid of column products.
-pub fn column_grid(jobs: &[[usize; columns::job::LEN]]) -> Jobs {
-    let tiles = |job: &[usize; columns::job::LEN]| {
-        job[columns::job::A4].div_ceil(16) * job[columns::job::B4].div_ceil(32)
+/// Returns the column products of a launch, with their grid.
+pub fn column_grid(jobs: &[[usize; columns::job::LEN]]) -> ColumnProducts {
+    let tiles = |job: &[usize; columns::job::LEN], tile: usize| {
+        columns::tiles(4 * job[columns::job::A4], 4 * job[columns::job::B4], tile)
     };
-    let cubes =
-        [most(jobs.iter().map(|job| job[columns::job::PIECES])), most(jobs.iter().map(tiles)), jobs.len()];
-    Jobs { words: jobs.as_flattened().iter().map(|&word| word as u32).collect(), count: jobs.len(), cubes }
+    let pieces = |job: &[usize; columns::job::LEN]| job[columns::job::PIECES];
+    let widest = most(jobs.iter().map(|job| 4 * job[columns::job::A4]));
+    let cubes = jobs.iter().map(|job| pieces(job) * tiles(job, columns::MOST_TILE_A)).sum();
+    let tile = columns::tile(widest, cubes);
+    let cubes = [most(jobs.iter().map(|job| tiles(job, tile))), most(jobs.iter().map(pieces)), jobs.len()];
+    let words = jobs.as_flattened().iter().map(|&word| word as u32).collect();
+    ColumnProducts { jobs: Jobs { words, count: jobs.len(), cubes }, tile }
 }

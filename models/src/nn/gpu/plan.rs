@@ -3,7 +3,7 @@
 
 use super::jobs::{Accumulators, Jobs, Sizes, UNITS, most};
 use super::layout::{Layer, Layout, Table};
-use super::pieces::{Pieces, column_grid};
+use super::pieces::{ColumnProducts, Pieces, column_grid};
 use super::score::{self, Parts};
 use super::shared::{MAX_LAYERS, NONE};
 use super::update_jobs::update_jobs;
@@ -23,6 +23,15 @@ pub struct Turns {
     pub rounds: usize,
 }
 
+/// Products of one launch.
+#[derive(Clone, Debug)]
+pub struct Products {
+    /// Their jobs.
+    pub jobs: Jobs,
+    /// The rows of the output that a cube computes.
+    pub tile_rows: usize,
+}
+
 /// The launches of a step.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -37,23 +46,23 @@ pub struct Plan {
     /// Length of the vectors of the dot product with padding; 0 without one.
     pub dim: usize,
     /// Products of the embeddings with the first layer.
-    pub sides: Option<Jobs>,
+    pub sides: Option<Products>,
     /// The further layers forward.
-    pub forward: Vec<Jobs>,
+    pub forward: Vec<Products>,
     /// The score kernel.
     pub score: Turns,
     /// The further layers back, first layer first.
-    pub backward: Vec<Jobs>,
+    pub backward: Vec<Products>,
     /// The scatter kernel.
     pub scatter: Turns,
     /// The first of its kinds, and how many it does.
     pub scatter_kinds: [usize; 2],
     /// Gradients of the further layers' weights.
-    pub layer_columns: Vec<Jobs>,
+    pub layer_columns: Vec<ColumnProducts>,
     /// Gradients of the first layer's weight.
-    pub first_columns: Option<Jobs>,
+    pub first_columns: Option<ColumnProducts>,
     /// Gradients of the embeddings.
-    pub embeddings: Option<Jobs>,
+    pub embeddings: Option<Products>,
     /// Sums of pieces.
     pub reduce: Jobs,
     /// The optimiser's step.
@@ -66,7 +75,7 @@ pub struct Plan {
 
 /// Says why the kernels cannot train such a score, if they cannot.
 pub fn refusal(score: &PairScore, shape: Shape, per_row: usize) -> Option<String> {
-    let most_rows = MOST_TILES * product::TILE_ROWS;
+    let most_rows = MOST_TILES * product::MOST_TILE_ROWS;
     let table = shape.n_users.max(shape.n_items);
     if score.tower.is_some() && table > most_rows {
         return Some(format!("a table of {table} rows, where the kernels take {most_rows}"));
@@ -202,9 +211,21 @@ impl Plan {
         }
     }
 
+    /// Returns for each hidden layer the values of a sample that are stored: its output, but for the first, and the
+    /// gradient by its sums, but for the last ([`Operand`](super::operand::Operand)); both of an only layer.
+    pub fn stored(&self) -> impl Iterator<Item = [usize; 2]> {
+        let last = self.hidden.len().saturating_sub(1);
+        let stored = move |(number, width): (usize, &[usize; 2])| {
+            let there =
+                |is_read_as_worked_out: bool| if is_read_as_worked_out && last > 0 { 0 } else { width[0] };
+            [there(number == 0), there(number == last)]
+        };
+        self.hidden.iter().enumerate().map(stored)
+    }
+
     /// Returns the values of the largest buffer.
     pub fn largest_buffer(&self, sizes: Sizes) -> usize {
-        let widest = self.hidden.iter().map(|width| width[0]).max().unwrap_or(0);
+        let widest = self.stored().flatten().max().unwrap_or(0);
         let sides = sizes.n().iter().sum::<usize>() * self.hidden.first().map_or(0, |width| width[0]);
         let samples = sizes.rows * sizes.per_row * widest.max(1);
         [self.layout.len, self.accumulators.len, sides, samples, self.pieces].into_iter().max().unwrap_or(0)
@@ -214,7 +235,7 @@ impl Plan {
     pub fn bytes(&self, sizes: Sizes, n_rows: usize, n_states: usize, bitmap_words: usize) -> u64 {
         let [n_users, n_items] = sizes.n();
         let samples = sizes.rows * sizes.per_row;
-        let hidden: usize = self.hidden.iter().map(|width| 2 * width[0]).sum();
+        let hidden: usize = self.stored().flatten().sum();
         let sides = (n_users + n_items) * self.hidden.first().map_or(0, |width| width[0]);
         let values = [
             // Training rows, their values, and what each user has seen.
@@ -239,14 +260,15 @@ impl Turns {
 }
 
 /// The grid of products with so many rows.
-fn product_grid(rows: &[usize], jobs: &[[usize; product::job::LEN]]) -> Jobs {
+fn product_grid(rows: &[usize], jobs: &[[usize; product::job::LEN]]) -> Products {
     let columns = |job: &[usize; product::job::LEN]| job[product::job::N].div_ceil(product::TILE_COLUMNS);
-    let cubes = [
-        most(rows.iter().map(|rows| rows.div_ceil(product::TILE_ROWS))),
-        most(jobs.iter().map(columns)),
-        jobs.len(),
-    ];
-    Jobs { words: jobs.as_flattened().iter().map(|&word| word as u32).collect(), count: jobs.len(), cubes }
+    let tiles =
+        rows.iter().zip(jobs).map(|(rows, job)| rows.div_ceil(product::MOST_TILE_ROWS) * columns(job));
+    let tile_rows = product::tile_rows(tiles.sum());
+    let cubes =
+        [most(jobs.iter().map(columns)), most(rows.iter().map(|rows| rows.div_ceil(tile_rows))), jobs.len()];
+    let words = jobs.as_flattened().iter().map(|&word| word as u32).collect();
+    Products { jobs: Jobs { words, count: jobs.len(), cubes }, tile_rows }
 }
 
 /// What the products of a side's tables with its part of the first layer, forward and back, have in common.
@@ -263,7 +285,7 @@ fn table_product(first: &Layer, side: usize, sizes: Sizes) -> [usize; product::j
 }
 
 /// A layer over all samples, or back from the gradient by its sums to that by its input.
-fn layer_product(layer: &Layer, sizes: Sizes, forward: bool) -> Jobs {
+fn layer_product(layer: &Layer, sizes: Sizes, forward: bool) -> Products {
     let (k, n) = if forward { (layer.input, layer.output) } else { (layer.output, layer.input) };
     let mut job = [0; product::job::LEN];
     job[product::job::ROWS] = sizes.per_row;

@@ -3,21 +3,25 @@
 //! `out[r, n] = sum over k of a[r, k] b[k, n]`, where `b` is a weight, read as it stands or transposed. One launch does
 //! several products of the same form, the jobs: the cubes of a job are those of one z.
 //!
-//! Launch: cubes of 256 units in a grid of (row tiles, column tiles, jobs). A cube computes `32 ROWS_OF_UNIT x 64`
-//! outputs, a unit [`ROWS_OF_UNIT`] rows and 8 columns of them in registers, from slices of 16 along `k` in shared memory
-//! (20 KB at 8 rows a unit). FLOPs: 2 a multiplication; reads `a` once for each 64 columns.
+//! Launch: a cube computes `tile_rows x 64` outputs, in a grid of (column tiles, row tiles, jobs); it has a unit for each 8 x
+//! 8 of them, in registers, from slices of 16 along `k` in shared memory (12 KB for 128 rows). A slice is on its way from
+//! memory while the one before is multiplied. FLOPs: 2 a multiplication; reads `a` once for each 64 columns.
 
 use cubecl::prelude::*;
 
-use super::fixed;
-use super::shared::{I4, NONE, V4, bound, cube_max, dropout_factor, listed, rows_of_job, state};
+use super::operand::{Operand, place, value};
+use super::shared::{I4, NONE, U4, V4, bound, cube_max, listed, relu_dropout, rows_of_job, state};
 
-/// How many rows of the output a unit computes.
-pub const ROWS_OF_UNIT: usize = 4;
-/// The rows of the output that a cube computes.
-pub const TILE_ROWS: usize = 32 * ROWS_OF_UNIT;
 /// The columns of the output that a cube computes.
 pub const TILE_COLUMNS: usize = 64;
+/// The most rows of the output that a cube computes.
+pub const MOST_TILE_ROWS: usize = 128;
+
+/// Returns how many rows of the output a cube computes, and its units, where so many cubes would compute
+/// [`MOST_TILE_ROWS`]: half as many where these would leave a card idle.
+pub fn tile_rows(cubes: usize) -> usize {
+    if cubes < 512 { MOST_TILE_ROWS / 2 } else { MOST_TILE_ROWS }
+}
 
 /// The words of a job.
 pub mod job {
@@ -62,38 +66,51 @@ pub enum Finish {
     Relu,
     /// The gradient by a hidden layer's output becomes that by its sums: 0 where the output, in `mask`, is 0.
     ReluBackward,
-    /// The same for the first hidden layer, whose largest magnitude is kept in the bounds.
+    /// The same for the first hidden layer, which is not stored, and whose largest magnitude is kept in the bounds.
     FirstReluBackward,
 }
 
-/// Computes the jobs. `a` is `[rows, 4 K4]`, or the accumulators `fixed_a` where `in_fixed_point`; `b` and `b4` are the
-/// same buffer, of `[4 K4, N]` or, with `transposed`, of `[N, 4 K4]`; `mask` is like the output. The rows of a job with a
-/// list are those in `lists`, of [`super::compact`]; rows of the output that are not listed stay.
+/// Computes the jobs. `a` is `[rows, 4 K4]`, read as `operand` says, where `a` and `fixed_a` are the same buffer; `b4` is
+/// the buffer of all weights, at the job's place `[4 K4, N]` or, with `transposed`, `[N, 4 K4]`; `mask` is like
+/// the output. The rows of a job with a list are those in `lists`, of [`super::compact`]; rows of the output that are not
+/// listed stay.
 #[cube(launch_unchecked)]
 pub fn product(
     a: &[V4],
     fixed_a: &[I4],
-    b: &[f32],
+    sides: &[V4],
     b4: &[V4],
-    mask: &[f32],
+    mask: &[V4],
+    users: &[u32],
+    items: &[u32],
+    grads: &[f32],
     counts: &[u32],
     states: &[u32],
     lists: &[u32],
     lens: &[u32],
     jobs: &[u32],
-    out: &mut [f32],
+    out: &mut [V4],
     bounds: &[Atomic<u32>],
     n_counts: u32,
+    item_side: u32,
+    first_width: u32,
+    output4: u32,
+    class4: u32,
+    per_row: u32,
     below: u32,
     scale: f32,
     #[comptime] layer: usize,
-    #[comptime] in_fixed_point: bool,
+    #[comptime] operand: Operand,
     #[comptime] transposed: bool,
     #[comptime] finish: Finish,
+    #[comptime] two_classes: bool,
     #[comptime] dropout: bool,
+    #[comptime] tile_rows: usize,
 ) {
-    let mut sh_a = Shared::<[V4]>::new_slice(TILE_ROWS * 5);
-    let mut sh_b = Shared::<[V4]>::new_slice(TILE_COLUMNS * 5);
+    let row_of_a = comptime!(tile_rows / 4 + 1);
+    let loads_of_b = comptime!(256 / tile_rows);
+    let mut sh_a = Shared::<[V4]>::new_slice(comptime!(16 * (tile_rows / 4 + 1)));
+    let mut sh_b = Shared::<[V4]>::new_slice(256usize);
     let t = UNIT_POS as usize;
     let c = t % 8;
     let group = t / 8;
@@ -104,133 +121,248 @@ pub fn product(
         rows_of_job(jobs[job + job::ROWS], jobs[job + job::PER_ROW], list, side, states, lens) as usize;
     let n = jobs[job + job::N] as usize;
     let k4 = jobs[job + job::K4] as usize;
-    let first = CUBE_POS_X as usize * TILE_ROWS;
-    let column = CUBE_POS_Y as usize * TILE_COLUMNS;
+    let first = CUBE_POS_Y as usize * tile_rows;
+    let column = CUBE_POS_X as usize * TILE_COLUMNS;
     let mut most = 0.0f32;
     if first < rows && column < n {
-        let a_start = jobs[job + job::A] as usize;
         let b_start = jobs[job + job::B] as usize;
         let b_row = jobs[job + job::B_ROW] as usize;
-        let count_start = (states[state::HALF] * n_counts + jobs[job + job::COUNT]) as usize;
         let mut hidden = 0.0f32;
-        if in_fixed_point {
+        if comptime!(operand == Operand::FixedPoint) {
             hidden = f32::reinterpret(bounds[bound::HIDDEN].load()) * f32::cast_from(jobs[job + job::FACTOR]);
         }
-        let mut acc = Array::<f32>::new(ROWS_OF_UNIT * 8);
+        // A unit loads a vector of four neighbouring rows.
+        let mut places = Array::<U4>::new(4usize);
         #[unroll]
-        for x in 0..ROWS_OF_UNIT * 8 {
-            acc[x] = 0.0f32;
+        for e in 0..4usize {
+            let position = min(first + (t / 4) * 4 + e, rows - 1);
+            places[e] = place(
+                listed(lists, list, position as u32),
+                jobs[job + job::A],
+                k4 as u32,
+                first_width,
+                users,
+                items,
+                grads,
+                counts,
+                item_side,
+                states[state::HALF] * n_counts + jobs[job + job::COUNT],
+                hidden,
+                per_row,
+                operand,
+            );
         }
-        for slice in 0..(k4 + 3) / 4 {
-            sync_cube();
-            #[unroll]
-            for load in 0..comptime!(TILE_ROWS * 4 / 256) {
-                let x = t + load * 256;
-                let k = slice * 4 + x % 4;
-                let row = listed(lists, list, min(first + x / 4, rows - 1) as u32) as usize;
-                let mut value = V4::new(0.0f32);
-                if k < k4 {
-                    if in_fixed_point {
-                        let unit = fixed::unit(fixed::exponent(hidden, counts[count_start + row]));
-                        value = V4::cast_from(fixed_a[a_start + row * k4 + k]) * V4::new(unit);
-                    } else {
-                        value = a[a_start + row * k4 + k];
+        let mut acc = Array::<V4>::new(16usize);
+        #[unroll]
+        for x in 0..16usize {
+            acc[x] = V4::new(0.0f32);
+        }
+        let mut next_a = Array::<V4>::new(4usize);
+        let mut next_b = Array::<V4>::new(4usize);
+        let slices = (k4 + 3) / 4;
+        for slice in 0..slices + 1 {
+            if slice > 0 {
+                sync_cube();
+                #[unroll]
+                for e in 0..4usize {
+                    sh_a[((t % 4) * 4 + e) * row_of_a + t / 4] = across(&next_a, e);
+                }
+                if transposed {
+                    if t < 64 {
+                        #[unroll]
+                        for e in 0..4usize {
+                            sh_b[((t % 4) * 4 + e) * 16 + t / 4] = across(&next_b, e);
+                        }
                     }
-                }
-                sh_a[(x / 4) * 5 + x % 4] = value;
-            }
-            if transposed {
-                let k = slice * 4 + t % 4;
-                let mut value = V4::new(0.0f32);
-                if k < k4 && column + t / 4 < n {
-                    value = b4[(b_start + (column + t / 4) * b_row) / 4 + k];
-                }
-                sh_b[(t / 4) * 5 + t % 4] = value;
-            } else {
-                let k = slice * 4 + t / 64;
-                let mut value = V4::new(0.0f32);
-                if k < k4 && column + t % 64 < n {
+                } else {
                     #[unroll]
-                    for e in 0..4usize {
-                        value.insert(e, b[b_start + (k * 4 + e) * b_row + column + t % 64]);
+                    for load in 0..loads_of_b {
+                        sh_b[t + load * tile_rows] = next_b[load];
                     }
                 }
-                sh_b[(t % 64) * 5 + t / 64] = value;
+                sync_cube();
             }
-            sync_cube();
-            multiply(&sh_a, &sh_b, &mut acc, group, c);
+            if slice < slices {
+                let k = slice * 4 + t % 4;
+                #[unroll]
+                for e in 0..4usize {
+                    let mut next = V4::new(0.0f32);
+                    if k < k4 {
+                        next = value(
+                            a,
+                            fixed_a,
+                            sides,
+                            b4,
+                            states,
+                            places[e],
+                            k as u32,
+                            output4,
+                            class4,
+                            below,
+                            scale,
+                            operand,
+                            two_classes,
+                            dropout,
+                        );
+                    }
+                    next_a[e] = next;
+                }
+                if transposed {
+                    if t < 64 {
+                        #[unroll]
+                        for e in 0..4usize {
+                            let row = min(column + (t / 4) * 4 + e, n - 1);
+                            next_b[e] = b4[(b_start + row * b_row) / 4 + min(k, k4 - 1)];
+                        }
+                    }
+                } else {
+                    #[unroll]
+                    for load in 0..loads_of_b {
+                        let k = min(slice * 16 + t / 16 + load * (tile_rows / 16), k4 * 4 - 1);
+                        let col = min(column / 4 + t % 16, n / 4 - 1);
+                        next_b[load] = b4[(b_start + k * b_row) / 4 + col];
+                    }
+                }
+            }
+            if slice > 0 {
+                multiply(&sh_a, &sh_b, &mut acc, group, c, tile_rows);
+            }
         }
         let bias = jobs[job + job::BIAS];
-        let out_start = jobs[job + job::OUT] as usize;
+        let out_start = jobs[job + job::OUT] as usize / 4;
         let width = jobs[job + job::WIDTH];
         #[unroll]
-        for m in 0..ROWS_OF_UNIT {
-            let position = first + group + 32 * m;
+        for m in 0..8usize {
+            let position = first + (group + (m / 4) * (tile_rows / 8)) * 4 + m % 4;
             if position < rows {
-                let row = listed(lists, list, position as u32) as usize;
+                let row = listed(lists, list, position as u32);
                 #[unroll]
-                for j in 0..8usize {
-                    let col = column + c + 8 * j;
+                for half in 0..2usize {
+                    let col = column + half * 32 + c * 4;
                     if col < n {
-                        let mut v = acc[m * 8 + j];
+                        let mut sum = acc[m * 2 + half];
                         if comptime!(matches!(finish, Finish::Bias | Finish::Relu)) {
                             if bias != NONE {
-                                v += b[bias as usize + col];
+                                sum += b4[(bias as usize + col) / 4];
                             }
                         }
                         if comptime!(finish == Finish::Relu) {
-                            v = max(v, 0.0f32);
-                            if dropout {
-                                v *= dropout_factor(
-                                    row as u32 * width + col as u32,
-                                    states[state::SEEDS + 2 * layer],
-                                    states[state::SEEDS + 2 * layer + 1],
-                                    below,
-                                    scale,
-                                );
+                            sum = relu_dropout(
+                                sum,
+                                row * width + col as u32,
+                                states[state::SEEDS + 2 * layer],
+                                states[state::SEEDS + 2 * layer + 1],
+                                below,
+                                scale,
+                                dropout,
+                            );
+                        }
+                        let at = row as usize * n / 4 + col / 4;
+                        if comptime!(finish == Finish::ReluBackward) {
+                            sum = backward(sum, mask[at], scale);
+                        }
+                        if comptime!(finish == Finish::FirstReluBackward) {
+                            let place = place(
+                                row,
+                                0u32,
+                                n as u32 / 4u32,
+                                first_width,
+                                users,
+                                items,
+                                grads,
+                                counts,
+                                item_side,
+                                0u32,
+                                0.0f32,
+                                per_row,
+                                Operand::First,
+                            );
+                            let output = value(
+                                a,
+                                fixed_a,
+                                sides,
+                                b4,
+                                states,
+                                place,
+                                col as u32 / 4u32,
+                                output4,
+                                class4,
+                                below,
+                                scale,
+                                Operand::First,
+                                two_classes,
+                                dropout,
+                            );
+                            sum = backward(sum, output, scale);
+                            #[unroll]
+                            for e in 0..4usize {
+                                most = max(most, sum.extract(e).abs());
                             }
                         }
-                        if comptime!(matches!(finish, Finish::ReluBackward | Finish::FirstReluBackward)) {
-                            v = select(mask[row * n + col] > 0.0f32, v * scale, 0.0f32);
-                            most = max(most, v.abs());
-                        }
-                        out[out_start + row * n + col] = v;
+                        out[out_start + at] = sum;
                     }
                 }
             }
         }
     }
     if comptime!(finish == Finish::FirstReluBackward) {
-        let mut shared = Shared::<[f32]>::new_slice(256usize);
-        let most = cube_max(&mut shared, most);
+        let mut shared = Shared::<[f32]>::new_slice(tile_rows);
+        let most = cube_max(&mut shared, most, tile_rows);
         if t == 0 {
             bounds[bound::HIDDEN].fetch_max(u32::reinterpret(most));
         }
     }
 }
 
-/// Adds the products of a slice: a unit has the rows `group + 32 m` and the columns `c + 8 j` of the tile.
+/// The gradient by a layer's sums from that by its output: 0 where the output is 0.
 #[cube]
-fn multiply(sh_a: &Shared<[V4]>, sh_b: &Shared<[V4]>, acc: &mut Array<f32>, group: usize, c: usize) {
+fn backward(by_output: V4, output: V4, scale: f32) -> V4 {
+    let mut by_sum = V4::new(0.0f32);
     #[unroll]
-    for k in 0..4usize {
-        let mut b = Array::<V4>::new(8usize);
+    for e in 0..4usize {
+        by_sum.insert(e, select(output.extract(e) > 0.0f32, by_output.extract(e) * scale, 0.0f32));
+    }
+    by_sum
+}
+
+/// The `e`-th values of four vectors.
+#[cube]
+fn across(vectors: &Array<V4>, #[comptime] e: usize) -> V4 {
+    let mut across = V4::new(vectors[0usize].extract(e));
+    #[unroll]
+    for row in 1..4usize {
+        across.insert(row, vectors[row].extract(e));
+    }
+    across
+}
+
+/// Adds the products of a slice, of which `sh_a` has rows and `sh_b` columns side by side: a unit has four neighbouring
+/// rows of both halves of the tile, and the columns `4 c` to `4 c + 3` of both halves.
+#[cube]
+fn multiply(
+    sh_a: &Shared<[V4]>,
+    sh_b: &Shared<[V4]>,
+    acc: &mut Array<V4>,
+    group: usize,
+    c: usize,
+    #[comptime] tile_rows: usize,
+) {
+    let row_of_a = comptime!(tile_rows / 4 + 1);
+    for quarter in 0..4usize {
         #[unroll]
-        for j in 0..8usize {
-            b[j] = sh_b[(c + 8 * j) * 5 + k];
-        }
-        #[unroll]
-        for m in 0..ROWS_OF_UNIT {
-            let a = sh_a[(group + m * 32) * 5 + k];
+        for e in 0..4usize {
+            let k = quarter * 4 + e;
+            let b0 = sh_b[k * 16 + c];
+            let b1 = sh_b[k * 16 + c + 8];
             #[unroll]
-            for j in 0..8usize {
-                let bj = b[j];
-                let mut v = acc[m * 8 + j];
-                v = fma(a.extract(0usize), bj.extract(0usize), v);
-                v = fma(a.extract(1usize), bj.extract(1usize), v);
-                v = fma(a.extract(2usize), bj.extract(2usize), v);
-                v = fma(a.extract(3usize), bj.extract(3usize), v);
-                acc[m * 8 + j] = v;
+            for half in 0..2usize {
+                let a = sh_a[k * row_of_a + group + half * (tile_rows / 8)];
+                #[unroll]
+                for m in 0..4usize {
+                    let x = V4::new(a.extract(m));
+                    acc[(half * 4 + m) * 2] = fma(x, b0, acc[(half * 4 + m) * 2]);
+                    acc[(half * 4 + m) * 2 + 1] = fma(x, b1, acc[(half * 4 + m) * 2 + 1]);
+                }
             }
         }
     }

@@ -13,6 +13,9 @@ use super::shared::{bound, state};
 /// The most cubes of a y, so that their sums are few.
 pub const MOST_CUBES: usize = 1024;
 
+/// The most samples of a training row that a unit works on at once.
+const BLOCK: usize = 8;
+
 /// The y of the launch.
 pub mod kind {
     /// Gradients by the sums of the first hidden layer.
@@ -58,6 +61,8 @@ pub fn scatter(
     #[comptime] per_row: usize,
     #[comptime] weighted: bool,
 ) {
+    let block_samples = comptime!(per_row.min(BLOCK));
+    let blocks = comptime!(per_row.div_ceil(per_row.min(BLOCK)));
     let t = UNIT_POS;
     let kind = first_kind + CUBE_POS_Y;
     let rows = states[state::ROWS];
@@ -115,23 +120,44 @@ pub fn scatter(
                         own = weights[(user_vectors + user * columns + column) as usize];
                     }
                     let mut total = 0.0f32;
-                    for m in 0..per_row {
-                        let sample = row as usize * per_row + m;
-                        let item = items[sample];
-                        let by_item = if kind == kind::DOT {
-                            let grad = grads[sample];
-                            total =
-                                fma(grad, weights[(item_vectors + item * columns + column) as usize], total);
-                            grad * own
-                        } else {
-                            let grad = d[sample * columns as usize + column as usize];
-                            total += grad;
-                            grad
-                        };
-                        let count = counts[(count_start + n_users + item) as usize];
-                        let scale = fixed::scale(fixed::exponent(item_bound, count));
-                        accumulators[(item_start + item * columns + column) as usize]
-                            .fetch_add(fixed::fixed(by_item, scale));
+                    for block in 0..blocks {
+                        let first = row as usize * per_row + block * block_samples;
+                        let mut item = Array::<u32>::new(block_samples);
+                        let mut by_item = Array::<f32>::new(block_samples);
+                        // All that a block reads is on its way before the first addition.
+                        #[unroll]
+                        for m in 0..block_samples {
+                            item[m] = 0u32;
+                            by_item[m] = 0.0f32;
+                            if block * block_samples + m < per_row {
+                                item[m] = items[first + m];
+                                if kind == kind::DOT {
+                                    by_item[m] = grads[first + m];
+                                } else {
+                                    by_item[m] = d[(first + m) * columns as usize + column as usize];
+                                }
+                            }
+                        }
+                        let mut scale = Array::<f32>::new(block_samples);
+                        #[unroll]
+                        for m in 0..block_samples {
+                            let count = counts[(count_start + n_users + item[m]) as usize];
+                            scale[m] = fixed::scale(fixed::exponent(item_bound, count));
+                            if kind == kind::DOT {
+                                let vector = weights[(item_vectors + item[m] * columns + column) as usize];
+                                total = fma(by_item[m], vector, total);
+                                by_item[m] *= own;
+                            } else {
+                                total += by_item[m];
+                            }
+                        }
+                        #[unroll]
+                        for m in 0..block_samples {
+                            if block * block_samples + m < per_row {
+                                accumulators[(item_start + item[m] * columns + column) as usize]
+                                    .fetch_add(fixed::fixed(by_item[m], scale[m]));
+                            }
+                        }
                     }
                     let count = counts[(count_start + user) as usize];
                     let scale = fixed::scale(fixed::exponent(user_bound, count));

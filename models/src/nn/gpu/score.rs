@@ -6,7 +6,7 @@
 //!
 //! Launch: cubes of 256 units, at most [`MOST_CUBES`], each of which takes chunks of whole training rows in turn. Eight
 //! units score a sample; then a unit takes a sample or a row for the loss; then a unit takes four columns of `h`. Reads
-//! `h` twice (from cache the second time) and writes its gradient: 12 bytes a value of `h`.
+//! `h` twice, from cache the second time: 4 bytes a value of `h`.
 
 use cubecl::prelude::*;
 
@@ -52,8 +52,8 @@ impl Parts {
     pub const MOST_PER_ROW: usize = 1024;
 }
 
-/// Writes the gradient of the mean loss by the scores to `grads` `[samples]`, and by the sums of the last hidden layer to
-/// `d` `[samples, 4 last4]`, from that layer's output `h`; and each cube its sums to `sums` `[cubes, SUMS + 4 last4]`:
+/// Writes the gradient of the mean loss by the scores to `grads` `[samples]`, and where the first hidden layer is the last,
+/// that by its sums to `d` `[samples, 4 last4]`, from its output `h`; and each cube its sums to `sums` `[cubes, SUMS + 4 last4]`:
 /// loss, gradient by the output's bias, and gradient by the tower's part of the output's weights. The output's weights
 /// are copied to `copies`, for the update.
 ///
@@ -250,16 +250,17 @@ pub fn score(
                     let grad = sh_grads[s];
                     let output = h[(first + s) * last4 + column];
                     by_weight += output * V4::new(grad);
-                    let mut by_sum = V4::new(0.0f32);
-                    #[unroll]
-                    for e in 0..4usize {
-                        let v = select(output.extract(e) > 0.0f32, grad * weight.extract(e) * kept, 0.0f32);
-                        by_sum.insert(e, v);
-                        if comptime!(parts.first_is_last) {
+                    if comptime!(parts.first_is_last) {
+                        let mut by_sum = V4::new(0.0f32);
+                        #[unroll]
+                        for e in 0..4usize {
+                            let v =
+                                select(output.extract(e) > 0.0f32, grad * weight.extract(e) * kept, 0.0f32);
+                            by_sum.insert(e, v);
                             most_hidden = max(most_hidden, v.abs());
                         }
+                        d[(first + s) * last4 + column] = by_sum;
                     }
-                    d[(first + s) * last4 + column] = by_sum;
                     s += slices;
                 }
             }
@@ -269,15 +270,15 @@ pub fn score(
     let start = CUBE_POS_X as usize * (SUMS + 4 * last4);
     let loss = cube_sum(&mut sh_sums, loss);
     let grad_sum = cube_sum(&mut sh_sums, grad_sum);
-    let most_grad = cube_max(&mut sh_sums, most_grad);
+    let most_grad = cube_max(&mut sh_sums, most_grad, 256usize);
     if t == 0 {
         sums[start] = loss;
         sums[start + 1] = grad_sum;
         bounds[bound::SCORE].fetch_max(u32::reinterpret(most_grad));
     }
     if comptime!(parts.dot) {
-        let most_user = cube_max(&mut sh_sums, most_user);
-        let most_item = cube_max(&mut sh_sums, most_item);
+        let most_user = cube_max(&mut sh_sums, most_user, 256usize);
+        let most_item = cube_max(&mut sh_sums, most_item, 256usize);
         if t == 0 {
             bounds[bound::USER].fetch_max(u32::reinterpret(most_user));
             bounds[bound::ITEM].fetch_max(u32::reinterpret(most_item));
@@ -285,7 +286,7 @@ pub fn score(
     }
     if comptime!(parts.tower) {
         if comptime!(parts.first_is_last) {
-            let most_hidden = cube_max(&mut sh_sums, most_hidden);
+            let most_hidden = cube_max(&mut sh_sums, most_hidden, 256usize);
             if t == 0 {
                 bounds[bound::HIDDEN].fetch_max(u32::reinterpret(most_hidden));
             }

@@ -167,16 +167,17 @@ pub fn dropout_factor(index: u32, seed0: u32, seed1: u32, below: u32, scale: f32
     select(drawn < below, 0.0f32, scale)
 }
 
-/// The largest value over the 256 units of a cube, in its unit 0; `shared` has 256 values and is free to use.
+/// The largest value over the `units` of a cube, a multiple of 16, in its unit 0; `shared` has as many values and is free
+/// to use.
 #[cube]
-pub fn cube_max(shared: &mut Shared<[f32]>, value: f32) -> f32 {
+pub fn cube_max(shared: &mut Shared<[f32]>, value: f32, #[comptime] units: usize) -> f32 {
     let t = UNIT_POS as usize;
     sync_cube();
     shared[t] = value;
     sync_cube();
     let mut most = value;
     if t < 16 {
-        for k in 1..16usize {
+        for k in 1..comptime!(units / 16) {
             most = max(most, shared[t + k * 16]);
         }
     }

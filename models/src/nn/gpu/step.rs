@@ -12,7 +12,8 @@ use cubecl::server::ServerError;
 use super::buffers::{Buffer, Buffers, JobBuffers};
 use super::grid::row_of;
 use super::jobs::{Jobs, Sizes};
-use super::plan::Plan;
+use super::pieces::ColumnProducts;
+use super::plan::{Plan, Products};
 use super::shared::{bound, epoch, state};
 use crate::nn::batches::Batches;
 use crate::nn::kernels::threshold_and_scale;
@@ -104,6 +105,8 @@ impl Step {
             None => zeros(0),
         };
         let upload = |jobs: &Jobs| Buffer::of(&client, &jobs.words);
+        let products = |products: &Products| upload(&products.jobs);
+        let columns = |products: &ColumnProducts| upload(&products.jobs);
         let width = plan.hidden.first().map_or(0, |width| width[0]);
         let buffers = Buffers {
             rows: Buffer::of(&client, &data.rows),
@@ -128,7 +131,7 @@ impl Step {
             gradients: zeros(plan.layout.len),
             accumulators: zeros(plan.accumulators.len),
             sides: empty((n[0] + n[1]) * width),
-            hidden: plan.hidden.iter().map(|[width, _]| [0; 2].map(|_| empty(samples * width))).collect(),
+            hidden: plan.stored().map(|widths| widths.map(|width| empty(samples * width))).collect(),
             no_hidden: [zeros(0), zeros(0)],
             grads: empty(samples),
             copies: zeros(2 * plan.layout.output_rows),
@@ -138,12 +141,12 @@ impl Step {
             squares: empty(row_of(plan.update.cubes[0]).iter().product::<u32>() as usize),
             norm: zeros(1),
             jobs: JobBuffers {
-                sides: plan.sides.as_ref().map(upload),
-                forward: plan.forward.iter().map(upload).collect(),
-                backward: plan.backward.iter().map(upload).collect(),
-                layer_columns: plan.layer_columns.iter().map(upload).collect(),
-                first_columns: plan.first_columns.as_ref().map(upload),
-                embeddings: plan.embeddings.as_ref().map(upload),
+                sides: plan.sides.as_ref().map(products),
+                forward: plan.forward.iter().map(products).collect(),
+                backward: plan.backward.iter().map(products).collect(),
+                layer_columns: plan.layer_columns.iter().map(columns).collect(),
+                first_columns: plan.first_columns.as_ref().map(columns),
+                embeddings: plan.embeddings.as_ref().map(products),
                 reduce: upload(&plan.reduce),
                 update: upload(&plan.update),
             },
