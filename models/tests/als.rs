@@ -201,6 +201,47 @@ fn learning_goes_on_from_a_saved_state() {
 }
 
 #[test]
+fn rows_whose_targets_are_0_are_0() {
+    // By count they have no regulariser, and there are fewer items than `dim`: their matrices are singular.
+    let train = drawn(60, 12).map_values(|user, _, value| if user >= 50 { value - 5.0 } else { value });
+    for convention in [Convention::Implicit, Convention::Spark] {
+        for solver in [Solver::Cg, Solver::Cholesky] {
+            let kind = AlsConfig::implicit(convention);
+            let config = AlsConfig { solver, dim: 32, reg_scaling: RegScaling::Count, ..kind };
+            let mut learner = AlsLearner::new(&train, config, 1).unwrap();
+            for _ in 0..3 {
+                learner.epoch(&Silent).unwrap();
+                let rows = &learner.factors().0[50 * 32..];
+                assert!(rows.iter().all(|&x| x == 0.0), "{convention:?} {solver:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rounding_errors_do_not_grow_where_there_is_no_regulariser() {
+    // There are fewer items than `dim`: in some directions no item has a factor, and nothing holds the users there.
+    let train = drawn(60, 12);
+    for convention in [Convention::Rendle, Convention::Implicit] {
+        let kind = AlsConfig::implicit(convention);
+        let config = AlsConfig { dim: 32, reg: 0.0, reg_scaling: RegScaling::None, ..kind };
+        let mut learner = AlsLearner::new(&train, config, 1).unwrap();
+        let mut last = f64::INFINITY;
+        for _ in 0..8 {
+            learner.epoch(&Silent).unwrap();
+            let total = learner.objective().total();
+            let (users, items) = learner.factors();
+            let largest = users.iter().chain(items).fold(0.0f32, |largest, x| largest.max(x.abs()));
+            println!("{convention:?}: {total}, {largest}");
+            // The objective is a sum of about a hundred, less what cancels.
+            assert!(total <= last + 1e-3, "{convention:?}: {total} after {last}");
+            assert!(largest < 100.0, "{convention:?}: {largest}");
+            last = total;
+        }
+    }
+}
+
+#[test]
 fn settings_and_values_without_sense_are_named() {
     let train = drawn(60, 40);
     let error = |train: &Csr, config| match AlsLearner::new(train, config, 0) {

@@ -20,6 +20,8 @@ pub struct Rotated {
     rows: Lines,
     /// `[ld]`: eigenvalues of the Gram matrix; 0 in the padding.
     values: Lines,
+    /// The largest of them.
+    largest: f32,
     /// `[dim, ld]`: each column is an eigenvector.
     to_eigen: Lines,
     /// `[dim, ld]`: each row is an eigenvector.
@@ -33,6 +35,7 @@ impl Rotated {
         let eigen = isa.run(Decompose { a: gram, n: dim });
         let mut values = Lines::zeros(ld);
         values.iter_mut().zip(&eigen.values).for_each(|(to, &value)| *to = value.max(0.0) as f32);
+        let largest = values.iter().copied().fold(0.0, f32::max);
         let (mut to_eigen, mut from_eigen) = (Lines::zeros(dim * ld), Lines::zeros(dim * ld));
         for i in 0..dim {
             for j in 0..dim {
@@ -48,7 +51,7 @@ impl Rotated {
         rows.par_chunks_mut(ROTATED * ld)
             .zip(fixed.par_chunks(ROTATED * dim))
             .for_each(|(out, rows)| isa.run(Rotate { rows, dim, panels: &panels, out }));
-        Self { rows, values, to_eigen, from_eigen }
+        Self { rows, values, largest, to_eigen, from_eigen }
     }
 }
 
@@ -94,13 +97,20 @@ pub fn solve<S: Simd>(
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
+    let rounding = ROUNDING * energy(&shared.config, pull);
+    if rounding <= 0.0 {
+        // All targets are 0, and so is the solution. Such a row may have no regulariser, and then its matrix can be
+        // singular: steps towards 0 would be led by rounding errors.
+        x.fill(0.0);
+        return;
+    }
     let entries = Entries { from: &rotated.rows, ld, cols, add, pull };
     vectors.grow(7 * ld);
     let mut parts = vectors.chunks_exact_mut(ld);
     let mut vector = || parts.next().expect("there are seven vectors of `ld`");
     let (base, inverse, y, r) = (vector(), vector(), vector(), vector());
     let (z, p, ap) = (vector(), vector(), vector());
-    diagonals(&shared.config, &rotated.values, add, reg, shared.n_fixed, base, inverse);
+    diagonals(&shared.config, rotated, add, reg, shared.n_fixed, base, inverse);
 
     y.fill(0.0);
     combine(simd, &rotated.to_eigen, ld, x, y);
@@ -115,7 +125,7 @@ pub fn solve<S: Simd>(
     // The squared residual in the norm of the preconditioner, r M^-1 r: about how far the row's part of the objective
     // is above its minimum.
     let mut rz = dot(r, z);
-    let tolerance = (RELATIVE_TOLERANCE * rz).max(ROUNDING * energy(&shared.config, pull));
+    let tolerance = (RELATIVE_TOLERANCE * rz).max(rounding);
     for step in 0..shared.config.cg_steps {
         // Every row takes at least one step, even if it starts within the tolerance: otherwise the last epochs would
         // change nothing.
@@ -154,14 +164,18 @@ pub fn solve<S: Simd>(
 /// before the first step. Further steps are not worth their time, because the next sweep changes the row by more than
 /// the remaining error. On ml-1m, sweeps that stop here lower the objective as far as exact ones do, or further, in
 /// every convention.
-const RELATIVE_TOLERANCE: f32 = 0.05;
+pub(super) const RELATIVE_TOLERANCE: f32 = 0.05;
 
 /// Squared residuals below this fraction of the row's objective at zero are rounding errors.
-const ROUNDING: f32 = 1e-6;
+pub(super) const ROUNDING: f32 = 1e-6;
+
+/// Elements of the expected diagonal below this fraction of the largest are rounding errors. Where a row has no regulariser
+/// and the fixed factors span fewer directions than `dim`, dividing by them would let rounding errors lead the steps.
+pub(super) const LEAST_EXPECTED: f32 = 1e-7;
 
 /// Returns the row's part of the objective at a row of zeros: the weighted sum of the squared targets.
 #[inline(always)]
-fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
+pub(super) fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
     match config.feedback {
         Feedback::Explicit => dot(pull, pull),
         Feedback::Implicit => sum(pull),
@@ -170,11 +184,11 @@ fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
 
 /// Writes `base`, the diagonal part of the row's matrix that does not come from its entries, and `inverse`, the
 /// preconditioner: the inverse of the diagonal that the whole matrix has in expectation, if the row's entries are drawn
-/// uniformly from all.
+/// uniformly from all. Elements of that diagonal below [`LEAST_EXPECTED`] of the largest count as that.
 #[inline(always)]
 fn diagonals(
     config: &AlsConfig,
-    values: &[f32],
+    rotated: &Rotated,
     add: &[f32],
     reg: f32,
     n_fixed: usize,
@@ -186,9 +200,10 @@ fn diagonals(
         Feedback::Implicit => config.unobserved_weight,
     };
     let own = sum(add).max(0.0) / n_fixed as f32;
-    for ((base, inverse), &value) in base.iter_mut().zip(inverse).zip(values) {
+    let least = ((shared + own) * rotated.largest + reg) * LEAST_EXPECTED;
+    for ((base, inverse), &value) in base.iter_mut().zip(inverse).zip(&*rotated.values) {
         *base = shared * value + reg;
-        let expected = *base + own * value;
+        let expected = (*base + own * value).max(least);
         *inverse = if expected > 0.0 { 1.0 / expected } else { 0.0 };
     }
 }
