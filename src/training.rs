@@ -52,7 +52,7 @@ impl Training<'static> {
 }
 
 impl<'a> Training<'a> {
-    /// Chooses the device that networks are trained on.
+    /// Chooses the device to train on; where it may choose itself, ALS is trained on the CPU.
     pub fn device(self, device: DeviceChoice) -> Self {
         Self { device, ..self }
     }

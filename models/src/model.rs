@@ -61,16 +61,22 @@ pub enum Compute {
     Host,
     /// By tensor operations on the device asked for.
     Device,
+    /// By plain code on the CPU; on a graphics card only where that is asked for by name, not by `auto`.
+    HostOrNamed,
 }
 
 impl Compute {
-    /// Opens the device to compute on: the one asked for, or the CPU for what computes on the host; no graphics driver
-    /// is loaded then.
+    /// Opens the device to compute on: the one asked for, or the CPU for what computes on the host, which loads no graphics
+    /// driver.
     ///
     /// # Errors
     /// When the device asked for cannot be had.
     pub fn open(self, choice: DeviceChoice) -> Result<OpenDevice> {
-        crate::device::open(if self == Self::Device { choice } else { DeviceChoice::Cpu })
+        crate::device::open(match self {
+            Self::Device => choice,
+            Self::HostOrNamed if choice != DeviceChoice::Auto => choice,
+            Self::Host | Self::HostOrNamed => DeviceChoice::Cpu,
+        })
     }
 }
 

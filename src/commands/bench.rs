@@ -161,7 +161,7 @@ fn trained(
 ) -> Result<CaseOutcome> {
     let choice = match config.trainer.trains_on() {
         Compute::Device => device.parse()?,
-        Compute::Host => DeviceChoice::Cpu,
+        Compute::Host | Compute::HostOrNamed => DeviceChoice::Cpu,
     };
     let finished = saved::manifest(out).is_ok();
     let begin = match checkpoints::newest(out)? {

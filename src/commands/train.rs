@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use burnrec::models::Compute;
 use burnrec::train::checkpoints::{self, Manifest};
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
@@ -88,7 +87,8 @@ impl<'a> Told<'a> {
 
 impl Watch for Told<'_> {
     fn begun(&mut self, resumed: Option<&Manifest>, device: &str) {
-        if self.config.trainer.trains_on() == Compute::Device {
+        // `cpu` alone is plain code on the host, which is nothing to choose from.
+        if device != "cpu" {
             eprintln!("device: {device}");
         }
         match resumed {

@@ -4,7 +4,6 @@ use std::io::Write;
 
 use anyhow::Result;
 use burnrec::Prepared;
-use burnrec::models::Compute;
 use burnrec::train::tune::{BEST, Found, TrialOutcome, TrialRecord, TuneConfig, search};
 use serde_json::{Value, json};
 
@@ -21,7 +20,7 @@ pub fn run(args: Tune) -> Result<()> {
     let data = Prepared::open(&args.data)?;
     let first = &config.trials()[0].config;
     let device = first.open_device(args.device.choice)?;
-    if first.trainer.trains_on() == Compute::Device {
+    if first.trains_on_device(&device) {
         eprintln!("device: {}", device.name);
     }
     let bars = Bars::default();

@@ -6,7 +6,7 @@
 
 use std::str::FromStr;
 
-use burnrec_models::device::OpenDevice;
+use burnrec_models::device::{OpenDevice, is_host};
 use burnrec_models::registry::{kind, model_name, with_key};
 use burnrec_models::settings::{Settings, refuse_unknown};
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, ModelConfig, Output, Trainable, Trainer};
@@ -125,9 +125,15 @@ impl TrainConfig {
     /// Returns the name of the device that a run trains on, for its record: `cpu` for models that are trained on the
     /// host.
     pub fn device_name(&self, device: &OpenDevice) -> String {
+        if self.trains_on_device(device) { device.name.clone() } else { "cpu".to_owned() }
+    }
+
+    /// Returns whether a run computes on an open device, and not by plain code on the CPU.
+    pub fn trains_on_device(&self, device: &OpenDevice) -> bool {
         match self.trainer.trains_on() {
-            Compute::Device => device.name.clone(),
-            Compute::Host => "cpu".to_owned(),
+            Compute::Device => true,
+            Compute::Host => false,
+            Compute::HostOrNamed => !is_host(&device.device),
         }
     }
 

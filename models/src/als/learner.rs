@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, Error as DataError};
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::warm_start::{self, FirstFactors};
 use super::{AlsConfig, AlsModel, Objective, RowSolver, Weights, first_factors};
+use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
-use crate::model::Model;
+use crate::model::{Compute, Model};
 use crate::progress::Progress;
 use crate::scorer::Shape;
 use crate::trainer::Trainable;
@@ -31,6 +32,10 @@ pub struct AlsTraining {
 impl Trainable for AlsConfig {
     type Training = AlsTraining;
 
+    fn trains_on(&self) -> Compute {
+        Compute::HostOrNamed
+    }
+
     fn starts_from_runs(training: &AlsTraining) -> Option<&'static str> {
         training.warm_start.is_some().then_some("warm_start")
     }
@@ -44,6 +49,9 @@ impl Trainable for AlsConfig {
             }
         };
         learner.track_loss(training.track_loss);
+        if !is_host(&fit.device.device) {
+            learner.move_to(fit.device)?;
+        }
         Ok(Box::new(learner))
     }
 }
@@ -59,14 +67,35 @@ pub struct AlsLearner<'a> {
     /// `[n_items, n_users]`
     transposed: Csr,
     weights: Weights,
-    /// `[n_users, dim]`; shared with the models that [`Learner::model`] has returned, and copied by the next epoch
-    /// while one of them is alive.
-    users: Arc<Vec<f32>>,
-    /// `[n_items, dim]`
-    items: Arc<Vec<f32>>,
+    /// The current factors; missing while only the device has them.
+    factors: OnceLock<Factors>,
+    /// The device that trains, where it is not the host.
+    device: Option<Sweeps>,
     epochs: u32,
     track_loss: bool,
 }
+
+/// Factors of both sides on the host; shared with the models that [`Learner::model`] has returned, and copied by the next
+/// epoch on the host while one of them is alive.
+struct Factors {
+    /// `[n_users, dim]`
+    users: Arc<Vec<f32>>,
+    /// `[n_items, dim]`
+    items: Arc<Vec<f32>>,
+}
+
+impl Factors {
+    fn new(users: Vec<f32>, items: Vec<f32>) -> Self {
+        Self { users: Arc::new(users), items: Arc::new(items) }
+    }
+}
+
+#[cfg(feature = "cube")]
+type Sweeps = super::gpu::GpuSweeps;
+
+/// No device trains, because the feature `cube` is off.
+#[cfg(not(feature = "cube"))]
+type Sweeps = std::convert::Infallible;
 
 impl<'a> AlsLearner<'a> {
     /// Starts from factors drawn with `seed`.
@@ -130,8 +159,26 @@ impl<'a> AlsLearner<'a> {
         items: Vec<f32>,
     ) -> Self {
         let transposed = train.transpose();
-        let (users, items) = (Arc::new(users), Arc::new(items));
-        Self { config, train, transposed, weights, users, items, epochs: 0, track_loss: false }
+        let factors = OnceLock::from(Factors::new(users, items));
+        Self { config, train, transposed, weights, factors, device: None, epochs: 0, track_loss: false }
+    }
+
+    /// Trains on a device from now on, with its current factors.
+    ///
+    /// # Errors
+    /// When the device has no kernels, these settings train on the CPU alone, or the data do not fit the device.
+    pub fn move_to(&mut self, device: &OpenDevice) -> Result<()> {
+        let refused = |why: String| Error::Device { asked: device.name.clone(), why };
+        #[cfg(feature = "cube")]
+        {
+            let (users, items) = self.factors();
+            let sweeps = Sweeps::new(device, &self.config, &self.train, &self.transposed, [users, items])
+                .map_err(refused)?;
+            self.device = Some(sweeps);
+            Ok(())
+        }
+        #[cfg(not(feature = "cube"))]
+        Err(refused("als trains on the CPU in this build; use cpu or auto".to_owned()))
     }
 
     /// Sets whether each epoch computes its loss, which takes about a tenth of the epoch's time.
@@ -141,12 +188,70 @@ impl<'a> AlsLearner<'a> {
 
     /// Returns the objective of the current factors.
     pub fn objective(&self) -> Objective {
-        Objective::new(&self.config, &self.train, &self.users, &self.items)
+        let (users, items) = self.factors();
+        Objective::new(&self.config, &self.train, users, items)
     }
 
-    /// Returns the current factors: users', `[n_users, dim]`, and items', `[n_items, dim]`.
+    /// Returns the current factors: users', `[n_users, dim]`, and items', `[n_items, dim]`. After an epoch on a device
+    /// they are read from there.
+    ///
+    /// # Panics
+    /// When the device fails.
     pub fn factors(&self) -> (&[f32], &[f32]) {
-        (&self.users, &self.items)
+        let Factors { users, items } = self.on_host();
+        (users, items)
+    }
+
+    fn on_host(&self) -> &Factors {
+        self.factors.get_or_init(|| match &self.device {
+            #[cfg(feature = "cube")]
+            Some(sweeps) => {
+                let [users, items] =
+                    sweeps.factors().expect("the device that has just computed them answers");
+                Factors::new(users, items)
+            }
+            _ => unreachable!("the host has the factors that it computes"),
+        })
+    }
+
+    /// Solves all items, then all users, on the host.
+    fn sweep_on_host(&mut self, progress: &dyn Progress) -> Result<()> {
+        let done = |entries| progress.advance(entries);
+        let Factors { users, items } =
+            self.factors.get_mut().expect("the host has the factors that it computes");
+        let solver = RowSolver::new(&self.config, users);
+        solver.solve_all(users, &self.transposed, Arc::make_mut(items).as_mut_slice(), &done);
+        progress.check()?;
+        let solver = RowSolver::new(&self.config, items);
+        solver.solve_all(items, &self.train, Arc::make_mut(users).as_mut_slice(), &done);
+        progress.check()
+    }
+
+    /// Does the same on the device, if there is one; returns whether all factors are finite.
+    #[cfg(feature = "cube")]
+    fn sweep_on_device(&mut self, progress: &dyn Progress) -> Result<Option<bool>> {
+        use super::gpu::Solved;
+        let Some(sweeps) = &self.device else { return Ok(None) };
+        progress.check()?;
+        sweeps.solve(Solved::Items)?;
+        progress.check()?;
+        sweeps.solve(Solved::Users)?;
+        let finite = sweeps.are_finite()?;
+        self.factors.take();
+        progress.advance(2 * self.train.nnz() as u64);
+        progress.check()?;
+        Ok(Some(finite))
+    }
+
+    #[cfg(not(feature = "cube"))]
+    #[expect(clippy::unnecessary_wraps, reason = "it is as with the feature")]
+    fn sweep_on_device(&mut self, _: &dyn Progress) -> Result<Option<bool>> {
+        Ok(None)
+    }
+
+    fn all_finite(&self) -> bool {
+        let (users, items) = self.factors();
+        users.iter().chain(items).all(|x| x.is_finite())
     }
 
     fn shape(&self) -> Shape {
@@ -158,13 +263,13 @@ impl Learner for AlsLearner<'_> {
     fn epoch(&mut self, progress: &dyn Progress) -> Result<EpochLoss> {
         let entries = self.train.nnz() as u64;
         progress.begin(&format!("entries of epoch {} x 2", self.epochs + 1), 2 * entries);
-        let done = |entries| progress.advance(entries);
-        let solver = RowSolver::new(&self.config, &self.users);
-        solver.solve_all(&self.users, &self.transposed, Arc::make_mut(&mut self.items).as_mut_slice(), &done);
-        progress.check()?;
-        let solver = RowSolver::new(&self.config, &self.items);
-        solver.solve_all(&self.items, &self.train, Arc::make_mut(&mut self.users).as_mut_slice(), &done);
-        progress.check()?;
+        let finite = match self.sweep_on_device(progress)? {
+            Some(finite) => finite,
+            None => {
+                self.sweep_on_host(progress)?;
+                self.all_finite()
+            }
+        };
         progress.end();
         self.epochs += 1;
 
@@ -180,7 +285,6 @@ impl Learner for AlsLearner<'_> {
             .map(|(name, value)| (name.to_owned(), value))
             .into();
         }
-        let finite = self.users.iter().chain(self.items.iter()).all(|x| x.is_finite());
         if !finite || loss.total.is_some_and(|loss| !loss.is_finite()) {
             return Err(Error::Diverged { epoch: self.epochs, loss: loss.total.unwrap_or(f64::NAN) });
         }
@@ -188,7 +292,8 @@ impl Learner for AlsLearner<'_> {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        let (users, items) = (Arc::clone(&self.users), Arc::clone(&self.items));
+        let Factors { users, items } = self.on_host();
+        let (users, items) = (Arc::clone(users), Arc::clone(items));
         Box::new(AlsModel::new(self.config.clone(), users, items, self.weights.clone()))
     }
 
@@ -197,7 +302,8 @@ impl Learner for AlsLearner<'_> {
             Tensor::new(&[factors.len() / self.config.dim, self.config.dim], factors.iter().copied())
         };
         let epochs = Tensor::new(&[1], [self.epochs]);
-        let state = [("users", side(&self.users)), ("items", side(&self.items)), ("epochs", epochs)];
+        let (users, items) = self.factors();
+        let state = [("users", side(users)), ("items", side(items)), ("epochs", epochs)];
         Ok(tensors::write(&dir.join(STATE), &state)?)
     }
 
@@ -211,7 +317,11 @@ impl Learner for AlsLearner<'_> {
             let found = format!("\"epochs\" of {} numbers", epochs.len());
             return Err(DataError::malformed(file.path(), found, "one number").into());
         };
-        (self.users, self.items, self.epochs) = (Arc::new(users), Arc::new(items), epochs);
+        #[cfg(feature = "cube")]
+        if let Some(sweeps) = &mut self.device {
+            sweeps.replace([&users, &items]);
+        }
+        (self.factors, self.epochs) = (OnceLock::from(Factors::new(users, items)), epochs);
         Ok(())
     }
 }

@@ -37,6 +37,8 @@ mod config;
 mod eigen;
 mod exact;
 mod family;
+#[cfg(all(feature = "cube", feature = "train"))]
+mod gpu;
 mod gram;
 mod init;
 pub mod kernels;
