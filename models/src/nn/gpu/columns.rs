@@ -99,11 +99,15 @@ pub fn columns(
 ) {
     let row_of_a = comptime!(tile / 4);
     let loads_of_b = comptime!(256 / tile);
+    // Units that load the same row of a slice.
+    let lanes = comptime!(tile / 16);
     let mut sh_a = Shared::<[V4]>::new_slice(comptime!(4 * tile));
     let mut sh_b = Shared::<[V4]>::new_slice(256usize);
     let t = UNIT_POS as usize;
     let row_group = t / 8;
     let column_group = t % 8;
+    let lane = t % lanes;
+    let row_of_slice = t / lanes;
     let job = CUBE_POS_Z as usize * job::LEN;
     let list = jobs[job + job::LIST];
     let side = jobs[job + job::SIDE];
@@ -126,16 +130,18 @@ pub fn columns(
         for x in 0..16usize {
             acc[x] = V4::new(0.0f32);
         }
-        let mut column_sums = V4::new(0.0f32);
+        let mut column_sums = Array::<V4>::new(loads_of_b);
+        #[unroll]
+        for load in 0..loads_of_b {
+            column_sums[load] = V4::new(0.0f32);
+        }
         // The rows of the piece that are there.
         let mut here = 0u32;
         if first < rows {
             here = min(piece, rows - first);
         }
-        let column_a = min(tile_a * row_of_a + t % row_of_a, a4 - 1) as u32;
-        let column_b = min(tile_b * 16 + t % 16, b4 - 1) as u32;
-        let mut places_a = Array::<U4>::new(4usize);
-        let mut places_b = Array::<U4>::new(loads_of_b);
+        let mut place_a = U4::new(0u32);
+        let mut place_b = U4::new(0u32);
         let mut next_a = Array::<V4>::new(4usize);
         let mut next_b = Array::<V4>::new(loads_of_b);
         let slices = (here + 15u32) / 16u32;
@@ -149,12 +155,12 @@ pub fn columns(
                 sync_cube();
                 #[unroll]
                 for load in 0..4usize {
-                    sh_a[t + load * tile] = next_a[load];
+                    sh_a[row_of_slice * row_of_a + lane + load * lanes] = next_a[load];
                 }
                 #[unroll]
                 for load in 0..loads_of_b {
-                    sh_b[t + load * tile] = next_b[load];
-                    column_sums += next_b[load];
+                    sh_b[row_of_slice * 16 + lane + load * lanes] = next_b[load];
+                    column_sums[load] += next_b[load];
                 }
                 sync_cube();
             }
@@ -167,8 +173,8 @@ pub fn columns(
                         sides,
                         weights4,
                         states,
-                        places_a[load],
-                        column_a,
+                        place_a,
+                        min(tile_a * row_of_a + lane + load * lanes, a4 - 1) as u32,
                         output4,
                         class4,
                         below,
@@ -178,69 +184,61 @@ pub fn columns(
                         dropout,
                     );
                 }
+                let is_there = here > (step - 1u32) * 16u32 + row_of_slice as u32;
                 #[unroll]
                 for load in 0..loads_of_b {
-                    let mut next = V4::new(0.0f32);
-                    if (step - 1u32) * 16u32 + row_of_b(t, load, tile) < here {
-                        next = value(
-                            b,
-                            fixed_b,
-                            sides,
-                            weights4,
-                            states,
-                            places_b[load],
-                            column_b,
-                            output4,
-                            class4,
-                            below,
-                            scale,
-                            operand_b,
-                            two_classes,
-                            dropout,
-                        );
-                    }
-                    next_b[load] = next;
+                    let next = value(
+                        b,
+                        fixed_b,
+                        sides,
+                        weights4,
+                        states,
+                        place_b,
+                        min(tile_b * 16 + lane + load * lanes, b4 - 1) as u32,
+                        output4,
+                        class4,
+                        below,
+                        scale,
+                        operand_b,
+                        two_classes,
+                        dropout,
+                    );
+                    next_b[load] = select(is_there, next, V4::new(0.0f32));
                 }
             }
             if step < slices {
-                #[unroll]
-                for load in 0..4usize {
-                    let position = first + step * 16u32 + ((t + load * tile) / row_of_a) as u32;
-                    places_a[load] = place(
-                        listed(lists, list, min(position, rows - 1u32)),
-                        jobs[job + job::A],
-                        a4 as u32,
-                        first_width,
-                        users,
-                        items,
-                        grads,
-                        counts,
-                        item_side,
-                        count_start,
-                        hidden,
-                        per_row,
-                        operand_a,
-                    );
-                }
-                #[unroll]
-                for load in 0..loads_of_b {
-                    let position = first + step * 16u32 + row_of_b(t, load, tile);
-                    places_b[load] = place(
-                        listed(lists, list, min(position, rows - 1u32)),
-                        jobs[job + job::B],
-                        b4 as u32,
-                        first_width,
-                        users,
-                        items,
-                        grads,
-                        counts,
-                        item_side,
-                        count_start,
-                        hidden,
-                        per_row,
-                        operand_b,
-                    );
-                }
+                let position = min(first + step * 16u32 + row_of_slice as u32, rows - 1u32);
+                let row = listed(lists, list, position);
+                place_a = place(
+                    row,
+                    jobs[job + job::A],
+                    a4 as u32,
+                    first_width,
+                    users,
+                    items,
+                    grads,
+                    counts,
+                    item_side,
+                    count_start,
+                    hidden,
+                    per_row,
+                    operand_a,
+                );
+                place_b = place(
+                    row,
+                    jobs[job + job::B],
+                    b4 as u32,
+                    first_width,
+                    users,
+                    items,
+                    grads,
+                    counts,
+                    item_side,
+                    count_start,
+                    hidden,
+                    per_row,
+                    operand_b,
+                );
             }
             if step > 1u32 {
                 for part in 0..2usize {
@@ -282,23 +280,20 @@ pub fn columns(
         }
         if tile_a == 0 {
             sync_cube();
-            sh_b[t] = column_sums;
+            #[unroll]
+            for load in 0..loads_of_b {
+                sh_b[row_of_slice * 16 + lane + load * lanes] = column_sums[load];
+            }
             sync_cube();
             let column = tile_b * 16 + t;
             if t < 16 && column < b4 {
-                let mut total = column_sums;
+                let mut total = sh_b[t];
                 #[unroll]
-                for other in 1..comptime!(tile / 16) {
-                    total += sh_b[t + other * 16];
+                for row in 1..16usize {
+                    total += sh_b[row * 16 + t];
                 }
                 out[start + a4 * 4 * b4 + column] = total;
             }
         }
     }
-}
-
-/// The row of a slice that a unit loads of `b`.
-#[cube]
-fn row_of_b(t: usize, load: usize, #[comptime] tile: usize) -> u32 {
-    ((t + load * tile) / 16) as u32
 }

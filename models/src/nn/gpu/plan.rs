@@ -138,7 +138,8 @@ impl Plan {
         let score_turns = Turns::over(chunks, score::MOST_CUBES);
         pieces.of_score(&layout, parts, &hidden, score_turns.cubes, dim);
         let widest = hidden.first().map_or(0, |width| width[0]).max(dim);
-        let scatter_turns = Turns::over(rows.div_ceil(UNITS / widest.clamp(1, UNITS)), scatter::MOST_CUBES);
+        let scatter_turns =
+            Turns::over(rows.div_ceil(UNITS / widest.div_ceil(4).clamp(1, UNITS)), scatter::MOST_CUBES);
         let dot_sums = pieces.len;
         if parts.weighted {
             pieces.of_dot(&layout, parts, scatter_turns.cubes, dim);

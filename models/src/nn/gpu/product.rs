@@ -109,6 +109,8 @@ pub fn product(
 ) {
     let row_of_a = comptime!(tile_rows / 4 + 1);
     let loads_of_b = comptime!(256 / tile_rows);
+    let mask_operand =
+        comptime!(if finish == Finish::FirstReluBackward { Operand::First } else { Operand::Values });
     let mut sh_a = Shared::<[V4]>::new_slice(comptime!(16 * (tile_rows / 4 + 1)));
     let mut sh_b = Shared::<[V4]>::new_slice(256usize);
     let t = UNIT_POS as usize;
@@ -231,76 +233,97 @@ pub fn product(
         let bias = jobs[job + job::BIAS];
         let out_start = jobs[job + job::OUT] as usize / 4;
         let width = jobs[job + job::WIDTH];
+        // All that the outputs need is read before the first of them is written, as a device has to assume that a write
+        // changes what is read after it.
+        let mut out_rows = Array::<u32>::new(8usize);
+        let mut kept = Array::<u32>::new(8usize);
         #[unroll]
         for m in 0..8usize {
             let position = first + (group + (m / 4) * (tile_rows / 8)) * 4 + m % 4;
-            if position < rows {
-                let row = listed(lists, list, position as u32);
+            let row = listed(lists, list, min(position, rows - 1) as u32);
+            out_rows[m] = row;
+            kept[m] = 0u32;
+            if comptime!(matches!(finish, Finish::ReluBackward | Finish::FirstReluBackward)) {
+                let place = place(
+                    row,
+                    0u32,
+                    n as u32 / 4u32,
+                    first_width,
+                    users,
+                    items,
+                    grads,
+                    counts,
+                    item_side,
+                    0u32,
+                    0.0f32,
+                    per_row,
+                    mask_operand,
+                );
                 #[unroll]
                 for half in 0..2usize {
-                    let col = column + half * 32 + c * 4;
-                    if col < n {
-                        let mut sum = acc[m * 2 + half];
-                        if comptime!(matches!(finish, Finish::Bias | Finish::Relu)) {
-                            if bias != NONE {
-                                sum += b4[(bias as usize + col) / 4];
-                            }
-                        }
-                        if comptime!(finish == Finish::Relu) {
-                            sum = relu_dropout(
-                                sum,
-                                row * width + col as u32,
-                                states[state::SEEDS + 2 * layer],
-                                states[state::SEEDS + 2 * layer + 1],
-                                below,
-                                scale,
-                                dropout,
-                            );
-                        }
-                        let at = row as usize * n / 4 + col / 4;
-                        if comptime!(finish == Finish::ReluBackward) {
-                            sum = backward(sum, mask[at], scale);
-                        }
-                        if comptime!(finish == Finish::FirstReluBackward) {
-                            let place = place(
-                                row,
-                                0u32,
-                                n as u32 / 4u32,
-                                first_width,
-                                users,
-                                items,
-                                grads,
-                                counts,
-                                item_side,
-                                0u32,
-                                0.0f32,
-                                per_row,
-                                Operand::First,
-                            );
-                            let output = value(
-                                a,
-                                fixed_a,
-                                sides,
-                                b4,
-                                states,
-                                place,
-                                col as u32 / 4u32,
-                                output4,
-                                class4,
-                                below,
-                                scale,
-                                Operand::First,
-                                two_classes,
-                                dropout,
-                            );
-                            sum = backward(sum, output, scale);
-                            #[unroll]
-                            for e in 0..4usize {
-                                most = max(most, sum.extract(e).abs());
-                            }
-                        }
-                        out[out_start + at] = sum;
+                    let col4 = min(column / 4 + half * 8 + c, n / 4 - 1);
+                    let output = value(
+                        mask,
+                        fixed_a,
+                        sides,
+                        b4,
+                        states,
+                        place,
+                        col4 as u32,
+                        output4,
+                        class4,
+                        below,
+                        scale,
+                        mask_operand,
+                        two_classes,
+                        dropout,
+                    );
+                    #[unroll]
+                    for e in 0..4usize {
+                        let bit = comptime!(1u32 << (half * 4 + e) as u32);
+                        kept[m] |= select(output.extract(e) > 0.0f32, bit, 0u32);
                     }
+                }
+            }
+        }
+        let mut biases = Array::<V4>::new(2usize);
+        #[unroll]
+        for half in 0..2usize {
+            biases[half] = V4::new(0.0f32);
+            if comptime!(matches!(finish, Finish::Bias | Finish::Relu)) {
+                if bias != NONE {
+                    biases[half] = b4[bias as usize / 4 + min(column / 4 + half * 8 + c, n / 4 - 1)];
+                }
+            }
+        }
+        let mut seed0 = 0u32;
+        let mut seed1 = 0u32;
+        if comptime!(finish == Finish::Relu && dropout) {
+            seed0 = states[state::SEEDS + 2 * layer];
+            seed1 = states[state::SEEDS + 2 * layer + 1];
+        }
+        #[unroll]
+        for m in 0..8usize {
+            let position = first + (group + (m / 4) * (tile_rows / 8)) * 4 + m % 4;
+            #[unroll]
+            for half in 0..2usize {
+                let col = column + half * 32 + c * 4;
+                if position < rows && col < n {
+                    let mut sum = acc[m * 2 + half] + biases[half];
+                    if comptime!(finish == Finish::Relu) {
+                        let index = out_rows[m] * width + col as u32;
+                        sum = relu_dropout(sum, index, seed0, seed1, below, scale, dropout);
+                    }
+                    if comptime!(matches!(finish, Finish::ReluBackward | Finish::FirstReluBackward)) {
+                        #[unroll]
+                        for e in 0..4usize {
+                            let bit = comptime!(1u32 << (half * 4 + e) as u32);
+                            let by_sum = select(kept[m] & bit != 0u32, sum.extract(e) * scale, 0.0f32);
+                            sum.insert(e, by_sum);
+                            most = max(most, by_sum.abs());
+                        }
+                    }
+                    out[out_start + out_rows[m] as usize * n / 4 + col / 4] = sum;
                 }
             }
         }
@@ -312,17 +335,6 @@ pub fn product(
             bounds[bound::HIDDEN].fetch_max(u32::reinterpret(most));
         }
     }
-}
-
-/// The gradient by a layer's sums from that by its output: 0 where the output is 0.
-#[cube]
-fn backward(by_output: V4, output: V4, scale: f32) -> V4 {
-    let mut by_sum = V4::new(0.0f32);
-    #[unroll]
-    for e in 0..4usize {
-        by_sum.insert(e, select(output.extract(e) > 0.0f32, by_output.extract(e) * scale, 0.0f32));
-    }
-    by_sum
 }
 
 /// The `e`-th values of four vectors.

@@ -2,13 +2,13 @@
 //! [`segment_sums`](crate::nn::kernels::segment_sums).
 //!
 //! Launch: cubes of 256 units, at most [`MOST_CUBES`]; y is 0 for the first hidden layer, 1 for the dot product and 2
-//! for the biases. A unit takes a column of a training row, sums the user's part over the row's samples in registers, and
-//! adds once for the user and once for each sample's item: `rows (1 + per_row)` atomic additions a column.
+//! for the biases. A unit takes four columns of a training row, sums the user's part over the row's samples in registers,
+//! and adds once for the user and once for each sample's item: `rows (1 + per_row)` atomic additions a column.
 
 use cubecl::prelude::*;
 
 use super::fixed;
-use super::shared::{bound, state};
+use super::shared::{V4, bound, state};
 
 /// The most cubes of a y, so that their sums are few.
 pub const MOST_CUBES: usize = 1024;
@@ -102,83 +102,126 @@ pub fn scatter(
             item_start = item_dots;
         }
         user_bound *= per;
-        // Units side by side take the columns of a row, the rest of the cube further rows; long rows take turns.
-        let lanes = min(columns, 256u32);
+        // Units side by side take every `lanes`-th column of a row, the rest of the cube further rows; long rows take
+        // turns.
+        let lanes = min((columns + 3u32) / 4u32, 256u32);
         let rows_at_once = 256u32 / lanes;
         let lane = t % lanes;
         let slot = t / lanes;
-        let turns = (columns + lanes - 1u32) / lanes;
+        let turns = (columns + 4u32 * lanes - 1u32) / (4u32 * lanes);
         for turn in 0..turns {
-            let column = turn * lanes + lane;
-            let mut by_weight = 0.0f32;
+            let column = turn * lanes * 4u32 + lane;
+            let mut by_weight = V4::new(0.0f32);
             for round in 0..rounds {
                 let row = (round * CUBE_COUNT_X + CUBE_POS_X) * rows_at_once + slot;
-                if row < rows && slot < rows_at_once && column < columns {
+                if row < rows && slot < rows_at_once {
                     let user = users[row as usize];
-                    let mut own = 0.0f32;
+                    let user_count = counts[(count_start + user) as usize];
+                    let mut own = V4::new(0.0f32);
                     if kind == kind::DOT {
-                        own = weights[(user_vectors + user * columns + column) as usize];
+                        own = four(weights, user_vectors + user * columns, column, lanes, columns);
                     }
-                    let mut total = 0.0f32;
+                    let mut total = V4::new(0.0f32);
                     for block in 0..blocks {
-                        let first = row as usize * per_row + block * block_samples;
                         let mut item = Array::<u32>::new(block_samples);
-                        let mut by_item = Array::<f32>::new(block_samples);
+                        let mut scale = Array::<f32>::new(block_samples);
+                        let mut by_item = Array::<V4>::new(block_samples);
                         // All that a block reads is on its way before the first addition.
                         #[unroll]
                         for m in 0..block_samples {
-                            item[m] = 0u32;
-                            by_item[m] = 0.0f32;
-                            if block * block_samples + m < per_row {
-                                item[m] = items[first + m];
-                                if kind == kind::DOT {
-                                    by_item[m] = grads[first + m];
-                                } else {
-                                    by_item[m] = d[(first + m) * columns as usize + column as usize];
-                                }
+                            let sample = row as usize * per_row + min(block * block_samples + m, per_row - 1);
+                            item[m] = items[sample];
+                            if kind == kind::DOT {
+                                by_item[m] = V4::new(grads[sample]);
+                            } else {
+                                by_item[m] = four(d, sample as u32 * columns, column, lanes, columns);
                             }
                         }
-                        let mut scale = Array::<f32>::new(block_samples);
                         #[unroll]
                         for m in 0..block_samples {
                             let count = counts[(count_start + n_users + item[m]) as usize];
                             scale[m] = fixed::scale(fixed::exponent(item_bound, count));
-                            if kind == kind::DOT {
-                                let vector = weights[(item_vectors + item[m] * columns + column) as usize];
-                                total = fma(by_item[m], vector, total);
-                                by_item[m] *= own;
-                            } else {
-                                total += by_item[m];
+                        }
+                        #[unroll]
+                        for m in 0..block_samples {
+                            if block * block_samples + m < per_row {
+                                if kind == kind::DOT {
+                                    let start = item_vectors + item[m] * columns;
+                                    let vector = four(weights, start, column, lanes, columns);
+                                    total = fma(by_item[m], vector, total);
+                                    by_item[m] *= own;
+                                } else {
+                                    total += by_item[m];
+                                }
                             }
                         }
                         #[unroll]
                         for m in 0..block_samples {
                             if block * block_samples + m < per_row {
-                                accumulators[(item_start + item[m] * columns + column) as usize]
-                                    .fetch_add(fixed::fixed(by_item[m], scale[m]));
+                                let start = item_start + item[m] * columns;
+                                add(accumulators, by_item[m], scale[m], start, column, lanes, columns);
                             }
                         }
                     }
-                    let count = counts[(count_start + user) as usize];
-                    let scale = fixed::scale(fixed::exponent(user_bound, count));
-                    accumulators[(user_start + user * columns + column) as usize]
-                        .fetch_add(fixed::fixed(total, scale));
+                    let scale = fixed::scale(fixed::exponent(user_bound, user_count));
+                    add(accumulators, total, scale, user_start + user * columns, column, lanes, columns);
                     by_weight = fma(own, total, by_weight);
                 }
             }
             if weighted {
                 // In the order of the slots, so that the sum is the same in every run.
-                let mut shared = Shared::<[f32]>::new_slice(256usize);
+                let mut shared = Shared::<[V4]>::new_slice(256usize);
                 sync_cube();
                 shared[t as usize] = by_weight;
                 sync_cube();
-                if kind == kind::DOT && t < lanes && column < columns {
+                if kind == kind::DOT && t < lanes {
                     for other in 1..rows_at_once {
                         by_weight += shared[(t + other * lanes) as usize];
                     }
-                    sums[(sums_start + CUBE_POS_X * columns + column) as usize] = by_weight;
+                    #[unroll]
+                    for e in 0..4usize {
+                        let column = column + e as u32 * lanes;
+                        if column < columns {
+                            sums[(sums_start + CUBE_POS_X * columns + column) as usize] =
+                                by_weight.extract(e);
+                        }
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Every `lanes`-th of four values of a row that begins at `start`, from `column` on; 0 behind its end.
+#[cube]
+fn four(values: &[f32], start: u32, column: u32, lanes: u32, columns: u32) -> V4 {
+    let mut four = V4::new(0.0f32);
+    #[unroll]
+    for e in 0..4usize {
+        let column = column + e as u32 * lanes;
+        if column < columns {
+            four.insert(e, values[(start + column) as usize]);
+        }
+    }
+    four
+}
+
+/// Adds four values to the accumulators of a row, placed as those of [`four`].
+#[cube]
+fn add(
+    accumulators: &[Atomic<i32>],
+    values: V4,
+    scale: f32,
+    start: u32,
+    column: u32,
+    lanes: u32,
+    columns: u32,
+) {
+    #[unroll]
+    for e in 0..4usize {
+        let column = column + e as u32 * lanes;
+        if column < columns {
+            accumulators[(start + column) as usize].fetch_add(fixed::fixed(values.extract(e), scale));
         }
     }
 }
