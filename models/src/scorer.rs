@@ -2,6 +2,7 @@
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 
+use crate::topk::Allowed;
 use crate::{Error, Result};
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no sigmoid is applied,
@@ -18,6 +19,24 @@ pub trait Scorer: Send + Sync {
 
     /// Scores every item for each of `users`: `out` is `[users, n_items]`, row-major.
     fn score_catalog(&self, users: &[UserIx], out: &mut [f32]);
+
+    /// Returns the lists of [`top_k`](crate::topk::top_k), where the model finds them on its device, so that no scores are
+    /// read back.
+    fn best_on_device<'a>(
+        &self,
+        users: &[UserIx],
+        k: usize,
+        exclude: &(dyn Fn(usize) -> &'a [u32] + Sync),
+        allowed: Option<&Allowed>,
+    ) -> Option<Vec<Vec<(ItemIx, f32)>>> {
+        let _ = (users, k, exclude, allowed);
+        None
+    }
+
+    /// Returns how many pairs a call should ask for at least, where there are so many, for a device to be busy.
+    fn pairs_at_once(&self) -> usize {
+        1
+    }
 
     /// Returns the model as one that folds in users without a row, where it can.
     fn as_fold_in(&self) -> Option<&dyn FoldIn> {

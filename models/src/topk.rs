@@ -56,6 +56,9 @@ pub fn top_k<'a>(
     exclude: impl Fn(usize) -> &'a [u32] + Sync,
     allowed: Option<&Allowed>,
 ) -> Vec<Vec<(ItemIx, f32)>> {
+    if let Some(lists) = scorer.best_on_device(users, k, &exclude, allowed) {
+        return lists;
+    }
     let n_items = scorer.n_items();
     let block = (BLOCK_BYTES / (4 * n_items.max(1))).max(MIN_BLOCK);
     let blocks: Vec<Vec<Vec<(ItemIx, f32)>>> = users

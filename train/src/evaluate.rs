@@ -119,7 +119,7 @@ fn judge(
     let zeros = || (0..scorer.n_items()).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     let (shown, hits) = (zeros(), zeros());
     progress.begin("users judged", rows.len() as u64);
-    let blocks = cut(&rows, holdout, scorer.n_items())
+    let blocks = cut(&rows, holdout, scorer)
         .into_par_iter()
         .map_init(Scratch::default, |scratch, block| {
             progress.check()?;
@@ -153,8 +153,10 @@ fn judge(
 }
 
 /// Cuts holdout rows into blocks of whole users.
-fn cut(rows: &[usize], holdout: &Holdout, n_items: usize) -> Vec<Range<usize>> {
+fn cut(rows: &[usize], holdout: &Holdout, scorer: &dyn Scorer) -> Vec<Range<usize>> {
+    let n_items = scorer.n_items();
     let most = if holdout.candidates == Candidates::Unseen { BLOCK } else { PAIRS };
+    let most = most.max(scorer.pairs_at_once());
     let cost = |row: usize| match &holdout.candidates {
         Candidates::Unseen => n_items,
         Candidates::Drawn(lists) => holdout.relevant.row(row).0.len() + lists.row(row).len(),

@@ -4,7 +4,6 @@ use burn_tensor::{Device, Tensor};
 
 use super::config::{NcfSpec, TOWER};
 use crate::Result;
-use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{
     ReluDropout, bias_relu, bias_relu_backward, gather, matmul, matmul_nt, matmul_tn, output_backward,
@@ -21,9 +20,8 @@ pub struct NcfNetwork {
     pub(super) tower: Option<Tower>,
     output_weight: Tensor<2>, // [dim + widths.last, classes]: the GMF part's rows first
     output_bias: Tensor<2>,   // [1, classes]
-    dropout: f64,
     pub(super) shape: Shape,
-    pub(super) config: ModelConfig,
+    pub(super) spec: NcfSpec,
 }
 
 /// A vector for each user and for each item.
@@ -109,9 +107,8 @@ impl NcfNetwork {
             tower,
             output_weight: get("output_weight", [joined, spec.classes], lecun)?,
             output_bias: get("output_bias", [1, spec.classes], Init::Constant(0.0))?,
-            dropout: spec.dropout,
             shape,
-            config: spec.model.clone(),
+            spec: spec.clone(),
         })
     }
 
@@ -229,7 +226,7 @@ impl NcfNetwork {
     /// As [`crate::nn::network::Network::step`].
     pub(super) fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
         let activation = ReluDropout {
-            dropout: self.dropout,
+            dropout: self.spec.dropout,
             key: objective.dropout_key,
             batch: objective.batch,
             layer: 0,

@@ -13,7 +13,7 @@ pub mod device;
 #[cfg(feature = "train")]
 mod free_memory;
 #[cfg(all(feature = "cube", feature = "train"))]
-mod gpu;
+pub(crate) mod gpu;
 #[cfg(all(test, feature = "train"))]
 mod gradient_tests;
 pub mod kernels;

@@ -3,8 +3,13 @@
 use cubecl::prelude::*;
 use cubecl::server::Handle;
 
-#[cfg(doc)]
-use super::plan::Plan;
+use super::grid::row_of;
+use super::jobs::{Jobs, Sizes};
+use super::pieces::ColumnProducts;
+use super::plan::{Plan, Products};
+use super::shared::{bound, epoch, state};
+use super::step::Values;
+use crate::nn::batches::Batches;
 
 /// A buffer with the number of its values, of four bytes each.
 #[derive(Clone)]
@@ -53,8 +58,19 @@ impl Buffer {
     }
 
     /// Reads it back. Syncs with the device.
-    fn words(&self, client: &Client) -> Vec<u32> {
-        u32::from_bytes(&client.read_one_unchecked(self.handle.clone()))[..self.len].to_vec()
+    pub(super) fn words(&self, client: &Client) -> Vec<u32> {
+        self.first_words(client, self.len)
+    }
+
+    /// Reads its first words back. Syncs with the device.
+    fn first_words(&self, client: &Client, n: usize) -> Vec<u32> {
+        let part = self.handle.clone().offset_end((self.len - n) as u64 * 4);
+        u32::from_bytes(&client.read_one_unchecked(part))[..n].to_vec()
+    }
+
+    /// Reads its first values back. Syncs with the device.
+    pub(super) fn first_values(&self, client: &Client, n: usize) -> Vec<f32> {
+        self.first_words(client, n).into_iter().map(f32::from_bits).collect()
     }
 
     pub(super) fn values(&self, client: &Client) -> Vec<f32> {
@@ -102,6 +118,8 @@ pub struct Buffers {
     pub sides: Buffer,
     /// For each hidden layer its output, and the gradient by its sums, as far as they are stored ([`Plan::stored`]).
     pub hidden: Vec<[Buffer; 2]>,
+    /// For each sample which values of the first hidden layer are above 0, where that is not stored.
+    pub kept: Buffer,
     /// Stands for the hidden layers of a network without any.
     pub no_hidden: [Buffer; 2],
     /// The gradient by the scores.
@@ -113,6 +131,129 @@ pub struct Buffers {
     pub squares: Buffer,
     pub norm: Buffer,
     pub jobs: JobBuffers,
+}
+
+impl Buffers {
+    /// Makes the buffers of a training run, with its rows, weights and optimiser states; `words` as [`bitmap_words`].
+    ///
+    /// [`bitmap_words`]: super::step::bitmap_words
+    pub(super) fn of_training(
+        client: &Client,
+        plan: &Plan,
+        sizes: Sizes,
+        batches: &Batches,
+        values: &Values,
+        words: usize,
+    ) -> Self {
+        let data = batches.as_words();
+        let n = sizes.n();
+        let samples = sizes.rows * sizes.per_row;
+        let zeros = |len| Buffer::zeros(client, len);
+        let empty = |len| Buffer::empty(client, len);
+        let state_of = |number: usize| match values.states.get(number) {
+            Some(values) => Buffer::of_values(client, values),
+            None => zeros(0),
+        };
+        let upload = |jobs: &Jobs| Buffer::of(client, &jobs.words);
+        let products = |products: &Products| upload(&products.jobs);
+        let columns = |products: &ColumnProducts| upload(&products.jobs);
+        let width = plan.hidden.first().map_or(0, |width| width[0]);
+        Self {
+            rows: Buffer::of(client, &data.rows),
+            values: Buffer::of_values(client, &data.values),
+            offsets: Buffer::of(client, &data.offsets),
+            seen: Buffer::of(client, data.seen),
+            bitmap: zeros(n[0] * words),
+            epoch: zeros(epoch::LEN),
+            state: zeros(state::LEN),
+            bounds: zeros(bound::LEN),
+            users: zeros(sizes.rows),
+            items: zeros(samples),
+            ratings: zeros(sizes.rows),
+            // The counts of padding are read, and not used.
+            counts: zeros(2 * (n[0] + n[1]) + 4),
+            lists: zeros(if sizes.lists() { n[0] + n[1] } else { 0 }),
+            lens: zeros(2),
+            blocks: zeros(2 * sizes.blocks()),
+            weights: Buffer::of_values(client, &values.weights),
+            first: state_of(0),
+            second: state_of(1),
+            gradients: zeros(plan.layout.len),
+            accumulators: zeros(plan.accumulators.len),
+            sides: empty((n[0] + n[1]) * width),
+            hidden: plan.stored().map(|widths| widths.map(|width| empty(samples * width))).collect(),
+            kept: empty(samples * plan.words_of_first()),
+            no_hidden: [zeros(0), zeros(0)],
+            grads: empty(samples),
+            copies: zeros(2 * plan.layout.output_rows),
+            pieces: empty(plan.pieces),
+            sizes: zeros(3 * batches.count()),
+            losses: zeros(batches.count()),
+            squares: empty(row_of(plan.update.cubes[0]).iter().product::<u32>() as usize),
+            norm: zeros(1),
+            jobs: JobBuffers {
+                sides: plan.sides.as_ref().map(products),
+                forward: plan.forward.iter().map(products).collect(),
+                backward: plan.backward.iter().map(products).collect(),
+                layer_columns: plan.layer_columns.iter().map(columns).collect(),
+                first_columns: plan.first_columns.as_ref().map(columns),
+                embeddings: plan.embeddings.as_ref().map(products),
+                reduce: upload(&plan.reduce),
+                update: upload(&plan.update),
+            },
+        }
+    }
+
+    /// Makes the buffers of a forward pass; what training alone needs is short.
+    pub(super) fn of_scores(client: &Client, plan: &Plan, sizes: Sizes, weights: &[f32]) -> Self {
+        let n = sizes.rows * sizes.per_row;
+        let none = || Buffer::zeros(client, 0);
+        let products = |products: &Products| Buffer::of(client, &products.jobs.words);
+        Self {
+            rows: none(),
+            values: none(),
+            offsets: none(),
+            seen: none(),
+            bitmap: none(),
+            epoch: none(),
+            state: Buffer::zeros(client, state::LEN),
+            bounds: Buffer::zeros(client, bound::LEN),
+            users: Buffer::empty(client, sizes.rows),
+            items: Buffer::empty(client, n),
+            ratings: none(),
+            counts: none(),
+            lists: none(),
+            lens: none(),
+            blocks: none(),
+            weights: Buffer::of_values(client, weights),
+            first: none(),
+            second: none(),
+            gradients: none(),
+            accumulators: none(),
+            sides: Buffer::empty(client, plan.len_of_sides(sizes.shape)),
+            // The outputs alone; no gradients.
+            hidden: plan.stored().map(|[output, _]| [Buffer::empty(client, n * output), none()]).collect(),
+            kept: Buffer::empty(client, n * plan.words_of_first()),
+            no_hidden: [none(), none()],
+            grads: none(),
+            copies: none(),
+            pieces: none(),
+            sizes: none(),
+            losses: none(),
+            squares: none(),
+            norm: none(),
+            jobs: JobBuffers {
+                sides: plan.sides.as_ref().map(products),
+                forward: plan.forward.iter().map(products).collect(),
+                backward: Vec::new(),
+                layer_columns: Vec::new(),
+                first_columns: None,
+                embeddings: None,
+                reduce: none(),
+                update: none(),
+            },
+        }
+    }
 }
 
 /// The jobs of the plan, on the device.

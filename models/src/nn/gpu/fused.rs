@@ -26,7 +26,7 @@ use crate::{Error, Result};
 const READ_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns the client of a device that runs kernels, if it does.
-fn client(device: &Device) -> Option<Client> {
+pub fn client(device: &Device) -> Option<Client> {
     match device.as_dispatch() {
         DispatchDevice::Cube(device) => Some(device.client()),
         _ => None,

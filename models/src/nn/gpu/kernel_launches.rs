@@ -56,6 +56,7 @@ impl Step {
                 buffers.lens.arg(),
                 jobs.arg(),
                 product.out.arg4(),
+                buffers.kept.arg(),
                 buffers.bounds.arg(),
                 self.n_counts(),
                 item_side,
@@ -344,6 +345,6 @@ impl Step {
 }
 
 /// Where a table of a side begins, if it is there.
-fn start(tables: Option<[Table; 2]>, side: usize) -> usize {
+pub fn start(tables: Option<[Table; 2]>, side: usize) -> usize {
     tables.map_or(0, |tables| tables[side].start)
 }

@@ -16,43 +16,8 @@ impl Step {
         if self.sizes.lists() {
             self.list_touched();
         }
-        if let (Some(sides), Some(words)) = (&plan.sides, &jobs.sides) {
-            self.product(
-                sides,
-                words,
-                Product {
-                    name: "tables by first layer",
-                    operand: Operand::Values,
-                    a: &buffers.weights,
-                    mask: &buffers.weights,
-                    out: &buffers.sides,
-                    layer: 0,
-                    transposed: false,
-                    finish: Finish::Bias,
-                },
-            );
-        }
-        if plan.parts.first_is_last && plan.parts.tower {
-            self.pair_relu();
-        }
-        for (number, (forward, words)) in plan.forward.iter().zip(&jobs.forward).enumerate() {
-            let (operand, input) = self.output(number);
-            let [output, _] = &buffers.hidden[number + 1];
-            self.product(
-                forward,
-                words,
-                Product {
-                    name: "layers forward",
-                    operand,
-                    a: input,
-                    mask: input,
-                    out: output,
-                    layer: number + 1,
-                    transposed: false,
-                    finish: Finish::Relu,
-                },
-            );
-        }
+        self.tables_by_first_layer();
+        self.forward();
         self.score();
         for (number, (backward, words)) in plan.backward.iter().zip(&jobs.backward).enumerate().rev() {
             let (_, input) = self.output(number);
@@ -105,6 +70,53 @@ impl Step {
             self.clip(most);
         }
         self.update();
+    }
+
+    /// Launches the products of the embeddings with the first layer.
+    pub fn tables_by_first_layer(&self) {
+        let (plan, buffers) = (&self.plan, &self.buffers);
+        if let (Some(sides), Some(words)) = (&plan.sides, &buffers.jobs.sides) {
+            self.product(
+                sides,
+                words,
+                Product {
+                    name: "tables by first layer",
+                    operand: Operand::Values,
+                    a: &buffers.weights,
+                    mask: &buffers.weights,
+                    out: &buffers.sides,
+                    layer: 0,
+                    transposed: false,
+                    finish: Finish::Bias,
+                },
+            );
+        }
+    }
+
+    /// Launches the hidden layers of the batch, as far as they are stored.
+    pub fn forward(&self) {
+        let (plan, buffers) = (&self.plan, &self.buffers);
+        if plan.parts.first_is_last && plan.parts.tower {
+            self.pair_relu();
+        }
+        for (number, (forward, words)) in plan.forward.iter().zip(&buffers.jobs.forward).enumerate() {
+            let (operand, input) = self.output(number);
+            let [output, _] = &buffers.hidden[number + 1];
+            self.product(
+                forward,
+                words,
+                Product {
+                    name: "layers forward",
+                    operand,
+                    a: input,
+                    mask: input,
+                    out: output,
+                    layer: number + 1,
+                    transposed: false,
+                    finish: Finish::Relu,
+                },
+            );
+        }
     }
 
     /// How the output of a hidden layer is read by a further one.

@@ -2,6 +2,8 @@
 //!
 //! Padding stays zero through training: a padded column's weights, gradients and moments are all 0.
 
+use std::collections::BTreeSet;
+
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
 
@@ -178,6 +180,11 @@ impl Layout {
         let (rows, columns) = ([0, 1], [0, width]);
         self.blocks.push(Block { name, shape: [1, width], rows, columns, start, row_stride: width });
         start
+    }
+
+    /// Returns the names of all weights.
+    pub fn names(&self) -> BTreeSet<&'static str> {
+        self.blocks.iter().map(|block| block.name).collect()
     }
 
     /// Writes the values of a named weight, row-major, to where they stand in `all`.

@@ -21,6 +21,9 @@
 //! | [`product`] | gradients of the embeddings from the accumulators |
 //! | [`norm`] | where gradients are clipped: their norm |
 //! | [`update`] | the optimiser, for all weights |
+//!
+//! What is trained is scored by the same forward pass ([`catalog`]): [`pair_scores`] makes the scores of a block of users,
+//! and [`best`] finds their best items, so that these alone come back.
 
 #![allow(
     clippy::collapsible_if,
@@ -31,7 +34,9 @@
     reason = "kernels are written in the part of Rust that CubeCL translates, and take each buffer and number by itself"
 )]
 
+mod best;
 mod buffers;
+mod catalog;
 mod columns;
 mod compact;
 mod draw;
@@ -46,6 +51,7 @@ mod layout;
 mod norm;
 mod operand;
 mod pair_relu;
+mod pair_scores;
 mod pieces;
 mod plan;
 mod product;
@@ -57,5 +63,6 @@ mod step;
 mod update;
 mod update_jobs;
 
+pub use catalog::Catalog;
 pub use fused::Fused;
 pub use step::{KernelTimes, Traffic};

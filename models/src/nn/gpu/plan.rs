@@ -224,11 +224,25 @@ impl Plan {
         self.hidden.iter().enumerate().map(stored)
     }
 
+    /// Returns the words that say of a sample which values of the first hidden layer are above 0, where that is not stored.
+    pub fn words_of_first(&self) -> usize {
+        if self.hidden.len() > 1 { product::words_of_row(self.hidden[0][0]) } else { 0 }
+    }
+
+    /// Returns the most values of a sample in one buffer.
+    pub fn largest_sample(&self) -> usize {
+        self.stored().flatten().chain([self.words_of_first()]).max().unwrap_or(0)
+    }
+
+    /// Returns the values of the products of the embeddings with the first layer.
+    pub fn len_of_sides(&self, shape: Shape) -> usize {
+        (shape.n_users + shape.n_items) * self.hidden.first().map_or(0, |width| width[0])
+    }
+
     /// Returns the values of the largest buffer.
     pub fn largest_buffer(&self, sizes: Sizes) -> usize {
-        let widest = self.stored().flatten().max().unwrap_or(0);
-        let sides = sizes.n().iter().sum::<usize>() * self.hidden.first().map_or(0, |width| width[0]);
-        let samples = sizes.rows * sizes.per_row * widest.max(1);
+        let sides = self.len_of_sides(sizes.shape);
+        let samples = sizes.rows * sizes.per_row * self.largest_sample().max(1);
         [self.layout.len, self.accumulators.len, sides, samples, self.pieces].into_iter().max().unwrap_or(0)
     }
 
@@ -236,8 +250,8 @@ impl Plan {
     pub fn bytes(&self, sizes: Sizes, n_rows: usize, n_states: usize, bitmap_words: usize) -> u64 {
         let [n_users, n_items] = sizes.n();
         let samples = sizes.rows * sizes.per_row;
-        let hidden: usize = self.stored().flatten().sum();
-        let sides = (n_users + n_items) * self.hidden.first().map_or(0, |width| width[0]);
+        let hidden = self.stored().flatten().sum::<usize>() + self.words_of_first();
+        let sides = self.len_of_sides(sizes.shape);
         let values = [
             // Training rows, their values, and what each user has seen.
             4 * n_rows + n_users,

@@ -23,6 +23,11 @@ pub fn tile_rows(cubes: usize) -> usize {
     if cubes < 512 { MOST_TILE_ROWS / 2 } else { MOST_TILE_ROWS }
 }
 
+/// Returns the words that say of a row of so many values which are above 0.
+pub const fn words_of_row(width: usize) -> usize {
+    width.div_ceil(128) * 4
+}
+
 /// The words of a job.
 pub mod job {
     /// The number of rows, or of samples a training row where [`PER_ROW`] says so.
@@ -66,13 +71,14 @@ pub enum Finish {
     Relu,
     /// The gradient by a hidden layer's output becomes that by its sums: 0 where the output, in `mask`, is 0.
     ReluBackward,
-    /// The same for the first hidden layer, which is not stored, and whose largest magnitude is kept in the bounds.
+    /// The same for the first hidden layer, of which `kept` says what is above 0; the largest magnitude is kept in the
+    /// bounds.
     FirstReluBackward,
 }
 
 /// Computes the jobs. `a` is `[rows, 4 K4]`, read as `operand` says, where `a` and `fixed_a` are the same buffer; `b4` is
 /// the buffer of all weights, at the job's place `[4 K4, N]` or, with `transposed`, `[N, 4 K4]`; `mask` is like
-/// the output. The rows of a job with a list are those in `lists`, of [`super::compact`]; rows of the output that are not
+/// the output. Where `a` is the first hidden layer, `kept` gets which of its values are above 0. The rows of a job with a list are those in `lists`, of [`super::compact`]; rows of the output that are not
 /// listed stay.
 #[cube(launch_unchecked)]
 pub fn product(
@@ -90,6 +96,7 @@ pub fn product(
     lens: &[u32],
     jobs: &[u32],
     out: &mut [V4],
+    kept: &mut [u32],
     bounds: &[Atomic<u32>],
     n_counts: u32,
     item_side: u32,
@@ -109,8 +116,6 @@ pub fn product(
 ) {
     let row_of_a = comptime!(tile_rows / 4 + 1);
     let loads_of_b = comptime!(256 / tile_rows);
-    let mask_operand =
-        comptime!(if finish == Finish::FirstReluBackward { Operand::First } else { Operand::Values });
     let mut sh_a = Shared::<[V4]>::new_slice(comptime!(16 * (tile_rows / 4 + 1)));
     let mut sh_b = Shared::<[V4]>::new_slice(256usize);
     let t = UNIT_POS as usize;
@@ -161,6 +166,11 @@ pub fn product(
         }
         let mut next_a = Array::<V4>::new(4usize);
         let mut next_b = Array::<V4>::new(4usize);
+        let mut bits = Array::<u32>::new(4usize);
+        #[unroll]
+        for e in 0..4usize {
+            bits[e] = 0u32;
+        }
         let slices = (k4 + 3) / 4;
         for slice in 0..slices + 1 {
             if slice > 0 {
@@ -208,6 +218,21 @@ pub fn product(
                         );
                     }
                     next_a[e] = next;
+                    if comptime!(operand == Operand::First) {
+                        bits[e] |= positive(next) << ((slice % 8) as u32 * 4u32);
+                    }
+                }
+                if comptime!(operand == Operand::First) {
+                    if column == 0 && (slice % 8 == 7 || slice + 1 == slices) {
+                        #[unroll]
+                        for e in 0..4usize {
+                            let position = first + (t / 4) * 4 + e;
+                            if position < rows {
+                                kept[(position * words_of(k4) + slice / 8) * 4 + t % 4] = bits[e];
+                            }
+                            bits[e] = 0u32;
+                        }
+                    }
                 }
                 if transposed {
                     if t < 64 {
@@ -233,59 +258,6 @@ pub fn product(
         let bias = jobs[job + job::BIAS];
         let out_start = jobs[job + job::OUT] as usize / 4;
         let width = jobs[job + job::WIDTH];
-        // All that the outputs need is read before the first of them is written, as a device has to assume that a write
-        // changes what is read after it.
-        let mut out_rows = Array::<u32>::new(8usize);
-        let mut kept = Array::<u32>::new(8usize);
-        #[unroll]
-        for m in 0..8usize {
-            let position = first + (group + (m / 4) * (tile_rows / 8)) * 4 + m % 4;
-            let row = listed(lists, list, min(position, rows - 1) as u32);
-            out_rows[m] = row;
-            kept[m] = 0u32;
-            if comptime!(matches!(finish, Finish::ReluBackward | Finish::FirstReluBackward)) {
-                let place = place(
-                    row,
-                    0u32,
-                    n as u32 / 4u32,
-                    first_width,
-                    users,
-                    items,
-                    grads,
-                    counts,
-                    item_side,
-                    0u32,
-                    0.0f32,
-                    per_row,
-                    mask_operand,
-                );
-                #[unroll]
-                for half in 0..2usize {
-                    let col4 = min(column / 4 + half * 8 + c, n / 4 - 1);
-                    let output = value(
-                        mask,
-                        fixed_a,
-                        sides,
-                        b4,
-                        states,
-                        place,
-                        col4 as u32,
-                        output4,
-                        class4,
-                        below,
-                        scale,
-                        mask_operand,
-                        two_classes,
-                        dropout,
-                    );
-                    #[unroll]
-                    for e in 0..4usize {
-                        let bit = comptime!(1u32 << (half * 4 + e) as u32);
-                        kept[m] |= select(output.extract(e) > 0.0f32, bit, 0u32);
-                    }
-                }
-            }
-        }
         let mut biases = Array::<V4>::new(2usize);
         #[unroll]
         for half in 0..2usize {
@@ -303,27 +275,54 @@ pub fn product(
             seed1 = states[state::SEEDS + 2 * layer + 1];
         }
         #[unroll]
-        for m in 0..8usize {
-            let position = first + (group + (m / 4) * (tile_rows / 8)) * 4 + m % 4;
+        for side in 0..2usize {
+            // What the outputs need is read before the first of them is written, as a device has to assume that a write
+            // changes what is read after it.
+            let mut out_rows = Array::<u32>::new(4usize);
+            let mut bits = Array::<u32>::new(4usize);
             #[unroll]
-            for half in 0..2usize {
-                let col = column + half * 32 + c * 4;
-                if position < rows && col < n {
-                    let mut sum = acc[m * 2 + half] + biases[half];
-                    if comptime!(finish == Finish::Relu) {
-                        let index = out_rows[m] * width + col as u32;
-                        sum = relu_dropout(sum, index, seed0, seed1, below, scale, dropout);
+            for m in 0..4usize {
+                let position = first + (group + side * (tile_rows / 8)) * 4 + m;
+                let row = listed(lists, list, min(position, rows - 1) as u32);
+                out_rows[m] = row;
+                bits[m] = 0u32;
+                if comptime!(finish == Finish::FirstReluBackward) {
+                    let word = kept[(row as usize * words_of(n / 4) + column / 128) * 4 + c % 4];
+                    let shift = (((column / 4 + c) / 4) % 8) as u32 * 4u32;
+                    bits[m] = ((word >> shift) & 15u32) | (((word >> (shift + 8u32)) & 15u32) << 4u32);
+                }
+                if comptime!(finish == Finish::ReluBackward) {
+                    #[unroll]
+                    for half in 0..2usize {
+                        let col4 = min(column / 4 + half * 8 + c, n / 4 - 1);
+                        let output = mask[row as usize * n / 4 + col4];
+                        bits[m] |= positive(output) << comptime!(4 * half as u32);
                     }
-                    if comptime!(matches!(finish, Finish::ReluBackward | Finish::FirstReluBackward)) {
-                        #[unroll]
-                        for e in 0..4usize {
-                            let bit = comptime!(1u32 << (half * 4 + e) as u32);
-                            let by_sum = select(kept[m] & bit != 0u32, sum.extract(e) * scale, 0.0f32);
-                            sum.insert(e, by_sum);
-                            most = max(most, by_sum.abs());
+                }
+            }
+            #[unroll]
+            for m in 0..4usize {
+                let position = first + (group + side * (tile_rows / 8)) * 4 + m;
+                #[unroll]
+                for half in 0..2usize {
+                    let col = column + half * 32 + c * 4;
+                    if position < rows && col < n {
+                        let mut sum = acc[(side * 4 + m) * 2 + half] + biases[half];
+                        if comptime!(finish == Finish::Relu) {
+                            let index = out_rows[m] * width + col as u32;
+                            sum = relu_dropout(sum, index, seed0, seed1, below, scale, dropout);
                         }
+                        if comptime!(matches!(finish, Finish::ReluBackward | Finish::FirstReluBackward)) {
+                            #[unroll]
+                            for e in 0..4usize {
+                                let bit = comptime!(1u32 << (half * 4 + e) as u32);
+                                let by_sum = select(bits[m] & bit != 0u32, sum.extract(e) * scale, 0.0f32);
+                                sum.insert(e, by_sum);
+                                most = max(most, by_sum.abs());
+                            }
+                        }
+                        out[out_start + out_rows[m] as usize * n / 4 + col / 4] = sum;
                     }
-                    out[out_start + out_rows[m] as usize * n / 4 + col / 4] = sum;
                 }
             }
         }
@@ -335,6 +334,24 @@ pub fn product(
             bounds[bound::HIDDEN].fetch_max(u32::reinterpret(most));
         }
     }
+}
+
+/// Four bits that say which of four values are above 0.
+#[cube]
+fn positive(values: V4) -> u32 {
+    let mut bits = 0u32;
+    #[unroll]
+    for e in 0..4usize {
+        bits |= select(values.extract(e) > 0.0f32, comptime!(1u32 << e as u32), 0u32);
+    }
+    bits
+}
+
+/// A quarter of the words that say of a row of so many vectors which values are above 0. A word has eight vectors, every
+/// fourth, four bits each.
+#[cube]
+fn words_of(row4: usize) -> usize {
+    (row4 + 31) / 32
 }
 
 /// The `e`-th values of four vectors.

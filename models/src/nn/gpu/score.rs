@@ -308,7 +308,7 @@ pub fn score(
 
 /// The sum of four values.
 #[cube]
-fn four(x: V4) -> f32 {
+pub fn four(x: V4) -> f32 {
     x.extract(0usize) + x.extract(1usize) + x.extract(2usize) + x.extract(3usize)
 }
 

@@ -9,12 +9,10 @@ use std::time::Duration;
 use cubecl::prelude::*;
 use cubecl::server::ServerError;
 
-use super::buffers::{Buffer, Buffers, JobBuffers};
-use super::grid::row_of;
-use super::jobs::{Jobs, Sizes};
-use super::pieces::ColumnProducts;
-use super::plan::{Plan, Products};
-use super::shared::{bound, epoch, state};
+use super::buffers::{Buffer, Buffers};
+use super::jobs::Sizes;
+use super::plan::Plan;
+use super::shared::{epoch, state};
 use crate::nn::batches::Batches;
 use crate::nn::kernels::threshold_and_scale;
 use crate::nn::pair_score::PairScore;
@@ -76,9 +74,9 @@ pub struct Step {
     pub(super) dropout: Option<(u32, f32)>,
     pub(super) n_rows: usize,
     pub(super) traffic: Cell<Traffic>,
-    times: Option<RefCell<KernelTimes>>,
+    pub(super) times: Option<RefCell<KernelTimes>>,
     /// The half of the counts that the first batch of the next epoch uses.
-    next_half: u32,
+    pub(super) next_half: u32,
     /// The words of a user's bits in the bitmap; 0 where there is none.
     pub(super) words: usize,
 }
@@ -94,63 +92,8 @@ impl Step {
         batches: &Batches,
         values: &Values,
     ) -> Self {
-        let data = batches.as_words();
-        let n = sizes.n();
-        let samples = sizes.rows * sizes.per_row;
         let words = bitmap_words(sizes, client.properties().memory.max_page_size as usize);
-        let zeros = |len| Buffer::zeros(&client, len);
-        let empty = |len| Buffer::empty(&client, len);
-        let state_of = |number: usize| match values.states.get(number) {
-            Some(values) => Buffer::of_values(&client, values),
-            None => zeros(0),
-        };
-        let upload = |jobs: &Jobs| Buffer::of(&client, &jobs.words);
-        let products = |products: &Products| upload(&products.jobs);
-        let columns = |products: &ColumnProducts| upload(&products.jobs);
-        let width = plan.hidden.first().map_or(0, |width| width[0]);
-        let buffers = Buffers {
-            rows: Buffer::of(&client, &data.rows),
-            values: Buffer::of_values(&client, &data.values),
-            offsets: Buffer::of(&client, &data.offsets),
-            seen: Buffer::of(&client, data.seen),
-            bitmap: zeros(n[0] * words),
-            epoch: zeros(epoch::LEN),
-            state: zeros(state::LEN),
-            bounds: zeros(bound::LEN),
-            users: zeros(sizes.rows),
-            items: zeros(samples),
-            ratings: zeros(sizes.rows),
-            // The counts of padding are read, and not used.
-            counts: zeros(2 * (n[0] + n[1]) + 4),
-            lists: zeros(if sizes.lists() { n[0] + n[1] } else { 0 }),
-            lens: zeros(2),
-            blocks: zeros(2 * sizes.blocks()),
-            weights: Buffer::of_values(&client, &values.weights),
-            first: state_of(0),
-            second: state_of(1),
-            gradients: zeros(plan.layout.len),
-            accumulators: zeros(plan.accumulators.len),
-            sides: empty((n[0] + n[1]) * width),
-            hidden: plan.stored().map(|widths| widths.map(|width| empty(samples * width))).collect(),
-            no_hidden: [zeros(0), zeros(0)],
-            grads: empty(samples),
-            copies: zeros(2 * plan.layout.output_rows),
-            pieces: empty(plan.pieces),
-            sizes: zeros(3 * batches.count()),
-            losses: zeros(batches.count()),
-            squares: empty(row_of(plan.update.cubes[0]).iter().product::<u32>() as usize),
-            norm: zeros(1),
-            jobs: JobBuffers {
-                sides: plan.sides.as_ref().map(products),
-                forward: plan.forward.iter().map(products).collect(),
-                backward: plan.backward.iter().map(products).collect(),
-                layer_columns: plan.layer_columns.iter().map(columns).collect(),
-                first_columns: plan.first_columns.as_ref().map(columns),
-                embeddings: plan.embeddings.as_ref().map(products),
-                reduce: upload(&plan.reduce),
-                update: upload(&plan.update),
-            },
-        };
+        let buffers = Buffers::of_training(&client, &plan, sizes, batches, values, words);
         let step = Self {
             plan,
             sizes,
@@ -171,6 +114,26 @@ impl Step {
             step.fill_bitmap();
         }
         step
+    }
+
+    /// Puts weights on the device to score pairs of users and items alone.
+    pub fn of_scores(client: Client, plan: Plan, sizes: Sizes, score: &PairScore, weights: &[f32]) -> Self {
+        Self {
+            buffers: Buffers::of_scores(&client, &plan, sizes, weights),
+            plan,
+            sizes,
+            optimizer: Optimizer::Sgd,
+            clip_norm: None,
+            constant: score.constant,
+            reg: 0.0,
+            dropout: None,
+            n_rows: 0,
+            next_half: 0,
+            traffic: Cell::default(),
+            times: None,
+            words: 0,
+            client,
+        }
     }
 
     /// Prepares an epoch: its draws, and for each batch decay, step size and epsilon of the optimiser.

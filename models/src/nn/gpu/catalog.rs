@@ -1,0 +1,291 @@
+//! Scores and best items of a network on a graphics card, in large blocks: of a user only the best items come back.
+
+use std::sync::{Mutex, PoisonError};
+
+use burn_tensor::Device;
+use burnrec_data::{ItemIx, UserIx};
+use cubecl::prelude::*;
+
+use super::buffers::Buffer;
+use super::fused::client;
+use super::grid::{grid, in_a_row};
+use super::jobs::{Sizes, UNITS};
+use super::kernel_launches::start;
+use super::pair_scores::{PAIRS, ScoreParts};
+use super::plan::{Plan, refusal};
+use super::shared::state;
+use super::step::Step;
+use super::{best, pair_scores};
+use crate::nn::pair_score::PairScore;
+use crate::scorer::Shape;
+use crate::topk::{Allowed, select};
+
+/// The most pairs that go through the layers at once.
+const MOST_PAIRS: usize = 1 << 20;
+/// The most scores that are kept for one selection, unless the catalogue alone is larger.
+const MOST_SCORES: usize = 1 << 23;
+/// The most users of a block, as each is a cube of one row of a grid.
+const MOST_ROWS: usize = 1 << 15;
+
+/// A network ready to score on its card.
+pub struct Catalog(Mutex<Block>);
+
+/// What is on the card, for a block of users at a time.
+struct Block {
+    step: Step,
+    parts: ScoreParts,
+    n_items: usize,
+    /// The pairs that go through the layers at once.
+    n_pairs: usize,
+    /// The users of a block.
+    n_rows: usize,
+    /// Their rows.
+    rows: Buffer,
+    /// Users and items of pairs of the catalogue.
+    pairs: [Buffer; 2],
+    /// Their scores, `[n_rows, n_items]`, or those of some pairs.
+    scores: Buffer,
+}
+
+impl Catalog {
+    /// Puts weights on their card, if it is one and the kernels take the score; `weight` returns a weight by its name,
+    /// row-major.
+    pub fn new(
+        device: &Device,
+        score: &PairScore,
+        shape: Shape,
+        weight: impl Fn(&str) -> Vec<f32>,
+    ) -> Option<Self> {
+        let client = client(device)?;
+        if shape.n_users == 0 || shape.n_items == 0 || refusal(score, shape, 1).is_some() {
+            return None;
+        }
+        let largest = client.properties().memory.max_page_size as usize / 4;
+        let all = shape.n_users.checked_mul(shape.n_items)?;
+        let plan_of = |rows| Plan::new(score, Sizes { shape, rows, per_row: 1, lazy: [false; 2] });
+        let widest = plan_of(1).largest_sample();
+        let n_pairs = MOST_PAIRS.min(all).min(largest / widest.max(1));
+        let n_rows = (MOST_SCORES / shape.n_items).clamp(1, shape.n_users.min(MOST_ROWS));
+        let plan = plan_of(n_pairs);
+        let fits = n_pairs > 0
+            && plan.layout.len.max(plan.len_of_sides(shape)).max(n_rows * shape.n_items) <= largest;
+        if !fits || n_rows * shape.n_items > u32::MAX as usize {
+            return None;
+        }
+        let mut weights = vec![0.0; plan.layout.len];
+        for name in plan.layout.names() {
+            plan.layout.put(name, &weight(name), &mut weights);
+        }
+        let parts = ScoreParts {
+            dot: score.dot.is_some(),
+            output: score.output.is_some(),
+            biases: score.biases.is_some(),
+            tower: score.tower.is_some(),
+            two_classes: plan.parts.two_classes,
+        };
+        let rows = Buffer::empty(&client, n_rows);
+        let scores = Buffer::empty(&client, (n_rows * shape.n_items).max(n_pairs));
+        let sizes = Sizes { shape, rows: n_pairs, per_row: 1, lazy: [false; 2] };
+        let step = Step::of_scores(client, plan, sizes, score, &weights);
+        step.tables_by_first_layer();
+        let pairs = [step.buffers.users.clone(), step.buffers.items.clone()];
+        let n_items = shape.n_items;
+        Some(Self(Mutex::new(Block { step, parts, n_items, n_pairs, n_rows, rows, pairs, scores })))
+    }
+
+    /// How many pairs a call of [`Catalog::score_pairs`] or [`Catalog::score_catalog`] should have at least, where there are
+    /// so many.
+    pub const PAIRS_AT_ONCE: usize = MOST_PAIRS;
+
+    /// As [`Scorer::score_pairs`](crate::scorer::Scorer::score_pairs).
+    pub fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        let mut block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let n = block.n_pairs;
+        for ((out, users), items) in out.chunks_mut(n).zip(users.chunks(n)).zip(items.chunks(n)) {
+            let users: Vec<u32> = users.iter().map(|user| user.0).collect();
+            let items: Vec<u32> = items.iter().map(|item| item.0).collect();
+            let client = block.step.client.clone();
+            block.step.buffers.users = Buffer::of(&client, &users);
+            block.step.buffers.items = Buffer::of(&client, &items);
+            block.score(0, users.len());
+            out.copy_from_slice(&block.scores.first_values(&client, out.len()));
+        }
+    }
+
+    /// As [`Scorer::score_catalog`](crate::scorer::Scorer::score_catalog).
+    pub fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        let mut block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let per_block = block.n_rows * block.n_items;
+        let n_rows = block.n_rows;
+        for (users, out) in users.chunks(n_rows).zip(out.chunks_mut(per_block)) {
+            block.score_all(users);
+            out.copy_from_slice(&block.scores.first_values(&block.step.client, out.len()));
+        }
+    }
+
+    /// As [`top_k`](crate::topk::top_k); `None` where `k` is a large part of the catalogue.
+    pub fn best<'a>(
+        &self,
+        users: &[UserIx],
+        k: usize,
+        exclude: &(dyn Fn(usize) -> &'a [u32] + Sync),
+        allowed: Option<&Allowed>,
+    ) -> Option<Vec<Vec<(ItemIx, f32)>>> {
+        let mut block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if k == 0 || 2 * k > block.n_items {
+            return None;
+        }
+        let client = &block.step.client.clone();
+        let mut bits = vec![0u32; block.n_items.div_ceil(32)];
+        for item in (0..block.n_items).filter(|&item| allowed.is_none_or(|a| a.contains(ItemIx(item as u32))))
+        {
+            bits[item / 32] |= 1 << (item % 32);
+        }
+        let bits = Buffer::of(client, &bits);
+        let [ids, values] = [0; 2].map(|_| Buffer::empty(client, block.n_rows * k));
+        let counts = Buffer::empty(client, block.n_rows);
+        let mut lists = Vec::with_capacity(users.len());
+        let n_rows = block.n_rows;
+        for (number, users) in users.chunks(n_rows).enumerate() {
+            let excluded = |row: usize| exclude(number * n_rows + row);
+            block.score_all(users);
+            block.exclude(users.len(), excluded);
+            block.best(users.len(), k, &bits, [&ids, &values, &counts]);
+            let (ids, values) = (ids.words(client), values.values(client));
+            for ((row, &user), count) in users.iter().enumerate().zip(counts.words(client)) {
+                lists.push(match count as usize {
+                    count if count == k => sorted(&ids[row * k..][..k], &values[row * k..][..k]),
+                    // Scores of minus infinity and such that are no numbers come last, by the rule of the host.
+                    _ => {
+                        block.score_all(&[user]);
+                        let scores = block.scores.first_values(client, block.n_items);
+                        select(&scores, k, excluded(row), allowed)
+                    }
+                });
+            }
+        }
+        Some(lists)
+    }
+}
+
+/// Items with their scores, best first, of equal scores the lower row first.
+fn sorted(ids: &[u32], values: &[f32]) -> Vec<(ItemIx, f32)> {
+    let mut list: Vec<(ItemIx, f32)> = ids.iter().map(|&id| ItemIx(id)).zip(values.iter().copied()).collect();
+    // 0 and -0 are equal.
+    list.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(&b.0)));
+    list
+}
+
+impl Block {
+    /// Scores all items for each of some users, at most as many as a block has.
+    fn score_all(&mut self, users: &[UserIx]) {
+        [self.step.buffers.users, self.step.buffers.items] = self.pairs.clone();
+        let Step { client, buffers, .. } = &self.step;
+        self.rows.write(client, users.iter().map(|user| user.0).collect());
+        let all = users.len() * self.n_items;
+        for first in (0..all).step_by(self.n_pairs) {
+            let n = self.n_pairs.min(all - first);
+            // SAFETY: of this kernel as of those below: the buffers have as many values as are read and written.
+            unsafe {
+                pair_scores::all_pairs::launch_unchecked(
+                    client,
+                    in_a_row(n.div_ceil(UNITS)),
+                    CubeDim::new_1d(UNITS as u32),
+                    self.rows.arg(),
+                    buffers.users.arg(),
+                    buffers.items.arg(),
+                    first as u32,
+                    n as u32,
+                    self.n_items as u32,
+                );
+            }
+            self.score(first, n);
+        }
+    }
+
+    /// Scores the first `n` pairs of the buffers, and writes the scores from `first` on.
+    fn score(&self, first: usize, n: usize) {
+        let Step { client, plan, buffers, .. } = &self.step;
+        let mut cells = vec![0; state::LEN];
+        cells[state::ROWS] = n as u32;
+        buffers.state.write(client, cells);
+        self.step.forward();
+        let layout = &plan.layout;
+        let [h, _] = buffers.hidden.last().unwrap_or(&buffers.no_hidden);
+        let last = plan.hidden.last().map_or(0, |width| width[0]);
+        let class = if self.parts.two_classes { layout.output_rows } else { 0 };
+        let class_of_bias = if self.parts.two_classes { 4 } else { 0 };
+        unsafe {
+            pair_scores::pair_scores::launch_unchecked(
+                client,
+                in_a_row(n.div_ceil(PAIRS)),
+                CubeDim::new_1d(UNITS as u32),
+                h.arg4(),
+                buffers.weights.arg(),
+                buffers.weights.arg4(),
+                buffers.users.arg(),
+                buffers.items.arg(),
+                self.scores.arg(),
+                (start(layout.dot, 0) / 4) as u32,
+                (start(layout.dot, 1) / 4) as u32,
+                (plan.dim / 4) as u32,
+                (layout.output + class) as u32,
+                start(layout.biases, 0) as u32,
+                start(layout.biases, 1) as u32,
+                self.step.constant,
+                (layout.output + class + plan.dim) as u32,
+                (layout.output_bias + class_of_bias) as u32,
+                layout.output_rows as u32,
+                (last / 4) as u32,
+                first as u32,
+                n as u32,
+                self.parts,
+            );
+        }
+    }
+
+    /// Takes the excluded items of each of `n` users out.
+    fn exclude<'a>(&self, n: usize, excluded: impl Fn(usize) -> &'a [u32]) {
+        let (mut offsets, mut items) = (vec![0u32], Vec::new());
+        for row in 0..n {
+            items.extend_from_slice(excluded(row));
+            offsets.push(items.len() as u32);
+        }
+        if items.is_empty() {
+            return;
+        }
+        let client = &self.step.client;
+        let (offsets, n_entries) = (Buffer::of(client, &offsets), items.len());
+        let items = Buffer::of(client, &items);
+        unsafe {
+            best::exclude::launch_unchecked(
+                client,
+                in_a_row(n_entries.div_ceil(UNITS)),
+                CubeDim::new_1d(UNITS as u32),
+                offsets.arg(),
+                items.arg(),
+                self.scores.arg(),
+                n as u32,
+                self.n_items as u32,
+            );
+        }
+    }
+
+    /// Finds the best `k` items of each of `n` users.
+    fn best(&self, n: usize, k: usize, allowed: &Buffer, [ids, values, counts]: [&Buffer; 3]) {
+        unsafe {
+            best::best::launch_unchecked(
+                &self.step.client,
+                grid([n, 1, 1]),
+                CubeDim::new_1d(UNITS as u32),
+                self.scores.arg(),
+                allowed.arg(),
+                ids.arg(),
+                values.arg(),
+                counts.arg(),
+                self.n_items as u32,
+                k as u32,
+            );
+        }
+    }
+}
