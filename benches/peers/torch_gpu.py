@@ -9,7 +9,8 @@ The clock runs over rows of steps with one synchronisation at their end; the bes
 
 All is compiled first, the smallest batches first, as far as `--prepare-seconds` go. With `--orders` a line
 `{"ready": ...}` follows, and then each line `BATCH WAY SECONDS` on stdin is answered by its figure; without, all figures
-are printed. Figures that cannot be had are `{"error": ...}`. PyTorch alone is needed.
+are printed. A line `catalog WAY K` is answered by the seconds in which the network scores all items for all users, without
+gradients and in blocks, and finds the K best unseen items of each. Figures that cannot be had are `{"error": ...}`. PyTorch alone is needed.
 """
 
 import argparse
@@ -113,6 +114,44 @@ class Training:
         steps = max(4, min(MOST_STEPS, int(seconds / 3 / taken)))
         rows = [self.row(steps) for _ in range(3)]
         return self.samples / min(taken for taken, _ in rows), rows[-1][1]
+
+
+class Catalog:
+    """The best items of all users, in blocks of one shape."""
+
+    PAIRS = 1 << 20  # that go through the network at once
+
+    def __init__(self, args, data, way):
+        torch.set_float32_matmul_precision("highest" if way == "f32" else "high")
+        torch.manual_seed(0)
+        self.data, self.n_users, self.way = data, args.n_users, way
+        self.rows = max(1, self.PAIRS // args.n_items)
+        net = network(args, args.n_users, args.n_items).to(data.device).eval()
+        self.net = torch.compile(net, dynamic=False) if way.endswith("compiled") else net
+        self.items = torch.arange(args.n_items, device=data.device).repeat(self.rows)
+        self.seen = data.seen.view(args.n_users, args.n_items)
+
+    def best(self, users, k):
+        with torch.autocast(self.data.device.type, torch.bfloat16, enabled=self.way.startswith("bf16")):
+            scores = self.net(users.repeat_interleave(self.data.n_items), self.items)
+        scores = scores.float().view(self.rows, self.data.n_items)
+        return scores.masked_fill(self.seen[users], -torch.inf).topk(k)
+
+    def seconds(self, k):
+        # The last block begins again with the first users, so that all have one shape.
+        blocks = (torch.arange(-(-self.n_users // self.rows) * self.rows) % self.n_users).view(-1, self.rows)
+        blocks = list(blocks.to(self.data.device))
+        least = float("inf")
+        with torch.inference_mode():
+            self.best(blocks[0], k)
+            for _ in range(3):
+                synchronise(self.data.device)
+                start = time.perf_counter()
+                lists = [self.best(users, k) for users in blocks]
+                for scores, items in lists:
+                    scores.cpu(), items.cpu()
+                least = min(least, time.perf_counter() - start)
+        return least
 
 
 def synchronise(device):
@@ -222,6 +261,12 @@ def main():
         emit(ready=f"PyTorch {torch.__version__} on {name}")
         for line in sys.stdin:
             batch, way, seconds = line.split()
+            if batch == "catalog":
+                try:
+                    emit(way=way, catalog_seconds=Catalog(args, data, way).seconds(int(seconds)))
+                except Exception as error:  # of the compiler or the card
+                    emit(way=way, error=first_line(error))
+                continue
             answer(ready, device, int(batch), way, float(seconds))
         return
     for batch, way in list(ready):

@@ -52,6 +52,12 @@ impl Tensor {
         Self { dtype: T::DTYPE, shape: shape.to_vec(), bytes }
     }
 
+    /// Returns the values, row-major; `None` where they are of another type.
+    pub fn values<T: Element>(&self) -> Option<Vec<T>> {
+        let read = || self.bytes.chunks_exact(size_of::<T>()).map(T::read).collect();
+        (self.dtype == T::DTYPE).then(read)
+    }
+
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.shape.iter().product()

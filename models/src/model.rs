@@ -54,15 +54,15 @@ pub trait Family:
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
 }
 
-/// Where something is computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where something is computed, the more by devices the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Compute {
     /// By plain code on the CPU, whatever device is asked for.
     Host,
-    /// By tensor operations on the device asked for.
-    Device,
     /// By plain code on the CPU; on a graphics card only where that is asked for by name, not by `auto`.
     HostOrNamed,
+    /// By tensor operations on the device asked for.
+    Device,
 }
 
 impl Compute {

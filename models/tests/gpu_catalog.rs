@@ -2,13 +2,16 @@
 
 mod devices;
 
+use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_models::als::AlsConfig;
 use burnrec_models::device::OpenDevice;
+use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{FirstWeights, NnLearner, NnTraining};
 use burnrec_models::topk::{Allowed, select, top_k};
-use burnrec_models::{Learner, Model, Shape};
+use burnrec_models::{Compute, Family, Learner, Model, Shape};
 use devices::{cpu, gpu};
 
 const SHAPE: Shape = Shape { n_users: 37, n_items: 141 };
@@ -27,17 +30,20 @@ fn model(
     learner.expect("a learner").model()
 }
 
-fn architectures() -> Vec<NcfSpec> {
+fn architectures() -> Vec<Box<dyn Architecture>> {
     let init_std = 0.3;
     let mlp = MlpConfig { dim: 8, init_std, ..MlpConfig::default() };
     let neumf = NeumfConfig { dim: 6, init_std, ..NeumfConfig::default() };
-    vec![
+    let mf = MfConfig { dim: 10, init_std, ..MfConfig::default() };
+    let networks = [
         NcfSpec::from(&GmfConfig { dim: 7, init_std, ..GmfConfig::default() }),
         NcfSpec::from(&MlpConfig { layers: vec![16, 9], dropout: 0.5, ..mlp.clone() }),
         NcfSpec::from(&MlpConfig { layers: vec![30, 21, 13], user_dim: Some(18), classes: 2, ..mlp }),
         NcfSpec::from(&NeumfConfig { ..neumf.clone() }),
         NcfSpec::from(&NeumfConfig { layers: vec![140, 270, 24, 20, 16, 5], ..neumf }),
-    ]
+    ];
+    let networks = networks.into_iter().map(|network| Box::new(network) as Box<dyn Architecture>);
+    networks.chain([Box::new(mf) as Box<dyn Architecture>]).collect()
 }
 
 fn users(shape: Shape) -> Vec<UserIx> {
@@ -49,7 +55,7 @@ fn scores_are_those_of_the_host() {
     let Some(gpu) = gpu("scores_are_those_of_the_host") else { return };
     for architecture in architectures() {
         let [ours, theirs] =
-            [&gpu, &cpu()].map(|device| model(&architecture, SHAPE, FirstWeights::new(), device));
+            [&gpu, &cpu()].map(|device| model(&*architecture, SHAPE, FirstWeights::new(), device));
         assert!(ours.pairs_at_once() > 1, "the kernels score {architecture:?}");
         assert_eq!(theirs.pairs_at_once(), 1);
         let users = users(SHAPE);
@@ -107,7 +113,7 @@ fn best_items_are_selected_by_the_rule_of_the_host() {
     let allowed = Allowed::all(SHAPE.n_items);
     let allowed = [None, Some(allowed.clone().only(&odd)), Some(allowed.only(&few))];
     for architecture in architectures() {
-        let model = model(&architecture, SHAPE, FirstWeights::new(), &gpu);
+        let model = model(&*architecture, SHAPE, FirstWeights::new(), &gpu);
         for allowed in &allowed {
             for k in [1, 10, 60] {
                 let lists = model.best_on_device(&users(SHAPE), k, &|_| &[], allowed.as_ref());
@@ -146,6 +152,31 @@ fn ties_infinities_and_nan_have_their_places() {
             assert_lists(&*model, SHAPE, k, None);
         }
     }
+}
+
+#[test]
+fn factors_of_als_are_scored_on_a_card_that_is_named() {
+    let Some(gpu) = gpu("factors_of_als_are_scored_on_a_card_that_is_named") else { return };
+    let config = AlsConfig { dim: 12, ..AlsConfig::default() };
+    assert_eq!(config.scores_on(), Compute::HostOrNamed);
+    let factors = |n: usize| (0..n * 12).map(|k| ((k * 37 % 101) as f32 - 50.0) / 50.0);
+    let weights = [
+        ("user_factors", Tensor::new(&[SHAPE.n_users, 12], factors(SHAPE.n_users))),
+        ("item_factors", Tensor::new(&[SHAPE.n_items, 12], factors(SHAPE.n_items))),
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("weights.safetensors");
+    tensors::write(&path, &weights).expect("written");
+    let weights = TensorFile::open(&path).expect("weights");
+    let [ours, theirs] = [gpu, cpu()].map(|device| config.load(&weights, SHAPE, &device).expect("a model"));
+    let mut scores = [vec![0.0; SHAPE.n_items], vec![0.0; SHAPE.n_items]];
+    ours.score_catalog(&[UserIx(5)], &mut scores[0]);
+    theirs.score_catalog(&[UserIx(5)], &mut scores[1]);
+    for (ours, theirs) in scores[0].iter().zip(&scores[1]) {
+        assert!((ours - theirs).abs() <= 1e-5, "{ours} and {theirs}");
+    }
+    assert_lists(&*ours, SHAPE, 10, None);
+    assert!(ours.as_fold_in().is_some() && ours.item_vectors().is_some(), "all else is the model's");
 }
 
 #[test]

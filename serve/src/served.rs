@@ -101,10 +101,13 @@ impl Models {
 
     /// Returns the name of the device that the models compute on.
     pub fn device(&self) -> String {
-        let on_device =
-            |served: &Arc<Served>| served.recommender.model.config().scores_on() == Compute::Device;
-        let compute = if self.set().values().any(on_device) { Compute::Device } else { Compute::Host };
-        compute.open(self.device).map_or_else(|error| error.to_string(), |device| device.name)
+        let set = self.set();
+        let computes = set.values().map(|served| served.recommender.model.config().scores_on());
+        computes
+            .max()
+            .unwrap_or(Compute::Host)
+            .open(self.device)
+            .map_or_else(|error| error.to_string(), |device| device.name)
     }
 
     /// Returns why models' directories were not taken up, by name.

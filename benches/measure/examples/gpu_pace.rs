@@ -19,11 +19,12 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
+use burnrec_data::{Csr, UserIx};
 use burnrec_measure::neural::{NeuralTask, epoch, skewed, thin};
 use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::{DeviceChoice, Shape};
+use burnrec_models::topk::top_k;
+use burnrec_models::{DeviceChoice, Learner, Shape};
 use clap::Parser;
 
 use peer::{Peer, WAYS};
@@ -32,10 +33,6 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 const NEGATIVES: usize = 4;
 
-/// The time for everything.
-const TOTAL: Duration = Duration::from_secs(335);
-/// When the checks end, and when PyTorch has to be ready.
-const PREPARED: Duration = Duration::from_secs(150);
 /// What burnrec takes for a row of the table at most; mostly to put the rows on the card.
 const OWN_ROW: Duration = Duration::from_secs(5);
 /// The seconds of a figure of PyTorch at least, and those around it: its first steps, and steps that are slow.
@@ -53,6 +50,9 @@ struct Args {
     /// Where PyTorch computes: cuda, cpu or none; cuda by default, with --small none.
     #[arg(long, value_parser = ["cuda", "cpu", "none"])]
     peers: Option<String>,
+    /// The seconds for everything.
+    #[arg(long, default_value_t = 335)]
+    seconds: u64,
     /// The samples of a step, smallest first.
     #[arg(long, value_delimiter = ',')]
     batches: Vec<usize>,
@@ -67,6 +67,8 @@ struct Sizes {
     steps: usize,
     /// For how many seconds one figure is measured, at least.
     seconds: f64,
+    /// When all has to be done.
+    end: Instant,
 }
 
 /// The interactions of a part of the table.
@@ -139,7 +141,9 @@ fn main() -> Fallible<ExitCode> {
     let start = Instant::now();
     let args = Args::parse();
     let device = device::open(args.device)?;
-    let sizes = sizes(&args);
+    let sizes = sizes(&args, start);
+    // When the checks end, and when PyTorch has to be ready.
+    let prepared = Duration::from_secs(args.seconds * 9 / 20);
     let on = args.peers.as_deref().unwrap_or(if args.small { "none" } else { "cuda" });
     let dir = tempfile::tempdir()?;
     let left = |until: Duration| until.saturating_sub(start.elapsed());
@@ -158,17 +162,17 @@ fn main() -> Fallible<ExitCode> {
         for case in CASES.iter().filter(|case| case.tables == number) {
             peers.push(match on {
                 "none" => Err("it was not asked for".to_owned()),
-                _ => case.peer(&file, shape, &sizes, on, left(PREPARED).as_secs()),
+                _ => case.peer(&file, shape, &sizes, on, left(prepared).as_secs()),
             });
         }
     }
     println!("Checks on {}\n", device.name);
-    let passed = checks::run(&device, start + PREPARED);
+    let passed = checks::run(&device, start + prepared);
 
     let mut notes = Vec::new();
     for peer in &mut peers {
         let ready = match peer {
-            Ok(peer) => peer.ready(left(PREPARED + Duration::from_secs(20))),
+            Ok(peer) => peer.ready(left(prepared + Duration::from_secs(20))),
             Err(why) => Err(why.clone()),
         };
         let note = match ready {
@@ -183,20 +187,22 @@ fn main() -> Fallible<ExitCode> {
             notes.push(note);
         }
     }
-    table(&sizes, &tables, &mut peers, &device, start, &mut notes);
-    kernels(&sizes, &tables, &device, start, &mut notes);
+    table(&sizes, &tables, &mut peers, &device, &mut notes);
+    catalog(&sizes, &tables[0], &mut peers[1], &device, &mut notes);
+    kernels(&sizes, &tables, &device, &mut notes);
     println!();
     notes.iter().for_each(|note| println!("- {note}"));
     eprintln!("{:.0} s", start.elapsed().as_secs_f64());
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn sizes(args: &Args) -> Sizes {
+fn sizes(args: &Args, start: Instant) -> Sizes {
+    let end = start + Duration::from_secs(args.seconds);
     let mut sizes = match args.small {
-        true => Sizes { dim: 16, batches: vec![1_024, 4_096], steps: 4, seconds: 0.2 },
+        true => Sizes { dim: 16, batches: vec![1_024, 4_096], steps: 4, seconds: 0.2, end },
         false => {
             let batches = vec![16_384, 65_536, 262_144, 1_048_576];
-            Sizes { dim: 64, batches, steps: 1_000, seconds: 1.0 }
+            Sizes { dim: 64, batches, steps: 1_000, seconds: 1.0, end }
         }
     };
     if !args.batches.is_empty() {
@@ -225,7 +231,6 @@ fn table(
     tables: &[Tables],
     peers: &mut [Result<Peer, String>],
     device: &OpenDevice,
-    start: Instant,
     notes: &mut Vec<String>,
 ) {
     let ways = WAYS.map(|(_, name)| name).join(" | ");
@@ -242,7 +247,7 @@ fn table(
         let Tables { name, train } = &tables[case.tables];
         for &batch in &sizes.batches {
             let row = format!("{name}, {model}, batch {batch}");
-            let left = TOTAL.saturating_sub(start.elapsed());
+            let left = sizes.end.saturating_duration_since(Instant::now());
             // What the rows to come leave of the time, for one way of PyTorch here.
             let share = left.saturating_sub(OWN_ROW * rows_left) / (rows_left * WAYS.len() as u32);
             rows_left -= 1;
@@ -278,15 +283,63 @@ fn table(
     }
 }
 
+/// Measures and prints how long the best 10 unseen items of all users take.
+fn catalog(
+    sizes: &Sizes,
+    tables: &Tables,
+    peer: &mut Result<Peer, String>,
+    device: &OpenDevice,
+    notes: &mut Vec<String>,
+) {
+    const K: usize = 10;
+    // The second network of the table.
+    let case = &CASES[1];
+    let row = format!("best {K} items of all users, {}, {}", tables.name, case.name(sizes.dim));
+    let seconds = || -> Fallible<f64> {
+        let model = case.task(sizes.dim, sizes.batches[0]).learner(&tables.train, device)?.model();
+        let users: Vec<UserIx> = (0..tables.train.n_rows() as u32).map(UserIx).collect();
+        let seen = |at: usize| tables.train.row(users[at].at()).0;
+        let lists = || top_k(&*model, &users, K, seen, None);
+        let _first = lists();
+        let seconds = (0..3).map(|_| {
+            let start = Instant::now();
+            drop(lists());
+            start.elapsed().as_secs_f64()
+        });
+        Ok(seconds.fold(f64::INFINITY, f64::min))
+    };
+    let ours = match seconds() {
+        Ok(ours) => ours,
+        Err(error) => return notes.push(format!("{row}: {error}")),
+    };
+    let left = || sizes.end.saturating_duration_since(Instant::now());
+    let theirs = match peer {
+        Ok(peer) => WAYS.map(|(way, name)| {
+            let seconds = peer.catalog(way, K, left() / 2);
+            seconds.inspect_err(|why| notes.push(format!("{row}: {name}: {why}"))).ok()
+        }),
+        Err(_) => [None; WAYS.len()],
+    };
+    let millis = |seconds: f64| format!("{:.1}", seconds * 1e3);
+    let best = theirs.iter().flatten().copied().fold(f64::INFINITY, f64::min);
+    let ratio = if best.is_finite() { format!("{:.1}", best / ours) } else { "-".into() };
+    let theirs = WAYS
+        .iter()
+        .zip(theirs)
+        .map(|((_, name), seconds)| format!("{name} {}", seconds.map_or("-".into(), millis)));
+    let theirs: Vec<String> = theirs.collect();
+    println!("\n{row}: {} ms; {}; times the best: {ratio}", millis(ours), theirs.join(", "));
+}
+
 /// Measures and prints the device time of each kernel, by the smallest and the largest batch.
-fn kernels(sizes: &Sizes, tables: &[Tables], device: &OpenDevice, start: Instant, notes: &mut Vec<String>) {
+fn kernels(sizes: &Sizes, tables: &[Tables], device: &OpenDevice, notes: &mut Vec<String>) {
     println!("\nMicroseconds of a step by kernel, launched one by one\n");
     let ends = [sizes.batches.first(), sizes.batches.last()];
     for case in &CASES {
         for &batch in ends.into_iter().flatten() {
             let Tables { name, train } = &tables[case.tables];
             let row = format!("{name}, {}, batch {batch}", case.name(sizes.dim));
-            if start.elapsed() > TOTAL {
+            if Instant::now() > sizes.end {
                 notes.push(format!("{row}: kernels are not measured, as the time is over"));
                 continue;
             }

@@ -2,7 +2,7 @@
 //! (leave-one-out, 99 drawn candidates) and prints means over split seeds. `--full` ranks against all items instead.
 //!
 //! ```sh
-//! cargo run --release --example quality -- RATINGS [--seeds 3] [--full] CONFIG[:KEY=VALUE,…] …
+//! cargo run --release --example quality -- RATINGS [--seeds 3] [--full] [--device cpu] CONFIG[:KEY=VALUE,…] …
 //! ```
 
 mod allocator;
@@ -12,7 +12,6 @@ use burnrec_data::split::SplitConfig;
 use burnrec_data::{Prepared, filter::Filters};
 use burnrec_models::DeviceChoice;
 use burnrec_models::Silent;
-use burnrec_models::device;
 use burnrec_train::TrainConfig;
 use burnrec_train::metrics::Metric;
 use burnrec_train::run::run;
@@ -22,12 +21,15 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Fallible<()> {
     allocator::keep_freed_memory();
     let mut args = std::env::args().skip(1);
-    let ratings = args.next().ok_or("usage: quality RATINGS [--seeds N] [--full] CONFIG[:KEY=VALUE,…] …")?;
+    let usage = "usage: quality RATINGS [--seeds N] [--full] [--device DEVICE] CONFIG[:KEY=VALUE,…] …";
+    let ratings = args.next().ok_or(usage)?;
     let (mut seeds, mut candidates, mut configs) = (3, Some(99), Vec::new());
+    let mut choice = DeviceChoice::Cpu;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seeds" => seeds = args.next().ok_or("--seeds needs a number")?.parse()?,
             "--full" => candidates = None,
+            "--device" => choice = args.next().ok_or("--device needs a device")?.parse()?,
             config => configs.push(config.to_owned()),
         }
     }
@@ -36,11 +38,12 @@ fn main() -> Fallible<()> {
     let data = (0..seeds)
         .map(|seed| Prepared::build(dataset.clone(), None, None, &Filters::default(), &split, seed))
         .collect::<Result<Vec<_>, _>>()?;
+    println!("Device: {choice}\n");
     println!("| config | HR@10 | NDCG@10 | valid NDCG@10 | epochs | fit s |");
     println!("|---|---|---|---|---|---|");
     for name in &configs {
         let config = config(name)?;
-        let device = device::open(DeviceChoice::Cpu)?;
+        let device = config.open_device(choice)?;
         let (mut hr, mut ndcg, mut valid, mut seconds) = (0.0, 0.0, 0.0, 0.0);
         let mut epochs = Vec::new();
         for data in &data {

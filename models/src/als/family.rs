@@ -2,10 +2,13 @@
 
 use burnrec_data::tensors::TensorFile;
 
+use super::model::{ITEMS, USERS};
 use super::{AlsConfig, AlsModel, Feedback};
 use crate::Result;
 use crate::device::OpenDevice;
-use crate::model::{Family, Model, Output};
+use crate::model::{Compute, Family, Model, Output};
+use crate::nn::on_card::on_card;
+use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
 
 impl Family for AlsConfig {
@@ -22,7 +25,12 @@ impl Family for AlsConfig {
         }
     }
 
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(AlsModel::load(weights, self.clone(), shape)?))
+    fn scores_on(&self) -> Compute {
+        Compute::HostOrNamed
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
+        let model = AlsModel::load(weights, self.clone(), shape)?;
+        Ok(on_card(Box::new(model), || PairScore::dot([USERS, ITEMS], self.dim), &device.device))
     }
 }

@@ -70,8 +70,8 @@ impl AlsModel {
     }
 }
 
-const USERS: &str = "user_factors";
-const ITEMS: &str = "item_factors";
+pub(super) const USERS: &str = "user_factors";
+pub(super) const ITEMS: &str = "item_factors";
 const ITEM_NORMS: &str = "item_norms";
 
 impl Scorer for AlsModel {

@@ -6,9 +6,10 @@ use burnrec_data::tensors::TensorFile;
 use super::{MfConfig, MfModel, MfNetwork};
 use crate::Result;
 use crate::device::OpenDevice;
-use crate::model::{Family, Model, ModelConfig, Output};
+use crate::model::{Compute, Family, Model, ModelConfig, Output};
 use crate::nn::loss::Loss;
 use crate::nn::network::{Architecture, Network};
+use crate::nn::on_card::on_card;
 use crate::nn::pair_score::{DotProduct, PairScore};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
@@ -24,8 +25,14 @@ impl Family for MfConfig {
         self.loss.output()
     }
 
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(MfModel::load(weights, self.clone(), shape)?))
+    fn scores_on(&self) -> Compute {
+        Compute::HostOrNamed
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
+        let model = MfModel::load(weights, self.clone(), shape)?;
+        let mean = model.mean;
+        Ok(on_card(Box::new(model), || self.pair_score(mean), &device.device))
     }
 }
 
@@ -48,16 +55,7 @@ impl Architecture for MfConfig {
     }
 
     fn pair_score(&self, mean: f32) -> Option<PairScore> {
-        Some(PairScore {
-            loss: self.loss,
-            constant: mean,
-            dot: Some(DotProduct { tables: ["user_embedding", "item_embedding"], dim: self.dim }),
-            biases: Some(["user_bias", "item_bias"]),
-            tower: None,
-            output: None,
-            dropout: 0.0,
-            reg: self.reg,
-        })
+        Some(self.pair_score(mean))
     }
 
     fn network(
@@ -68,5 +66,21 @@ impl Architecture for MfConfig {
         device: &Device,
     ) -> Result<Box<dyn Network>> {
         Ok(Box::new(MfNetwork::new(self, shape, mean, values, device)?))
+    }
+}
+
+impl MfConfig {
+    /// Returns the score in the form that kernels compute; `mean` is its constant part.
+    pub(super) fn pair_score(&self, mean: f32) -> PairScore {
+        PairScore {
+            loss: self.loss,
+            constant: mean,
+            dot: Some(DotProduct { tables: ["user_embedding", "item_embedding"], dim: self.dim }),
+            biases: Some(["user_bias", "item_bias"]),
+            tower: None,
+            output: None,
+            dropout: 0.0,
+            reg: self.reg,
+        }
     }
 }

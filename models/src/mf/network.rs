@@ -11,6 +11,7 @@ use crate::model::Model;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{add_biases, add_l2, gather, pair_dots, pair_dots_backward, segment_sums};
 use crate::nn::network::{Gradient, Network, Objective, Step};
+use crate::nn::on_card::on_card;
 use crate::nn::params::{Init, Values, on_host, weight};
 use crate::scorer::Shape;
 
@@ -117,7 +118,7 @@ impl Network for MfNetwork {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        Box::new(MfModel {
+        let model = MfModel {
             config: self.config.clone(),
             mean: self.mean,
             users: Side { vectors: on_host(&self.user_embedding), biases: on_host(&self.user_bias) },
@@ -125,7 +126,8 @@ impl Network for MfNetwork {
                 vectors: on_host(&self.item_embedding),
                 biases: on_host(&self.item_bias),
             }),
-        })
+        };
+        on_card(Box::new(model), || self.config.pair_score(self.mean), &self.user_embedding.device())
     }
 }
 

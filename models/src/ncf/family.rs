@@ -10,6 +10,7 @@ use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, ModelConfig, Output};
 use crate::nn::loss::Loss;
 use crate::nn::network::{Architecture, Network};
+use crate::nn::on_card::on_card;
 use crate::nn::pair_score::{DotProduct, OutputLayer, PairScore, PairTower};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
@@ -47,24 +48,7 @@ impl Architecture for NcfSpec {
     }
 
     fn pair_score(&self, _: f32) -> Option<PairScore> {
-        let tower = self.tower.as_ref().map(|widths| {
-            let layers = TOWER.iter().zip(&widths.layers[1..]);
-            PairTower {
-                tables: ["user_mlp", "item_mlp"],
-                widths: [widths.user, widths.layers[0] - widths.user],
-                layers: layers.map(|(&(weight, bias), &width)| (weight, bias, width)).collect(),
-            }
-        });
-        Some(PairScore {
-            loss: self.loss,
-            constant: 0.0,
-            dot: self.gmf.map(|dim| DotProduct { tables: ["user_gmf", "item_gmf"], dim }),
-            biases: None,
-            tower,
-            output: Some(OutputLayer { weight: "output_weight", bias: "output_bias", classes: self.classes }),
-            dropout: self.dropout,
-            reg: 0.0,
-        })
+        Some(self.pair_score())
     }
 
     fn network(
@@ -75,6 +59,30 @@ impl Architecture for NcfSpec {
         device: &Device,
     ) -> Result<Box<dyn Network>> {
         Ok(Box::new(NcfNetwork::new(self, shape, values, device)?))
+    }
+}
+
+impl NcfSpec {
+    /// Returns the score in the form that kernels compute.
+    pub(super) fn pair_score(&self) -> PairScore {
+        let tower = self.tower.as_ref().map(|widths| {
+            let layers = TOWER.iter().zip(&widths.layers[1..]);
+            PairTower {
+                tables: ["user_mlp", "item_mlp"],
+                widths: [widths.user, widths.layers[0] - widths.user],
+                layers: layers.map(|(&(weight, bias), &width)| (weight, bias, width)).collect(),
+            }
+        });
+        PairScore {
+            loss: self.loss,
+            constant: 0.0,
+            dot: self.gmf.map(|dim| DotProduct { tables: ["user_gmf", "item_gmf"], dim }),
+            biases: None,
+            tower,
+            output: Some(OutputLayer { weight: "output_weight", bias: "output_bias", classes: self.classes }),
+            dropout: self.dropout,
+            reg: 0.0,
+        }
     }
 }
 
@@ -97,7 +105,9 @@ macro_rules! families {
             }
 
             fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
-                Ok(Box::new(NcfModel::load(weights, &self.into(), shape, &device.device)?))
+                let spec = NcfSpec::from(self);
+                let model = NcfModel::load(weights, &spec, shape, &device.device)?;
+                Ok(on_card(Box::new(model), || spec.pair_score(), &device.device))
             }
         }
     )*};

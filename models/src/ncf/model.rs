@@ -1,9 +1,6 @@
 //! GMF, MLP and NeuMF as they are served: the network on its device, with the items' part of the first layer computed
 //! once.
 
-#[cfg(all(feature = "cube", feature = "train"))]
-use std::sync::OnceLock;
-
 use burn_tensor::{Device, Int, Tensor, TensorData};
 use burnrec_data::tensors::{Tensor as HostTensor, TensorFile};
 use burnrec_data::{ItemIx, UserIx};
@@ -14,16 +11,11 @@ use crate::Result;
 use crate::model::Model;
 use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
-#[cfg(all(feature = "cube", feature = "train"))]
-use crate::nn::gpu::Catalog;
 use crate::nn::kernels::{ReluDropout, catalog_relu, matmul};
-#[cfg(all(feature = "cube", feature = "train"))]
-use crate::nn::network::Architecture;
 use crate::nn::network::{Network, Objective, Step};
+use crate::nn::on_card::on_card;
 use crate::nn::params::{on_host, saved};
 use crate::scorer::{Scorer, Shape};
-#[cfg(all(feature = "cube", feature = "train"))]
-use crate::topk::Allowed;
 
 /// The most pairs that go through the network at once.
 const BLOCK: usize = 16384;
@@ -33,9 +25,6 @@ pub struct NcfModel {
     network: NcfNetwork,
     item_sums: Option<Tensor<2>>, // [n_items, widths[1]]: each item's part of the first dense layer, with the bias
     item_gmf: Option<Tensor<2>>,  // [dim, n_items]: GMF vectors, each times the output layer's weights
-    /// The kernels that score on a graphics card, where they take this network.
-    #[cfg(all(feature = "cube", feature = "train"))]
-    catalog: OnceLock<Option<Catalog>>,
 }
 
 impl NcfModel {
@@ -48,13 +37,7 @@ impl NcfModel {
         let item_gmf = network.gmf.as_ref().zip(weight);
         let item_gmf =
             item_gmf.map(|(tables, weight)| (tables.item.clone() * weight.transpose()).transpose());
-        Self {
-            network,
-            item_sums,
-            item_gmf,
-            #[cfg(all(feature = "cube", feature = "train"))]
-            catalog: OnceLock::new(),
-        }
+        Self { network, item_sums, item_gmf }
     }
 
     /// Opens saved weights.
@@ -68,22 +51,6 @@ impl NcfModel {
     fn device(&self) -> Device {
         self.network.weights()[0].1.device()
     }
-
-    /// Returns the kernels of a card; the first call puts the weights there.
-    #[cfg(all(feature = "cube", feature = "train"))]
-    fn catalog(&self) -> Option<&Catalog> {
-        let make = || {
-            let score = self.network.spec.pair_score(0.0)?;
-            let weights = self.network.weights();
-            let weight = |name: &str| {
-                let weight =
-                    weights.iter().find(|(other, _)| *other == name).expect("a weight of this network");
-                on_host(weight.1)
-            };
-            Catalog::new(&self.device(), &score, self.network.shape, weight)
-        };
-        self.catalog.get_or_init(make).as_ref()
-    }
 }
 
 impl Scorer for NcfModel {
@@ -96,10 +63,6 @@ impl Scorer for NcfModel {
     }
 
     fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        #[cfg(all(feature = "cube", feature = "train"))]
-        if let Some(catalog) = self.catalog() {
-            return catalog.score_pairs(users, items, out);
-        }
         let device = self.device();
         for ((out, users), items) in out.chunks_mut(BLOCK).zip(users.chunks(BLOCK)).zip(items.chunks(BLOCK)) {
             let users: Vec<u32> = users.iter().map(|user| user.0).collect();
@@ -111,10 +74,6 @@ impl Scorer for NcfModel {
     }
 
     fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        #[cfg(all(feature = "cube", feature = "train"))]
-        if let Some(catalog) = self.catalog() {
-            return catalog.score_catalog(users, out);
-        }
         let n_items = self.n_items();
         let per_block = (BLOCK / n_items.max(1)).max(1);
         let output = self.network.output_layer();
@@ -138,22 +97,6 @@ impl Scorer for NcfModel {
             // Sync: the scores are read back.
             out.copy_from_slice(&on_host(&scores));
         }
-    }
-
-    #[cfg(all(feature = "cube", feature = "train"))]
-    fn best_on_device<'a>(
-        &self,
-        users: &[UserIx],
-        k: usize,
-        exclude: &(dyn Fn(usize) -> &'a [u32] + Sync),
-        allowed: Option<&Allowed>,
-    ) -> Option<Vec<Vec<(ItemIx, f32)>>> {
-        self.catalog()?.best(users, k, exclude, allowed)
-    }
-
-    #[cfg(all(feature = "cube", feature = "train"))]
-    fn pairs_at_once(&self) -> usize {
-        if self.catalog().is_some() { Catalog::PAIRS_AT_ONCE } else { 1 }
     }
 }
 
@@ -188,6 +131,7 @@ impl Network for NcfNetwork {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        Box::new(NcfModel::new(self.clone()))
+        let device = self.weights()[0].1.device();
+        on_card(Box::new(NcfModel::new(self.clone())), || self.spec.pair_score(), &device)
     }
 }

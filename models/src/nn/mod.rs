@@ -25,9 +25,9 @@ mod loss_gradients;
 #[cfg(feature = "train")]
 mod memory;
 pub mod network;
+pub mod on_card;
 #[cfg(feature = "train")]
 mod optimizer;
-#[cfg(feature = "train")]
 pub mod pair_score;
 pub mod params;
 #[cfg(feature = "train")]

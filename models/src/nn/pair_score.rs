@@ -1,5 +1,5 @@
 //! The form of score that all networks here have, written out so that one set of kernels can train each of them on a
-//! graphics card.
+//! graphics card, and score with it.
 
 use super::loss::Loss;
 
@@ -23,6 +23,22 @@ pub struct PairScore {
     pub dropout: f64,
     /// Each sample adds `reg` times the squared norms of its vectors and biases to the loss.
     pub reg: f32,
+}
+
+impl PairScore {
+    /// A plain dot product of the vectors in these tables of users and items, which is not trained.
+    pub fn dot(tables: [&'static str; 2], dim: usize) -> Self {
+        Self {
+            loss: Loss::Mse,
+            constant: 0.0,
+            dot: Some(DotProduct { tables, dim }),
+            biases: None,
+            tower: None,
+            output: None,
+            dropout: 0.0,
+            reg: 0.0,
+        }
+    }
 }
 
 /// The vectors of a dot product.

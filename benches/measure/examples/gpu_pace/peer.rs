@@ -88,6 +88,14 @@ impl Peer {
         pace.ok_or_else(|| format!("found {answer}, expected its pace"))
     }
 
+    /// Returns the seconds in which it finds the best `k` items of all users.
+    pub fn catalog(&mut self, way: &str, k: usize, wait: Duration) -> Result<f64, String> {
+        writeln!(self.orders, "catalog {way} {k}").map_err(|error| error.to_string())?;
+        let answer = self.answer(wait)?;
+        let seconds = answer["catalog_seconds"].as_f64().filter(|_| answer["way"].as_str() == Some(way));
+        seconds.ok_or_else(|| format!("found {answer}, expected its seconds"))
+    }
+
     /// Waits for its next line. One that does not come in time is not waited for again.
     fn answer(&mut self, wait: Duration) -> Result<Value, String> {
         let Ok(line) = self.answers.recv_timeout(wait) else {

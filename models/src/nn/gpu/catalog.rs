@@ -54,7 +54,7 @@ impl Catalog {
         device: &Device,
         score: &PairScore,
         shape: Shape,
-        weight: impl Fn(&str) -> Vec<f32>,
+        weight: impl Fn(&str) -> Option<Vec<f32>>,
     ) -> Option<Self> {
         let client = client(device)?;
         if shape.n_users == 0 || shape.n_items == 0 || refusal(score, shape, 1).is_some() {
@@ -74,7 +74,7 @@ impl Catalog {
         }
         let mut weights = vec![0.0; plan.layout.len];
         for name in plan.layout.names() {
-            plan.layout.put(name, &weight(name), &mut weights);
+            plan.layout.put(name, &weight(name)?, &mut weights);
         }
         let parts = ScoreParts {
             dot: score.dot.is_some(),

@@ -159,6 +159,27 @@ pub fn product(
                 operand,
             );
         }
+        // What the outputs need of the first hidden layer and of the bias is on its way from the beginning.
+        let mut words = Array::<u32>::new(8usize);
+        #[unroll]
+        for m in 0..8usize {
+            words[m] = 0u32;
+            if comptime!(finish == Finish::FirstReluBackward) {
+                let row = min(first + row_of_unit(group, m, tile_rows), rows - 1);
+                words[m] = kept[(row * words_of(n / 4) + column / 128) * 4 + c % 4];
+            }
+        }
+        let bias = jobs[job + job::BIAS];
+        let mut biases = Array::<V4>::new(2usize);
+        #[unroll]
+        for half in 0..2usize {
+            biases[half] = V4::new(0.0f32);
+            if comptime!(matches!(finish, Finish::Bias | Finish::Relu)) {
+                if bias != NONE {
+                    biases[half] = b4[bias as usize / 4 + min(column / 4 + half * 8 + c, n / 4 - 1)];
+                }
+            }
+        }
         let mut acc = Array::<V4>::new(16usize);
         #[unroll]
         for x in 0..16usize {
@@ -255,19 +276,8 @@ pub fn product(
                 multiply(&sh_a, &sh_b, &mut acc, group, c, tile_rows);
             }
         }
-        let bias = jobs[job + job::BIAS];
         let out_start = jobs[job + job::OUT] as usize / 4;
         let width = jobs[job + job::WIDTH];
-        let mut biases = Array::<V4>::new(2usize);
-        #[unroll]
-        for half in 0..2usize {
-            biases[half] = V4::new(0.0f32);
-            if comptime!(matches!(finish, Finish::Bias | Finish::Relu)) {
-                if bias != NONE {
-                    biases[half] = b4[bias as usize / 4 + min(column / 4 + half * 8 + c, n / 4 - 1)];
-                }
-            }
-        }
         let mut seed0 = 0u32;
         let mut seed1 = 0u32;
         if comptime!(finish == Finish::Relu && dropout) {
@@ -282,12 +292,12 @@ pub fn product(
             let mut bits = Array::<u32>::new(4usize);
             #[unroll]
             for m in 0..4usize {
-                let position = first + (group + side * (tile_rows / 8)) * 4 + m;
+                let position = first + row_of_unit(group, side * 4 + m, tile_rows);
                 let row = listed(lists, list, min(position, rows - 1) as u32);
                 out_rows[m] = row;
                 bits[m] = 0u32;
                 if comptime!(finish == Finish::FirstReluBackward) {
-                    let word = kept[(row as usize * words_of(n / 4) + column / 128) * 4 + c % 4];
+                    let word = words[side * 4 + m];
                     let shift = (((column / 4 + c) / 4) % 8) as u32 * 4u32;
                     bits[m] = ((word >> shift) & 15u32) | (((word >> (shift + 8u32)) & 15u32) << 4u32);
                 }
@@ -302,7 +312,7 @@ pub fn product(
             }
             #[unroll]
             for m in 0..4usize {
-                let position = first + (group + side * (tile_rows / 8)) * 4 + m;
+                let position = first + row_of_unit(group, side * 4 + m, tile_rows);
                 #[unroll]
                 for half in 0..2usize {
                     let col = column + half * 32 + c * 4;
@@ -334,6 +344,12 @@ pub fn product(
             bounds[bound::HIDDEN].fetch_max(u32::reinterpret(most));
         }
     }
+}
+
+/// The row of the tile that is a unit's `m`-th of eight.
+#[cube]
+fn row_of_unit(group: usize, #[comptime] m: usize, #[comptime] tile_rows: usize) -> usize {
+    (group + comptime!(m / 4 * (tile_rows / 8))) * 4 + comptime!(m % 4)
 }
 
 /// Four bits that say which of four values are above 0.
