@@ -266,6 +266,11 @@ mod tests {
             name.starts_with("cpu (flex") && reason == "as the checkpoint was made on it",
             "{name} {reason}"
         );
+        if let Ok(adapter) = device::open(DeviceChoice::Gpu(None)) {
+            let card = Card { choice: DeviceChoice::Gpu(None), discrete: true };
+            let kept = as_before(card, "gpu (NVIDIA H200, vulkan)").expect("a card");
+            assert_eq!(kept.device.name, adapter.name);
+        }
         let (name, reason) = on("gpu (NVIDIA H200, vulkan)");
         assert!(
             name.starts_with("cpu (flex") && reason.starts_with("as the card cannot be opened"),

@@ -11,8 +11,9 @@ use toml::Value;
 
 use crate::{Result, TrainConfig};
 
-/// The most rows of a trial where four batches have fewer.
-const MOST_ROWS: usize = 100_000;
+/// The most rows of a trial where four batches have fewer. With many fewer a step would be too fast: rows, and what users
+/// have seen, would be in the processor's caches.
+const MOST_ROWS: usize = 2_000_000;
 /// A trial's epoch has at most this part of the rows that the whole run goes through.
 const PART: u64 = 40;
 /// How long the steps of a trial's epoch take at most, beside the one under way.
