@@ -15,12 +15,26 @@ mod train;
 mod tune;
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use burnrec::models::Compute;
+use burnrec::{DeviceChoice, Recommender, device};
 use burnrec_bench::bench::cluster::ClusterConfig;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
+use crate::show;
+
+/// Opens a saved run, and says on stderr which device a network scores on.
+fn open(run: &Path, choice: DeviceChoice) -> Result<Recommender> {
+    let recommender = Recommender::open_on(run, choice)?;
+    if recommender.model.config().scores_on() == Compute::Device {
+        // Opening a device again gives the same one.
+        eprintln!("{}", show::device(&device::open(choice)?.name, None));
+    }
+    Ok(recommender)
+}
 
 /// Runs the subcommand.
 pub fn run(cli: Cli) -> Result<()> {

@@ -2,12 +2,21 @@
 
 use std::io::{Result, Write};
 
+use burnrec::train::device::AutoDevice;
 use burnrec::{Metric, Recommender, ScoredItem, Scores};
 use serde_json::{Value, json};
 
 /// Writes a line to stdout. Unlike `println!`, it returns an error where the pipe is closed, and does not panic.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
     writeln!(std::io::stdout(), "{line}")
+}
+
+/// Returns the line that says which device computes, and why where `auto` took it.
+pub fn device(name: &str, auto: Option<&AutoDevice>) -> String {
+    match auto {
+        Some(auto) => format!("device: {name}, {}", auto.reason),
+        None => format!("device: {name}"),
+    }
 }
 
 /// Writes a table with a header, each column as wide as its widest cell: text aligned left, numbers right.

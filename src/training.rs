@@ -5,6 +5,7 @@ use std::path::Path;
 use burnrec_data::{Csr, Holdout, Prepared};
 use burnrec_models::{DeviceChoice, Progress, Scorer, Silent};
 use burnrec_train::TrainConfig;
+use burnrec_train::device::{ChosenDevice, Work, choose};
 use burnrec_train::evaluate::{EvaluateOptions, Scores};
 use burnrec_train::run::{Trained, run};
 use burnrec_train::run_dir::{Begin, Unwatched, Watch, run_to};
@@ -14,8 +15,8 @@ use crate::Result;
 /// Trains a model: the epoch is chosen on valid, the final fit is on train and valid together, test is used once.
 ///
 /// `config` holds the settings of a family ([`AlsConfig`](crate::AlsConfig), [`NeumfConfig`](crate::NeumfConfig) …), or
-/// is a [`TrainConfig`], which holds those of training and of the run too. A network is trained on a graphics card if
-/// there is one. [`Training`] has more options.
+/// is a [`TrainConfig`], which holds those of training and of the run too. A network is trained on the CPU or on a
+/// graphics card, whichever is faster for it. [`Training`] has more options.
 ///
 /// # Errors
 /// When a setting is out of its range, training diverges, or the model cannot be judged as the data's protocol asks.
@@ -52,7 +53,8 @@ impl Training<'static> {
 }
 
 impl<'a> Training<'a> {
-    /// Chooses the device to train on; where it may choose itself, ALS is trained on the CPU.
+    /// Sets the device to train on. [`DeviceChoice::Auto`], the default, takes for a network the one that a short trial
+    /// finds faster ([`choose`]), and for ALS the CPU.
     pub fn device(self, device: DeviceChoice) -> Self {
         Self { device, ..self }
     }
@@ -68,8 +70,12 @@ impl<'a> Training<'a> {
     /// As [`train()`], and when the device is not available or `progress` says to stop.
     pub fn run(&self, data: &Prepared) -> Result<Trained> {
         self.config.validate()?;
-        let device = self.config.open_device(self.device)?;
-        Ok(run(data, &self.config, &device, None, &mut |_| Ok(()), self.progress)?)
+        let work = Work::of_run(&self.config);
+        let ChosenDevice { device, auto } =
+            choose(&self.config, self.device, data, work, None, self.progress)?;
+        let mut trained = run(data, &self.config, &device, None, &mut |_| Ok(()), self.progress)?;
+        trained.set_auto_device(auto);
+        Ok(trained)
     }
 
     /// Trains into a run directory: each epoch adds a line to `record.jsonl`, and a checkpoint as often as
@@ -95,7 +101,6 @@ impl<'a> Training<'a> {
         watch: &mut dyn Watch,
     ) -> Result<Trained> {
         self.config.validate()?;
-        let device = self.config.open_device(self.device)?;
-        Ok(run_to(dir, begin, data, data_dir, &self.config, &device, watch, self.progress)?)
+        Ok(run_to(dir, begin, data, data_dir, &self.config, self.device, watch, self.progress)?)
     }
 }

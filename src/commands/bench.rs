@@ -169,7 +169,9 @@ fn trained(
         _ => Begin::Replace,
     };
     let record = train(data, data_dir, config, choice, out, begin)?.record;
-    let run = Recommender::open_on(out, choice)?;
+    // A model answers where `auto` trained it.
+    let scoring = if record.device.starts_with("cpu") { DeviceChoice::Cpu } else { choice };
+    let run = Recommender::open_on(out, scoring)?;
     let inference = inference::measure(&*run.model, &run.seen, Some(out))?;
     Ok(CaseOutcome::of_run(record, epochs(&out.join(EPOCHS), config.select_by())?, inference))
 }

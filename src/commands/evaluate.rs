@@ -4,14 +4,15 @@ use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use burnrec::train::evaluate::evaluate;
-use burnrec::{EvaluateOptions, Output, Prepared, Progress, Recommender, RunRecord};
+use burnrec::{EvaluateOptions, Output, Prepared, Progress, RunRecord};
 
+use super::open;
 use crate::cli::{Evaluate, On};
 use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: Evaluate) -> Result<()> {
-    let run = Recommender::open_on(&args.run, args.device.choice)?;
+    let run = open(&args.run, args.device.choice)?;
     let config = RunRecord::of(&run).and_then(|record| record.run_config());
     let config = config.with_context(|| args.run.display().to_string())?;
     if matches!(args.on, On::Valid) && config.refit {

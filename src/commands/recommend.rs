@@ -7,11 +7,12 @@ use burnrec::data::table::{TableColumn, write_table};
 use burnrec::{Query, Recommender, ScoredItem, UserIx};
 use serde_json::json;
 
+use super::open;
 use crate::cli::Recommend;
 use crate::show;
 
 pub fn run(args: Recommend) -> Result<()> {
-    let recommender = Recommender::open_on(&args.run, args.device.choice)?;
+    let recommender = open(&args.run, args.device.choice)?;
     let query = Query {
         k: args.k as usize,
         include_seen: args.include_seen,

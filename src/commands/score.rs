@@ -1,15 +1,15 @@
 //! `score`: a score for each pair of a file.
 
 use anyhow::Result;
-use burnrec::Recommender;
 use burnrec::data::read::read_pairs;
 use burnrec::data::table::{TableColumn, write_table};
 
+use super::open;
 use crate::cli::Score;
 use crate::show;
 
 pub fn run(args: Score) -> Result<()> {
-    let recommender = Recommender::open_on(&args.run, args.device.choice)?;
+    let recommender = open(&args.run, args.device.choice)?;
     let pairs = read_pairs(&args.pairs)?;
     let asked: Vec<(&String, &String)> = pairs.users.iter().zip(&pairs.items).collect();
     let scores = recommender.score(&asked);

@@ -7,6 +7,7 @@ use tracing_subscriber::EnvFilter;
 use crate::cli::{LogFormat, Serve};
 use crate::interrupt;
 use crate::layers::serve_config;
+use crate::show;
 
 pub fn run(args: Serve) -> Result<()> {
     let mut set = args.serve.settings.set;
@@ -25,6 +26,7 @@ pub fn run(args: Serve) -> Result<()> {
             served.version
         );
     }
+    eprintln!("{}", show::device(&service.engine.models.device(), None));
     eprintln!("serving on {scheme}://{address}; Ctrl-C stops");
     interrupt::install()?;
     Ok(service.run(&interrupt::asked)?)

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burnrec::train::checkpoints::{self, Manifest};
+use burnrec::train::device::AutoDevice;
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
 use burnrec::{Begin, DeviceChoice, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
@@ -86,10 +87,10 @@ impl<'a> Told<'a> {
 }
 
 impl Watch for Told<'_> {
-    fn begun(&mut self, resumed: Option<&Manifest>, device: &str) {
+    fn begun(&mut self, resumed: Option<&Manifest>, device: &str, auto: Option<&AutoDevice>) {
         // `cpu` alone is plain code on the host, which is nothing to choose from.
         if device != "cpu" {
-            eprintln!("device: {device}");
+            eprintln!("{}", show::device(device, auto));
         }
         match resumed {
             Some(newest) => {

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use burnrec::Prepared;
+use burnrec::train::device::{ChosenDevice, Work, choose};
 use burnrec::train::tune::{BEST, Found, TrialOutcome, TrialRecord, TuneConfig, search};
 use serde_json::{Value, json};
 
@@ -19,11 +20,13 @@ pub fn run(args: Tune) -> Result<()> {
     let config = tune_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
     let first = &config.trials()[0].config;
-    let device = first.open_device(args.device.choice)?;
-    if first.trains_on_device(&device) {
-        eprintln!("device: {}", device.name);
-    }
     let bars = Bars::default();
+    let fits = config.trials().len() * config.search().folds.unwrap_or(1) as usize;
+    let work = Work::of_choices(first, fits);
+    let ChosenDevice { device, auto } = choose(first, args.device.choice, &data, work, None, &bars)?;
+    if first.trains_on_device(&device) {
+        eprintln!("{}", show::device(&device.name, auto.as_ref()));
+    }
     let mut on_trial = |trial: &TrialRecord| {
         bars.line(&trial_line(&config, trial));
         Ok(())

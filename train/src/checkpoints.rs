@@ -107,15 +107,10 @@ impl Checkpoints {
         device: &OpenDevice,
         replace: bool,
     ) -> Result<Self> {
-        let checkpoints = Self::new(run, config, data, device);
-        if let (Some((phase, epoch, _)), false) = (newest(run)?, replace) {
-            return Err(ModelError::Run {
-                path: run.to_owned(),
-                found: format!("a run that was stopped after {phase} epoch {epoch}"),
-                expected: "a new directory, --resume to go on with it, or --force to start anew".into(),
-            }
-            .into());
+        if !replace {
+            refuse_stopped(run)?;
         }
+        let checkpoints = Self::new(run, config, data, device);
         checkpoints.clear()?;
         Ok(checkpoints)
     }
@@ -303,6 +298,28 @@ impl Checkpoints {
 pub fn newest(run: &Path) -> Result<Option<(Phase, u32, PathBuf)>> {
     let all = found(&run.join(CHECKPOINTS))?;
     Ok(all.into_iter().filter(|(.., checkpoint)| checkpoint.join(MANIFEST).exists()).max())
+}
+
+/// Returns the manifest of the newest checkpoint in a run directory, if there is one.
+///
+/// # Errors
+/// When the directory or the manifest cannot be read.
+pub fn newest_manifest(run: &Path) -> Result<Option<Manifest>> {
+    newest(run)?.map(|(.., checkpoint)| read(&checkpoint)).transpose()
+}
+
+/// Refuses a directory with a run that was stopped.
+///
+/// # Errors
+/// When there is a checkpoint with a manifest, or the directory cannot be read.
+pub(crate) fn refuse_stopped(run: &Path) -> Result<()> {
+    let Some((phase, epoch, _)) = newest(run)? else { return Ok(()) };
+    Err(ModelError::Run {
+        path: run.to_owned(),
+        found: format!("a run that was stopped after {phase} epoch {epoch}"),
+        expected: "a new directory, --resume to go on with it, or --force to start anew".into(),
+    }
+    .into())
 }
 
 /// Returns all checkpoints in a directory, those without a manifest included.

@@ -109,11 +109,11 @@ impl TrainConfig {
         self.trainer.model()
     }
 
-    /// Opens the device to train on: the one asked for, or the CPU for models that are trained on the host.
+    /// Opens the device asked for by name, or the CPU for models that `auto` trains on the host.
     ///
     /// # Errors
     /// When the device cannot be had, or is a GPU by name and the model is trained on the CPU alone.
-    pub fn open_device(&self, choice: DeviceChoice) -> Result<OpenDevice> {
+    pub(crate) fn open_device(&self, choice: DeviceChoice) -> Result<OpenDevice> {
         let compute = self.trainer.trains_on();
         if compute == Compute::Host && !matches!(choice, DeviceChoice::Auto | DeviceChoice::Cpu) {
             let why = format!("{} is trained on the CPU alone; use cpu or auto", self.model().kind());

@@ -11,6 +11,7 @@ use burnrec_models::{DataFacts, Phase, Recommender};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
+use crate::device::AutoDevice;
 use crate::evaluate::Scores;
 use crate::machine::Machine;
 use crate::{Error, Result};
@@ -123,6 +124,9 @@ pub struct RunRecord {
     pub parameters: u64,
     /// The device that the model was trained on; `cpu` for models that are trained on the host.
     pub device: String,
+    /// Why `auto` took the device; missing where it was asked for by name, and for models that are trained on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_device: Option<AutoDevice>,
     /// Threads of the host.
     pub threads: usize,
     /// The machine.

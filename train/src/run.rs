@@ -8,6 +8,7 @@ use burnrec_models::device::OpenDevice;
 use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Recommender, Scorer};
 
 use crate::checkpoints::{Checkpoints, Chosen};
+use crate::device::AutoDevice;
 use crate::evaluate::{EvaluateOptions, Scores, able, evaluate};
 use crate::fit::{Best, EpochSelection, FitState, Fitted, fit};
 use crate::machine::{Machine, peak_memory_bytes};
@@ -27,6 +28,12 @@ impl Trained {
     pub fn set_data_dir(&mut self, dir: Option<&Path>) {
         self.record.data.path = dir.and_then(|dir| std::path::absolute(dir).ok());
         self.recommender.data = self.record.data.clone();
+        self.recommender.record = json(&self.record);
+    }
+
+    /// Sets in the record why `auto` took the device.
+    pub fn set_auto_device(&mut self, auto: Option<AutoDevice>) {
+        self.record.auto_device = auto;
         self.recommender.record = json(&self.record);
     }
 }
@@ -186,6 +193,7 @@ fn record(
             Some(by) => format!("{}, by {by}", config.device_name(device)),
             None => config.device_name(device),
         },
+        auto_device: None,
         threads: rayon::current_num_threads(),
         machine: Machine::read(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

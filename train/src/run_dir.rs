@@ -5,9 +5,10 @@ use std::path::Path;
 
 use burnrec_data::Prepared;
 use burnrec_models::device::OpenDevice;
-use burnrec_models::{Error as ModelError, Progress, saved};
+use burnrec_models::{DeviceChoice, Error as ModelError, Progress, saved};
 
-use crate::checkpoints::{Checkpoints, Manifest};
+use crate::checkpoints::{Checkpoints, Manifest, newest_manifest, refuse_stopped};
+use crate::device::{AutoDevice, ChosenDevice, Work, choose};
 use crate::record::{EpochLog, EpochRecord};
 use crate::run::{Trained, run};
 use crate::{Result, TrainConfig};
@@ -28,9 +29,9 @@ pub enum Begin {
 
 /// Follows a run, for example to print its progress.
 pub trait Watch {
-    /// Called before the first epoch with the checkpoint after which the run goes on, if there is one, and the device's
-    /// name.
-    fn begun(&mut self, _resumed: Option<&Manifest>, _device: &str) {}
+    /// Called before the first epoch with the checkpoint after which the run goes on, if there is one, the device's
+    /// name, and why it was taken where `auto` chose.
+    fn begun(&mut self, _resumed: Option<&Manifest>, _device: &str, _auto: Option<&AutoDevice>) {}
 
     /// Called after every epoch.
     fn epoch(&mut self, _epoch: &EpochRecord) {}
@@ -41,12 +42,12 @@ pub struct Unwatched;
 
 impl Watch for Unwatched {}
 
-/// Trains a config on prepared data and saves the run in `out`. `data_dir` says where the data is saved, for the
-/// record.
+/// Trains a config on prepared data and saves the run in `out`, on the device asked for or, by `auto`, the fastest.
+/// `data_dir` says where the data is saved, for the record.
 ///
 /// # Errors
-/// When `out` holds a run that `begin` does not allow for, or as [`run`]; the checkpoints then stay, for
-/// [`Begin::Resume`].
+/// When `out` holds a run that `begin` does not allow for, when the device cannot be had, or as [`run`]; the checkpoints
+/// then stay, for [`Begin::Resume`].
 #[expect(clippy::too_many_arguments, reason = "each is a part of a run")]
 pub fn run_to(
     out: &Path,
@@ -54,21 +55,42 @@ pub fn run_to(
     data: &Prepared,
     data_dir: Option<&Path>,
     config: &TrainConfig,
-    device: &OpenDevice,
+    device: DeviceChoice,
     watch: &mut dyn Watch,
     progress: &dyn Progress,
 ) -> Result<Trained> {
-    let (mut checkpoints, mut log) = open(out, begin, data, config, device)?;
-    watch.begun(checkpoints.newest(), checkpoints.device());
+    refuse(out, begin)?;
+    let resumed = if begin == Begin::Resume { newest_manifest(out)? } else { None };
+    let made_on = resumed.as_ref().map(|manifest| manifest.device.as_str());
+    let ChosenDevice { device, auto } =
+        choose(config, device, data, Work::of_run(config), made_on, progress)?;
+    let (mut checkpoints, mut log) = open(out, begin, data, config, &device)?;
+    watch.begun(checkpoints.newest(), checkpoints.device(), auto.as_ref());
     let mut on_epoch = |epoch: &EpochRecord| {
         watch.epoch(epoch);
         log.add(epoch)
     };
-    let mut trained = run(data, config, device, Some(&mut checkpoints), &mut on_epoch, progress)?;
+    let mut trained = run(data, config, &device, Some(&mut checkpoints), &mut on_epoch, progress)?;
+    trained.set_auto_device(auto);
     trained.set_data_dir(data_dir);
     trained.recommender.save(out)?;
     checkpoints.clear()?;
     Ok(trained)
+}
+
+/// Refuses a directory that `begin` does not allow for, before anything is measured.
+fn refuse(out: &Path, begin: Begin) -> Result<()> {
+    match begin {
+        Begin::New => {
+            saved::make_room(out, false)?;
+            refuse_stopped(out)
+        }
+        Begin::Resume if saved::manifest(out).is_ok() => {
+            let expected = "one that was stopped; --force trains it anew".to_owned();
+            Err(ModelError::Run { path: out.to_owned(), found: "a finished run".into(), expected }.into())
+        }
+        Begin::Resume | Begin::Replace => Ok(()),
+    }
 }
 
 /// Opens the run directory for the next epoch: its checkpoints, and its log up to the newest of them.
@@ -80,19 +102,12 @@ fn open(
     device: &OpenDevice,
 ) -> Result<(Checkpoints, EpochLog)> {
     let lines = out.join(EPOCHS);
-    if begin == Begin::Resume {
-        if saved::manifest(out).is_ok() {
-            let expected = "one that was stopped; --force trains it anew".to_owned();
-            return Err(
-                ModelError::Run { path: out.to_owned(), found: "a finished run".into(), expected }.into()
-            );
-        }
-        if let Some(checkpoints) = Checkpoints::resume(out, config, data, device)?
-            && let Some(newest) = checkpoints.newest()
-        {
-            let log = EpochLog::up_to(&lines, newest.phase, newest.epoch)?;
-            return Ok((checkpoints, log));
-        }
+    if begin == Begin::Resume
+        && let Some(checkpoints) = Checkpoints::resume(out, config, data, device)?
+        && let Some(newest) = checkpoints.newest()
+    {
+        let log = EpochLog::up_to(&lines, newest.phase, newest.epoch)?;
+        return Ok((checkpoints, log));
     }
     let replace = begin == Begin::Replace;
     saved::make_room(out, replace)?;

@@ -17,7 +17,8 @@ use crate::{Error, Result};
 /// name, `cuda`, `cuda:N` or `ndarray`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// A graphics card if there is one, else the CPU.
+    /// Where a network is trained, whichever of a graphics card and the CPU is faster for it; where there is nothing to
+    /// train, a card if there is one, else the CPU. Adapters of software are left out.
     #[default]
     Auto,
     /// The CPU.
@@ -43,6 +44,15 @@ pub struct OpenDevice {
     pub name: String,
 }
 
+/// A graphics card, not opened yet; adapters of software are none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Card {
+    /// The choice that opens it.
+    pub choice: DeviceChoice,
+    /// Whether it has a processor and memory of its own, and is neither a part of the CPU nor virtual.
+    pub discrete: bool,
+}
+
 /// Returns whether tensors of a device are in the memory of the host.
 pub fn is_host(device: &Device) -> bool {
     matches!(device.as_dispatch(), DispatchDevice::Flex(_))
@@ -55,7 +65,7 @@ pub fn is_host(device: &Device) -> bool {
 pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
     match choice {
         DeviceChoice::Cpu => Ok(cpu()),
-        DeviceChoice::Auto => Ok(card(choice)?.unwrap_or_else(cpu)),
+        DeviceChoice::Auto => card().map_or_else(|| Ok(cpu()), |card| open(card.choice)),
         DeviceChoice::Gpu(number) => adapter(choice, number),
         DeviceChoice::Cuda(number) => cuda(choice, number),
         DeviceChoice::Ndarray => ndarray(choice),
@@ -63,12 +73,14 @@ pub fn open(choice: DeviceChoice) -> Result<OpenDevice> {
 }
 
 #[cfg(feature = "gpu")]
-use adapters::{adapter, card};
+use adapters::adapter;
+#[cfg(feature = "gpu")]
+pub use adapters::card;
 
 /// Returns no graphics card, because the feature `gpu` is off.
 #[cfg(not(feature = "gpu"))]
-fn card(_: DeviceChoice) -> Result<Option<OpenDevice>> {
-    Ok(None)
+pub fn card() -> Option<Card> {
+    None
 }
 
 #[cfg(not(feature = "gpu"))]

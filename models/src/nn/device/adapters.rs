@@ -1,21 +1,22 @@
 //! Graphics adapters, through wgpu.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use burn_dispatch::DispatchDevice;
 use burn_dispatch::devices::{CubeDevice, WgpuDeviceKind};
 use burn_tensor::{Device, DeviceKind, DeviceType};
 
-use super::{DeviceChoice, OpenDevice};
+use super::{Card, DeviceChoice, OpenDevice};
 use crate::{Error, Result};
 
-/// Opens the first adapter that is a graphics card, if there is one.
-///
-/// # Errors
-/// When it cannot be opened.
-pub(super) fn card(choice: DeviceChoice) -> Result<Option<OpenDevice>> {
-    let card = adapters().into_iter().find(|adapter| !is_software(adapter));
-    card.map(|card| open_adapter(choice, card)).transpose()
+/// Returns the first discrete graphics card, else the first other adapter that is not of software. Opens none.
+pub fn card() -> Option<Card> {
+    let card = |(number, adapter): (usize, &DeviceKind)| Card {
+        choice: DeviceChoice::Gpu(Some(number)),
+        discrete: matches!(adapter, DeviceKind::DiscreteGpu(_)),
+    };
+    let cards = adapters().iter().enumerate().filter(|(_, adapter)| !is_software(adapter)).map(card);
+    cards.min_by_key(|card| !card.discrete)
 }
 
 /// Opens the adapter of this number; without a number the first one, graphics cards before software adapters.
@@ -23,7 +24,7 @@ pub(super) fn card(choice: DeviceChoice) -> Result<Option<OpenDevice>> {
 /// # Errors
 /// When there is none, or it cannot be opened.
 pub(super) fn adapter(choice: DeviceChoice, number: Option<usize>) -> Result<OpenDevice> {
-    let mut adapters = adapters();
+    let mut adapters = adapters().to_vec();
     if number.is_none() {
         adapters.sort_by_key(is_software);
     }
@@ -41,8 +42,13 @@ pub(super) fn adapter(choice: DeviceChoice, number: Option<usize>) -> Result<Ope
     }
 }
 
-/// Returns the adapters in the order of the graphics API, none of them opened.
-fn adapters() -> Vec<DeviceKind> {
+/// Returns the adapters in the order of the graphics API, none of them opened. It is asked once in a process.
+fn adapters() -> &'static [DeviceKind] {
+    static FOUND: OnceLock<Vec<DeviceKind>> = OnceLock::new();
+    FOUND.get_or_init(enumerated)
+}
+
+fn enumerated() -> Vec<DeviceKind> {
     let kind = |device: &Device| match device.as_dispatch() {
         DispatchDevice::Cube(CubeDevice::Wgpu(device)) => match device.kind {
             WgpuDeviceKind::DiscreteGpu(n) => Some(DeviceKind::DiscreteGpu(n)),
