@@ -10,8 +10,12 @@
 //! software, and asks PyTorch only where `--peers` says so.
 
 mod allocator;
+#[path = "gpu_pace/catalog.rs"]
+mod catalog;
 #[path = "gpu_pace/checks.rs"]
 mod checks;
+#[path = "gpu_pace/kernels.rs"]
+mod kernels;
 #[path = "gpu_pace/peer.rs"]
 mod peer;
 
@@ -19,12 +23,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use burnrec_data::Csr;
 use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_data::{Csr, UserIx};
 use burnrec_measure::neural::{NeuralTask, epoch, skewed, thin};
 use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::topk::top_k;
-use burnrec_models::{DeviceChoice, Learner, Shape};
+use burnrec_models::{DeviceChoice, Shape};
 use clap::Parser;
 
 use peer::{Peer, WAYS};
@@ -188,8 +191,8 @@ fn main() -> Fallible<ExitCode> {
         }
     }
     table(&sizes, &tables, &mut peers, &device, &mut notes);
-    catalog(&sizes, &tables[0], &mut peers[1], &device, &mut notes);
-    kernels(&sizes, &tables, &device, &mut notes);
+    catalog::measure(&sizes, &tables[0], &mut peers[1], &device, &mut notes);
+    kernels::measure(&sizes, &tables, &device, &mut notes);
     println!();
     notes.iter().for_each(|note| println!("- {note}"));
     eprintln!("{:.0} s", start.elapsed().as_secs_f64());
@@ -281,103 +284,6 @@ fn table(
             println!("| {name} | {model} | {batch} | {first:.1} | {epochs} | {steps} | {theirs} | {ratio} |");
         }
     }
-}
-
-/// Measures and prints how long the best 10 unseen items of all users take.
-fn catalog(
-    sizes: &Sizes,
-    tables: &Tables,
-    peer: &mut Result<Peer, String>,
-    device: &OpenDevice,
-    notes: &mut Vec<String>,
-) {
-    const K: usize = 10;
-    // The second network of the table.
-    let case = &CASES[1];
-    let row = format!("best {K} items of all users, {}, {}", tables.name, case.name(sizes.dim));
-    let seconds = || -> Fallible<f64> {
-        let model = case.task(sizes.dim, sizes.batches[0]).learner(&tables.train, device)?.model();
-        let users: Vec<UserIx> = (0..tables.train.n_rows() as u32).map(UserIx).collect();
-        let seen = |at: usize| tables.train.row(users[at].at()).0;
-        let lists = || top_k(&*model, &users, K, seen, None);
-        let _first = lists();
-        let seconds = (0..3).map(|_| {
-            let start = Instant::now();
-            drop(lists());
-            start.elapsed().as_secs_f64()
-        });
-        Ok(seconds.fold(f64::INFINITY, f64::min))
-    };
-    let ours = match seconds() {
-        Ok(ours) => ours,
-        Err(error) => return notes.push(format!("{row}: {error}")),
-    };
-    let left = || sizes.end.saturating_duration_since(Instant::now());
-    let theirs = match peer {
-        Ok(peer) => WAYS.map(|(way, name)| {
-            let seconds = peer.catalog(way, K, left() / 2);
-            seconds.inspect_err(|why| notes.push(format!("{row}: {name}: {why}"))).ok()
-        }),
-        Err(_) => [None; WAYS.len()],
-    };
-    let millis = |seconds: f64| format!("{:.1}", seconds * 1e3);
-    let best = theirs.iter().flatten().copied().fold(f64::INFINITY, f64::min);
-    let ratio = if best.is_finite() { format!("{:.1}", best / ours) } else { "-".into() };
-    let theirs = WAYS
-        .iter()
-        .zip(theirs)
-        .map(|((_, name), seconds)| format!("{name} {}", seconds.map_or("-".into(), millis)));
-    let theirs: Vec<String> = theirs.collect();
-    println!("\n{row}: {} ms; {}; times the best: {ratio}", millis(ours), theirs.join(", "));
-}
-
-/// Measures and prints the device time of each kernel, by the smallest and the largest batch.
-fn kernels(sizes: &Sizes, tables: &[Tables], device: &OpenDevice, notes: &mut Vec<String>) {
-    println!("\nMicroseconds of a step by kernel, launched one by one\n");
-    let ends = [sizes.batches.first(), sizes.batches.last()];
-    for case in &CASES {
-        for &batch in ends.into_iter().flatten() {
-            let Tables { name, train } = &tables[case.tables];
-            let row = format!("{name}, {}, batch {batch}", case.name(sizes.dim));
-            if Instant::now() > sizes.end {
-                notes.push(format!("{row}: kernels are not measured, as the time is over"));
-                continue;
-            }
-            match kernels_of(&case.task(sizes.dim, batch), train, device) {
-                Ok(times) => println!("- {row}: {times}"),
-                Err(error) => notes.push(format!("{row}: {error}")),
-            }
-        }
-    }
-}
-
-/// The fastest of a few launches of each kernel, and their sum.
-fn kernels_of(task: &NeuralTask, train: &Csr, device: &OpenDevice) -> Fallible<String> {
-    const STEPS: usize = 6;
-    // A card takes a while to raise its clock.
-    const AWAKE: Duration = Duration::from_millis(300);
-    let rows = task.batch_size / (1 + NEGATIVES);
-    // Whole batches alone.
-    let steps = (train.nnz() / rows).min(STEPS);
-    let train = thin(train, (steps * rows).max(1));
-    let mut learner = task.learner(&train, device)?;
-    let start = Instant::now();
-    while start.elapsed() < AWAKE {
-        epoch(&mut learner)?;
-    }
-    learner.measure_kernels();
-    epoch(&mut learner)?;
-    let mut all = 0.0;
-    let mut each = Vec::new();
-    for (name, times) in learner.kernel_times() {
-        // A kernel that is launched several times in a step counts so many times.
-        let launches = times.len().div_ceil(steps.max(1));
-        let of_step = times.chunks_exact(launches).map(|step| step.iter().sum::<Duration>());
-        let micros = of_step.min().unwrap_or_default().as_secs_f64() * 1e6;
-        all += micros;
-        each.push(format!("{name} {micros:.0}"));
-    }
-    Ok(format!("{all:.0}: {}", each.join(", ")))
 }
 
 fn millions(pace: f64) -> String {

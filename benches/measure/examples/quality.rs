@@ -43,7 +43,7 @@ fn main() -> Fallible<()> {
     println!("|---|---|---|---|---|---|");
     for name in &configs {
         let config = config(name)?;
-        let device = config.open_device(choice)?;
+        let device = config.trainer.trains_on().open(choice)?;
         let (mut hr, mut ndcg, mut valid, mut seconds) = (0.0, 0.0, 0.0, 0.0);
         let mut epochs = Vec::new();
         for data in &data {

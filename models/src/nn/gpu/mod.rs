@@ -60,6 +60,7 @@ mod scatter;
 mod score;
 mod shared;
 mod step;
+mod tile;
 mod update;
 mod update_jobs;
 

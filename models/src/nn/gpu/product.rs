@@ -11,6 +11,7 @@ use cubecl::prelude::*;
 
 use super::operand::{Operand, place, value};
 use super::shared::{I4, NONE, U4, V4, bound, cube_max, listed, relu_dropout, rows_of_job, state};
+use super::tile::{across, multiply, positive, row_of_unit, words_of};
 
 /// The columns of the output that a cube computes.
 pub const TILE_COLUMNS: usize = 64;
@@ -342,73 +343,6 @@ pub fn product(
         let most = cube_max(&mut shared, most, tile_rows);
         if t == 0 {
             bounds[bound::HIDDEN].fetch_max(u32::reinterpret(most));
-        }
-    }
-}
-
-/// The row of the tile that is a unit's `m`-th of eight.
-#[cube]
-fn row_of_unit(group: usize, #[comptime] m: usize, #[comptime] tile_rows: usize) -> usize {
-    (group + comptime!(m / 4 * (tile_rows / 8))) * 4 + comptime!(m % 4)
-}
-
-/// Four bits that say which of four values are above 0.
-#[cube]
-fn positive(values: V4) -> u32 {
-    let mut bits = 0u32;
-    #[unroll]
-    for e in 0..4usize {
-        bits |= select(values.extract(e) > 0.0f32, comptime!(1u32 << e as u32), 0u32);
-    }
-    bits
-}
-
-/// A quarter of the words that say of a row of so many vectors which values are above 0. A word has eight vectors, every
-/// fourth, four bits each.
-#[cube]
-fn words_of(row4: usize) -> usize {
-    (row4 + 31) / 32
-}
-
-/// The `e`-th values of four vectors.
-#[cube]
-fn across(vectors: &Array<V4>, #[comptime] e: usize) -> V4 {
-    let mut across = V4::new(vectors[0usize].extract(e));
-    #[unroll]
-    for row in 1..4usize {
-        across.insert(row, vectors[row].extract(e));
-    }
-    across
-}
-
-/// Adds the products of a slice, of which `sh_a` has rows and `sh_b` columns side by side: a unit has four neighbouring
-/// rows of both halves of the tile, and the columns `4 c` to `4 c + 3` of both halves.
-#[cube]
-fn multiply(
-    sh_a: &Shared<[V4]>,
-    sh_b: &Shared<[V4]>,
-    acc: &mut Array<V4>,
-    group: usize,
-    c: usize,
-    #[comptime] tile_rows: usize,
-) {
-    let row_of_a = comptime!(tile_rows / 4 + 1);
-    for quarter in 0..4usize {
-        #[unroll]
-        for e in 0..4usize {
-            let k = quarter * 4 + e;
-            let b0 = sh_b[k * 16 + c];
-            let b1 = sh_b[k * 16 + c + 8];
-            #[unroll]
-            for half in 0..2usize {
-                let a = sh_a[k * row_of_a + group + half * (tile_rows / 8)];
-                #[unroll]
-                for m in 0..4usize {
-                    let x = V4::new(a.extract(m));
-                    acc[(half * 4 + m) * 2] = fma(x, b0, acc[(half * 4 + m) * 2]);
-                    acc[(half * 4 + m) * 2 + 1] = fma(x, b1, acc[(half * 4 + m) * 2 + 1]);
-                }
-            }
         }
     }
 }
