@@ -202,6 +202,12 @@ fn a_seed_gives_the_same_bits_and_a_resumed_run_goes_on_with_them() {
         };
         let whole = bits(&trained(3));
         assert_eq!(whole, bits(&trained(3)), "{architecture:?}");
+        // Steps that are launched kernel by kernel, as for their times, are those that the device replays.
+        let mut plain = trained(0);
+        plain.measure_kernels();
+        (0..3).for_each(|_| drop(plain.epoch(&Silent).expect("an epoch")));
+        assert!(plain.kernel_times().contains_key("update"), "{:?}", plain.kernel_times());
+        assert_eq!(whole, bits(&plain), "{architecture:?}, launched one by one");
         let dir = tempfile::tempdir().expect("a directory");
         trained(2).save_state(dir.path()).expect("saved");
         let mut resumed = trained(0);

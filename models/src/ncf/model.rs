@@ -1,6 +1,8 @@
 //! GMF, MLP and NeuMF as they are served: the network on its device, with the items' part of the first layer computed
 //! once.
 
+use std::sync::OnceLock;
+
 use burn_tensor::{Device, Int, Tensor, TensorData};
 use burnrec_data::tensors::{Tensor as HostTensor, TensorFile};
 use burnrec_data::{ItemIx, UserIx};
@@ -23,21 +25,31 @@ const BLOCK: usize = 16384;
 /// A network of neural collaborative filtering, ready to score on its device.
 pub struct NcfModel {
     network: NcfNetwork,
-    item_sums: Option<Tensor<2>>, // [n_items, widths[1]]: each item's part of the first dense layer, with the bias
-    item_gmf: Option<Tensor<2>>,  // [dim, n_items]: GMF vectors, each times the output layer's weights
+    /// Computed at the first call that needs it, which kernels never do.
+    items: OnceLock<Items>,
+}
+
+/// What depends on the items alone.
+struct Items {
+    sums: Option<Tensor<2>>, // [n_items, widths[1]]: each item's part of the first dense layer, with the bias
+    gmf: Option<Tensor<2>>,  // [dim, n_items]: GMF vectors, each times the output layer's weights
 }
 
 impl NcfModel {
     pub(super) fn new(network: NcfNetwork) -> Self {
-        let item_sums = network.tower.as_ref().map(|tower| {
-            let [_, w_item] = tower.first_layer();
-            matmul(&tower.embeddings.item, &w_item) + tower.layers[0].bias.clone()
-        });
-        let weight = network.output_layer().gmf;
-        let item_gmf = network.gmf.as_ref().zip(weight);
-        let item_gmf =
-            item_gmf.map(|(tables, weight)| (tables.item.clone() * weight.transpose()).transpose());
-        Self { network, item_sums, item_gmf }
+        Self { network, items: OnceLock::new() }
+    }
+
+    fn items(&self) -> &Items {
+        self.items.get_or_init(|| {
+            let sums = self.network.tower.as_ref().map(|tower| {
+                let [_, w_item] = tower.first_layer();
+                matmul(&tower.embeddings.item, &w_item) + tower.layers[0].bias.clone()
+            });
+            let gmf = self.network.gmf.as_ref().zip(self.network.output_layer().gmf);
+            let gmf = gmf.map(|(tables, weight)| (tables.item.clone() * weight.transpose()).transpose());
+            Items { sums, gmf }
+        })
     }
 
     /// Opens saved weights.
@@ -77,16 +89,16 @@ impl Scorer for NcfModel {
         let n_items = self.n_items();
         let per_block = (BLOCK / n_items.max(1)).max(1);
         let output = self.network.output_layer();
+        let all = self.items();
         for (users, out) in users.chunks(per_block).zip(out.chunks_mut(per_block * n_items)) {
             let n = users.len();
             let rows: Vec<i32> = users.iter().map(|user| user.0 as i32).collect();
             let rows: Tensor<1, Int> = Tensor::from_data(TensorData::new(rows, [n]), &self.device());
             let mut scores = output.bias.clone().expand([n, n_items]); // [n, n_items]
-            if let (Some(tables), Some(items)) = (&self.network.gmf, &self.item_gmf) {
+            if let (Some(tables), Some(items)) = (&self.network.gmf, &all.gmf) {
                 scores = scores + matmul(&tables.user.clone().select(0, rows.clone()), items);
             }
-            if let (Some(tower), Some(items), Some(weight)) =
-                (&self.network.tower, &self.item_sums, &output.tower)
+            if let (Some(tower), Some(items), Some(weight)) = (&self.network.tower, &all.sums, &output.tower)
             {
                 let [w_user, _] = tower.first_layer();
                 let p = matmul(&tower.embeddings.user.clone().select(0, rows), &w_user); // [n, width]

@@ -20,6 +20,8 @@ const PART: u64 = 40;
 const MOMENT: Duration = Duration::from_millis(150);
 /// The pairs that a trial scores on the CPU, and on a card, which takes a whole block of an evaluation at once.
 const PAIRS: [usize; 2] = [1 << 14, 1 << 20];
+/// How often a trial scores them at most.
+const SCORINGS: usize = 3;
 
 /// How often a run goes through its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,10 +133,18 @@ impl<'a> Trial<'a> {
         if is_card {
             block.score(scorer);
         }
-        self.progress.check()?;
-        let start = Instant::now();
-        block.score(scorer);
-        Ok(start.elapsed().as_secs_f64() * block.times)
+        // The fastest of a few, as a card may still be at work on what came before.
+        let (begun, mut least) = (Instant::now(), f64::INFINITY);
+        for number in 0..SCORINGS {
+            self.progress.check()?;
+            if number > 0 && begun.elapsed() > MOMENT {
+                break;
+            }
+            let start = Instant::now();
+            block.score(scorer);
+            least = least.min(start.elapsed().as_secs_f64());
+        }
+        Ok(least * block.times)
     }
 }
 
