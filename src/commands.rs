@@ -26,14 +26,24 @@ use clap::CommandFactory;
 use crate::cli::{Cli, Command};
 use crate::show;
 
-/// Opens a saved run, and says on stderr which device a network scores on.
-fn open(run: &Path, choice: DeviceChoice) -> Result<Recommender> {
+/// The pairs that a network scores on the CPU in about the time in which a card is opened and its kernels are compiled.
+const FEW_PAIRS: usize = 1 << 24;
+
+/// Opens a saved run to score so many pairs, and says on stderr which device a network scores on: by `auto` few pairs are
+/// scored on the CPU.
+fn open(run: &Path, choice: DeviceChoice, n_pairs: usize) -> Result<Recommender> {
+    let choice = for_pairs(choice, n_pairs);
     let recommender = Recommender::open_on(run, choice)?;
     if recommender.model.config().scores_on() == Compute::Device {
         // Opening a device again gives the same one.
         eprintln!("{}", show::device(&device::open(choice)?.name, None));
     }
     Ok(recommender)
+}
+
+/// Returns the device to score so many pairs on.
+fn for_pairs(choice: DeviceChoice, n_pairs: usize) -> DeviceChoice {
+    if choice == DeviceChoice::Auto && n_pairs < FEW_PAIRS { DeviceChoice::Cpu } else { choice }
 }
 
 /// Runs the subcommand.
@@ -66,5 +76,18 @@ pub fn run(cli: Cli) -> Result<()> {
             clap_complete::generate(shell, &mut Cli::command(), "burnrec", &mut script);
             Ok(std::io::stdout().write_all(&script)?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_scores_few_pairs_on_the_cpu() {
+        let gpu = DeviceChoice::Gpu(None);
+        assert_eq!(for_pairs(DeviceChoice::Auto, 3_000), DeviceChoice::Cpu);
+        assert_eq!(for_pairs(DeviceChoice::Auto, 6_040 * 3_706), DeviceChoice::Auto);
+        assert_eq!(for_pairs(gpu, 3_000), gpu);
     }
 }

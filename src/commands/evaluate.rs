@@ -3,6 +3,8 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
+use burnrec::data::Candidates;
+use burnrec::models::saved::manifest;
 use burnrec::train::evaluate::evaluate;
 use burnrec::{EvaluateOptions, Output, Prepared, Progress, RunRecord};
 
@@ -12,7 +14,21 @@ use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: Evaluate) -> Result<()> {
-    let run = open(&args.run, args.device.choice)?;
+    let saved = manifest(&args.run)?;
+    let dir = args
+        .data
+        .or_else(|| saved.data.path.clone())
+        .context("no prepared data named; expected --data DIR")?;
+    let data = Prepared::open(&dir)?;
+    let holdout = match args.on {
+        On::Valid => &data.split.valid,
+        On::Test => &data.split.test,
+    };
+    let n_pairs = match &holdout.candidates {
+        Candidates::Unseen => holdout.len().saturating_mul(saved.n_items),
+        Candidates::Drawn(lists) => lists.items().len(),
+    };
+    let run = open(&args.run, args.device.choice, n_pairs)?;
     let config = RunRecord::of(&run).and_then(|record| record.run_config());
     let config = config.with_context(|| args.run.display().to_string())?;
     if matches!(args.on, On::Valid) && config.refit {
@@ -23,9 +39,6 @@ pub fn run(args: Evaluate) -> Result<()> {
             args.run.join("manifest.json").display()
         );
     }
-    let dir =
-        args.data.or_else(|| run.data.path.clone()).context("no prepared data named; expected --data DIR")?;
-    let data = Prepared::open(&dir)?;
     if data.manifest.hash != run.data.hash {
         bail!(
             "{}: found a split with hash {}, expected {}, which the run was trained on",
@@ -34,10 +47,6 @@ pub fn run(args: Evaluate) -> Result<()> {
             run.data.hash
         );
     }
-    let holdout = match args.on {
-        On::Valid => &data.split.valid,
-        On::Test => &data.split.test,
-    };
     let options = EvaluateOptions::with(run.output == Output::Rating, config.seed, config.select_by);
     let bars = Bars::default();
     let scores = evaluate(&*run.model, holdout, &run.seen, &options, &bars)?;

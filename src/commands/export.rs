@@ -6,11 +6,12 @@ use burnrec::data::Vocab;
 use burnrec::data::table::{TableColumn, write_table};
 use burnrec::models::Vectors;
 
+use super::for_pairs;
 use crate::cli::Export;
 use crate::show;
 
 pub fn run(args: Export) -> Result<()> {
-    let run = Recommender::open_on(&args.run, args.device.choice)?;
+    let run = Recommender::open_on(&args.run, for_pairs(args.device.choice, 0))?;
     let missing = || format!("{}: {} has no factors to export", args.run.display(), run.kind());
     let sides: [(&str, &str, &Vocab, Option<Vectors<'_>>); 2] = [
         ("users.parquet", "user", run.users.vocab(), run.model.user_vectors()),

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use burnrec::data::table::{TableColumn, write_table};
+use burnrec::models::saved::{Manifest, manifest};
 use burnrec::{Query, Recommender, ScoredItem, UserIx};
 use serde_json::json;
 
@@ -12,7 +13,9 @@ use crate::cli::Recommend;
 use crate::show;
 
 pub fn run(args: Recommend) -> Result<()> {
-    let recommender = open(&args.run, args.device.choice)?;
+    let Manifest { n_users, n_items, .. } = manifest(&args.run)?;
+    let n_pairs = if args.user.is_some() { n_items } else { n_users.saturating_mul(n_items) };
+    let recommender = open(&args.run, args.device.choice, n_pairs)?;
     let query = Query {
         k: args.k as usize,
         include_seen: args.include_seen,

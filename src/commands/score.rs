@@ -9,8 +9,8 @@ use crate::cli::Score;
 use crate::show;
 
 pub fn run(args: Score) -> Result<()> {
-    let recommender = open(&args.run, args.device.choice)?;
     let pairs = read_pairs(&args.pairs)?;
+    let recommender = open(&args.run, args.device.choice, pairs.users.len())?;
     let asked: Vec<(&String, &String)> = pairs.users.iter().zip(&pairs.items).collect();
     let scores = recommender.score(&asked);
     let n_unknown = scores.iter().filter(|score| score.is_none()).count();

@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use burnrec::Recommender;
 use serde_json::json;
 
+use super::for_pairs;
 use crate::cli::Similar;
 use crate::show;
 
 pub fn run(args: Similar) -> Result<()> {
-    let recommender = Recommender::open_on(&args.run, args.device.choice)?;
+    let recommender = Recommender::open_on(&args.run, for_pairs(args.device.choice, 0))?;
     let best = recommender.similar(&args.item, args.k as usize);
     let best = best.with_context(|| args.run.display().to_string())?;
     let mut stdout = std::io::stdout().lock();

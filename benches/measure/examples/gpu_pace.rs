@@ -53,8 +53,8 @@ struct Args {
     /// Where PyTorch computes: cuda, cpu or none; cuda by default, with --small none.
     #[arg(long, value_parser = ["cuda", "cpu", "none"])]
     peers: Option<String>,
-    /// The seconds for everything.
-    #[arg(long, default_value_t = 335)]
+    /// The seconds for everything; the last one given counts.
+    #[arg(long, default_value_t = 335, overrides_with = "seconds")]
     seconds: u64,
     /// The samples of a step, smallest first.
     #[arg(long, value_delimiter = ',')]

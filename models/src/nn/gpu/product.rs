@@ -78,9 +78,9 @@ pub enum Finish {
 }
 
 /// Computes the jobs. `a` is `[rows, 4 K4]`, read as `operand` says, where `a` and `fixed_a` are the same buffer; `b4` is
-/// the buffer of all weights, at the job's place `[4 K4, N]` or, with `transposed`, `[N, 4 K4]`; `mask` is like
-/// the output. Where `a` is the first hidden layer, `kept` gets which of its values are above 0. The rows of a job with a list are those in `lists`, of [`super::compact`]; rows of the output that are not
-/// listed stay.
+/// the buffer of all weights, at the job's place `[4 K4, N]` or, with `transposed`, `[N, 4 K4]`; `mask` is like the
+/// output. Where `a` is the first hidden layer, `kept` gets which of its values are above 0. The rows of a job with a list
+/// are those in `lists`, of [`super::compact`]; rows of the output that are not listed stay.
 #[cube(launch_unchecked)]
 pub fn product(
     a: &[V4],

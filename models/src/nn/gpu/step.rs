@@ -60,7 +60,7 @@ pub struct Traffic {
 /// The device times of each kernel's launches, by what it does.
 pub type KernelTimes = BTreeMap<&'static str, Vec<Duration>>;
 
-/// The steps of a training run on one device.
+/// The steps of a training run on one device, or, with short buffers for what training alone needs, its forward pass.
 pub struct Step {
     pub(super) client: Client,
     pub(super) plan: Plan,
