@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::model::Model;
 use crate::model::Output;
 use crate::popularity::Popularity;
-use crate::scorer::Scorer;
+use crate::scorer::{Allowed, Scorer};
 use crate::similar::similar;
-use crate::topk::{Allowed, select, top_k};
+use crate::topk::{select, top_k};
 use crate::{Error, Result};
 
 /// A model that answers in outside ids.

@@ -2,7 +2,6 @@
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 
-use crate::topk::Allowed;
 use crate::{Error, Result};
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no sigmoid is applied,
@@ -98,4 +97,34 @@ pub struct Shape {
     pub n_users: usize,
     /// Items with a row.
     pub n_items: usize,
+}
+
+/// The items that may be recommended to anyone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowed(Vec<bool>);
+
+impl Allowed {
+    /// Allows all of a catalogue.
+    pub fn all(n_items: usize) -> Self {
+        Self(vec![true; n_items])
+    }
+
+    /// Keeps only these of what was allowed so far.
+    pub fn only(mut self, items: &[ItemIx]) -> Self {
+        let mut both = vec![false; self.0.len()];
+        items.iter().for_each(|item| both[item.at()] = self.0[item.at()]);
+        self.0 = both;
+        self
+    }
+
+    /// Takes these out of what was allowed so far.
+    pub fn without(mut self, items: &[ItemIx]) -> Self {
+        items.iter().for_each(|item| self.0[item.at()] = false);
+        self
+    }
+
+    /// Returns whether an item may be recommended.
+    pub fn contains(&self, item: ItemIx) -> bool {
+        self.0[item.at()]
+    }
 }

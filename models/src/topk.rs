@@ -6,43 +6,13 @@ use std::collections::BinaryHeap;
 use burnrec_data::{ItemIx, UserIx};
 use rayon::prelude::*;
 
-use crate::scorer::Scorer;
+use crate::scorer::{Allowed, Scorer};
 
 /// The bytes of the scores of one block of users, which should stay in a second-level cache until they are read again.
 const BLOCK_BYTES: usize = 1 << 19;
 
 /// The fewest users in a block, whatever the catalogue's size, so that they share the reading of the items' vectors.
 const MIN_BLOCK: usize = 12;
-
-/// The items that may be recommended to anyone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed(Vec<bool>);
-
-impl Allowed {
-    /// Allows all of a catalogue.
-    pub fn all(n_items: usize) -> Self {
-        Self(vec![true; n_items])
-    }
-
-    /// Keeps only these of what was allowed so far.
-    pub fn only(mut self, items: &[ItemIx]) -> Self {
-        let mut both = vec![false; self.0.len()];
-        items.iter().for_each(|item| both[item.at()] = self.0[item.at()]);
-        self.0 = both;
-        self
-    }
-
-    /// Takes these out of what was allowed so far.
-    pub fn without(mut self, items: &[ItemIx]) -> Self {
-        items.iter().for_each(|item| self.0[item.at()] = false);
-        self
-    }
-
-    /// Returns whether an item may be recommended.
-    pub fn contains(&self, item: ItemIx) -> bool {
-        self.0[item.at()]
-    }
-}
 
 /// Returns the `k` best items of each of `users` with their scores, best first, or all items if there are fewer. Of
 /// equal scores the lower item row comes first; NaN comes last.

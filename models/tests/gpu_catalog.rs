@@ -10,7 +10,8 @@ use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{FirstWeights, NnLearner, NnTraining};
-use burnrec_models::topk::{Allowed, select, top_k};
+use burnrec_models::scorer::Allowed;
+use burnrec_models::topk::{select, top_k};
 use burnrec_models::{Compute, Family, Learner, Model, Shape};
 use devices::{cpu, gpu};
 

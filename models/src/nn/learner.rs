@@ -197,7 +197,7 @@ impl NnLearner {
         if let Ok(fused) = &mut self.fused {
             let sizes = self.optimizer.count_epoch(epoch, self.batches.count());
             let total = fused.epoch(epoch, &self.batches, &sizes, progress)?;
-            fused.write_weights(&mut *self.network);
+            fused.write_weights(&mut *self.network)?;
             return Ok(total);
         }
         self.portable_epoch(epoch, progress)
@@ -239,7 +239,7 @@ impl Learner for NnLearner {
         for (name, weight) in self.network.weights() {
             arrays.push((name.to_owned(), HostTensor::new(&weight.dims(), on_host(weight))));
         }
-        arrays.extend(self.optimizer_states());
+        arrays.extend(self.optimizer_states()?);
         Ok(tensors::write(&dir.join(STATE), &arrays)?)
     }
 
@@ -309,7 +309,7 @@ impl NnLearner {
 
 impl NnLearner {
     /// Returns the optimiser's states by their names in a file.
-    fn optimizer_states(&self) -> Vec<(String, HostTensor)> {
+    fn optimizer_states(&self) -> Result<Vec<(String, HostTensor)>> {
         let named = |number: usize, name: &str| format!("optimizer_{number}.{name}");
         #[cfg(feature = "cube")]
         if let Ok(fused) = &self.fused {
@@ -319,12 +319,13 @@ impl NnLearner {
                 let tensor = |(number, values)| (named(number, name), HostTensor::new(&shape, values));
                 states.map(tensor).collect::<Vec<_>>()
             };
-            return fused.states(&*self.network).into_iter().zip(shapes).flat_map(of_weight).collect();
+            let states = fused.states(&*self.network)?;
+            return Ok(states.into_iter().zip(shapes).flat_map(of_weight).collect());
         }
         let tensor = |(number, name, state): (usize, &str, &Tensor<2>)| {
             (named(number, name), HostTensor::new(&state.dims(), on_host(state)))
         };
-        self.optimizer.state().map(tensor).collect()
+        Ok(self.optimizer.state().map(tensor).collect())
     }
 
     /// Returns what a saved state must have in common with this learner, beside the shapes of its weights.

@@ -25,8 +25,7 @@ mod with_kernels {
     use crate::model::{Model, ModelConfig};
     use crate::nn::gpu::Catalog;
     use crate::nn::pair_score::PairScore;
-    use crate::scorer::{FoldIn, Scorer, Shape, Vectors};
-    use crate::topk::Allowed;
+    use crate::scorer::{Allowed, FoldIn, Scorer, Shape, Vectors};
 
     /// Returns the model with the score that kernels compute on the device, where it is a card and they take it; else as it
     /// is.

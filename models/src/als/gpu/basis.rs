@@ -3,8 +3,8 @@
 
 use cubecl::prelude::Client;
 
-use super::buffer::Buffer;
 use crate::als::eigen::{Decompose, Eigen};
+use crate::nn::gpu::buffer::Buffer;
 use crate::simd::Isa;
 
 /// A basis on the device, with `ld` the padded `dim`.

@@ -11,7 +11,8 @@
 
 use cubecl::prelude::*;
 
-use super::buffer::V4;
+use crate::nn::gpu::shared::V4;
+
 use super::normal::TASK;
 
 /// The relative residual tolerance, as that of the host's solver.

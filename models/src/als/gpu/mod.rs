@@ -29,7 +29,6 @@
 )]
 
 mod basis;
-mod buffer;
 mod cg;
 mod check;
 mod normal;

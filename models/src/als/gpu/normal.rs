@@ -10,7 +10,8 @@
 
 use cubecl::prelude::*;
 
-use super::buffer::V4;
+use crate::nn::gpu::shared::V4;
+
 use super::solve::solve;
 
 /// The words of a task: its first entry, the number of entries, and the row or piece that it writes.

@@ -6,7 +6,8 @@
 
 use cubecl::prelude::*;
 
-use super::buffer::V4;
+use crate::nn::gpu::shared::V4;
+
 use super::check::is_finite;
 
 /// Pivots below this fraction of the diagonal are zero but for rounding errors.

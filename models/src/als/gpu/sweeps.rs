@@ -5,7 +5,6 @@ use burnrec_data::Csr;
 use cubecl::prelude::*;
 
 use super::basis::Basis;
-use super::buffer::{Buffer, cube_dim, in_a_row};
 use super::cg::{Layout, cg};
 use super::check::{check, clear};
 use super::normal::{Source, normal, tasks_of_cube, width};
@@ -17,6 +16,8 @@ use super::tasks::{Cut, Side, Tasks};
 use crate::Result;
 use crate::als::{AlsConfig, Feedback, Solver};
 use crate::device::OpenDevice;
+use crate::nn::gpu::buffer::Buffer;
+use crate::nn::gpu::grid::in_a_row;
 
 /// Factors of users and items on a device, and the epochs that improve them.
 pub struct GpuSweeps {
@@ -151,7 +152,7 @@ impl GpuSweeps {
                 );
             }
         }
-        Ok(found.words(&self.client)?[0] == 0)
+        Ok(found.first_words(&self.client, 1)?[0] == 0)
     }
 
     /// Returns the factors of users `[n_users, dim]` and items `[n_items, dim]`. Syncs with the device.
@@ -314,4 +315,9 @@ fn padded(client: &Client, factors: &[f32], dim: usize) -> Buffer {
         to[..dim].copy_from_slice(from);
     }
     Buffer::of_values(client, &values)
+}
+
+/// Returns the size of the cubes of every kernel.
+fn cube_dim() -> CubeDim {
+    CubeDim::new_1d(256)
 }

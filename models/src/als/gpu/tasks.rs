@@ -3,11 +3,11 @@
 use burnrec_data::Csr;
 use cubecl::prelude::Client;
 
-use super::buffer::Buffer;
 use super::normal::TASK;
 use crate::als::cg::{ROUNDING, energy};
 use crate::als::normal::Shared;
 use crate::als::{AlsConfig, Solver};
+use crate::nn::gpu::buffer::Buffer;
 
 /// Rows of up to so many entries are short.
 const SHORT: usize = 32;

@@ -1,93 +1,22 @@
 //! The buffers of a step on the device.
 
-use cubecl::prelude::*;
-use cubecl::server::Handle;
+use cubecl::prelude::Client;
 
+use super::buffer::Buffer;
 use super::grid::row_of;
 use super::jobs::{Jobs, Sizes};
 use super::pieces::ColumnProducts;
 use super::plan::{Plan, Products};
 use super::shared::{bound, epoch, state};
-use super::step::Values;
 use crate::nn::batches::Batches;
 
-/// A buffer with the number of its values, of four bytes each.
-#[derive(Clone)]
-pub struct Buffer {
-    handle: Handle,
-    pub len: usize,
-}
-
-impl Buffer {
-    /// Makes a buffer of these words, and at least of one vector.
-    pub(super) fn of(client: &Client, words: &[u32]) -> Self {
-        Self::of_bytes(client, u32::as_bytes(words))
-    }
-
-    pub(super) fn of_values(client: &Client, values: &[f32]) -> Self {
-        Self::of_bytes(client, f32::as_bytes(values))
-    }
-
-    fn of_bytes(client: &Client, bytes: &[u8]) -> Self {
-        let mut vector = [0; 16];
-        let bytes = match vector.get_mut(..bytes.len()) {
-            Some(start) => {
-                start.copy_from_slice(bytes);
-                &vector
-            }
-            None => bytes,
-        };
-        Self { handle: client.create_from_slice(bytes), len: bytes.len() / 4 }
-    }
-
-    pub(super) fn zeros(client: &Client, len: usize) -> Self {
-        Self::of(client, &vec![0; len])
-    }
-
-    /// Makes a buffer that is written before it is read.
-    pub(super) fn empty(client: &Client, len: usize) -> Self {
-        let len = len.max(4);
-        Self { handle: client.empty(len * 4), len }
-    }
-
-    /// Replaces all of its words, after what was launched before. The device may copy more than it is given, so that
-    /// padding is written too.
-    pub(super) fn write(&self, client: &Client, mut words: Vec<u32>) {
-        words.resize(self.len, 0);
-        client.write(&self.handle, cubecl::bytes::Bytes::from_bytes_vec(u32::as_bytes(&words).to_vec()));
-    }
-
-    /// Reads it back. Syncs with the device.
-    pub(super) fn words(&self, client: &Client) -> Vec<u32> {
-        self.first_words(client, self.len)
-    }
-
-    /// Reads its first words back. Syncs with the device.
-    fn first_words(&self, client: &Client, n: usize) -> Vec<u32> {
-        let part = self.handle.clone().offset_end((self.len - n) as u64 * 4);
-        u32::from_bytes(&client.read_one_unchecked(part))[..n].to_vec()
-    }
-
-    /// Reads its first values back. Syncs with the device.
-    pub(super) fn first_values(&self, client: &Client, n: usize) -> Vec<f32> {
-        self.first_words(client, n).into_iter().map(f32::from_bits).collect()
-    }
-
-    pub(super) fn values(&self, client: &Client) -> Vec<f32> {
-        self.words(client).into_iter().map(f32::from_bits).collect()
-    }
-
-    /// The buffer as an argument of single values.
-    pub fn arg(&self) -> BufferArg {
-        // SAFETY: the handle has `len` values of four bytes.
-        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len) }
-    }
-
-    /// The buffer as an argument of vectors.
-    pub fn arg4(&self) -> BufferArg {
-        // SAFETY: the handle has at least `len / 4` vectors.
-        unsafe { BufferArg::from_raw_parts(self.handle.clone(), self.len / 4) }
-    }
+/// Weights and optimiser states in the order of the [`Layout`](super::layout::Layout).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Values {
+    /// The weights.
+    pub weights: Vec<f32>,
+    /// The optimiser's states, as many as it has.
+    pub states: Vec<Vec<f32>>,
 }
 
 /// Everything a step reads and writes; the shapes are those of the kernels.

@@ -6,7 +6,7 @@ use burn_tensor::Device;
 use burnrec_data::{ItemIx, UserIx};
 use cubecl::prelude::*;
 
-use super::buffers::Buffer;
+use super::buffer::Buffer;
 use super::fused::client;
 use super::grid::{grid, in_a_row};
 use super::jobs::{Sizes, UNITS};
@@ -16,9 +16,10 @@ use super::plan::{Plan, refusal};
 use super::shared::state;
 use super::step::Step;
 use super::{best, pair_scores};
+use crate::Result;
 use crate::nn::pair_score::PairScore;
-use crate::scorer::Shape;
-use crate::topk::{Allowed, select};
+use crate::scorer::{Allowed, Shape};
+use crate::topk::select;
 
 /// The most pairs that go through the layers at once.
 const MOST_PAIRS: usize = 1 << 20;
@@ -108,7 +109,7 @@ impl Catalog {
             block.step.buffers.users = Buffer::of(&client, &users);
             block.step.buffers.items = Buffer::of(&client, &items);
             block.score(0, users.len());
-            out.copy_from_slice(&block.scores.first_values(&client, out.len()));
+            out.copy_from_slice(&block.scores(out.len()));
         }
     }
 
@@ -119,7 +120,7 @@ impl Catalog {
         let n_rows = block.n_rows;
         for (users, out) in users.chunks(n_rows).zip(out.chunks_mut(per_block)) {
             block.score_all(users);
-            out.copy_from_slice(&block.scores.first_values(&block.step.client, out.len()));
+            out.copy_from_slice(&block.scores(out.len()));
         }
     }
 
@@ -151,14 +152,16 @@ impl Catalog {
             block.score_all(users);
             block.exclude(users.len(), excluded);
             block.best(users.len(), k, &bits, [&ids, &values, &counts]);
-            let (ids, values) = (ids.words(client), values.values(client));
-            for ((row, &user), count) in users.iter().enumerate().zip(counts.words(client)) {
+            let n = users.len();
+            let (ids, values) =
+                (read(ids.first_words(client, n * k)), read(values.first_values(client, n * k)));
+            for ((row, &user), count) in users.iter().enumerate().zip(read(counts.first_words(client, n))) {
                 lists.push(match count as usize {
                     count if count == k => sorted(&ids[row * k..][..k], &values[row * k..][..k]),
                     // Scores of minus infinity and such that are no numbers come last, by the rule of the host.
                     _ => {
                         block.score_all(&[user]);
-                        let scores = block.scores.first_values(client, block.n_items);
+                        let scores = block.scores(block.n_items);
                         select(&scores, k, excluded(row), allowed)
                     }
                 });
@@ -176,7 +179,17 @@ fn sorted(ids: &[u32], values: &[f32]) -> Vec<(ItemIx, f32)> {
     list
 }
 
+/// What was read back. A scorer has no errors: a card that is lost ends the call.
+fn read<T>(read: Result<T>) -> T {
+    read.unwrap_or_else(|error| panic!("{error}"))
+}
+
 impl Block {
+    /// Reads the first scores back.
+    fn scores(&self, n: usize) -> Vec<f32> {
+        read(self.scores.first_values(&self.step.client, n))
+    }
+
     /// Scores all items for each of some users, at most as many as a block has.
     fn score_all(&mut self, users: &[UserIx]) {
         [self.step.buffers.users, self.step.buffers.items] = self.pairs.clone();

@@ -8,9 +8,11 @@ use burn_tensor::{Device, Tensor, TensorData};
 use cubecl::client::Graph;
 use cubecl::prelude::Client;
 
+use super::buffer::failed;
+use super::buffers::Values;
 use super::jobs::Sizes;
 use super::plan::{Plan, refusal};
-use super::step::{KernelTimes, Step, Traffic, Values, bitmap_words, failed};
+use super::step::{KernelTimes, Step, Traffic, bitmap_words};
 use crate::device::OpenDevice;
 use crate::nn::batches::Batches;
 use crate::nn::network::Network;
@@ -32,6 +34,9 @@ pub fn client(device: &Device) -> Option<Client> {
         _ => None,
     }
 }
+
+/// For each weight its name and, row-major, its optimiser states.
+pub type StatesByName = Vec<(&'static str, Vec<Vec<f32>>)>;
 
 /// Trains a network by the kernels.
 pub struct Fused {
@@ -109,7 +114,7 @@ impl Fused {
                 None => self.step.captured()?,
             };
             if number == n_batches || read.elapsed() >= READ_EVERY {
-                let losses = self.step.losses();
+                let losses = self.step.losses()?;
                 let total: f64 = losses[..number].iter().map(|&loss| f64::from(loss)).sum();
                 if !total.is_finite() {
                     return Err(Error::Diverged { epoch, loss: total });
@@ -142,20 +147,27 @@ impl Fused {
     }
 
     /// Reads the weights back into a network. Syncs with the device.
-    pub fn write_weights(&self, network: &mut dyn Network) {
-        let weights = self.step.values(0).weights;
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn write_weights(&self, network: &mut dyn Network) -> Result<()> {
+        let weights = self.step.values(0)?.weights;
         for (name, weight) in network.weights_mut() {
             let (shape, device) = (weight.dims(), weight.device());
             let values = self.step.plan().layout.get(name, &weights);
             *weight = Tensor::from_data(TensorData::new(values, shape), &device);
         }
+        Ok(())
     }
 
     /// Reads the optimiser's states back: for each weight its name and, row-major, its states. Syncs with the device.
-    pub fn states(&self, network: &dyn Network) -> Vec<(&'static str, Vec<Vec<f32>>)> {
-        let states = self.step.values(self.n_states).states;
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn states(&self, network: &dyn Network) -> Result<StatesByName> {
+        let states = self.step.values(self.n_states)?.states;
         let of = |name| states.iter().map(|state| self.step.plan().layout.get(name, state)).collect();
-        network.weights().into_iter().map(|(name, _)| (name, of(name))).collect()
+        Ok(network.weights().into_iter().map(|(name, _)| (name, of(name))).collect())
     }
 
     /// Takes over the weights of a network and the states of its optimiser.

@@ -2,7 +2,7 @@
 
 use cubecl::prelude::*;
 
-use super::buffers::Buffer;
+use super::buffer::Buffer;
 use super::grid::{grid, in_a_row};
 use super::jobs::UNITS;
 use super::layout::Table;

@@ -1,6 +1,6 @@
 //! The launches of a step, in their order.
 
-use super::buffers::Buffer;
+use super::buffer::Buffer;
 use super::kernel_launches::{Columns, Product};
 use super::operand::Operand;
 use super::product::Finish;

@@ -35,6 +35,7 @@
 )]
 
 mod best;
+pub(crate) mod buffer;
 mod buffers;
 mod catalog;
 mod columns;
@@ -43,7 +44,7 @@ mod draw;
 mod draw_launches;
 mod fixed;
 mod fused;
-mod grid;
+pub(crate) mod grid;
 mod jobs;
 mod kernel_launches;
 mod launches;
@@ -58,7 +59,7 @@ mod product;
 mod reduce;
 mod scatter;
 mod score;
-mod shared;
+pub(crate) mod shared;
 mod step;
 mod tile;
 mod update;

@@ -9,15 +9,16 @@ use std::time::Duration;
 use cubecl::prelude::*;
 use cubecl::server::ServerError;
 
-use super::buffers::{Buffer, Buffers};
+use super::buffer::{Buffer, failed};
+use super::buffers::{Buffers, Values};
 use super::jobs::Sizes;
 use super::plan::Plan;
 use super::shared::{epoch, state};
+use crate::Result;
 use crate::nn::batches::Batches;
 use crate::nn::kernels::threshold_and_scale;
 use crate::nn::pair_score::PairScore;
 use crate::nn::training::{NnTraining, Optimizer};
-use crate::{Error, Result};
 
 /// The most bytes of the bitmap of what each user has seen; where it is larger, the items of a user are searched.
 const MOST_BITMAP: usize = 1 << 30;
@@ -29,20 +30,6 @@ pub fn bitmap_words(sizes: Sizes, largest_buffer: usize) -> usize {
     let words = n_items.div_ceil(32);
     let bytes = n_users.saturating_mul(words).saturating_mul(4);
     if sizes.per_row > 1 && bytes <= MOST_BITMAP.min(largest_buffer) { words } else { 0 }
-}
-
-/// Weights and optimiser states in the order of the [`Layout`](super::layout::Layout).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Values {
-    /// The weights.
-    pub weights: Vec<f32>,
-    /// The optimiser's states, as many as it has.
-    pub states: Vec<Vec<f32>>,
-}
-
-/// The error of a device that failed.
-pub fn failed(error: &ServerError) -> Error {
-    Error::Device { asked: "gpu".into(), why: error.to_string() }
 }
 
 /// What passed between host and device, counted where it is done.
@@ -156,19 +143,25 @@ impl Step {
     }
 
     /// Returns the losses of the epoch's batches that are done, each summed over its terms. Syncs with the device.
-    pub fn losses(&self) -> Vec<f32> {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn losses(&self) -> Result<Vec<f32>> {
         self.count(|traffic| traffic.transfers += 1);
         self.buffers.losses.values(&self.client)
     }
 
     /// Reads the weights and so many of the optimiser's states back. Syncs with the device.
-    pub fn values(&self, n_states: usize) -> Values {
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn values(&self, n_states: usize) -> Result<Values> {
         self.count(|traffic| traffic.transfers += 1);
         let Buffers { weights, first, second, .. } = &self.buffers;
         let states = [first, second].into_iter().take(n_states);
         let len = self.plan.layout.len;
-        let read = |buffer: &Buffer| buffer.values(&self.client)[..len].to_vec();
-        Values { weights: read(weights), states: states.map(read).collect() }
+        let read = |buffer: &Buffer| buffer.first_values(&self.client, len);
+        Ok(Values { weights: read(weights)?, states: states.map(read).collect::<Result<_>>()? })
     }
 
     /// Replaces weights and optimiser states.
