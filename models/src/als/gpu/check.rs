@@ -4,7 +4,7 @@
 
 use cubecl::prelude::*;
 
-use crate::nn::gpu::shared::V4;
+use crate::nn::gpu::kernels::shared::V4;
 
 /// The bits of the exponent of an f32, all of which are set in an infinity and in a NaN.
 const EXPONENT: u32 = 0x7f80_0000;

@@ -10,7 +10,7 @@
 
 use cubecl::prelude::*;
 
-use crate::nn::gpu::shared::V4;
+use crate::nn::gpu::kernels::shared::V4;
 
 use super::solve::solve;
 

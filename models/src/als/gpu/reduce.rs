@@ -5,7 +5,7 @@
 
 use cubecl::prelude::*;
 
-use crate::nn::gpu::shared::V4;
+use crate::nn::gpu::kernels::shared::V4;
 
 /// The columns that a cube sums.
 pub const COLUMNS: usize = 8;

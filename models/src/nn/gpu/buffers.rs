@@ -5,9 +5,9 @@ use cubecl::prelude::Client;
 use super::buffer::Buffer;
 use super::grid::row_of;
 use super::jobs::{Jobs, Sizes};
+use super::kernels::shared::{bound, epoch, state};
 use super::pieces::ColumnProducts;
 use super::plan::{Plan, Products};
-use super::shared::{bound, epoch, state};
 use crate::nn::batches::Batches;
 
 /// Weights and optimiser states in the order of the [`Layout`](super::layout::Layout).

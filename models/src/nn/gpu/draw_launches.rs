@@ -4,8 +4,8 @@ use cubecl::prelude::*;
 
 use super::grid::{grid, in_a_row};
 use super::jobs::UNITS;
+use super::kernels::{compact, draw};
 use super::step::Step;
-use super::{compact, draw};
 
 impl Step {
     pub(super) fn fill_bitmap(&self) {

@@ -1,7 +1,7 @@
 //! What the jobs of all kernels share: their grids, the sizes that they follow from, and the accumulators.
 
-use super::compact;
-use super::shared::NONE;
+use super::kernels::compact;
+use super::kernels::shared::NONE;
 use crate::scorer::Shape;
 
 /// Units of a cube, where a kernel does not say otherwise.

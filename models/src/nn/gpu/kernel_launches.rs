@@ -5,13 +5,13 @@ use cubecl::prelude::*;
 use super::buffer::Buffer;
 use super::grid::{grid, in_a_row};
 use super::jobs::UNITS;
+use super::kernels::operand::Operand;
+use super::kernels::product::Finish;
+use super::kernels::{columns, norm, pair_relu, product, reduce, scatter, score, update};
 use super::layout::Table;
-use super::operand::Operand;
 use super::pieces::ColumnProducts;
 use super::plan::Products;
-use super::product::Finish;
 use super::step::Step;
-use super::{columns, norm, pair_relu, product, reduce, scatter, score, update};
 
 /// What a product reads and writes beside its jobs.
 pub struct Product<'a> {

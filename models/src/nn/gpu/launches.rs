@@ -2,8 +2,8 @@
 
 use super::buffer::Buffer;
 use super::kernel_launches::{Columns, Product};
-use super::operand::Operand;
-use super::product::Finish;
+use super::kernels::operand::Operand;
+use super::kernels::product::Finish;
 use super::step::Step;
 
 impl Step {

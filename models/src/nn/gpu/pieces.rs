@@ -2,10 +2,10 @@
 //! kernels that write and add them.
 
 use super::jobs::{Jobs, Sizes, in_a_row, most};
+use super::kernels::score::{self, Parts};
+use super::kernels::shared::NONE;
+use super::kernels::{columns, reduce};
 use super::layout::{Layer, Layout, Table};
-use super::score::{self, Parts};
-use super::shared::NONE;
-use super::{columns, reduce};
 
 /// Products along many rows of one launch.
 #[derive(Clone, Debug)]

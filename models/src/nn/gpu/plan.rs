@@ -2,12 +2,12 @@
 //! out once for a training run; nothing here touches the device.
 
 use super::jobs::{Accumulators, Jobs, Sizes, UNITS, most};
+use super::kernels::score::{self, Parts};
+use super::kernels::shared::{MAX_LAYERS, NONE};
+use super::kernels::{product, scatter};
 use super::layout::{Layer, Layout, Table};
 use super::pieces::{ColumnProducts, Pieces, column_grid};
-use super::score::{self, Parts};
-use super::shared::{MAX_LAYERS, NONE};
 use super::update_jobs::update_jobs;
-use super::{product, scatter};
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
 
@@ -213,7 +213,7 @@ impl Plan {
     }
 
     /// Returns for each hidden layer the values of a sample that are stored: its output, but for the first, and the
-    /// gradient by its sums, but for the last ([`Operand`](super::operand::Operand)); both of an only layer.
+    /// gradient by its sums, but for the last ([`Operand`](super::kernels::operand::Operand)); both of an only layer.
     pub fn stored(&self) -> impl Iterator<Item = [usize; 2]> {
         let last = self.hidden.len().saturating_sub(1);
         let stored = move |(number, width): (usize, &[usize; 2])| {

@@ -1,10 +1,10 @@
 //! The jobs of the optimiser's step.
 
 use super::jobs::{Accumulators, Jobs, Sizes, UNITS, in_a_row};
+use super::kernels::score::Parts;
+use super::kernels::shared::{NONE, bound};
+use super::kernels::update;
 use super::layout::{Layout, Table};
-use super::score::Parts;
-use super::shared::{NONE, bound};
-use super::update;
 
 /// The optimiser's jobs: each table, the dense weights, and what is to be zero for the next batch.
 pub fn update_jobs(
