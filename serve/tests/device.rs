@@ -17,6 +17,7 @@ fn a_model_on_a_card_answers_as_on_the_cpu() {
             .expect("an engine")
     };
     let (card, cpu) = (engine("gpu"), engine("cpu"));
+    assert!(card.models.device().starts_with("gpu"), "{}", card.models.device());
     for request in [
         r#"{"type":"score","user":7,"items":[101,130,115]}"#,
         r#"{"type":"recommend","user":7,"k":5}"#,
