@@ -86,7 +86,6 @@ impl Buffers {
         let upload = |jobs: &Jobs| Buffer::of(client, &jobs.words);
         let products = |products: &Products| upload(&products.jobs);
         let columns = |products: &ColumnProducts| upload(&products.jobs);
-        let width = plan.hidden.first().map_or(0, |width| width[0]);
         Self {
             rows: Buffer::of(client, &data.rows),
             values: Buffer::of_values(client, &data.values),
@@ -109,7 +108,7 @@ impl Buffers {
             second: state_of(1),
             gradients: zeros(plan.layout.len),
             accumulators: zeros(plan.accumulators.len),
-            sides: empty((n[0] + n[1]) * width),
+            sides: empty(plan.len_of_sides(sizes.shape)),
             hidden: plan.stored().map(|widths| widths.map(|width| empty(samples * width))).collect(),
             kept: empty(samples * plan.words_of_first()),
             no_hidden: [zeros(0), zeros(0)],

@@ -11,7 +11,7 @@ use super::fused::client;
 use super::grid::{grid, in_a_row};
 use super::jobs::{Sizes, UNITS};
 use super::kernel_launches::start;
-use super::kernels::pair_scores::{PAIRS, ScoreParts};
+use super::kernels::pair_scores::PAIRS;
 use super::kernels::shared::state;
 use super::kernels::{best, pair_scores};
 use super::plan::{Plan, refusal};
@@ -34,7 +34,6 @@ pub struct Catalog(Mutex<Block>);
 /// What is on the card, for a block of users at a time.
 struct Block {
     step: Step,
-    parts: ScoreParts,
     n_items: usize,
     /// The pairs that go through the layers at once.
     n_pairs: usize,
@@ -77,13 +76,6 @@ impl Catalog {
         for name in plan.layout.names() {
             plan.layout.put(name, &weight(name)?, &mut weights);
         }
-        let parts = ScoreParts {
-            dot: score.dot.is_some(),
-            output: score.output.is_some(),
-            biases: score.biases.is_some(),
-            tower: score.tower.is_some(),
-            two_classes: plan.parts.two_classes,
-        };
         let rows = Buffer::empty(&client, n_rows);
         let scores = Buffer::empty(&client, (n_rows * shape.n_items).max(n_pairs));
         let sizes = Sizes { shape, rows: n_pairs, per_row: 1, lazy: [false; 2] };
@@ -91,7 +83,7 @@ impl Catalog {
         step.tables_by_first_layer();
         let pairs = [step.buffers.users.clone(), step.buffers.items.clone()];
         let n_items = shape.n_items;
-        Some(Self(Mutex::new(Block { step, parts, n_items, n_pairs, n_rows, rows, pairs, scores })))
+        Some(Self(Mutex::new(Block { step, n_items, n_pairs, n_rows, rows, pairs, scores })))
     }
 
     /// How many pairs a call of [`Catalog::score_pairs`] or [`Catalog::score_catalog`] should have at least, where there are
@@ -226,8 +218,7 @@ impl Block {
         let layout = &plan.layout;
         let [h, _] = buffers.hidden.last().unwrap_or(&buffers.no_hidden);
         let last = plan.hidden.last().map_or(0, |width| width[0]);
-        let class = if self.parts.two_classes { layout.output_rows } else { 0 };
-        let class_of_bias = if self.parts.two_classes { 4 } else { 0 };
+        let [dot_weight, tower_weight, bias] = plan.output_starts();
         unsafe {
             pair_scores::pair_scores::launch_unchecked(
                 client,
@@ -242,17 +233,17 @@ impl Block {
                 (start(layout.dot, 0) / 4) as u32,
                 (start(layout.dot, 1) / 4) as u32,
                 (plan.dim / 4) as u32,
-                (layout.output + class) as u32,
+                dot_weight as u32,
                 start(layout.biases, 0) as u32,
                 start(layout.biases, 1) as u32,
                 self.step.constant,
-                (layout.output + class + plan.dim) as u32,
-                (layout.output_bias + class_of_bias) as u32,
+                tower_weight as u32,
+                bias as u32,
                 layout.output_rows as u32,
                 (last / 4) as u32,
                 first as u32,
                 n as u32,
-                self.parts,
+                plan.parts,
             );
         }
     }

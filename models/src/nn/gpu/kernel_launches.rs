@@ -83,13 +83,8 @@ impl Step {
     pub(super) fn operand_words(&self) -> [u32; 4] {
         let (plan, layout) = (&self.plan, &self.plan.layout);
         let [width, units] = plan.hidden.first().copied().unwrap_or_default();
-        let class = if plan.parts.two_classes { layout.output_rows } else { 0 };
-        let words = [
-            self.sizes.shape.n_users * width / 4,
-            units,
-            (layout.output + class + plan.dim) / 4,
-            layout.output_rows / 4,
-        ];
+        let [_, tower, _] = plan.output_starts();
+        let words = [self.sizes.shape.n_users * width / 4, units, tower / 4, layout.output_rows / 4];
         words.map(|word| word as u32)
     }
 
@@ -122,7 +117,7 @@ impl Step {
         let (plan, buffers) = (&self.plan, &self.buffers);
         let layout = &plan.layout;
         let class = if plan.parts.two_classes { layout.output_rows } else { 0 };
-        let class_of_bias = if plan.parts.two_classes { 4 } else { 0 };
+        let [dot_weight, tower_weight, bias] = plan.output_starts();
         let [output, gradient] = buffers.hidden.last().unwrap_or(&buffers.no_hidden);
         let last = plan.hidden.last().map_or(0, |width| width[0]);
         self.kernel("score", || unsafe {
@@ -145,12 +140,12 @@ impl Step {
                 (start(layout.dot, 0) / 4) as u32,
                 (start(layout.dot, 1) / 4) as u32,
                 (plan.dim / 4) as u32,
-                (layout.output + class) as u32,
+                dot_weight as u32,
                 start(layout.biases, 0) as u32,
                 start(layout.biases, 1) as u32,
                 self.constant,
-                (layout.output + class + plan.dim) as u32,
-                (layout.output_bias + class_of_bias) as u32,
+                tower_weight as u32,
+                bias as u32,
                 layout.output as u32,
                 (class + layout.output_rows) as u32,
                 layout.output_rows as u32,

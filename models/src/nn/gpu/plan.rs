@@ -229,6 +229,15 @@ impl Plan {
         if self.hidden.len() > 1 { product::words_of_row(self.hidden[0][0]) } else { 0 }
     }
 
+    /// Returns where in the output layer, of its last class, the weights of the dot product, those of the tower and the
+    /// bias begin.
+    pub fn output_starts(&self) -> [usize; 3] {
+        let layout = &self.layout;
+        let [class, class_of_bias] = if self.parts.two_classes { [layout.output_rows, 4] } else { [0; 2] };
+        let output = layout.output + class;
+        [output, output + self.dim, layout.output_bias + class_of_bias]
+    }
+
     /// Returns the most values of a sample in one buffer.
     pub fn largest_sample(&self) -> usize {
         self.stored().flatten().chain([self.words_of_first()]).max().unwrap_or(0)

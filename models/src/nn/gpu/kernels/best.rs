@@ -7,6 +7,8 @@
 
 use cubecl::prelude::*;
 
+use super::shared::row_of_entry;
+
 /// Below this are the bits of minus infinity and of what is no number, which are never taken.
 const LEAST: u32 = 0x0080_0000;
 
@@ -19,17 +21,8 @@ const MINUS_INFINITY: u32 = 0xff80_0000;
 pub fn exclude(offsets: &[u32], excluded: &[u32], scores: &mut [u32], n_rows: u32, n_items: u32) {
     let at = ABSOLUTE_POS as u32;
     if at < offsets[n_rows as usize] {
-        let mut low = 0u32;
-        let mut high = n_rows;
-        while low + 1u32 < high {
-            let middle = (low + high) / 2u32;
-            if offsets[middle as usize] <= at {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        scores[(low * n_items + excluded[at as usize]) as usize] = MINUS_INFINITY;
+        let row = row_of_entry(offsets, n_rows, at);
+        scores[(row * n_items + excluded[at as usize]) as usize] = MINUS_INFINITY;
     }
 }
 

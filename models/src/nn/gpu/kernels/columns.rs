@@ -11,6 +11,7 @@ use cubecl::prelude::*;
 
 use super::operand::{Operand, place, value};
 use super::shared::{I4, U4, V4, bound, listed, rows_of_job, state};
+use super::tile::multiply_row;
 
 /// The words of a job.
 pub mod job {
@@ -245,18 +246,9 @@ pub fn columns(
                     #[unroll]
                     for x in 0..8usize {
                         let row = part * 8 + x;
-                        let b0 = sh_b[row * 16 + column_group];
-                        let b1 = sh_b[row * 16 + column_group + 8];
-                        #[unroll]
-                        for half in 0..2usize {
-                            let x = sh_a[row * row_of_a + row_group + half * (tile / 8)];
-                            #[unroll]
-                            for e in 0..4usize {
-                                let v = V4::new(x.extract(e));
-                                acc[(half * 4 + e) * 2] = fma(v, b0, acc[(half * 4 + e) * 2]);
-                                acc[(half * 4 + e) * 2 + 1] = fma(v, b1, acc[(half * 4 + e) * 2 + 1]);
-                            }
-                        }
+                        let start_a = row * row_of_a + row_group;
+                        let start_b = row * 16 + column_group;
+                        multiply_row(&sh_a, &sh_b, &mut acc, start_a, start_b, comptime!(tile / 8));
                     }
                 }
             }

@@ -9,7 +9,7 @@ use burnrec_data::draws::Permutation;
 use burnrec_data::negatives::MAX_DRAWS;
 use cubecl::prelude::*;
 
-use super::shared::{bound, epoch, mixed, philox, state};
+use super::shared::{bound, epoch, mixed, philox, row_of_entry, state};
 
 /// Writes the users `[rows]`, items `[rows, 1 + negatives]` and values `[rows]` of the next batch, counts how often each
 /// table row is in it, and prepares the cells of the other kernels.
@@ -189,17 +189,8 @@ fn nth_absent(seen: &[u32], start: u32, n: u32, rank: u32) -> u32 {
 pub fn fill_bitmap(offsets: &[u32], seen: &[u32], bitmap: &[Atomic<u32>], n_users: u32, words: u32) {
     let at = ABSOLUTE_POS as u32;
     if at < offsets[n_users as usize] {
-        let mut low = 0u32;
-        let mut high = n_users;
-        while low + 1u32 < high {
-            let middle = (low + high) / 2u32;
-            if offsets[middle as usize] <= at {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
+        let user = row_of_entry(offsets, n_users, at);
         let item = seen[at as usize];
-        bitmap[(low * words + item / 32u32) as usize].fetch_or(1u32 << (item % 32u32));
+        bitmap[(user * words + item / 32u32) as usize].fetch_or(1u32 << (item % 32u32));
     }
 }

@@ -5,26 +5,11 @@
 
 use cubecl::prelude::*;
 
-use super::score::{class_weight, four};
+use super::score::{Parts, class_weight, four};
 use super::shared::V4;
 
 /// The pairs that a cube scores.
 pub const PAIRS: usize = 32;
-
-/// The parts of a score, as they are compiled into the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ScoreParts {
-    /// Whether there is a dot product.
-    pub dot: bool,
-    /// Whether there is an output layer: weights of the dot product and of the tower, and a bias.
-    pub output: bool,
-    /// Whether there are biases of users and items.
-    pub biases: bool,
-    /// Whether there is a tower.
-    pub tower: bool,
-    /// Whether the output layer has two classes, whose difference is the score.
-    pub two_classes: bool,
-}
 
 /// Writes the users and items of `n` pairs of the catalogue, from pair `first` of it on: all items of the first of `rows`,
 /// then all of the next.
@@ -61,7 +46,7 @@ pub fn pair_scores(
     last4: u32,
     first: u32,
     n: u32,
-    #[comptime] parts: ScoreParts,
+    #[comptime] parts: Parts,
 ) {
     let mut sh_parts = Shared::<[f32]>::new_slice(256usize);
     let t = UNIT_POS as usize;
@@ -80,7 +65,7 @@ pub fn pair_scores(
             while k < dim4 {
                 let mut product = weights4[user_vectors as usize + user * dim4 + k]
                     * weights4[item_vectors as usize + item * dim4 + k];
-                if comptime!(parts.output) {
+                if comptime!(parts.weighted) {
                     let at = dot_weight as usize / 4 + k;
                     product *= class_weight(weights4, at, class_length, parts.two_classes);
                 }
@@ -102,7 +87,7 @@ pub fn pair_scores(
             if comptime!(parts.biases) {
                 part += weights[user_biases as usize + user] + weights[item_biases as usize + item];
             }
-            if comptime!(parts.output) {
+            if comptime!(parts.weighted || parts.tower) {
                 part += weights[output_bias as usize];
                 if comptime!(parts.two_classes) {
                     part -= weights[output_bias as usize - 4];

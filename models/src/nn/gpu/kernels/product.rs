@@ -11,7 +11,7 @@ use cubecl::prelude::*;
 
 use super::operand::{Operand, place, value};
 use super::shared::{I4, NONE, U4, V4, bound, cube_max, listed, relu_dropout, rows_of_job, state};
-use super::tile::{across, multiply, positive, row_of_unit, words_of};
+use super::tile::{across, multiply_row, positive, row_of_unit, words_of};
 
 /// The columns of the output that a cube computes.
 pub const TILE_COLUMNS: usize = 64;
@@ -274,7 +274,14 @@ pub fn product(
                 }
             }
             if slice > 0 {
-                multiply(&sh_a, &sh_b, &mut acc, group, c, tile_rows);
+                for quarter in 0..4usize {
+                    #[unroll]
+                    for e in 0..4usize {
+                        let k = quarter * 4 + e;
+                        let start_a = k * row_of_a + group;
+                        multiply_row(&sh_a, &sh_b, &mut acc, start_a, k * 16 + c, comptime!(tile_rows / 8));
+                    }
+                }
             }
         }
         let out_start = jobs[job + job::OUT] as usize / 4;

@@ -1,5 +1,5 @@
-//! What a unit does of a tile of [`product`](super::product::product): its rows, its part of a slice, and the bits that say
-//! which values of the first hidden layer are above 0.
+//! What a unit does of a tile of [`product`](super::product::product) and [`columns`](super::columns::columns): its rows, its
+//! part of a slice, and the bits that say which values of the first hidden layer are above 0.
 
 use cubecl::prelude::*;
 
@@ -40,34 +40,28 @@ pub fn across(vectors: &Array<V4>, #[comptime] e: usize) -> V4 {
     across
 }
 
-/// Adds the products of a slice, of which `sh_a` has rows and `sh_b` columns side by side: a unit has four neighbouring
-/// rows of both halves of the tile, and the columns `4 c` to `4 c + 3` of both halves.
+/// Adds the products of one row of a slice, `sh_a` from `start_a` and `sh_b` from `start_b` on, both side by side: a unit
+/// has four neighbouring values of `a` in both halves of the tile, the second `half` vectors on, and four of `b` in both
+/// halves.
 #[cube]
-pub fn multiply(
+pub fn multiply_row(
     sh_a: &Shared<[V4]>,
     sh_b: &Shared<[V4]>,
     acc: &mut Array<V4>,
-    group: usize,
-    c: usize,
-    #[comptime] tile_rows: usize,
+    start_a: usize,
+    start_b: usize,
+    #[comptime] half: usize,
 ) {
-    let row_of_a = comptime!(tile_rows / 4 + 1);
-    for quarter in 0..4usize {
+    let b0 = sh_b[start_b];
+    let b1 = sh_b[start_b + 8];
+    #[unroll]
+    for side in 0..2usize {
+        let a = sh_a[start_a + side * half];
         #[unroll]
-        for e in 0..4usize {
-            let k = quarter * 4 + e;
-            let b0 = sh_b[k * 16 + c];
-            let b1 = sh_b[k * 16 + c + 8];
-            #[unroll]
-            for half in 0..2usize {
-                let a = sh_a[k * row_of_a + group + half * (tile_rows / 8)];
-                #[unroll]
-                for m in 0..4usize {
-                    let x = V4::new(a.extract(m));
-                    acc[(half * 4 + m) * 2] = fma(x, b0, acc[(half * 4 + m) * 2]);
-                    acc[(half * 4 + m) * 2 + 1] = fma(x, b1, acc[(half * 4 + m) * 2 + 1]);
-                }
-            }
+        for m in 0..4usize {
+            let x = V4::new(a.extract(m));
+            acc[(side * 4 + m) * 2] = fma(x, b0, acc[(side * 4 + m) * 2]);
+            acc[(side * 4 + m) * 2 + 1] = fma(x, b1, acc[(side * 4 + m) * 2 + 1]);
         }
     }
 }
