@@ -1,6 +1,6 @@
 //! The trait of everything that scores, and the traits and types of what only some scorers can do.
 
-use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
 
 use crate::{Error, Result};
 
@@ -32,6 +32,19 @@ pub trait Scorer: Send + Sync {
         None
     }
 
+    /// Returns where the relevant items of some rows of a holdout stand among their candidates, and the `k` best candidates
+    /// of each, where the model finds these on its device, so that no scores are read back. `users` are the users of `rows`.
+    fn rank_on_device(
+        &self,
+        users: &[UserIx],
+        holdout: &Holdout,
+        rows: &[usize],
+        k: usize,
+    ) -> Option<Vec<Ranked>> {
+        let _ = (users, holdout, rows, k);
+        None
+    }
+
     /// Returns how many pairs a call should ask for at least, where there are so many, for a device to be busy.
     fn pairs_at_once(&self) -> usize {
         1
@@ -51,6 +64,29 @@ pub trait Scorer: Send + Sync {
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         None
     }
+}
+
+/// What an evaluation needs of a user's scores. Ties and NaN count against the model: a candidate with NaN is ahead of every
+/// target, and a target with NaN behind every candidate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ranked {
+    /// The scores of the user's relevant items, in their order.
+    pub relevant_scores: Vec<f32>,
+    /// Where each of these stands.
+    pub standings: Vec<Standing>,
+    /// How many candidates they are ranked against.
+    pub n_candidates: usize,
+    /// The best candidates, best first: NaN leads, and of equal scores the first in the list of candidates.
+    pub best: Vec<ItemIx>,
+}
+
+/// Where a target, an item that is held out, stands among its candidates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Candidates with a higher score, or with NaN; all of them if the target's score is NaN.
+    pub ahead: usize,
+    /// Candidates with the target's score.
+    pub tied: usize,
 }
 
 /// Fits users from their histories alone, with the items fixed.

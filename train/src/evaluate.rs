@@ -2,8 +2,8 @@
 //!
 //! The holdout says which items each user's relevant items are ranked against, so that all models are judged alike:
 //! against every item that is not in the user's history (full ranking), or against candidates drawn once with the
-//! split. The model scores blocks of users; a block's ranks and the metrics of its users follow from the scores alone.
-//! Blocks are cut by size and not by thread, so the result is the same for any number of threads.
+//! split. The model scores blocks of users; a block's ranks and the metrics of its users follow from the scores alone,
+//! and a model on a card ranks there. Blocks are cut by size and not by thread, so the result is the same for any number of threads.
 
 mod check;
 mod scores;
@@ -13,14 +13,16 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
+use burnrec_models::scorer::Ranked;
 use burnrec_models::{FoldIn, Progress, Scorer};
 use rayon::prelude::*;
 
 pub use check::protocol;
 pub use scores::{ITEM_K, ItemCounts, Score, Scores};
-use user::{Asked, Judged, UserEvaluator};
+use user::{Judged, UserEvaluator};
 
 use crate::metrics::Metric;
+use crate::rank::ranked;
 use crate::{Error, Result};
 
 /// What to compute, and how sure to be of it.
@@ -125,9 +127,8 @@ fn judge(
             progress.check()?;
             let mut judged = Judged::default();
             let rows = &rows[block];
-            scratch.ask(scorer, users, holdout, rows, |asked| {
-                let row = asked.row;
-                evaluator.user(&asked, &mut judged, |item, position| {
+            scratch.rank(scorer, users, holdout, rows, evaluator.longest(), |row, ranked| {
+                evaluator.user(row, &ranked, &mut judged, |item, position| {
                     first_at[item.at()].fetch_min(position, Ordering::Relaxed);
                     if position <= ITEM_K {
                         shown[item.at()].fetch_add(1, Ordering::Relaxed);
@@ -187,25 +188,30 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// Scores a block of users with the model, and calls `answer` with each user's scores.
-    fn ask(
+    /// Ranks the relevant items of a block of users, on the model's device where it can, and calls `judge` with each row.
+    fn rank(
         &mut self,
         scorer: &dyn Scorer,
         users: &[UserIx],
         holdout: &Holdout,
         rows: &[usize],
-        mut answer: impl FnMut(Asked<'_>),
+        k: usize,
+        mut judge: impl FnMut(usize, Ranked),
     ) {
+        self.users.clear();
+        self.users.extend(rows.iter().map(|&row| users[row]));
+        if let Some(ranked) = scorer.rank_on_device(&self.users, holdout, rows, k) {
+            rows.iter().zip(ranked).for_each(|(&row, ranked)| judge(row, ranked));
+            return;
+        }
         match &holdout.candidates {
             Candidates::Unseen => {
                 let n_items = scorer.n_items();
-                self.users.clear();
-                self.users.extend(rows.iter().map(|&row| users[row]));
                 self.scores.resize(rows.len() * n_items, 0.0);
                 scorer.score_catalog(&self.users, &mut self.scores);
                 let scores = std::mem::take(&mut self.scores);
                 for (&row, scores) in rows.iter().zip(scores.chunks_exact(n_items)) {
-                    answer(self.unseen(holdout, row, scores));
+                    judge(row, self.unseen(holdout, row, scores, k));
                 }
                 self.scores = scores;
             }
@@ -223,21 +229,18 @@ impl Scratch {
                 for &row in rows {
                     let middle = start + holdout.relevant.row(row).0.len();
                     let end = middle + lists.row(row).len();
-                    answer(Asked {
-                        row,
-                        relevant_scores: &self.scores[start..middle],
-                        candidates: &self.items[middle..end],
-                        candidate_scores: &self.scores[middle..end],
-                    });
+                    let (relevant, candidates) = (&self.scores[start..middle], middle..end);
+                    let scores = &self.scores[candidates.clone()];
+                    judge(row, ranked(relevant, &self.items[candidates], scores, k));
                     start = end;
                 }
             }
         }
     }
 
-    /// Splits one user's scores of the catalogue for full ranking: candidates are all items but the history and the
+    /// Ranks one user's relevant items by the scores of the catalogue: candidates are all items but the history and the
     /// relevant items.
-    fn unseen(&mut self, holdout: &Holdout, row: usize, scores: &[f32]) -> Asked<'_> {
+    fn unseen(&mut self, holdout: &Holdout, row: usize, scores: &[f32], k: usize) -> Ranked {
         let (relevant, history) = (holdout.relevant.row(row).0, holdout.history.row(row).0);
         self.relevant_scores.clear();
         self.relevant_scores.extend(relevant.iter().map(|&item| scores[item as usize]));
@@ -260,11 +263,6 @@ impl Scratch {
             left = (&left.0[past(left.0)..], &left.1[past(left.1)..]);
             start = end + 1;
         }
-        Asked {
-            row,
-            relevant_scores: &self.relevant_scores,
-            candidates: &self.kept_items,
-            candidate_scores: &self.kept_scores,
-        }
+        ranked(&self.relevant_scores, &self.kept_items, &self.kept_scores, k)
     }
 }

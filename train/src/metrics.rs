@@ -10,7 +10,7 @@ mod name;
 
 pub use name::Metric;
 
-use crate::rank::Standing;
+use burnrec_models::scorer::Standing;
 
 /// HR@k: 1 if any relevant item is among the first `k`, else 0.
 pub fn hit_rate(ranks: &[usize], k: usize) -> f64 {

@@ -6,14 +6,8 @@
 
 use std::cmp::Ordering;
 
-/// Where a target stands among its candidates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Candidates with a higher score, or with NaN; all of them if the target's score is NaN.
-    pub ahead: usize,
-    /// Candidates with the target's score.
-    pub tied: usize,
-}
+use burnrec_data::ItemIx;
+use burnrec_models::scorer::{Ranked, Standing};
 
 /// Returns the 1-based rank of a target among candidates, with ties and NaN against it.
 pub fn rank(target: f32, candidates: &[f32]) -> usize {
@@ -47,7 +41,7 @@ pub fn standing(target: f32, candidates: &[f32]) -> Standing {
 pub struct Ranks {
     /// 1-based positions of the relevant items in the joint list, ascending.
     pub joint: Vec<usize>,
-    /// Which relevant item each of `joint` is, as an index into the scores given to [`Ranks::of`].
+    /// Which relevant item each of `joint` is, as an index into [`Ranked::relevant_scores`].
     pub order: Vec<usize>,
     /// Where each stands among the candidates alone, in the order of `joint`.
     pub standings: Vec<Standing>,
@@ -56,14 +50,41 @@ pub struct Ranks {
 }
 
 impl Ranks {
-    /// Ranks one user's relevant items by their scores and those of the candidates.
-    pub fn of(relevant: &[f32], candidates: &[f32]) -> Self {
+    /// Makes the joint list of a user's relevant items and candidates.
+    pub fn of(ranked: &Ranked) -> Self {
+        let relevant = &ranked.relevant_scores;
         let mut order: Vec<usize> = (0..relevant.len()).collect();
         order.sort_by(|&a, &b| descending(relevant[a], relevant[b]));
-        let standings: Vec<Standing> = order.iter().map(|&k| standing(relevant[k], candidates)).collect();
+        let standings: Vec<Standing> = order.iter().map(|&k| ranked.standings[k]).collect();
         let joint = standings.iter().enumerate().map(|(before, s)| s.ahead + s.tied + before + 1).collect();
-        Self { joint, order, standings, n_candidates: candidates.len() }
+        Self { joint, order, standings, n_candidates: ranked.n_candidates }
     }
+}
+
+/// Ranks one user's relevant items among candidates by their scores, and finds the `k` best candidates.
+pub fn ranked(relevant_scores: &[f32], candidates: &[ItemIx], scores: &[f32], k: usize) -> Ranked {
+    Ranked {
+        relevant_scores: relevant_scores.to_vec(),
+        standings: relevant_scores.iter().map(|&target| standing(target, scores)).collect(),
+        n_candidates: candidates.len(),
+        best: top(scores, k).into_iter().map(|at| candidates[at]).collect(),
+    }
+}
+
+/// Returns the positions of the `k` highest scores, highest first, and equal ones by position. NaN is above every score.
+fn top(scores: &[f32], k: usize) -> Vec<usize> {
+    let above = |a: f32, b: f32| a > b || (a.is_nan() && !b.is_nan());
+    let mut best: Vec<(f32, usize)> = Vec::with_capacity(k.min(scores.len()) + 1);
+    for (at, &score) in scores.iter().enumerate() {
+        if best.len() >= k {
+            if best.last().is_none_or(|&(lowest, _)| !above(score, lowest)) {
+                continue;
+            }
+            best.pop();
+        }
+        best.insert(best.partition_point(|&(other, _)| !above(score, other)), (score, at));
+    }
+    best.into_iter().map(|(_, at)| at).collect()
 }
 
 /// Orders higher scores first and NaN last.
@@ -95,10 +116,20 @@ mod tests {
     #[test]
     fn relevant_items_share_one_list_with_the_candidates() {
         // List: 9, 5 (candidate), 5 (relevant), 5 (relevant), 4, 1, NaN (relevant).
-        let ranks = Ranks::of(&[5.0, f32::NAN, 9.0, 5.0], &[1.0, 5.0, 4.0]);
+        let ranks =
+            Ranks::of(&ranked(&[5.0, f32::NAN, 9.0, 5.0], &[0, 1, 2].map(ItemIx), &[1.0, 5.0, 4.0], 2));
         assert_eq!(ranks.joint, [1, 3, 4, 7]);
         assert_eq!(ranks.order, [2, 0, 3, 1]);
         assert_eq!(ranks.standings[1], Standing { ahead: 0, tied: 1 });
         assert_eq!(ranks.standings[3], Standing { ahead: 3, tied: 0 });
+    }
+
+    #[test]
+    fn the_top_is_that_of_a_stable_sort_with_nan_first() {
+        let scores = [1.0, 3.0, f32::INFINITY, f32::NAN, 3.0, f32::NEG_INFINITY, 2.0];
+        assert_eq!(top(&scores, 5), [3, 2, 1, 4, 6]);
+        assert_eq!(top(&scores, 10), [3, 2, 1, 4, 6, 0, 5]);
+        assert!(top(&scores, 0).is_empty());
+        assert!(top(&[], 3).is_empty());
     }
 }

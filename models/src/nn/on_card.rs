@@ -19,13 +19,13 @@ mod with_kernels {
 
     use burn_tensor::Device;
     use burnrec_data::tensors::Tensor;
-    use burnrec_data::{ItemIx, UserIx};
+    use burnrec_data::{Holdout, ItemIx, UserIx};
 
     use crate::device::is_host;
     use crate::model::{Model, ModelConfig};
     use crate::nn::gpu::Catalog;
     use crate::nn::pair_score::PairScore;
-    use crate::scorer::{Allowed, FoldIn, Scorer, Shape, Vectors};
+    use crate::scorer::{Allowed, FoldIn, Ranked, Scorer, Shape, Vectors};
 
     /// Returns the model with the score that kernels compute on the device, where it is a card and they take it; else as it
     /// is.
@@ -95,6 +95,16 @@ mod with_kernels {
             allowed: Option<&Allowed>,
         ) -> Option<Vec<Vec<(ItemIx, f32)>>> {
             self.catalog()?.best(users, k, exclude, allowed)
+        }
+
+        fn rank_on_device(
+            &self,
+            users: &[UserIx],
+            holdout: &Holdout,
+            rows: &[usize],
+            k: usize,
+        ) -> Option<Vec<Ranked>> {
+            self.catalog()?.rank(users, holdout, rows, k)
         }
 
         fn pairs_at_once(&self) -> usize {

@@ -1,22 +1,12 @@
-//! Judges one user: computes the user's value of every metric, and the list that would be recommended, from the scores.
+//! Judges one user: computes the user's value of every metric, and the list that would be recommended, from where the
+//! user's relevant items stand among the candidates and from the best of these.
 
 use burnrec_data::{Csr, Holdout, ItemIx};
+use burnrec_models::scorer::Ranked;
 
 use super::EvaluateOptions;
 use crate::metrics::{self, Metric, RatingErrors};
 use crate::rank::Ranks;
-
-/// One user of a holdout with the model's scores.
-pub struct Asked<'a> {
-    /// The holdout row.
-    pub row: usize,
-    /// Scores of the row's relevant items, in their order.
-    pub relevant_scores: &'a [f32],
-    /// The items they are ranked against.
-    pub candidates: &'a [ItemIx],
-    /// Scores of the candidates.
-    pub candidate_scores: &'a [f32],
-}
 
 /// The users judged so far.
 #[derive(Default)]
@@ -85,22 +75,33 @@ impl<'a> UserEvaluator<'a> {
         &self.columns
     }
 
-    /// Judges one user, and calls `shown` with each item of the user's list and its 1-based position.
-    pub fn user(&self, asked: &Asked<'_>, judged: &mut Judged, mut shown: impl FnMut(ItemIx, usize)) {
-        let (relevant, ratings) = self.holdout.relevant.row(asked.row);
-        let ranks = Ranks::of(asked.relevant_scores, asked.candidate_scores);
-        let list = self.list(asked, relevant, &ranks);
+    /// How many of a user's best candidates are needed: the largest cut.
+    pub fn longest(&self) -> usize {
+        self.longest
+    }
+
+    /// Judges the user of a holdout row, and calls `shown` with each item of the user's list and its 1-based position.
+    pub fn user(
+        &self,
+        row: usize,
+        ranked: &Ranked,
+        judged: &mut Judged,
+        mut shown: impl FnMut(ItemIx, usize),
+    ) {
+        let (relevant, ratings) = self.holdout.relevant.row(row);
+        let ranks = Ranks::of(ranked);
+        let list = self.list(ranked, relevant, &ranks);
         list.iter().enumerate().for_each(|(before, &item)| shown(item, before + 1));
         judged.values.extend(self.columns.iter().map(|&metric| self.value(metric, &ranks, &list)));
 
         let mut errors = RatingErrors::default();
         if self.rating {
             let warm_user = if self.holdout.fold_in {
-                !self.holdout.history.row(asked.row).0.is_empty()
+                !self.holdout.history.row(row).0.is_empty()
             } else {
-                !self.train.row(self.holdout.users[asked.row].at()).0.is_empty()
+                !self.train.row(self.holdout.users[row].at()).0.is_empty()
             };
-            for ((&item, &rating), &score) in relevant.iter().zip(ratings).zip(asked.relevant_scores) {
+            for ((&item, &rating), &score) in relevant.iter().zip(ratings).zip(&ranked.relevant_scores) {
                 if warm_user && self.warm_items[item as usize] {
                     errors.add(score, rating);
                 } else {
@@ -132,45 +133,13 @@ impl<'a> UserEvaluator<'a> {
     }
 
     /// Returns the first items of the joint list of candidates and relevant items.
-    fn list(&self, asked: &Asked<'_>, relevant: &[u32], ranks: &Ranks) -> Vec<ItemIx> {
-        let top = top(asked.candidate_scores, self.longest);
-        let mut candidates = top.into_iter().map(|at| asked.candidates[at]);
+    fn list(&self, ranked: &Ranked, relevant: &[u32], ranks: &Ranks) -> Vec<ItemIx> {
+        let mut candidates = ranked.best.iter().copied();
         let mut found = ranks.joint.iter().zip(&ranks.order).peekable();
         let next = |position| match found.next_if(|(rank, _)| **rank == position) {
             Some((_, &at)) => Some(ItemIx(relevant[at])),
             None => candidates.next(),
         };
         (1..=self.longest).map_while(next).collect()
-    }
-}
-
-/// Returns the positions of the `k` highest scores, highest first, and equal ones by position. NaN counts as the
-/// highest score, as in [`Ranks`].
-fn top(scores: &[f32], k: usize) -> Vec<usize> {
-    let mut best: Vec<(f32, usize)> = Vec::with_capacity(k.min(scores.len()) + 1);
-    for (at, &score) in scores.iter().enumerate() {
-        let score = if score.is_nan() { f32::INFINITY } else { score };
-        if best.len() >= k {
-            if best.last().is_none_or(|&(lowest, _)| score <= lowest) {
-                continue;
-            }
-            best.pop();
-        }
-        best.insert(best.partition_point(|&(other, _)| other >= score), (score, at));
-    }
-    best.into_iter().map(|(_, at)| at).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_top_is_that_of_a_stable_sort() {
-        let scores = [1.0, 3.0, f32::NAN, 3.0, f32::NEG_INFINITY, 2.0];
-        assert_eq!(top(&scores, 4), [2, 1, 3, 5]);
-        assert_eq!(top(&scores, 10), [2, 1, 3, 5, 0, 4]);
-        assert!(top(&scores, 0).is_empty());
-        assert!(top(&[], 3).is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Scores and best items of a network on a graphics card, in large blocks: of a user only the best items come back.
+//! Scores of a network on a graphics card, in large blocks.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,43 +8,42 @@ use cubecl::prelude::*;
 
 use super::buffer::Buffer;
 use super::fused::client;
-use super::grid::{grid, in_a_row};
+use super::grid::in_a_row;
 use super::jobs::{Sizes, UNITS};
 use super::kernel_launches::start;
+use super::kernels::pair_scores;
 use super::kernels::pair_scores::PAIRS;
 use super::kernels::shared::state;
-use super::kernels::{best, pair_scores};
 use super::plan::{Plan, refusal};
 use super::step::Step;
 use crate::Result;
 use crate::nn::pair_score::PairScore;
-use crate::scorer::{Allowed, Shape};
-use crate::topk::select;
+use crate::scorer::Shape;
 
 /// The most pairs that go through the layers at once.
 const MOST_PAIRS: usize = 1 << 20;
 /// The most scores that are kept for one selection, unless the catalogue alone is larger.
 const MOST_SCORES: usize = 1 << 23;
 /// The most users of a block, as each is a cube of one row of a grid.
-const MOST_ROWS: usize = 1 << 15;
+pub(super) const MOST_ROWS: usize = 1 << 15;
 
 /// A network ready to score on its card.
-pub struct Catalog(Mutex<Block>);
+pub struct Catalog(pub(super) Mutex<Block>);
 
 /// What is on the card, for a block of users at a time.
-struct Block {
-    step: Step,
-    n_items: usize,
+pub struct Block {
+    pub(super) step: Step,
+    pub(super) n_items: usize,
     /// The pairs that go through the layers at once.
-    n_pairs: usize,
+    pub(super) n_pairs: usize,
     /// The users of a block.
-    n_rows: usize,
+    pub(super) n_rows: usize,
     /// Their rows.
     rows: Buffer,
     /// Users and items of pairs of the catalogue.
     pairs: [Buffer; 2],
     /// Their scores, `[n_rows, n_items]`, or those of some pairs.
-    scores: Buffer,
+    pub(super) scores: Buffer,
 }
 
 impl Catalog {
@@ -95,12 +94,7 @@ impl Catalog {
         let mut block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let n = block.n_pairs;
         for ((out, users), items) in out.chunks_mut(n).zip(users.chunks(n)).zip(items.chunks(n)) {
-            let users: Vec<u32> = users.iter().map(|user| user.0).collect();
-            let items: Vec<u32> = items.iter().map(|item| item.0).collect();
-            let client = block.step.client.clone();
-            block.step.buffers.users = Buffer::of(&client, &users);
-            block.step.buffers.items = Buffer::of(&client, &items);
-            block.score(0, users.len());
+            block.score_these(users, items, 0);
             out.copy_from_slice(&block.scores(out.len()));
         }
     }
@@ -115,82 +109,36 @@ impl Catalog {
             out.copy_from_slice(&block.scores(out.len()));
         }
     }
-
-    /// As [`top_k`](crate::topk::top_k); `None` where `k` is a large part of the catalogue.
-    pub fn best<'a>(
-        &self,
-        users: &[UserIx],
-        k: usize,
-        exclude: &(dyn Fn(usize) -> &'a [u32] + Sync),
-        allowed: Option<&Allowed>,
-    ) -> Option<Vec<Vec<(ItemIx, f32)>>> {
-        let mut block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if k == 0 || 2 * k > block.n_items {
-            return None;
-        }
-        let client = &block.step.client.clone();
-        let mut bits = vec![0u32; block.n_items.div_ceil(32)];
-        for item in (0..block.n_items).filter(|&item| allowed.is_none_or(|a| a.contains(ItemIx(item as u32))))
-        {
-            bits[item / 32] |= 1 << (item % 32);
-        }
-        let bits = Buffer::of(client, &bits);
-        let [ids, values] = [0; 2].map(|_| Buffer::empty(client, block.n_rows * k));
-        let counts = Buffer::empty(client, block.n_rows);
-        let mut lists = Vec::with_capacity(users.len());
-        let n_rows = block.n_rows;
-        for (number, users) in users.chunks(n_rows).enumerate() {
-            let excluded = |row: usize| exclude(number * n_rows + row);
-            block.score_all(users);
-            block.exclude(users.len(), excluded);
-            block.best(users.len(), k, &bits, [&ids, &values, &counts]);
-            let n = users.len();
-            let (ids, values) =
-                (read(ids.first_words(client, n * k)), read(values.first_values(client, n * k)));
-            for ((row, &user), count) in users.iter().enumerate().zip(read(counts.first_words(client, n))) {
-                lists.push(match count as usize {
-                    count if count == k => sorted(&ids[row * k..][..k], &values[row * k..][..k]),
-                    // Scores of minus infinity and such that are no numbers come last, by the rule of the host.
-                    _ => {
-                        block.score_all(&[user]);
-                        let scores = block.scores(block.n_items);
-                        select(&scores, k, excluded(row), allowed)
-                    }
-                });
-            }
-        }
-        Some(lists)
-    }
-}
-
-/// Items with their scores, best first, of equal scores the lower row first.
-fn sorted(ids: &[u32], values: &[f32]) -> Vec<(ItemIx, f32)> {
-    let mut list: Vec<(ItemIx, f32)> = ids.iter().map(|&id| ItemIx(id)).zip(values.iter().copied()).collect();
-    // 0 and -0 are equal.
-    list.sort_by(|a, b| (b.1 + 0.0).total_cmp(&(a.1 + 0.0)).then(a.0.cmp(&b.0)));
-    list
 }
 
 /// What was read back. A scorer has no errors: a card that is lost ends the call.
-fn read<T>(read: Result<T>) -> T {
+pub fn read<T>(read: Result<T>) -> T {
     read.unwrap_or_else(|error| panic!("{error}"))
 }
 
 impl Block {
     /// Reads the first scores back.
-    fn scores(&self, n: usize) -> Vec<f32> {
+    pub fn scores(&self, n: usize) -> Vec<f32> {
         read(self.scores.first_values(&self.step.client, n))
     }
 
+    /// Scores at most `n_pairs` pairs, and writes the scores from `first` on.
+    pub fn score_these(&mut self, users: &[UserIx], items: &[ItemIx], first: usize) {
+        let Step { client, buffers, .. } = &mut self.step;
+        buffers.users = Buffer::of(client, &users.iter().map(|user| user.0).collect::<Vec<_>>());
+        buffers.items = Buffer::of(client, &items.iter().map(|item| item.0).collect::<Vec<_>>());
+        self.score(first, users.len());
+    }
+
     /// Scores all items for each of some users, at most as many as a block has.
-    fn score_all(&mut self, users: &[UserIx]) {
+    pub fn score_all(&mut self, users: &[UserIx]) {
         [self.step.buffers.users, self.step.buffers.items] = self.pairs.clone();
         let Step { client, buffers, .. } = &self.step;
         self.rows.write(client, users.iter().map(|user| user.0).collect());
         let all = users.len() * self.n_items;
         for first in (0..all).step_by(self.n_pairs) {
             let n = self.n_pairs.min(all - first);
-            // SAFETY: of this kernel as of those below: the buffers have as many values as are read and written.
+            // SAFETY: of this kernel as of the one below: the buffers have as many values as are read and written.
             unsafe {
                 pair_scores::all_pairs::launch_unchecked(
                     client,
@@ -244,51 +192,6 @@ impl Block {
                 first as u32,
                 n as u32,
                 plan.parts,
-            );
-        }
-    }
-
-    /// Takes the excluded items of each of `n` users out.
-    fn exclude<'a>(&self, n: usize, excluded: impl Fn(usize) -> &'a [u32]) {
-        let (mut offsets, mut items) = (vec![0u32], Vec::new());
-        for row in 0..n {
-            items.extend_from_slice(excluded(row));
-            offsets.push(items.len() as u32);
-        }
-        if items.is_empty() {
-            return;
-        }
-        let client = &self.step.client;
-        let (offsets, n_entries) = (Buffer::of(client, &offsets), items.len());
-        let items = Buffer::of(client, &items);
-        unsafe {
-            best::exclude::launch_unchecked(
-                client,
-                in_a_row(n_entries.div_ceil(UNITS)),
-                CubeDim::new_1d(UNITS as u32),
-                offsets.arg(),
-                items.arg(),
-                self.scores.arg(),
-                n as u32,
-                self.n_items as u32,
-            );
-        }
-    }
-
-    /// Finds the best `k` items of each of `n` users.
-    fn best(&self, n: usize, k: usize, allowed: &Buffer, [ids, values, counts]: [&Buffer; 3]) {
-        unsafe {
-            best::best::launch_unchecked(
-                &self.step.client,
-                grid([n, 1, 1]),
-                CubeDim::new_1d(UNITS as u32),
-                self.scores.arg(),
-                allowed.arg(),
-                ids.arg(),
-                values.arg(),
-                counts.arg(),
-                self.n_items as u32,
-                k as u32,
             );
         }
     }

@@ -10,7 +10,8 @@
 //! and grids of a step ([`plan`]), the buffers ([`buffers`]) and the launches ([`launches`], [`kernel_launches`]).
 //!
 //! What is trained is scored by the same forward pass ([`catalog`]): [`kernels::pair_scores`] makes the scores of a block of users,
-//! and [`kernels::best`] finds their best items, so that these alone come back.
+//! and [`kernels::best`] and [`kernels::standing`] find their best items and where held-out items stand, so that these alone
+//! come back ([`selection`]).
 
 pub(crate) mod buffer;
 mod buffers;
@@ -25,6 +26,7 @@ mod launches;
 mod layout;
 mod pieces;
 mod plan;
+mod selection;
 mod step;
 mod update_jobs;
 

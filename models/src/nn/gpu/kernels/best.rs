@@ -1,5 +1,5 @@
-//! The best items of each user, from the scores of the whole catalogue: what [`top_k`](crate::topk::top_k) selects, as a
-//! set. The host sorts the `k` of a user by score and item.
+//! The best items of each user, from the scores of its candidates, as a set: what [`top_k`](crate::topk::top_k) selects, or
+//! the best candidates of an evaluation. The host sorts the `k` of a user by score and item.
 //!
 //! Launches: [`exclude`] a unit an excluded item; [`best`] a cube of 256 units a user, which finds the `k`-th best score by
 //! four passes over the bytes of the scores' bits and then takes what is above it, and of the items with this very score
@@ -7,38 +7,38 @@
 
 use cubecl::prelude::*;
 
-use super::shared::row_of_entry;
+/// The bits of a score that is left out. They are those of a NaN that no arithmetic gives.
+const LEFT_OUT: u32 = 0xffff_ffff;
 
-/// Below this are the bits of minus infinity and of what is no number, which are never taken.
+/// Below this are, in the order of [`key_of`], minus infinity and what is left out.
 const LEAST: u32 = 0x0080_0000;
 
-/// The bits of minus infinity, which WGSL has no literal of.
-const MINUS_INFINITY: u32 = 0xff80_0000;
-
-/// Sets the scores, as bits, `[rows, n_items]` of what each user must not get to minus infinity: the items
-/// `excluded[offsets[row]..offsets[row + 1]]`.
+/// Leaves the scores at these `n` positions out.
 #[cube(launch_unchecked)]
-pub fn exclude(offsets: &[u32], excluded: &[u32], scores: &mut [u32], n_rows: u32, n_items: u32) {
-    let at = ABSOLUTE_POS as u32;
-    if at < offsets[n_rows as usize] {
-        let row = row_of_entry(offsets, n_rows, at);
-        scores[(row * n_items + excluded[at as usize]) as usize] = MINUS_INFINITY;
+pub fn exclude(positions: &[u32], scores: &mut [u32], n: u32) {
+    let at = ABSOLUTE_POS;
+    if at < n as usize {
+        scores[positions[at] as usize] = LEFT_OUT;
     }
 }
 
-/// Writes for each row of `scores` `[rows, n_items]` the best `k` items to `ids` `[rows, k]` and their scores to `values`,
-/// in any order, and to `counts` how many there are with a score above minus infinity, at most `k`. Of an item that may not
-/// be taken the bit in `allowed` is 0.
+/// Writes for each user the best `k` of its candidates to `ids` `[rows, k]` and their scores to `values`, in any order, and
+/// to `counts` how many there are, at most `k`. The scores of a user's candidates, as bits, are those from
+/// `bounds[2 * row]` to `bounds[2 * row + 1]`, and a candidate's id is its position among these. With `judged`, all
+/// candidates with a score that is not left out may be taken, and NaN is the best; without, those whose bit in `allowed` is 1
+/// and whose score is above minus infinity.
 #[cube(launch_unchecked)]
 pub fn best(
-    scores: &[f32],
+    scores: &[u32],
+    bounds: &[u32],
     allowed: &[u32],
     ids: &mut [u32],
-    values: &mut [f32],
+    values: &mut [u32],
     counts: &mut [u32],
-    n_items: u32,
     k: u32,
+    #[comptime] judged: bool,
 ) {
+    let least = comptime!(if judged { 1u32 } else { LEAST });
     let bins = Shared::<[Atomic<u32>]>::new_slice(256usize);
     let taken = Shared::<[Atomic<u32>]>::new_slice(1usize);
     // The bits of the k-th best score as far as they are found, and how many with these are to be taken.
@@ -46,7 +46,8 @@ pub fn best(
     let mut ties = Shared::<[u32]>::new_slice(256usize);
     let t = UNIT_POS;
     let row = CUBE_POS_X;
-    let start = row * n_items;
+    let start = bounds[2 * row as usize];
+    let n_items = bounds[2 * row as usize + 1] - start;
     if t == 0u32 {
         found[0] = 0u32;
         found[1] = k;
@@ -58,9 +59,9 @@ pub fn best(
         let prefix = found[0];
         let mut item = t;
         while item < n_items {
-            let key = order_of(scores, allowed, start, item);
+            let key = key_of_item(scores, allowed, start, item, judged);
             // Above the first byte no bits are found yet.
-            if key >= LEAST && (pass == 0u32 || (key >> (shift + 8u32)) == prefix) {
+            if key >= least && (pass == 0u32 || (key >> (shift + 8u32)) == prefix) {
                 bins[((key >> shift) & 255u32) as usize].fetch_add(1u32);
             }
             item += 256u32;
@@ -87,9 +88,9 @@ pub fn best(
     let first = min(t * part, n_items);
     let end = min(first + part, n_items);
     let mut equal = 0u32;
-    if threshold >= LEAST {
+    if threshold >= least {
         for item in first..end {
-            if order_of(scores, allowed, start, item) == threshold {
+            if key_of_item(scores, allowed, start, item, judged) == threshold {
                 equal += 1u32;
             }
         }
@@ -106,7 +107,7 @@ pub fn best(
         }
         for item in first..end {
             if before < from_threshold {
-                if order_of(scores, allowed, start, item) == threshold {
+                if key_of_item(scores, allowed, start, item, judged) == threshold {
                     let at = taken[0usize].fetch_add(1u32);
                     ids[(row * k + at) as usize] = item;
                     values[(row * k + at) as usize] = scores[(start + item) as usize];
@@ -117,8 +118,8 @@ pub fn best(
     }
     let mut item = t;
     while item < n_items {
-        let key = order_of(scores, allowed, start, item);
-        if key > threshold && key >= LEAST {
+        let key = key_of_item(scores, allowed, start, item, judged);
+        if key > threshold && key >= least {
             let at = taken[0usize].fetch_add(1u32);
             ids[(row * k + at) as usize] = item;
             values[(row * k + at) as usize] = scores[(start + item) as usize];
@@ -131,12 +132,22 @@ pub fn best(
     }
 }
 
-/// The bits of a score in an order in which they compare as the scores do; 0 for what may not be taken and for what is no
-/// number.
+/// As [`key_of`]; 0 also for what may not be taken.
 #[cube]
-fn order_of(scores: &[f32], allowed: &[u32], start: u32, item: u32) -> u32 {
-    let score = scores[(start + item) as usize];
-    let mut bits = u32::reinterpret(score);
+fn key_of_item(scores: &[u32], allowed: &[u32], start: u32, item: u32, #[comptime] judged: bool) -> u32 {
+    let mut key = key_of(scores[(start + item) as usize], judged);
+    if comptime!(!judged) {
+        let is_allowed = (allowed[(item / 32u32) as usize] >> (item % 32u32)) & 1u32 == 1u32;
+        key = select(is_allowed, key, 0u32);
+    }
+    key
+}
+
+/// The bits of a score in an order in which they compare as the scores do; 0 for what is left out. NaN is above all with
+/// `judged`, and else left out.
+#[cube]
+pub fn key_of(score: u32, #[comptime] judged: bool) -> u32 {
+    let mut bits = score;
     // 0 and -0 are equal.
     if bits == 0x8000_0000u32 {
         bits = 0u32;
@@ -145,7 +156,8 @@ fn order_of(scores: &[f32], allowed: &[u32], start: u32, item: u32) -> u32 {
     if bits >= 0x8000_0000u32 {
         key = !bits;
     }
-    let is_number = (bits & 0x7fff_ffffu32) <= 0x7f80_0000u32;
-    let is_allowed = (allowed[(item / 32u32) as usize] >> (item % 32u32)) & 1u32 == 1u32;
-    select(is_number && is_allowed, key, 0u32)
+    if (bits & 0x7fff_ffffu32) > 0x7f80_0000u32 {
+        key = comptime!(if judged { u32::MAX } else { 0u32 }).runtime();
+    }
+    select(score == LEFT_OUT, 0u32, key)
 }

@@ -9,7 +9,7 @@ use burnrec_data::draws::Permutation;
 use burnrec_data::negatives::MAX_DRAWS;
 use cubecl::prelude::*;
 
-use super::shared::{bound, epoch, mixed, philox, row_of_entry, state};
+use super::shared::{bound, epoch, mixed, philox, state};
 
 /// Writes the users `[rows]`, items `[rows, 1 + negatives]` and values `[rows]` of the next batch, counts how often each
 /// table row is in it, and prepares the cells of the other kernels.
@@ -193,4 +193,20 @@ pub fn fill_bitmap(offsets: &[u32], seen: &[u32], bitmap: &[Atomic<u32>], n_user
         let item = seen[at as usize];
         bitmap[(user * words + item / 32u32) as usize].fetch_or(1u32 << (item % 32u32));
     }
+}
+
+/// The row that has an entry, of rows whose entries are from `offsets[row]` to `offsets[row + 1]`.
+#[cube]
+fn row_of_entry(offsets: &[u32], n_rows: u32, entry: u32) -> u32 {
+    let mut low = 0u32;
+    let mut high = n_rows;
+    while low + 1u32 < high {
+        let middle = (low + high) / 2u32;
+        if offsets[middle as usize] <= entry {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    low
 }

@@ -39,5 +39,6 @@ pub mod reduce;
 pub mod scatter;
 pub mod score;
 pub mod shared;
+pub mod standing;
 pub mod tile;
 pub mod update;

@@ -59,22 +59,6 @@ pub fn listed(lists: &[u32], list: u32, position: u32) -> u32 {
     row
 }
 
-/// The row that has an entry, of rows whose entries are from `offsets[row]` to `offsets[row + 1]`.
-#[cube]
-pub fn row_of_entry(offsets: &[u32], n_rows: u32, entry: u32) -> u32 {
-    let mut low = 0u32;
-    let mut high = n_rows;
-    while low + 1u32 < high {
-        let middle = (low + high) / 2u32;
-        if offsets[middle as usize] <= entry {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
 /// Where the job of a cube begins, of jobs of `len` words whose cubes stand in a row: each job begins with its first cube.
 #[cube]
 pub fn job_of_cube(jobs: &[u32], n_jobs: u32, cube: u32, #[comptime] len: usize) -> usize {
