@@ -39,7 +39,9 @@ fn architectures() -> Vec<Box<dyn Architecture>> {
     let networks = [
         NcfSpec::from(&GmfConfig { dim: 7, init_std, ..GmfConfig::default() }),
         NcfSpec::from(&MlpConfig { layers: vec![16, 9], dropout: 0.5, ..mlp.clone() }),
+        NcfSpec::from(&MlpConfig { layers: vec![16, 24, 70], ..mlp.clone() }),
         NcfSpec::from(&MlpConfig { layers: vec![30, 21, 13], user_dim: Some(18), classes: 2, ..mlp }),
+        NcfSpec { classes: 2, ..NcfSpec::from(&neumf) },
         NcfSpec::from(&NeumfConfig { ..neumf.clone() }),
         NcfSpec::from(&NeumfConfig { layers: vec![140, 270, 24, 20, 16, 5], ..neumf }),
     ];
@@ -185,7 +187,12 @@ fn large_catalogues_go_in_blocks() {
     let Some(gpu) = gpu("large_catalogues_go_in_blocks") else { return };
     // More scores than one block has, and users of a block whose pairs are more than go through the layers at once.
     let shape = Shape { n_users: 4_200, n_items: 2_003 };
-    let architecture = NcfSpec::from(&GmfConfig { dim: 4, init_std: 0.3, ..GmfConfig::default() });
-    let model = model(&architecture, shape, FirstWeights::new(), &gpu);
-    assert_lists(&*model, shape, 10, None);
+    let gmf = NcfSpec::from(&GmfConfig { dim: 4, init_std: 0.3, ..GmfConfig::default() });
+    // More pairs than go through the layers at once, and a last part of them that is no multiple of four.
+    let fewer = Shape { n_users: 601, ..shape };
+    let neumf = NcfSpec::from(&NeumfConfig { dim: 4, init_std: 0.3, ..NeumfConfig::default() });
+    for (architecture, shape) in [(gmf, shape), (neumf, fewer)] {
+        let model = model(&architecture, shape, FirstWeights::new(), &gpu);
+        assert_lists(&*model, shape, 10, None);
+    }
 }

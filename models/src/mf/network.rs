@@ -11,7 +11,6 @@ use crate::model::Model;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{add_biases, add_l2, gather, pair_dots, pair_dots_backward, segment_sums};
 use crate::nn::network::{Gradient, Network, Objective, Step};
-use crate::nn::on_card::on_card;
 use crate::nn::params::{Init, Values, on_host, weight};
 use crate::scorer::Shape;
 
@@ -127,7 +126,7 @@ impl Network for MfNetwork {
                 biases: on_host(&self.item_bias),
             }),
         };
-        on_card(Box::new(model), || self.config.pair_score(self.mean), &self.user_embedding.device())
+        Box::new(model)
     }
 }
 

@@ -15,7 +15,6 @@ use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{ReluDropout, catalog_relu, matmul};
 use crate::nn::network::{Network, Objective, Step};
-use crate::nn::on_card::on_card;
 use crate::nn::params::{on_host, saved};
 use crate::scorer::{Scorer, Shape};
 
@@ -143,7 +142,6 @@ impl Network for NcfNetwork {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        let device = self.weights()[0].1.device();
-        on_card(Box::new(NcfModel::new(self.clone())), || self.spec.pair_score(), &device)
+        Box::new(NcfModel::new(self.clone()))
     }
 }

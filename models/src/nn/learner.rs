@@ -15,7 +15,11 @@ use super::device::{OpenDevice, is_host};
 use super::gpu::{Fused, KernelTimes, Traffic};
 use super::loss::Loss;
 use super::network::{Architecture, Network, Objective, Step};
+use super::on_card::on_card;
+#[cfg(feature = "cube")]
+use super::on_card::with_card_weights;
 use super::optimizer::OptimizerState;
+use super::pair_score::PairScore;
 use super::params::{Values, drawn, on_host};
 use super::training::NnTraining;
 use super::{loss_gradients, memory};
@@ -37,6 +41,8 @@ pub type FirstWeights = BTreeMap<String, Vec<f32>>;
 /// Trains a network of any family on a device.
 pub struct NnLearner {
     network: Box<dyn Network>,
+    /// The form that kernels take, where the network has it.
+    score: Option<PairScore>,
     batches: Batches,
     loss: Loss,
     optimizer: OptimizerState,
@@ -107,13 +113,15 @@ impl NnLearner {
         let lazy = [(shape.n_users, users), (shape.n_items, items)];
         let lazy = lazy.map(|(table, entries)| training.embedding_update.is_lazy(table, entries));
         let optimizer = OptimizerState::new(training, lazy);
+        let score = architecture.pair_score(mean);
         #[cfg(feature = "cube")]
-        let fused = match architecture.pair_score(mean) {
-            Some(score) => Fused::new(device, &score, shape, training, &optimizer, &batches, &*network),
+        let fused = match &score {
+            Some(score) => Fused::new(device, score, shape, training, &optimizer, &batches, &*network),
             None => Err("this kind of network has none".to_owned()),
         };
         Ok(Self {
             network,
+            score,
             batches,
             loss,
             optimizer,
@@ -217,7 +225,13 @@ impl Learner for NnLearner {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        self.network.model()
+        let model = self.network.model();
+        let Some(score) = &self.score else { return model };
+        #[cfg(feature = "cube")]
+        if let Ok(fused) = &self.fused {
+            return with_card_weights(model, score.clone(), &self.device, fused.copied_weights());
+        }
+        on_card(model, || score.clone(), &self.device)
     }
 
     #[cfg(feature = "cube")]

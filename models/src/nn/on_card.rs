@@ -11,7 +11,7 @@ pub fn on_card(
 }
 
 #[cfg(all(feature = "cube", feature = "train"))]
-pub use with_kernels::on_card;
+pub use with_kernels::{on_card, with_card_weights};
 
 #[cfg(all(feature = "cube", feature = "train"))]
 mod with_kernels {
@@ -23,7 +23,7 @@ mod with_kernels {
 
     use crate::device::is_host;
     use crate::model::{Model, ModelConfig};
-    use crate::nn::gpu::Catalog;
+    use crate::nn::gpu::{CardWeights, Catalog};
     use crate::nn::pair_score::PairScore;
     use crate::scorer::{Allowed, FoldIn, Ranked, Scorer, Shape, Vectors};
 
@@ -37,7 +37,19 @@ mod with_kernels {
         if is_host(device) {
             return model;
         }
-        Box::new(OnCard { score: score(), device: device.clone(), catalog: OnceLock::new(), model })
+        let (score, device) = (score(), device.clone());
+        Box::new(OnCard { score, device, there: None, catalog: OnceLock::new(), model })
+    }
+
+    /// Does the same for a model whose weights are on the card already.
+    pub fn with_card_weights(
+        model: Box<dyn Model>,
+        score: PairScore,
+        device: &Device,
+        weights: CardWeights,
+    ) -> Box<dyn Model> {
+        let device = device.clone();
+        Box::new(OnCard { score, device, there: Some(weights), catalog: OnceLock::new(), model })
     }
 
     /// A model with kernels that score it.
@@ -45,20 +57,21 @@ mod with_kernels {
         model: Box<dyn Model>,
         score: PairScore,
         device: Device,
+        there: Option<CardWeights>,
         catalog: OnceLock<Option<Catalog>>,
     }
 
     impl OnCard {
-        /// Returns the kernels; the first call puts the weights on the card.
+        /// Returns the kernels; the first call puts the weights on the card, where they are not there yet.
         fn catalog(&self) -> Option<&Catalog> {
             let make = || {
                 let shape = Shape { n_users: self.n_users(), n_items: self.n_items() };
-                let weights = self.model.weights();
+                let weights = if self.there.is_some() { Vec::new() } else { self.model.weights() };
                 let weight = |name: &str| {
                     let found = weights.iter().find(|(other, _)| other == name);
                     found.and_then(|(_, weight)| weight.values())
                 };
-                Catalog::new(&self.device, &self.score, shape, weight)
+                Catalog::new(&self.device, &self.score, shape, self.there.clone(), &weight)
             };
             self.catalog.get_or_init(make).as_ref()
         }

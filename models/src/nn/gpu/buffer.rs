@@ -69,6 +69,19 @@ impl Buffer {
         Ok(u32::from_bytes(&bytes)[..n].to_vec())
     }
 
+    /// Reads the first words of several buffers back at once. Syncs with the device.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn all_words<const N: usize>(client: &Client, buffers: [(&Self, usize); N]) -> Result<[Vec<u32>; N]> {
+        let parts = buffers.map(|(buffer, n)| buffer.handle.clone().offset_end((buffer.len - n) as u64 * 4));
+        let read =
+            cubecl::future::block_on(client.read_async(parts.to_vec())).map_err(|error| failed(&error))?;
+        let mut read = read.into_iter();
+        Ok(buffers
+            .map(|(_, n)| read.next().map_or(Vec::new(), |bytes| u32::from_bytes(&bytes)[..n].to_vec())))
+    }
+
     /// Reads its first values back. Syncs with the device.
     ///
     /// # Errors

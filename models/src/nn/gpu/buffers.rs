@@ -133,7 +133,7 @@ impl Buffers {
     }
 
     /// Makes the buffers of a forward pass; what training alone needs is short.
-    pub(super) fn of_scores(client: &Client, plan: &Plan, sizes: Sizes, weights: &[f32]) -> Self {
+    pub(super) fn of_scores(client: &Client, plan: &Plan, sizes: Sizes, weights: Buffer) -> Self {
         let n = sizes.rows * sizes.per_row;
         let none = || Buffer::zeros(client, 0);
         let products = |products: &Products| Buffer::of(client, &products.jobs.words);
@@ -153,7 +153,7 @@ impl Buffers {
             lists: none(),
             lens: none(),
             blocks: none(),
-            weights: Buffer::of_values(client, weights),
+            weights,
             first: none(),
             second: none(),
             gradients: none(),

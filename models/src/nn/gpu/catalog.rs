@@ -7,7 +7,7 @@ use burnrec_data::{ItemIx, UserIx};
 use cubecl::prelude::*;
 
 use super::buffer::Buffer;
-use super::fused::client;
+use super::fused::{CardWeights, client};
 use super::grid::in_a_row;
 use super::jobs::{Sizes, UNITS};
 use super::kernel_launches::start;
@@ -47,13 +47,14 @@ pub struct Block {
 }
 
 impl Catalog {
-    /// Puts weights on their card, if it is one and the kernels take the score; `weight` returns a weight by its name,
-    /// row-major.
+    /// Makes what scores on a card, if the device is one and the kernels take the score, by the weights that are there, else
+    /// by those that `weight` returns for a name, row-major.
     pub fn new(
         device: &Device,
         score: &PairScore,
         shape: Shape,
-        weight: impl Fn(&str) -> Option<Vec<f32>>,
+        there: Option<CardWeights>,
+        weight: &dyn Fn(&str) -> Option<Vec<f32>>,
     ) -> Option<Self> {
         let client = client(device)?;
         if shape.n_users == 0 || shape.n_items == 0 || refusal(score, shape, 1).is_some() {
@@ -71,14 +72,20 @@ impl Catalog {
         if !fits || n_rows * shape.n_items > u32::MAX as usize {
             return None;
         }
-        let mut weights = vec![0.0; plan.layout.len];
-        for name in plan.layout.names() {
-            plan.layout.put(name, &weight(name)?, &mut weights);
-        }
+        let weights = match there {
+            Some(CardWeights(weights)) => weights,
+            None => {
+                let mut weights = vec![0.0; plan.layout.len];
+                for name in plan.layout.names() {
+                    plan.layout.put(name, &weight(name)?, &mut weights);
+                }
+                Buffer::of_values(&client, &weights)
+            }
+        };
         let rows = Buffer::empty(&client, n_rows);
         let scores = Buffer::empty(&client, (n_rows * shape.n_items).max(n_pairs));
         let sizes = Sizes { shape, rows: n_pairs, per_row: 1, lazy: [false; 2] };
-        let step = Step::of_scores(client, plan, sizes, score, &weights);
+        let step = Step::of_scores(client, plan, sizes, score, weights);
         step.tables_by_first_layer();
         let pairs = [step.buffers.users.clone(), step.buffers.items.clone()];
         let n_items = shape.n_items;

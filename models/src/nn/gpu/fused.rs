@@ -8,7 +8,7 @@ use burn_tensor::{Device, Tensor, TensorData};
 use cubecl::client::Graph;
 use cubecl::prelude::Client;
 
-use super::buffer::failed;
+use super::buffer::{Buffer, failed};
 use super::buffers::Values;
 use super::jobs::Sizes;
 use super::plan::{Plan, refusal};
@@ -37,6 +37,10 @@ pub fn client(device: &Device) -> Option<Client> {
 
 /// For each weight its name and, row-major, its optimiser states.
 pub type StatesByName = Vec<(&'static str, Vec<Vec<f32>>)>;
+
+/// Weights on their card, in the order of a plan's layout.
+#[derive(Clone)]
+pub struct CardWeights(pub(super) Buffer);
 
 /// Trains a network by the kernels.
 pub struct Fused {
@@ -128,6 +132,11 @@ impl Fused {
             }
         }
         Ok(total_loss)
+    }
+
+    /// Returns a copy of the weights, made on the device.
+    pub fn copied_weights(&self) -> CardWeights {
+        CardWeights(self.step.copied_weights())
     }
 
     /// Returns what passed between host and device since the learner was made.

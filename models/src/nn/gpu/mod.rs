@@ -31,5 +31,5 @@ mod step;
 mod update_jobs;
 
 pub use catalog::Catalog;
-pub use fused::Fused;
+pub use fused::{CardWeights, Fused};
 pub use step::{KernelTimes, Traffic};

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use burnrec_data::{Candidates, Holdout, ItemIx, UserIx};
 use cubecl::prelude::*;
+use rayon::prelude::*;
 
 use super::buffer::Buffer;
 use super::catalog::{Block, Catalog, MOST_ROWS, read};
@@ -38,10 +39,11 @@ impl Catalog {
         let mut lists = Vec::with_capacity(users.len());
         for (number, users) in users.chunks(n_rows).enumerate() {
             let excluded = |row: usize| exclude(number * n_rows + row);
-            let positions = (0..users.len()).flat_map(|row| in_row(row, n_items, excluded(row)));
-            let positions: Vec<u32> = positions.collect();
             block.score_all(users);
-            block.exclude(&positions);
+            // The card is at work meanwhile.
+            let of_row = |row: usize| in_row(row, n_items, excluded(row)).collect::<Vec<u32>>();
+            let positions: Vec<Vec<u32>> = (0..users.len()).into_par_iter().map(of_row).collect();
+            block.exclude(&positions.concat());
             let found = block.best(users.len(), k, &bounds, Some(&bits));
             for ((row, &user), found) in users.iter().enumerate().zip(found) {
                 lists.push(if found.len() == k {
@@ -66,8 +68,9 @@ impl Catalog {
             Candidates::Unseen => {
                 let n_rows = block.n_rows;
                 for (users, rows) in users.chunks(n_rows).zip(rows.chunks(n_rows)) {
-                    let asked = Asked::unseen(holdout, rows, block.n_items);
                     block.score_all(users);
+                    // The card is at work meanwhile.
+                    let asked = Asked::unseen(holdout, rows, block.n_items);
                     ranked.extend(block.rank(&asked, k, |_, item| ItemIx(item)));
                 }
             }
@@ -211,13 +214,13 @@ impl Block {
                 allowed.is_none(),
             );
         }
-        let (ids, values) = (read(ids.first_words(client, n * k)), read(values.first_values(client, n * k)));
-        let counts = read(counts.first_words(client, n));
+        let [ids, values, counts] =
+            read(Buffer::all_words(client, [(&ids, n * k), (&values, n * k), (&counts, n)]));
         let of_row = |(row, count): (usize, u32)| {
             let found = row * k..row * k + count as usize;
             sorted(&ids[found.clone()], &values[found])
         };
-        counts.into_iter().enumerate().map(of_row).collect()
+        counts.into_par_iter().enumerate().map(of_row).collect()
     }
 
     /// Ranks the relevant items of each user among its candidates; `item` gives the item of a row at a position.
@@ -254,8 +257,8 @@ impl Block {
             );
         }
         let best = self.best(asked.n_candidates.len(), k, &bounds, None);
-        let scores = read(targets.first_values(client, n_targets));
-        let counts = read(counts.first_words(client, 2 * n_targets));
+        let [scores, counts] =
+            read(Buffer::all_words(client, [(&targets, n_targets), (&counts, 2 * n_targets)]));
         let mut ranked = Vec::with_capacity(best.len());
         let mut next = 0;
         for (row, (best, &n_candidates)) in best.into_iter().zip(&asked.n_candidates).enumerate() {
@@ -264,7 +267,7 @@ impl Block {
             next += n;
             let standing = |counts: &[u32]| Standing { ahead: counts[0] as usize, tied: counts[1] as usize };
             ranked.push(Ranked {
-                relevant_scores: scores[of_row.clone()].to_vec(),
+                relevant_scores: scores[of_row.clone()].iter().map(|&bits| f32::from_bits(bits)).collect(),
                 standings: counts[2 * of_row.start..2 * of_row.end].chunks_exact(2).map(standing).collect(),
                 n_candidates,
                 best: best.into_iter().map(|(at, _)| item(row, at)).collect(),
@@ -275,8 +278,9 @@ impl Block {
 }
 
 /// Positions with their scores, best first, of equal scores the first position first, NaN before all.
-fn sorted(ids: &[u32], values: &[f32]) -> Vec<(u32, f32)> {
-    let mut list: Vec<(u32, f32)> = ids.iter().copied().zip(values.iter().copied()).collect();
+fn sorted(ids: &[u32], values: &[u32]) -> Vec<(u32, f32)> {
+    let values = values.iter().map(|&bits| f32::from_bits(bits));
+    let mut list: Vec<(u32, f32)> = ids.iter().copied().zip(values).collect();
     // 0 and -0 are equal.
     let order = |score: f32| if score.is_nan() { f32::NAN } else { score + 0.0 };
     list.sort_by(|a, b| order(b.1).total_cmp(&order(a.1)).then(a.0.cmp(&b.0)));

@@ -11,7 +11,9 @@ use cubecl::server::ServerError;
 
 use super::buffer::{Buffer, failed};
 use super::buffers::{Buffers, Values};
-use super::jobs::Sizes;
+use super::grid::in_a_row;
+use super::jobs::{Sizes, UNITS};
+use super::kernels::copy;
 use super::kernels::shared::{epoch, state};
 use super::plan::Plan;
 use crate::Result;
@@ -103,8 +105,8 @@ impl Step {
         step
     }
 
-    /// Puts weights on the device to score pairs of users and items alone.
-    pub fn of_scores(client: Client, plan: Plan, sizes: Sizes, score: &PairScore, weights: &[f32]) -> Self {
+    /// Scores pairs of users and items alone, by weights on the device.
+    pub fn of_scores(client: Client, plan: Plan, sizes: Sizes, score: &PairScore, weights: Buffer) -> Self {
         Self {
             buffers: Buffers::of_scores(&client, &plan, sizes, weights),
             plan,
@@ -162,6 +164,25 @@ impl Step {
         let len = self.plan.layout.len;
         let read = |buffer: &Buffer| buffer.first_values(&self.client, len);
         Ok(Values { weights: read(weights)?, states: states.map(read).collect::<Result<_>>()? })
+    }
+
+    /// Returns a copy of the weights, made on the device.
+    pub fn copied_weights(&self) -> Buffer {
+        let from = &self.buffers.weights;
+        let to = Buffer::empty(&self.client, from.len);
+        let n = from.len / 4;
+        // SAFETY: both buffers have so many vectors.
+        unsafe {
+            copy::copy::launch_unchecked(
+                &self.client,
+                in_a_row(n.div_ceil(UNITS)),
+                CubeDim::new_1d(UNITS as u32),
+                from.arg4(),
+                to.arg4(),
+                n as u32,
+            );
+        }
+        to
     }
 
     /// Replaces weights and optimiser states.

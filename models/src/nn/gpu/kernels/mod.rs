@@ -28,6 +28,7 @@
 pub mod best;
 pub mod columns;
 pub mod compact;
+pub mod copy;
 pub mod draw;
 pub mod fixed;
 pub mod norm;
