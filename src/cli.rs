@@ -5,7 +5,7 @@ mod serve;
 
 use std::path::PathBuf;
 
-use burnrec::data::read::{Format, OnBadRow};
+use burnrec::data::read::{Format, OnBadRow, Quotes, Separator};
 use burnrec::data::split::TimePoint;
 use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -132,7 +132,7 @@ pub struct Input {
     /// Column of the ratings.
     #[arg(long, value_name = "COLUMN")]
     pub value_col: Option<String>,
-    /// Column of the times in Unix seconds.
+    /// Column of the times: Unix seconds, milliseconds or finer, or ISO dates.
     #[arg(long, value_name = "COLUMN")]
     pub time_col: Option<String>,
     /// A file of titles; by default the one that the format has beside its ratings.
@@ -141,6 +141,12 @@ pub struct Input {
     /// Column of the titles, in the file of titles.
     #[arg(long, value_name = "COLUMN")]
     pub title_col: Option<String>,
+    /// What separates the fields of a text file: ",", ";", "|", tab, blank or "::"; recognised by default.
+    #[arg(long, value_name = "SEPARATOR")]
+    pub separator: Option<Separator>,
+    /// Whether fields may be quoted: auto (with commas and semicolons), on or off.
+    #[arg(long, default_value = "auto")]
+    pub quotes: Quotes,
     /// What to do with a row that cannot be read: fail, or skip and count it.
     #[arg(long, default_value = "fail")]
     pub on_bad_row: OnBadRow,

@@ -22,6 +22,7 @@ mod parquet;
 mod plain;
 mod record;
 mod report;
+mod separator;
 mod source;
 mod table;
 mod text;
@@ -37,6 +38,7 @@ pub use item_table::{ItemTable, read_item_table};
 pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
+pub use separator::{Quotes, Separator};
 pub use titles::read_titles;
 
 use crate::split::GivenSplit;
@@ -95,7 +97,12 @@ impl std::fmt::Display for ReadSummary {
 /// When a file cannot be read, its format is not known or not as expected, there is no row, or, with
 /// [`OnBadRow::Fail`], a row cannot be taken.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
-    let source = source::find(path, options.format, &options.columns)?;
+    let source = source::find(path, options)?;
+    let asked = options.separator.is_some() || options.quotes != Quotes::Auto;
+    if asked && (source.format.is_fixed() || source.format == Format::Parquet) {
+        let found = format!("a separator or quotes asked for, but format {}", source.format);
+        return Err(Error::setting("separator", found, "one of the formats ml-csv, csv and tsv"));
+    }
     if source.format.is_fixed() && !options.columns.is_default() && options.titles.is_none() {
         let found = format!("columns asked for, but format {}", source.format);
         return Err(Error::setting("columns", found, "one of the formats ml-csv, csv, tsv and parquet"));

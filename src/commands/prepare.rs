@@ -28,6 +28,8 @@ fn read_options(input: Input) -> ReadOptions {
     ReadOptions {
         format: input.format,
         name: input.name,
+        separator: input.separator,
+        quotes: input.quotes,
         on_bad_row: input.on_bad_row,
         columns: Columns {
             user: input.user_col,

@@ -60,6 +60,10 @@ const USER: &[&str] = &[
     "account",
     "accountid",
     "visitorid",
+    "listener",
+    "listenerid",
+    "reader",
+    "readerid",
 ];
 pub(super) const ITEM: &[&str] = &[
     "item",
@@ -83,8 +87,45 @@ pub(super) const ITEM: &[&str] = &[
     "bookid",
     "business",
     "businessid",
+    "artist",
+    "artistid",
+    "anime",
+    "animeid",
+    "game",
+    "gameid",
+    "app",
+    "appid",
+    "show",
+    "showid",
+    "video",
+    "videoid",
+    "news",
+    "newsid",
+    "recipe",
+    "recipeid",
+    "beer",
+    "beerid",
+    "venue",
+    "venueid",
+    "hotel",
+    "hotelid",
+    "isbn",
+    "sku",
 ];
-const VALUE: &[&str] = &["rating", "value", "score", "stars", "overall", "weight", "count", "plays"];
+const VALUE: &[&str] = &[
+    "rating",
+    "value",
+    "score",
+    "stars",
+    "overall",
+    "weight",
+    "count",
+    "plays",
+    "playcount",
+    "bookrating",
+    "quantity",
+    "preference",
+];
 const TIME: &[&str] =
     &["timestamp", "time", "unixtime", "unixreviewtime", "ts", "datetime", "date", "createdat", "ratedat"];
 pub(super) const TITLE: &[&str] = &["title", "name", "itemname", "movietitle", "producttitle"];
@@ -107,18 +148,21 @@ pub fn is_header(line: &[String], columns: &Columns) -> bool {
 /// # Errors
 /// When a column that is asked for, or a user or item column, is not there.
 pub fn pick(path: &Path, names: &[String], columns: &Columns) -> Result<Picked> {
-    let need = |asked: &Option<String>, usual: &[&str], what: &str| {
+    let need = |asked: &Option<String>, usual: &[&str], what: &str, option: &str| {
         find(path, names, asked, usual)?.ok_or_else(|| {
-            Error::malformed(
-                path,
-                format!("columns {}", list(names)),
-                format!("a column of {what} ids, such as {:?}", usual[0]),
-            )
+            let is_id = |name: &&String| {
+                let name = plain(name);
+                name.ends_with("id") && ![USER, ITEM].iter().any(|usual| usual.contains(&name.as_str()))
+            };
+            let column = names.iter().find(is_id).map_or("COLUMN", String::as_str);
+            let expected =
+                format!("a column of {what} ids, such as {:?}, or one named by {option} {column}", usual[0]);
+            Error::malformed(path, format!("columns {}", list(names)), expected)
         })
     };
     Ok(Picked {
-        user: need(&columns.user, USER, "user")?,
-        item: need(&columns.item, ITEM, "item")?,
+        user: need(&columns.user, USER, "user", "--user-col")?,
+        item: need(&columns.item, ITEM, "item", "--item-col")?,
         value: find(path, names, &columns.value, VALUE)?,
         time: find(path, names, &columns.time, TIME)?,
     })
@@ -205,6 +249,11 @@ mod tests {
         let picked =
             pick(Path::new("f"), &names("Timestamp,MOVIE_ID,x,user-id"), &Columns::default()).unwrap();
         assert_eq!(picked, Picked { user: 3, item: 1, value: None, time: Some(0) });
+        // Those of last.fm, of MyAnimeList and of Book-Crossing.
+        for line in ["userID,artistID,weight", "user_id,anime_id,rating", "User-ID,ISBN,Book-Rating"] {
+            let picked = pick(Path::new("f"), &names(line), &Columns::default()).unwrap();
+            assert_eq!(picked, Picked { user: 0, item: 1, value: Some(2), time: None }, "{line}");
+        }
     }
 
     #[test]
@@ -232,11 +281,14 @@ mod tests {
 
     #[test]
     fn a_missing_column_lists_those_there_are() {
-        let error =
-            pick(Path::new("f"), &names("userId;movieId"), &Columns::default()).unwrap_err().to_string();
+        let error = |line| pick(Path::new("f"), &names(line), &Columns::default()).unwrap_err().to_string();
         assert_eq!(
-            error,
-            r#"f: found columns ["userId;movieId"], expected a column of user ids, such as "user""#
+            error("when,what"),
+            r#"f: found columns ["when", "what"], expected a column of user ids, such as "user", or one named by --user-col COLUMN"#
+        );
+        assert_eq!(
+            error("userID,thingID,weight"),
+            r#"f: found columns ["userID", "thingID", "weight"], expected a column of item ids, such as "item", or one named by --item-col thingID"#
         );
         let columns = Columns { value: Some("stars".into()), ..Columns::default() };
         let error = pick(Path::new("f"), &names("user,item"), &columns).unwrap_err().to_string();

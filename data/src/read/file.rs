@@ -2,31 +2,36 @@
 
 use std::borrow::Cow;
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use flate2::read::MultiGzDecoder;
 use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
-use super::columns::{Columns, is_header, pick, pick_without_header};
+use super::columns::{is_header, pick, pick_without_header};
 use super::format::Format;
 use super::layout::Layout;
 use super::options::ReadOptions;
-use super::record::{Separator, line_at, record};
+use super::record::{line_at, record};
 use super::report::{Drops, FileRead};
+use super::separator::Separator;
 use super::text::{Rows, rows};
 use crate::{Error, Result, hash};
 
-/// A file of delimited text, mapped: its bytes are read as they are needed and never copied.
+/// A file of delimited text. It is mapped, so that its bytes are read as they are needed and never copied; one that is
+/// compressed, or has carriage returns alone at its line ends, is unpacked into memory.
 pub struct TextFile {
     path: PathBuf,
     map: Mmap,
+    unpacked: Option<Vec<u8>>,
 }
 
 impl TextFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// When it cannot be read, or is empty.
+    /// When it cannot be read, is no text, or is empty.
     pub fn open(path: &Path) -> Result<Self> {
         let file = Self::open_any(path)?;
         if file.bytes().trim_ascii().is_empty() {
@@ -43,12 +48,14 @@ impl TextFile {
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io("read", path))?;
         #[cfg(unix)]
         map.advise(memmap2::Advice::Sequential).map_err(Error::io("read", path))?;
-        Ok(Self { path: path.to_owned(), map })
+        let unpacked = unpack(path, &map)?;
+        Ok(Self { path: path.to_owned(), map, unpacked })
     }
 
     /// Returns the bytes, without a byte order mark.
     pub fn bytes(&self) -> &[u8] {
-        self.map.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.map)
+        let bytes = self.unpacked.as_deref().unwrap_or(&self.map);
+        bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
     }
 
     /// Returns the first line, without its break.
@@ -89,7 +96,7 @@ pub fn read_text(
     if file.bytes().is_empty() {
         return Ok((file.summary(), Vec::new(), Vec::new()));
     }
-    let (layout, start, names) = layout(&file, format, &options.columns)?;
+    let (layout, start, names) = layout(&file, format, options)?;
     let (summary, rows) = rayon::join(
         || file.summary(),
         || rows(path, file.bytes(), start, &layout, options.on_bad_row, drops),
@@ -98,7 +105,12 @@ pub fn read_text(
 }
 
 /// Returns the layout of a file's lines, where its rows start, and the names of the columns taken.
-pub fn layout(file: &TextFile, format: Format, columns: &Columns) -> Result<(Layout, usize, Vec<String>)> {
+pub fn layout(
+    file: &TextFile,
+    format: Format,
+    options: &ReadOptions,
+) -> Result<(Layout, usize, Vec<String>)> {
+    let columns = &options.columns;
     let fixed = |separator| {
         let names = ["user", "item", "rating", "time"].map(str::to_owned).to_vec();
         Ok((Layout { separator, n_fields: 4, user: 0, item: 1, value: Some(2), time: Some(3) }, 0, names))
@@ -106,9 +118,10 @@ pub fn layout(file: &TextFile, format: Format, columns: &Columns) -> Result<(Lay
     let separator = match format {
         Format::Ml1m => return fixed(Separator::Colons),
         Format::Ml100k | Format::Ncf => return fixed(Separator::Plain(b'\t')),
-        Format::Tsv => Separator::Quoted(b'\t'),
-        _ => Separator::Quoted(b','),
+        Format::Tsv => Separator::Plain(b'\t'),
+        _ => csv_separator(file.bytes()),
     };
+    let separator = options.separator.unwrap_or(separator).with_quotes(options.quotes.asked());
     let line = header_of(file, separator);
     let header = is_header(&line, columns);
     let picked = if header {
@@ -129,6 +142,50 @@ pub fn layout(file: &TextFile, format: Format, columns: &Columns) -> Result<(Lay
         time: picked.time,
     };
     Ok((layout, start, names))
+}
+
+/// Returns the separator of a text that is called CSV: a comma, unless its lines say another.
+pub fn csv_separator(text: &[u8]) -> Separator {
+    match Separator::recognise(text) {
+        Some(mark @ (Separator::Quoted(_) | Separator::Plain(b'|' | b'\t'))) => mark,
+        _ => Separator::Quoted(b','),
+    }
+}
+
+/// Returns the text of a file that does not hold it as it stands.
+fn unpack(path: &Path, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
+    let damaged = |what: &str| {
+        let what = what.to_owned();
+        move |error: std::io::Error| Error::malformed(path, format!("{what}, {error}"), "a whole file")
+    };
+    let unpacked = if bytes.starts_with(b"\x1f\x8b") {
+        let mut text = Vec::new();
+        MultiGzDecoder::new(bytes).read_to_end(&mut text).map_err(damaged("damaged gzip"))?;
+        Some(text)
+    } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
+        Some(zstd::decode_all(bytes).map_err(damaged("damaged zstd"))?)
+    } else {
+        None
+    };
+    let text = unpacked.as_deref().unwrap_or(bytes);
+    if is_utf16(text) {
+        let expected = "UTF-8, as `iconv -f UTF-16 -t UTF-8` writes it";
+        return Err(Error::malformed(path, "text in UTF-16", expected));
+    }
+    let ends = text.iter().position(|&byte| byte == b'\n' || byte == b'\r');
+    let carriage_returns = ends.is_some_and(|at| text[at] == b'\r' && text.get(at + 1) != Some(&b'\n'));
+    if carriage_returns && !text.contains(&b'\n') {
+        let line_end = |&byte: &u8| if byte == b'\r' { b'\n' } else { byte };
+        return Ok(Some(text.iter().map(line_end).collect()));
+    }
+    Ok(unpacked)
+}
+
+/// Whether a text is in UTF-16: it begins with the mark of that, or every second of its first bytes is 0.
+fn is_utf16(text: &[u8]) -> bool {
+    let start = &text[..text.len().min(64) / 2 * 2];
+    let zeros = |odd: usize| start.len() >= 8 && start.iter().skip(odd).step_by(2).all(|&byte| byte == 0);
+    text.starts_with(b"\xff\xfe") || text.starts_with(b"\xfe\xff") || zeros(0) || zeros(1)
 }
 
 /// Returns the fields of the first line.

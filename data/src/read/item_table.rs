@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::file::TextFile;
+use super::file::{TextFile, csv_separator};
 use super::parquet;
-use super::record::{Field, Separator, record};
+use super::record::{BadQuote, Field, record};
+use super::separator::Separator;
 use super::table::records_below_header;
 use crate::{Error, Result};
 
@@ -19,7 +20,7 @@ pub struct ItemTable {
     pub rows: HashMap<String, Vec<String>>,
 }
 
-/// Reads a CSV file (`,` between fields, names in its first line) or a Parquet file; `on` names the column with the
+/// Reads a text file (names in its first line; its separator is recognised, a comma by default) or a Parquet file; `on` names the column with the
 /// items, `columns` the others to keep, all of them if it is empty.
 ///
 /// # Errors
@@ -28,7 +29,7 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
     let is_parquet = path.extension().is_some_and(|extension| extension == "parquet");
     let text = if is_parquet { None } else { Some(TextFile::open(path)?) };
     let names = match &text {
-        Some(file) => header(path, file.bytes())?,
+        Some(file) => header(path, file.bytes(), csv_separator(file.bytes()))?,
         None => parquet::names(path)?,
     };
     let has = |column: &String| match names.contains(column) {
@@ -46,7 +47,7 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
     };
     let taken: Vec<String> = std::iter::once(on.to_owned()).chain(columns.iter().cloned()).collect();
     let mut cells = match &text {
-        Some(file) => csv_texts(path, file.bytes(), &names, &taken)?,
+        Some(file) => csv_texts(path, file.bytes(), csv_separator(file.bytes()), &names, &taken)?,
         None => parquet::texts(path, &taken)?,
     };
     let items = cells.remove(0);
@@ -77,13 +78,12 @@ impl ItemTable {
     }
 }
 
-const COMMAS: Separator = Separator::Quoted(b',');
-
 /// Returns the names in the first line of a CSV file.
-fn header(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
+fn header(path: &Path, bytes: &[u8], separator: Separator) -> Result<Vec<String>> {
     let mut fields = Vec::new();
-    let unclosed = |_| Error::malformed(path, "an unclosed quote in the first line", "names of columns");
-    record(bytes, 0, COMMAS, &mut fields).map_err(unclosed)?;
+    let unclosed =
+        |bad: BadQuote| Error::malformed(path, "an unclosed quote in the first line", bad.expected());
+    record(bytes, 0, separator, &mut fields).map_err(unclosed)?;
     let names: Vec<String> = fields.iter().map(|field| text(path, field, bytes)).collect::<Result<_>>()?;
     match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
         None => Ok(names),
@@ -98,13 +98,14 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Vec<String>> {
 fn csv_texts(
     path: &Path,
     bytes: &[u8],
+    separator: Separator,
     names: &[String],
     taken: &[String],
 ) -> Result<Vec<Vec<Option<String>>>> {
     let places: Vec<usize> =
         taken.iter().filter_map(|name| names.iter().position(|known| known == name)).collect();
     let mut cells = vec![Vec::new(); places.len()];
-    records_below_header(path, bytes, COMMAS, 1..=names.len(), |fields| {
+    records_below_header(path, bytes, separator, 1..=names.len(), |fields| {
         for (column, &place) in cells.iter_mut().zip(&places) {
             let cell = fields.get(place).map(|field| text(path, field, bytes)).transpose()?;
             column.push(cell.filter(|cell| !cell.is_empty()));
@@ -146,10 +147,10 @@ mod tests {
 
     #[test]
     fn lines_may_end_early_or_with_a_carriage_return_and_be_blank() {
-        let table = read("item,offer,reward\r\n7, x ,\r\n\r\n8\r\n\"9\",\"y\r\nz\",\"\"\r\n", &[]).unwrap();
+        let table = read("item,offer,reward\r\n7, x ,\r\n\r\n8\r\n\"9\",\"y, z\",\"\"\r\n", &[]).unwrap();
         assert_eq!(table.rows["7"], [" x ", ""]);
         assert_eq!(table.rows["8"], ["", ""]);
-        assert_eq!(table.rows["9"], ["y\r\nz", ""]);
+        assert_eq!(table.rows["9"], ["y, z", ""]);
         let bom = read("\u{feff}item,offer\n7,x\n", &[]).unwrap();
         assert_eq!(bom.rows["7"], ["x"]);
     }

@@ -1,6 +1,6 @@
 //! The layout of the lines of a text file.
 
-use super::record::Separator;
+use super::separator::Separator;
 
 /// The fields of every line of a file.
 #[derive(Clone, Debug)]

@@ -47,20 +47,32 @@ fn slow(field: &[u8]) -> Option<f32> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-/// Parses Unix seconds: an integer, a decimal number (truncated), or an ISO date with or without a time of day, taken
-/// as UTC.
+/// The latest time that is believed, 2100-01-01, in Unix seconds. What is later is in a finer unit.
+pub const LATEST: i64 = 4_102_444_800;
+
+/// Parses Unix seconds: an integer, a decimal number (truncated), or an ISO date with or without a time of day and a zone,
+/// without one taken as UTC. Where a number of seconds would be after [`LATEST`], it is taken as milliseconds, microseconds
+/// or nanoseconds, the first that is not.
 pub fn seconds(field: &[u8]) -> Option<i64> {
-    if let Some(seconds) = integer(field) {
-        return Some(seconds);
+    if let Some(time) = integer(field) {
+        return believed(time);
     }
     let text = std::str::from_utf8(field).ok()?;
-    if let Ok(seconds) = text.parse::<f64>() {
-        return (seconds.abs() < 9e15).then_some(seconds as i64);
+    if let Ok(time) = text.parse::<f64>() {
+        return if time.abs() < 9e18 { believed(time as i64) } else { None };
     }
     iso(text)
 }
 
-/// Parses `2001-02-03`, `2001-02-03 04:05:06`, `2001-02-03T04:05:06.7Z`.
+/// Returns a time in Unix seconds from one in the coarsest unit in which it is not after [`LATEST`].
+pub fn believed(time: i64) -> Option<i64> {
+    [1, 1_000, 1_000_000, 1_000_000_000]
+        .into_iter()
+        .map(|unit| time.div_euclid(unit))
+        .find(|&time| time <= LATEST)
+}
+
+/// Parses `2001-02-03`, `2001-02-03 04:05`, `2001-02-03T04:05:06.7Z`, `2001-02-03 04:05:06+01:00`.
 fn iso(text: &str) -> Option<i64> {
     let number = |from: usize, to: usize| integer(text.get(from..to)?.as_bytes()).filter(|&n| n >= 0);
     let mark = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|byte| marks.contains(byte));
@@ -71,12 +83,39 @@ fn iso(text: &str) -> Option<i64> {
     if text.len() == 10 {
         return Some(midnight);
     }
-    let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    let rest = text.get(19..)?.trim_end_matches('Z');
-    let fraction = rest.strip_prefix('.').is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
-    let marked = mark(10, b" T") && mark(13, b":") && mark(16, b":") && (rest.is_empty() || fraction);
-    (marked && hour < 24 && minute < 60 && second < 61)
-        .then_some(midnight + hour * 3600 + minute * 60 + second)
+    if !mark(10, b" T") || !mark(13, b":") {
+        return None;
+    }
+    let (hour, minute) = (number(11, 13)?, number(14, 16)?);
+    let (second, rest) =
+        if mark(16, b":") { (number(17, 19)?, text.get(19..)?) } else { (0, text.get(16..)?) };
+    let zone = match rest.strip_prefix('.') {
+        Some(fraction) => fraction.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => rest,
+    };
+    let east = seconds_east(zone.trim_start_matches(' '))?;
+    (hour < 24 && minute < 60 && second < 61).then_some(midnight + hour * 3600 + minute * 60 + second - east)
+}
+
+/// Parses a zone: nothing, `Z`, `UTC`, `+01:00`, `+0100` or `+01`.
+fn seconds_east(zone: &str) -> Option<i64> {
+    if ["", "Z", "UTC"].contains(&zone) {
+        return Some(0);
+    }
+    let sign = match zone.as_bytes()[0] {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let digits: String = zone[1..].chars().filter(|&c| c != ':').collect();
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let (hours, minutes) = match digits.len() {
+        2 if all_digits => (digits.as_str(), "0"),
+        4 if all_digits => digits.split_at(2),
+        _ => return None,
+    };
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours < 24 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
 }
 
 #[cfg(test)]
@@ -104,9 +143,33 @@ mod tests {
         assert_eq!(seconds(b"2000-12-31"), Some(978_220_800));
         assert_eq!(seconds(b"2000-12-31 22:12:40"), Some(978_300_760));
         assert_eq!(seconds(b"2000-12-31T22:12:40.25Z"), Some(978_300_760));
+        // As pandas writes them.
+        assert_eq!(seconds(b"2000-12-31 22:12"), Some(978_300_720));
         for text in
-            ["", "NaN", "inf", "2000-13-01", "2001-02-31", "2000-12-31 25:00:00", "31/12/2000", "2000-12-31x"]
+            ["2000-12-31 23:12:40+01:00", "2000-12-31 22:12:40.250000+00:00", "2000-12-31T17:12:40-0500"]
         {
+            assert_eq!(seconds(text.as_bytes()), Some(978_300_760), "{text}");
+        }
+        assert_eq!(seconds(b"2000-12-31 22:12:40 UTC"), Some(978_300_760));
+        // Milliseconds, microseconds and nanoseconds.
+        for text in ["978300760123", "978300760123456", "978300760123456789", "978300760123.5"] {
+            assert_eq!(seconds(text.as_bytes()), Some(978_300_760), "{text}");
+        }
+        assert_eq!(seconds(b"4102444800"), Some(LATEST));
+        assert_eq!(seconds(b"-86400"), Some(-86_400));
+        for text in [
+            "",
+            "NaN",
+            "inf",
+            "2000-13-01",
+            "2001-02-31",
+            "2000-12-31 25:00:00",
+            "31/12/2000",
+            "2000-12-31x",
+            "2000-12-31 22",
+            "2000-12-31 22:12:40+25:00",
+            "2000-12-31 22:12:40+1",
+        ] {
             assert_eq!(seconds(text.as_bytes()), None, "{text:?}");
         }
     }

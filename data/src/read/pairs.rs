@@ -6,8 +6,8 @@ use super::columns::{Columns, is_header, pick};
 use super::file::{TextFile, header_of};
 use super::layout::Layout;
 use super::parquet;
-use super::record::Separator;
 use super::report::{Drops, OnBadRow};
+use super::separator::Separator;
 use super::text::rows;
 use crate::{Error, Result};
 
@@ -20,7 +20,7 @@ pub struct Pairs {
     pub items: Vec<String>,
 }
 
-/// Reads the pairs of a Parquet file, or of a text file with `,`, a tab or `::` between its fields: the columns with
+/// Reads the pairs of a Parquet file, or of a text file, whose separator is recognised: the columns with
 /// the usual names of users and items, or, where there are none, the first two.
 ///
 /// # Errors
@@ -47,11 +47,7 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
         return Ok(Pairs { users: whole(users, "user")?, items: whole(items, "item")? });
     }
     let line = file.first_line();
-    let separator = match line {
-        line if line.contains(&b'\t') => Separator::Quoted(b'\t'),
-        line if line.windows(2).any(|pair| pair == b"::") => Separator::Colons,
-        _ => Separator::Quoted(b','),
-    };
+    let separator = Separator::recognise(file.bytes()).unwrap_or(Separator::Quoted(b','));
     let names = header_of(&file, separator);
     let (user, item) = two(&names)?;
     let start = if is_header(&names, &Columns::default()) { line.len() + 1 } else { 0 };

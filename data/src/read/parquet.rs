@@ -11,6 +11,7 @@ use polars::prelude::{
 };
 
 use super::columns::{Picked, pick};
+use super::number;
 use super::options::ReadOptions;
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use super::text::Rows;
@@ -100,14 +101,14 @@ fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked)
         (Some(picked.user), "integers or strings as user ids"),
         (Some(picked.item), "integers or strings as item ids"),
         (picked.value, "numbers as ratings"),
-        (picked.time, "Unix seconds, timestamps or dates as times"),
+        (picked.time, "Unix seconds, timestamps, dates or texts of these as times"),
     ];
     for (place, (at, expected)) in columns.into_iter().enumerate() {
         let Some((name, dtype)) = at.map(|at| &fields[at]) else { continue };
         let known = match dtype {
             Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => true,
             Float32 | Float64 => place >= 2,
-            Utf8 | LargeUtf8 | Utf8View => place < 2,
+            Utf8 | LargeUtf8 | Utf8View => place != 2,
             Date32 | Timestamp(..) => place == 3,
             _ => false,
         };
@@ -145,14 +146,19 @@ fn rows(
     let (users, items) =
         (cast(picked.user, &id_type(picked.user)?)?, cast(picked.item, &id_type(picked.item)?)?);
     let values = picked.value.map(|at| cast(at, &DataType::Float32)).transpose()?;
-    let times = picked.time.map(|at| cast(at, &DataType::Int64)).transpose()?;
+    let times = match picked.time {
+        Some(at) if is_text(at)? => Some(cast(at, &DataType::String)?),
+        Some(at) => Some(cast(at, &DataType::Int64)?),
+        None => None,
+    };
     let (factor, divisor) =
         match picked.time.map(|at| table.column(&names[at]).map(Column::dtype)).transpose() {
             Ok(Some(DataType::Date)) => (86_400, 1),
             Ok(Some(DataType::Datetime(TimeUnit::Milliseconds, _))) => (1, 1_000),
             Ok(Some(DataType::Datetime(TimeUnit::Microseconds, _))) => (1, 1_000_000),
             Ok(Some(DataType::Datetime(TimeUnit::Nanoseconds, _))) => (1, 1_000_000_000),
-            _ => (1, 1),
+            // A number without a unit, or a text.
+            _ => (1, 0),
         };
     fn ids(column: &Column) -> PolarsResult<Ids<'_>> {
         Ok(match column.dtype() {
@@ -166,7 +172,7 @@ fn rows(
         None => None,
     };
     let mut times = match &times {
-        Some(times) => Some(times.i64().map_err(damaged)?.iter()),
+        Some(times) => Some(seconds(times, factor, divisor).map_err(damaged)?),
         None => None,
     };
     let mut out = Rows::default();
@@ -179,11 +185,11 @@ fn rows(
                 push(user, &mut out.users);
                 push(item, &mut out.items);
                 out.values.push(value);
-                out.times.push((time * factor).div_euclid(divisor));
+                out.times.push(time);
                 continue;
             }
             (None, ..) => (Reason::Number, "no rating".to_owned(), "a number as rating"),
-            (_, None, ..) => (Reason::Time, "no time".to_owned(), "Unix seconds as time"),
+            (_, None, ..) => (Reason::Time, "no time".to_owned(), "Unix seconds or an ISO date as time"),
             (.., None, _) => (Reason::MissingId, "no user id".to_owned(), "an id as user"),
             (.., None) => (Reason::MissingId, "no item id".to_owned(), "an id as item"),
             (Some(value), ..) => (Reason::NotFinite, value.to_string(), "a finite number as rating"),
@@ -197,6 +203,25 @@ fn rows(
         drops.add(1, error, reason);
     }
     Ok(out)
+}
+
+/// Returns the times of a column in Unix seconds: numbers of `factor` / `divisor` seconds, or of the unit that
+/// [`number::believed`] takes where the divisor is 0, or texts; none where there is no time.
+fn seconds(
+    times: &Column,
+    factor: i64,
+    divisor: i64,
+) -> PolarsResult<Box<dyn Iterator<Item = Option<i64>> + '_>> {
+    Ok(match times.dtype() {
+        DataType::String => {
+            let text = |text: Option<&str>| text.and_then(|text| number::seconds(text.trim().as_bytes()));
+            Box::new(times.str()?.iter().map(text))
+        }
+        _ if divisor == 0 => Box::new(times.i64()?.iter().map(|time| time.and_then(number::believed))),
+        _ => Box::new(
+            times.i64()?.iter().map(move |time| time.map(|time| (time * factor).div_euclid(divisor))),
+        ),
+    })
 }
 
 impl<'a> Ids<'a> {

@@ -3,7 +3,8 @@
 //! with it; the two agree on every row that this one takes.
 
 use super::layout::Layout;
-use super::record::Separator;
+use super::number::LATEST;
+use super::separator::Separator;
 
 /// A row of integer ids.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,12 +54,19 @@ impl PlainParser {
             }
             fields[at] = field;
         }
-        let (separator, quote): (&[u8], u8) = match layout.separator {
-            Separator::Quoted(b',') => (b",", b'"'),
-            Separator::Quoted(b'\t') => (b"\t", b'"'),
-            Separator::Plain(b'\t') => (b"\t", b'\n'),
-            Separator::Colons => (b"::", b'\n'),
-            Separator::Quoted(_) | Separator::Plain(_) => return None,
+        let (mark, quote) = match layout.separator {
+            Separator::Quoted(mark) => (mark, b'"'),
+            Separator::Plain(mark) => (mark, b'\n'),
+            Separator::Colons => (b':', b'\n'),
+        };
+        let separator: &[u8] = match mark {
+            b',' => b",",
+            b'\t' => b"\t",
+            b';' => b";",
+            b'|' => b"|",
+            b' ' => b" ",
+            b':' => b"::",
+            _ => return None,
         };
         Some(Self { fields, separator, quote })
     }
@@ -78,7 +86,12 @@ impl PlainParser {
             match field {
                 Use::User => (row.user, rest) = whole(rest)?,
                 Use::Item => (row.item, rest) = whole(rest)?,
-                Use::Time => (row.time, rest) = whole(rest)?,
+                Use::Time => {
+                    (row.time, rest) = whole(rest)?;
+                    if row.time > LATEST {
+                        return None;
+                    }
+                }
                 Use::Value => (row.value, rest) = decimal(rest)?,
                 Use::Nothing => rest = self.skip(rest)?,
             }

@@ -2,28 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The separator between the fields of a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Separator {
-    /// One byte; fields may be quoted as in RFC 4180.
-    Quoted(u8),
-    /// One byte; a quote is a character like any other.
-    Plain(u8),
-    /// Two colons, as MovieLens has them.
-    Colons,
-}
-
-impl Separator {
-    /// Returns the separator for a message.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Quoted(b',') | Self::Plain(b',') => "\",\"",
-            Self::Quoted(b'|') | Self::Plain(b'|') => "\"|\"",
-            Self::Quoted(_) | Self::Plain(_) => "a tab",
-            Self::Colons => "\"::\"",
-        }
-    }
-}
+use super::separator::Separator;
 
 /// The range of a field in the file, without its quotes.
 #[derive(Clone, Copy, Debug)]
@@ -68,14 +47,21 @@ impl Field {
 /// Fields beyond this many are not kept: it bounds what a file without line breaks costs.
 const MOST_FIELDS: usize = 1 << 16;
 
-/// A quoted field longer than this is an unclosed quote; it bounds how far a search for the end goes.
-const LONGEST_QUOTED: usize = 1 << 20;
+/// A quote that has no end on its line, or one with text after its end.
+#[derive(Debug)]
+pub struct BadQuote {
+    /// The field's column, counted from 1.
+    pub column: usize,
+}
 
-/// A quote that has no end, or one with text after its end.
-pub struct BadQuote;
+impl BadQuote {
+    /// Says what a reader expects in its place.
+    pub fn expected(&self) -> String {
+        format!("in column {} a quote that ends before a separator or the end of the line", self.column)
+    }
+}
 
-/// Cuts the record that starts at `at` into `fields` and returns where the next one starts. A line break inside
-/// quotes belongs to the field.
+/// Cuts the line that starts at `at` into `fields` and returns where the next one starts.
 pub fn record(
     file: &[u8],
     at: usize,
@@ -104,7 +90,8 @@ pub fn record(
                 start = end;
             }
             Some(b'"') if quotes && end == start => {
-                let (field, after) = quoted(file, end).ok_or(BadQuote)?;
+                let bad = BadQuote { column: fields.len() + 1 };
+                let Some((field, after)) = quoted(file, end) else { return Err(bad) };
                 if fields.len() < MOST_FIELDS {
                     fields.push(field);
                 }
@@ -114,7 +101,7 @@ pub fn record(
                         return Ok(file.len().min(after + 2));
                     }
                     Some(&byte) if byte == mark => end = after + 1,
-                    Some(_) => return Err(BadQuote),
+                    Some(_) => return Err(bad),
                 }
                 start = end;
             }
@@ -129,21 +116,21 @@ pub fn line_at(file: &[u8], at: usize) -> &[u8] {
     line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
 }
 
-/// Returns the quoted field that opens at `at`, and where the text after its closing quote starts.
+/// Returns the quoted field that opens at `at`, and where the text after its closing quote starts; none where the line ends
+/// before it.
 fn quoted(file: &[u8], at: usize) -> Option<(Field, usize)> {
     let start = at + 1;
-    let limit = file.len().min(start + LONGEST_QUOTED);
     let (mut end, mut escaped) = (start, false);
     loop {
-        end += file[end..limit].iter().position(|&byte| byte == b'"')?;
+        end += file[end..].iter().position(|&byte| byte == b'"' || byte == b'\n')?;
+        if file[end] == b'\n' {
+            return None;
+        }
         if file.get(end + 1) != Some(&b'"') {
             return Some((Field { start, end, escaped }, end + 1));
         }
         escaped = true;
         end += 2;
-        if end > limit {
-            return None;
-        }
     }
 }
 
@@ -161,8 +148,8 @@ mod tests {
                     out.push(texts.collect());
                     at = next;
                 }
-                Err(BadQuote) => {
-                    out.push(vec!["bad quote".to_owned()]);
+                Err(BadQuote { column }) => {
+                    out.push(vec![format!("bad quote in {column}")]);
                     at +=
                         file[at..].iter().position(|&byte| byte == b'\n').map_or(file.len() - at, |n| n + 1);
                 }
@@ -172,16 +159,17 @@ mod tests {
     }
 
     #[test]
-    fn quotes_hold_separators_quotes_and_line_breaks() {
-        let text = "1,\"a, \"\"b\"\"\n c\",\r\n\"x\", 5\" ,\n\"\"\r\nlast";
-        let expected: [&[&str]; 4] = [&["1", "a, \"b\"\n c", ""], &["x", "5\"", ""], &[""], &["last"]];
+    fn quotes_hold_separators_and_quotes() {
+        let text = "1,\"a, \"\"b\"\" c\",\r\n\"x\", 5\" ,\n\"\"\r\nlast";
+        let expected: [&[&str]; 4] = [&["1", "a, \"b\" c", ""], &["x", "5\"", ""], &[""], &["last"]];
         assert_eq!(records(text, Separator::Quoted(b',')), expected);
     }
 
     #[test]
     fn a_quote_without_end_costs_one_line() {
-        let text = "1,\"a\"b,2\n\"3,4\n5,6\n";
-        let expected: [&[&str]; 3] = [&["bad quote"], &["bad quote"], &["5", "6"]];
+        let text = "1,\"a\"b,2\n\"3,4\n5,6\n7,\"8\n9\",1";
+        let expected: [&[&str]; 5] =
+            [&["bad quote in 2"], &["bad quote in 1"], &["5", "6"], &["bad quote in 2"], &["9\"", "1"]];
         assert_eq!(records(text, Separator::Quoted(b',')), expected);
         assert_eq!(records("\"3\t4", Separator::Plain(b'\t')), [["\"3", "4"]]);
     }

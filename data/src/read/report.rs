@@ -37,8 +37,10 @@ impl std::str::FromStr for OnBadRow {
 pub enum Reason {
     /// The line has another number of fields than the file.
     Fields,
-    /// A quoted field has no end, or text after its end.
+    /// A quoted field has no end on its line, or text after its end.
     Quote,
+    /// An id is longer than any id is.
+    Long,
     /// No user or item id.
     MissingId,
     /// An id that is not UTF-8.
@@ -60,6 +62,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::Fields => "wrong number of fields",
             Self::Quote => "unclosed quote",
+            Self::Long => "id too long",
             Self::MissingId => "missing id",
             Self::Encoding => "id not in UTF-8",
             Self::Number => "rating not a number",

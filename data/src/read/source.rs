@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::columns::{Columns, is_header};
-use super::file::{TextFile, header_of};
+use super::columns::is_header;
+use super::file::{TextFile, csv_separator, header_of};
 use super::format::Format;
-use super::record::Separator;
+use super::options::ReadOptions;
+use super::separator::Separator;
 use crate::{Error, Result};
 
 /// The files to read.
@@ -30,9 +31,9 @@ pub struct Source {
 ///
 /// # Errors
 /// When nothing is there, or nothing that fits the format; with `Format::Auto`, nothing that fits any format.
-pub fn find(path: &Path, format: Format, columns: &Columns) -> Result<Source> {
-    let format = match format {
-        Format::Auto => recognise(path, columns)?,
+pub fn find(path: &Path, options: &ReadOptions) -> Result<Source> {
+    let format = match options.format {
+        Format::Auto => recognise(path, options)?,
         format => format,
     };
     let ratings = match format {
@@ -69,17 +70,17 @@ pub fn find(path: &Path, format: Format, columns: &Columns) -> Result<Source> {
         Format::MlCsv => beside(&ratings, "movies.csv"),
         _ => None,
     };
-    let known = ["u.data", "ratings.dat", "ratings.csv"].contains(&file_name(&ratings).as_str());
+    let known = ["u.data", "ratings.dat", "ratings.csv"].contains(&uncompressed(&file_name(&ratings)));
     let name = if known { folder_name(&ratings) } else { stem(&ratings) };
     Ok(Source { format, name, files: vec![ratings], test: None, candidates: None, titles })
 }
 
-fn recognise(path: &Path, columns: &Columns) -> Result<Format> {
+fn recognise(path: &Path, options: &ReadOptions) -> Result<Format> {
     if with_suffix(path, ".train.rating").is_file() || file_name(path).ends_with(".train.rating") {
         return Ok(Format::Ncf);
     }
     if path.is_dir() {
-        let has = |name: &str| path.join(name).is_file();
+        let has = |name: &str| inside(path, name).is_ok();
         if has("u.data") {
             return Ok(Format::Ml100k);
         }
@@ -108,28 +109,27 @@ fn recognise(path: &Path, columns: &Columns) -> Result<Format> {
     if file.bytes().starts_with(b"PAR1") || extension(path) == "parquet" {
         return Ok(Format::Parquet);
     }
-    let line = file.first_line();
-    let lossy = String::from_utf8_lossy(line);
-    match extension(path).as_str() {
-        _ if lossy.contains("::") => Ok(Format::Ml1m),
-        "tsv" => Ok(Format::Tsv),
-        "csv" => Ok(csv(&file, columns)),
-        _ if lossy.contains('\t') => Ok(Format::Tsv),
-        _ if lossy.contains(',') => Ok(csv(&file, columns)),
+    if options.separator.is_some() {
+        return Ok(Format::Csv);
+    }
+    match (extension(path).as_str(), Separator::recognise(file.bytes())) {
+        (_, Some(Separator::Colons)) => Ok(Format::Ml1m),
+        ("tsv", _) | (_, Some(Separator::Plain(b'\t'))) => Ok(Format::Tsv),
+        ("csv", _) | (_, Some(Separator::Quoted(_) | Separator::Plain(b'|'))) => Ok(csv(&file, options)),
         _ => Err(Error::malformed(
             path,
-            format!("a first line {}", crate::error::cite(line)),
-            "fields separated by \",\", a tab or \"::\", or a Parquet file",
+            format!("a first line {}", crate::error::cite(file.first_line())),
+            "fields separated by \",\", a tab, \";\", \"|\" or \"::\", a Parquet file, or a separator asked for",
         )),
     }
 }
 
 /// Tells MovieLens's CSV, by its header, from any other.
-fn csv(file: &TextFile, columns: &Columns) -> Format {
-    let header = header_of(file, Separator::Quoted(b','));
+fn csv(file: &TextFile, options: &ReadOptions) -> Format {
+    let header = header_of(file, csv_separator(file.bytes()));
     let movie_lens =
         ["userId", "movieId", "rating"].iter().all(|name| header.iter().any(|have| have == name));
-    if movie_lens && is_header(&header, columns) { Format::MlCsv } else { Format::Csv }
+    if movie_lens && is_header(&header, &options.columns) { Format::MlCsv } else { Format::Csv }
 }
 
 /// Finds the files of the NCF paper; `path` is `PREFIX`, `PREFIX.train.rating`, or a directory with one such file.
@@ -168,20 +168,43 @@ fn fold(path: &Path) -> Option<PathBuf> {
     base.is_file().then_some(base)
 }
 
-/// Returns the file itself, or the one called `name` in the directory.
+/// Returns the file itself, or the one called `name` in the directory, compressed or not.
 fn inside(path: &Path, name: &str) -> Result<PathBuf> {
     if !path.is_dir() {
         return Ok(path.to_owned());
     }
-    let file = path.join(name);
-    if file.is_file() { Ok(file) } else { Err(unknown(path, &format!("a file {name}"))) }
+    let ends = std::iter::once("").chain(COMPRESSED);
+    let mut files = ends.map(|end| path.join(format!("{name}{end}")));
+    files.find(|file| file.is_file()).ok_or_else(|| unknown(path, &format!("a file {name}")))
 }
 
-/// Returns the part files of a directory by name, without hidden ones and those that Spark writes beside them.
+/// Returns the part files of a directory by name, those in the folders of its partitions (`year=2001`) included, without
+/// hidden ones and those that Spark writes beside them.
 fn part_files(path: &Path, format: Format) -> Result<Vec<PathBuf>> {
     let end = format!(".{format}");
-    let is_part = |name: &str| name.ends_with(&end) && !name.starts_with(['.', '_']);
-    Ok(entries(path)?.into_iter().filter(|file| file.is_file() && is_part(&file_name(file))).collect())
+    let mut files = Vec::new();
+    for entry in entries(path)? {
+        let name = file_name(&entry);
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        if entry.is_dir() {
+            if name.contains('=') {
+                files.extend(part_files(&entry, format)?);
+            }
+        } else if uncompressed(&name).ends_with(&end) {
+            files.push(entry);
+        }
+    }
+    Ok(files)
+}
+
+/// The ends of the names of compressed files.
+const COMPRESSED: [&str; 3] = [".gz", ".zst", ".zstd"];
+
+/// Returns a file's name without the end that says that it is compressed.
+pub fn uncompressed(name: &str) -> &str {
+    COMPRESSED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
 fn entries(path: &Path) -> Result<Vec<PathBuf>> {
@@ -205,8 +228,7 @@ fn unknown(path: &Path, expected: &str) -> Error {
 }
 
 fn beside(path: &Path, name: &str) -> Option<PathBuf> {
-    let file = path.with_file_name(name);
-    file.is_file().then_some(file)
+    inside(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")), name).ok()
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -220,11 +242,13 @@ fn file_name(path: &Path) -> String {
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    let name = file_name(path);
+    Path::new(uncompressed(&name)).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn extension(path: &Path) -> String {
-    path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase()
+    let name = file_name(path).to_ascii_lowercase();
+    Path::new(uncompressed(&name)).extension().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns the name of the directory a file lies in, or its own where that has none.

@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::record::{Field, Separator, line_at, record};
+use super::record::{Field, line_at, record};
+use super::separator::Separator;
 use crate::error::cite;
 use crate::{Error, Result};
 
@@ -30,7 +31,10 @@ pub fn records_below_header(
         if whole.is_err() || !n_fields.contains(&fields.len()) {
             let number = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
             let least = if n_fields.start() < n_fields.end() { "at most " } else { "" };
-            let expected = format!("{least}{} fields separated by {}", n_fields.end(), separator.name());
+            let expected = match &whole {
+                Err(bad) => bad.expected(),
+                Ok(_) => format!("{least}{} fields separated by {}", n_fields.end(), separator.name()),
+            };
             return Err(Error::Malformed {
                 path: path.to_owned(),
                 line: Some(number),

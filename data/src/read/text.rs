@@ -1,7 +1,6 @@
 //! Reads the rows of a delimited text file, in parallel, straight into columns.
 //!
-//! The file is cut into chunks at line breaks and each chunk is parsed on its own. A line break may turn out to
-//! stand inside quotes; then the chunk before ends beyond its cut, and the chunk after is parsed again from there.
+//! The file is cut into chunks at line breaks, which no field holds, and each chunk is parsed on its own.
 
 use std::ops::Range;
 use std::path::Path;
@@ -11,7 +10,7 @@ use rayon::prelude::*;
 use super::layout::Layout;
 use super::number;
 use super::plain::{PlainParser, PlainRow};
-use super::record::{BadQuote, Field, line_at, record};
+use super::record::{Field, line_at, record};
 use super::report::{Drops, OnBadRow, Reason};
 use crate::error::cite;
 use crate::id_builder::IdBuilder;
@@ -55,6 +54,9 @@ impl BadRow {
     }
 }
 
+/// The most bytes of an id. A longer one is a field that swallowed others.
+const LONGEST_ID: usize = 4096;
+
 /// Bytes per chunk: small enough for an even load of the threads, large enough that joining costs little.
 const CHUNK_BYTES: usize = 4 << 20;
 
@@ -83,15 +85,10 @@ fn rows_in_chunks(
     drops: &mut Drops,
 ) -> Result<Vec<Rows>> {
     let cuts = cuts(file, start, chunk_bytes);
-    let parse = |range: Range<usize>| Chunk::parse(file, range, layout, on_bad_row);
-    let chunks: Vec<Chunk> = cuts.par_iter().map(|range| parse(range.clone())).collect();
+    let chunks: Vec<Chunk> =
+        cuts.into_par_iter().map(|range| Chunk::parse(file, range, layout, on_bad_row)).collect();
     let mut out = Vec::with_capacity(chunks.len());
-    let mut at = start;
-    for (mut chunk, range) in chunks.into_iter().zip(cuts) {
-        if at != range.start {
-            chunk = parse(at..range.end.max(at));
-        }
-        at = chunk.end;
+    for chunk in chunks {
         for bad in chunk.bad {
             let (reason, first) = (bad.first.reason, bad.first.into_error(path, file));
             if on_bad_row == OnBadRow::Fail {
@@ -122,8 +119,6 @@ fn cuts(file: &[u8], start: usize, chunk_bytes: usize) -> Vec<Range<usize>> {
 struct Chunk {
     rows: Rows,
     bad: Vec<BadRows>,
-    /// Where the record after the last one starts.
-    end: usize,
 }
 
 /// Bad rows of one reason.
@@ -135,26 +130,26 @@ struct BadRows {
 impl Chunk {
     /// Parses the records that start in `range`.
     fn parse(file: &[u8], range: Range<usize>, layout: &Layout, on_bad_row: OnBadRow) -> Self {
-        let mut chunk = Self { rows: Rows::default(), bad: Vec::new(), end: range.start };
+        let mut chunk = Self { rows: Rows::default(), bad: Vec::new() };
         let (mut fields, plain) = (Vec::new(), PlainParser::new(layout));
-        while chunk.end < range.end {
-            let at = chunk.end;
+        let mut next = range.start;
+        while next < range.end {
+            let at = next;
             if let Some((row, length)) = plain.as_ref().and_then(|plain| plain.row(&file[at..])) {
                 chunk.rows.push_plain(row);
-                chunk.end += length;
+                next += length;
                 continue;
             }
             let taken = match record(file, at, layout.separator, &mut fields) {
-                Ok(next) => {
-                    chunk.end = next;
+                Ok(after) => {
+                    next = after;
                     let blank = fields.len() == 1 && fields[0].bytes(file).is_empty();
                     if blank { Ok(()) } else { chunk.rows.push(file, &fields, layout) }
                 }
-                Err(BadQuote) => {
+                Err(bad) => {
                     let line = line_at(file, at);
-                    chunk.end = file.len().min(at + line.len() + 1);
-                    let expected = "a quote that ends before a separator or the end of the line";
-                    Err((Reason::Quote, cite(line), expected.to_owned()))
+                    next = file.len().min(at + line.len() + 1);
+                    Err((Reason::Quote, cite(line), bad.expected()))
                 }
             };
             if let Err((reason, found, expected)) = taken {
@@ -223,7 +218,15 @@ impl Rows {
                 number::seconds(&field).ok_or_else(|| not_a(Reason::Time, "time", &field))?
             }
         };
-        let (user, item) = (fields[layout.user].bytes(file), fields[layout.item].bytes(file));
+        let of = |at: usize, what: &str| {
+            let field = fields[at].bytes(file);
+            if field.len() <= LONGEST_ID {
+                return Ok(field);
+            }
+            let found = format!("{} bytes in column {}: {}", field.len(), at + 1, cite(&field));
+            Err((Reason::Long, found, format!("at most {LONGEST_ID} bytes as {what} id")))
+        };
+        let (user, item) = (of(layout.user, "user")?, of(layout.item, "item")?);
         let (user, item) = (id(&user, "user")?, id(&item, "item")?);
         self.users.push(user);
         self.items.push(item);
@@ -257,7 +260,7 @@ fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, Strin
 mod tests {
     use super::*;
     use crate::id_builder::join;
-    use crate::read::record::Separator;
+    use crate::read::separator::Separator;
 
     const CSV: Layout = Layout {
         separator: Separator::Quoted(b','),
@@ -270,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_size_of_the_chunks_changes_nothing() {
-        let text = "a,x,1\n\"b\nb,\",y,2\n\nc,\"x\n\n\n\n\n\",3\nd,z,4,\n\"e,z,5\nf,\"z\n\",n\ng,z,7";
+        let text = "a,x,1\n\"b b,\",y,2\n\nc,\"x\",3\nd,z,4,\n\"e,z,5\nf,\"z\n\",n\ng,z,7";
         let mut seen = None;
         for chunk in 1..80 {
             let mut drops = Drops::default();
@@ -279,7 +282,7 @@ mod tests {
             let values: Vec<f32> = rows.iter().flat_map(|rows| rows.values.clone()).collect();
             let users = join(rows.into_iter().map(|rows| rows.users).collect(), |row| row);
             assert_eq!(values, [1.0, 2.0, 3.0, 7.0]);
-            assert_eq!(users.0, crate::Vocab::from_strs(["a", "b\nb,", "c", "g"]));
+            assert_eq!(users.0, crate::Vocab::from_strs(["a", "b b,", "c", "g"]));
             let result = (users, drops.into_dropped());
             assert_eq!(seen.get_or_insert_with(|| result.clone()), &result);
         }

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use super::columns::{Columns, ITEM, TITLE, find, list};
-use super::file::{TextFile, header_of};
+use super::file::{TextFile, csv_separator, header_of};
 use super::parquet;
-use super::record::Separator;
 use super::report::FileRead;
+use super::source::uncompressed;
 use super::table::records_below_header;
 use crate::error::cite;
 use crate::{Error, Result, Titles, Vocab};
@@ -37,8 +37,8 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
     }
     let file = TextFile::open(path)?;
     let text = file.text();
-    match path.file_name().and_then(|name| name.to_str()) {
-        Some("u.item") => {
+    match uncompressed(&path.file_name().unwrap_or_default().to_string_lossy()) {
+        "u.item" => {
             // Fields are divided by `|`: id, title, dates, address, and 19 genres.
             for (number, line) in lines(&text) {
                 let mut fields = line.split('|');
@@ -47,7 +47,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
                 take(id.trim_ascii(), title);
             }
         }
-        Some("movies.dat") => {
+        "movies.dat" => {
             // A title may hold colons, even two, but neither ids nor genres do.
             for (number, line) in lines(&text) {
                 let both = line.split_once("::").and_then(|(id, rest)| Some((id, rest.rsplit_once("::")?.0)));
@@ -60,7 +60,7 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
     Ok((file.summary(), titles))
 }
 
-/// Reads the items and titles of a CSV or TSV table with a header.
+/// Reads the items and titles of a text table with a header.
 fn table(
     path: &Path,
     file: &TextFile,
@@ -68,8 +68,7 @@ fn table(
     columns: &Columns,
     mut take: impl FnMut(&str, &str),
 ) -> Result<()> {
-    let tabs = file.first_line().contains(&b'\t');
-    let separator = Separator::Quoted(if tabs { b'\t' } else { b',' });
+    let separator = csv_separator(file.bytes());
     let names = header_of(file, separator);
     let (item, title) = pick(path, &names, columns)?;
     let bytes = text.as_bytes();

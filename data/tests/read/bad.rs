@@ -25,13 +25,13 @@ fn a_missing_file() {
 fn a_wrong_separator() {
     let found = error("ratings.dat", b"1\t2\t3\t4\n", Format::Ml1m);
     assert_eq!(found, r#"ratings.dat:1: found 1 field in "1\t2\t3\t4", expected 4 fields separated by "::""#);
-    let found = error("r.csv", b"userId;movieId;rating\n1;2;3\n", Format::Auto);
+    let found = error("r.csv", b"userId^movieId^rating\n1^2^3\n", Format::Auto);
     let expected = r#"expected a header with columns such as "user" and "item", or user, item, rating and time in this order"#;
-    assert_eq!(found, format!(r#"r.csv: found a first line ["userId;movieId;rating"], {expected}"#));
-    let found = error("r.txt", b"1;2;3\n", Format::Auto);
+    assert_eq!(found, format!(r#"r.csv: found a first line ["userId^movieId^rating"], {expected}"#));
+    let found = error("r.txt", b"1^2^3\n", Format::Auto);
     assert_eq!(
         found,
-        r#"r.txt: found a first line "1;2;3", expected fields separated by ",", a tab or "::", or a Parquet file"#
+        r#"r.txt: found a first line "1^2^3", expected fields separated by ",", a tab, ";", "|" or "::", a Parquet file, or a separator asked for"#
     );
 }
 
@@ -76,8 +76,38 @@ fn an_unclosed_quote() {
     let found = error("r.csv", b"user,item\na,\"b\nc,d\n", Format::Auto);
     assert_eq!(
         found,
-        r#"r.csv:2: found "a,\"b", expected a quote that ends before a separator or the end of the line"#
+        r#"r.csv:2: found "a,\"b", expected in column 2 a quote that ends before a separator or the end of the line"#
     );
+}
+
+#[test]
+fn a_quote_does_not_swallow_lines_and_an_id_has_a_bound() {
+    let found = error("r.csv", b"user,item\nx,1\n\"a,1\nb,2\nc\",3\n", Format::Auto);
+    assert!(
+        found.starts_with("r.csv:3: found \"\\\"a,1\", expected in column 1 a quote that ends"),
+        "{found}"
+    );
+    let mut long = b"user,item\n".to_vec();
+    long.extend([b'x'; 5000]);
+    long.extend(b",1\n");
+    let found = error("r.csv", &long, Format::Auto);
+    assert!(found.starts_with("r.csv:2: found 5000 bytes in column 1: \"xxx"), "{found}");
+    assert!(found.ends_with("expected at most 4096 bytes as user id"), "{found}");
+}
+
+#[test]
+fn text_in_utf_16_is_named() {
+    let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+    let little: Vec<u8> =
+        units("\u{feff}user,item\n1,2\n").iter().flat_map(|unit| unit.to_le_bytes()).collect();
+    let big: Vec<u8> = units("user,item\n1,2\n").iter().flat_map(|unit| unit.to_be_bytes()).collect();
+    for text in [little, big] {
+        let found = error("r.csv", &text, Format::Auto);
+        assert_eq!(
+            found,
+            "r.csv: found text in UTF-16, expected UTF-8, as `iconv -f UTF-16 -t UTF-8` writes it"
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Every format, as its makers write it.
 
-use burnrec_data::read::{Columns, Format, ReadOptions, Reason, read, read_pairs};
+use std::io::Write;
+
+use burnrec_data::read::{Columns, Format, OnBadRow, Pairs, Quotes, ReadOptions, Reason, read, read_pairs};
 use burnrec_data::split::GivenSplit;
 use burnrec_data::{Id, ItemIx, Vocab};
 
@@ -158,12 +160,12 @@ fn part_files_of_a_directory_in_the_order_of_their_names() {
 fn titles_from_any_table() {
     let folder = folder(&[
         ("r.csv", b"user,item\n1,b\n1,a\n"),
-        ("t.tsv", b"year\tname\tasin\n1999\tThe \"A\"\ta\n2000\t\"B\tb\"\tb\n"),
+        ("t.tsv", b"year\tname\tasin\n1999\tThe \"A\"\ta\n2000\t\"B\tb\n"),
     ]);
     let titles = Some(folder.path().join("t.tsv"));
     let options = ReadOptions { titles, ..ReadOptions::default() };
     let dataset = read(&folder.path().join("r.csv"), &options).unwrap().dataset;
-    assert_eq!(dataset.titles.unwrap().0, ["The \"A\"", "B\tb"]);
+    assert_eq!(dataset.titles.unwrap().0, ["The \"A\"", "\"B"]);
 }
 
 #[test]
@@ -186,4 +188,80 @@ fn pairs_of_the_first_two_columns_or_those_with_usual_names() {
         error.ends_with("e.csv:2: found 1 field in \"1\", expected 2 fields separated by \",\""),
         "{error}"
     );
+}
+
+/// Reads one file and returns its rows, with the format that was taken.
+fn rows_of(name: &str, bytes: &[u8], options: &ReadOptions) -> (Format, Vec<String>) {
+    let (_folder, path) = file(name, bytes);
+    let outcome = read(&path, options).unwrap();
+    (outcome.summary.format, shown(&outcome.dataset, &outcome.dataset.interactions))
+}
+
+#[test]
+fn quotes_are_characters_with_tabs_and_what_is_asked_for_wins() {
+    let text = b"user\titem\trating\nu1\t\"7\t5\nu2\t8\t4\nu3\t9\"\t3\n";
+    let (_, rows) = rows_of("x.tsv", text, &ReadOptions::default());
+    assert_eq!(rows, ["u1 \"7 5 0", "u2 8 4 0", "u3 9\" 3 0"]);
+    let quoted = ReadOptions { quotes: Quotes::On, ..ReadOptions::default() };
+    let (_, rows) = rows_of("x.tsv", b"user\titem\nu1\t\"a\tb\"\n", &quoted);
+    assert_eq!(rows, ["u1 a\tb 1 0"]);
+    let off = ReadOptions { quotes: Quotes::Off, ..ReadOptions::default() };
+    let (_, rows) = rows_of("x.csv", b"user,item\nu1,\"a\n", &off);
+    assert_eq!(rows, ["u1 \"a 1 0"]);
+    let blanks = ReadOptions { separator: Some("blank".parse().unwrap()), ..ReadOptions::default() };
+    let (_, rows) = rows_of("x.dat", b"1 2 5\n3 4\n", &ReadOptions { on_bad_row: OnBadRow::Skip, ..blanks });
+    assert_eq!(rows, ["1 2 5 0"]);
+    let (_folder, path) = file("u.data", b"1\t2\t3\t4\n");
+    let error = read(&path, &off).unwrap_err().to_string();
+    assert!(
+        error.starts_with("separator: found a separator or quotes asked for, but format ml-100k"),
+        "{error}"
+    );
+}
+
+#[test]
+fn separators_are_recognised() {
+    for (name, text) in [
+        ("x.csv", &b"userId;movieId;rating\n1;2;5\n3;4;2.5\n"[..]),
+        ("x.txt", b"user|item|rating\r\n1|2|5\r\n3|4|2.5\r\n"),
+        ("x.csv", b"user\titem\trating\n1\t2\t5\n3\t4\t2.5\n"),
+        ("x.csv", b"\xef\xbb\xbfuser,item,rating\r1,2,5\r3,4,2.5\r"),
+    ] {
+        assert_eq!(rows_of(name, text, &ReadOptions::default()).1, ["1 2 5 0", "3 4 2.5 0"], "{name}");
+    }
+    let pairs = folder(&[("p.csv", b"item;user\n7;1\n")]);
+    let Pairs { users, items } = read_pairs(&pairs.path().join("p.csv")).unwrap();
+    assert_eq!((users[0].as_str(), items[0].as_str()), ("1", "7"));
+}
+
+#[test]
+fn compressed_files_and_folders_of_partitions() {
+    let gzip = |text: &[u8]| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(text).unwrap();
+        out.finish().unwrap()
+    };
+    let ratings = b"userId,movieId,rating,timestamp\n1,2,4,7\n";
+    let folder = folder(&[
+        ("ml/ratings.csv.gz", &gzip(ratings)),
+        ("ml/movies.csv.zst", &zstd::encode_all(&b"movieId,title\n2,Jumanji\n"[..], 1).unwrap()),
+        ("hive/year=2001/part-0.csv.gz", &gzip(b"user,item\n1,2\n")),
+        ("hive/year=2000/month=2/part-0.csv", b"user,item\n3,4\n"),
+        ("hive/_temporary/part-9.csv", b"user,item\n5,6\n"),
+        ("broken.csv.gz", &gzip(ratings)[..30]),
+    ]);
+    let outcome = take(folder.path().join("ml"));
+    assert_eq!((outcome.summary.format, outcome.dataset.name.as_str()), (Format::MlCsv, "ml"));
+    assert_eq!(outcome.dataset.titles.unwrap().0, ["Jumanji"]);
+    let dataset = take(folder.path().join("hive")).dataset;
+    assert_eq!(shown(&dataset, &dataset.interactions), ["3 4 1 0", "1 2 1 0"]);
+    let error = read(&folder.path().join("broken.csv.gz"), &ReadOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("damaged gzip") && error.ends_with("expected a whole file"), "{error}");
+}
+
+#[test]
+fn times_of_all_units_are_seconds() {
+    let text = b"user,item,time\n1,2,978300760\n1,3,978300760123\n1,4,2000-12-31 23:12:40+01:00\n";
+    let (_, rows) = rows_of("x.csv", text, &ReadOptions::default());
+    assert_eq!(rows, ["1 2 1 978300760", "1 3 1 978300760", "1 4 1 978300760"]);
 }

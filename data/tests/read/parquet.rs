@@ -16,14 +16,14 @@ fn parquet_keeps_the_types_of_its_ids() {
         ("user_id", TableColumn::I64(vec![5_000_000_000, i64::MIN])),
         ("item_id", TableColumn::Str(vec!["12".into(), "012".into()])),
         ("rating", TableColumn::F32(vec![0.5, 4.0])),
-        ("time", TableColumn::U32(vec![7, u32::MAX])),
+        ("time", TableColumn::U32(vec![7, 4_000_000_000])),
     ];
     write_table(&path, &columns).unwrap();
     for path in [path.clone(), folder.path().join("p")] {
         let outcome = take(&path);
         assert_eq!(outcome.summary.format, Format::Parquet);
         let dataset = outcome.dataset;
-        let expected = ["5000000000 12 0.5 7", "-9223372036854775808 012 4 4294967295"];
+        let expected = ["5000000000 12 0.5 7", "-9223372036854775808 012 4 4000000000"];
         assert_eq!(shown(&dataset, &dataset.interactions), expected);
         assert_eq!(dataset.items, Vocab::from_strs(["12", "012"]));
     }
@@ -98,4 +98,20 @@ fn damaged_parquet_files_are_read_or_refused() {
     let files = vec![("p/part.parquet".to_owned(), std::fs::read(&path).unwrap())];
     let (good, bad) = read_damaged(folder.path(), &files, 2000, 2);
     assert!(good + bad == 2000 && bad > 500, "{good} read, {bad} refused");
+}
+
+#[test]
+fn parquet_times_may_be_texts_or_in_milliseconds() {
+    let folder = folder(&[]);
+    let times = [
+        TableColumn::Str(vec!["2000-12-31 22:12:40+00:00".into(), "978300760".into()]),
+        TableColumn::I64(vec![978_300_760_123, 978_300_760]),
+    ];
+    for (number, times) in times.into_iter().enumerate() {
+        let path = folder.path().join(format!("{number}.parquet"));
+        let columns =
+            [("user", TableColumn::I64(vec![1, 2])), ("item", TableColumn::I64(vec![3, 4])), ("time", times)];
+        write_table(&path, &columns).unwrap();
+        assert_eq!(take(&path).dataset.interactions.times, [978_300_760; 2], "{number}");
+    }
 }
