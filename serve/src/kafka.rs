@@ -1,5 +1,6 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
+mod begin;
 mod client;
 mod context;
 mod deliveries;

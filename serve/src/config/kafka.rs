@@ -40,8 +40,9 @@ pub struct KafkaConfig {
     pub receipts: Option<String>,
     /// The topic of what shadow models reply.
     pub shadow: Option<String>,
-    /// Where to start in partitions: `committed` (the default: where the group left off, or at the earliest event if it
-    /// has committed none), `earliest`, `latest`, `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`.
+    /// Where a group begins with a topic of which it has committed no offset: `committed` (the default) and `earliest` at
+    /// the earliest event, `latest` at the end, or `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`. Where it has committed
+    /// one, it goes on there, whatever this says.
     #[serde(default)]
     pub from: Start,
     /// Threads that consume, score and produce, each with a share of the partitions.

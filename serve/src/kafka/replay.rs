@@ -11,8 +11,9 @@ use std::time::Duration;
 use rdkafka::consumer::Consumer;
 
 use super::KafkaTransport;
+use super::begin::start;
 use super::client::CALL;
-use super::restore::{restore, start};
+use super::restore::restore;
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{Incoming, TopicPartition};
@@ -56,7 +57,6 @@ pub fn replay(
         config.kafka = Some(KafkaConfig {
             group: format!("{}-replay", kafka.group),
             requests: vec![topic],
-            from: range.from.clone(),
             ..kafka.clone()
         });
         let replaying = Replaying { state_topic: source, resubmit: range.rejects };
@@ -96,8 +96,9 @@ fn one(
 struct RangeTransport {
     inner: KafkaTransport,
     config: KafkaConfig,
-    rejects: bool,
-    to: Start,
+    range: Range,
+    /// Whether `range.from` is committed as the place to begin.
+    begun: bool,
     /// Where each partition ends.
     ends: HashMap<i32, i64>,
     stop: Arc<AtomicBool>,
@@ -115,17 +116,39 @@ impl RangeTransport {
         let inner_config =
             KafkaConfig { state: config.state.clone().filter(|_| !range.rejects), ..config.clone() };
         let inner = KafkaTransport::of_all(&inner_config, health, metrics, Arc::clone(&stop))?;
-        let (rejects, to) = (range.rejects, range.to.clone());
-        Ok(Self { inner, config: config.clone(), rejects, to, ends: HashMap::new(), stop })
+        let (config, range) = (config.clone(), range.clone());
+        Ok(Self { inner, config, range, begun: false, ends: HashMap::new(), stop })
+    }
+
+    fn names(&self, parts: &[TopicPartition]) -> Vec<(String, i32)> {
+        parts.iter().map(|part| (self.config.requests[0].clone(), part.partition)).collect()
+    }
+
+    /// Commits the place to begin, so that it is the same after a failure.
+    fn begin_range(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
+        if self.begun {
+            return Ok(());
+        }
+        let names = self.names(parts);
+        let begins = start(self.inner.consumer(), &self.range.from, &names)
+            .map_err(|error| Trouble::Fatal(Error::kafka("find the range's beginning")(error)))?;
+        let position = |(part, name): (&TopicPartition, &(String, i32))| {
+            Some((*part, Some(begins.get(name)?.to_raw()?), String::new()))
+        };
+        let positions: Vec<Position> = parts.iter().zip(&names).filter_map(position).collect();
+        if !positions.is_empty() {
+            self.inner.commit(&positions, true)?;
+        }
+        self.begun = true;
+        Ok(())
     }
 
     /// Finds the ends of the partitions, by what is asked for or as they are now.
     fn find_ends(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let trouble =
             |error: rdkafka::error::KafkaError| Trouble::Fatal(Error::kafka("find the range's end")(error));
-        let names: Vec<(String, i32)> =
-            parts.iter().map(|part| (self.config.requests[0].clone(), part.partition)).collect();
-        let asked = start(self.inner.consumer(), &self.to, &names).map_err(trouble)?;
+        let names = self.names(parts);
+        let asked = start(self.inner.consumer(), &self.range.to, &names).map_err(trouble)?;
         for name in names {
             let (_, high) = self.inner.consumer().fetch_watermarks(&name.0, name.1, CALL).map_err(trouble)?;
             let end = asked.get(&name).and_then(|offset| offset.to_raw()).unwrap_or(high);
@@ -173,6 +196,7 @@ impl Transport for RangeTransport {
         parts: &[TopicPartition],
         record: &mut Records<'_>,
     ) -> Result<Vec<Position>, Trouble> {
+        self.begin_range(parts)?;
         self.find_ends(parts)?;
         let positions = self.inner.positions(parts, record)?;
         for (part, next, _) in &positions {
@@ -180,7 +204,7 @@ impl Transport for RangeTransport {
                 self.ends.remove(&part.partition);
             }
         }
-        if let (true, Some(state), Some(&first)) = (self.rejects, &self.config.state, parts.first()) {
+        if let (true, Some(state), Some(&first)) = (self.range.rejects, &self.config.state, parts.first()) {
             let trouble = |error| Trouble::Fatal(Error::kafka("read the state")(error));
             let metadata = self.inner.consumer().fetch_metadata(Some(state), CALL).map_err(trouble)?;
             let all: Vec<i32> =

@@ -10,11 +10,12 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::begin::{begin, partitions};
 use super::client::{ASK, CALL, consumer};
 use super::context::Context;
 use super::headers;
 use super::producing::ReplyProducer;
-use super::restore::{restore, start};
+use super::restore::restore;
 use super::watch::{Pending, Watch};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Incoming, TopicPartition};
@@ -32,8 +33,6 @@ pub struct KafkaTransport {
     producer: ReplyProducer,
     /// The partitions that are read now.
     owned: HashSet<TopicPartition>,
-    /// The partitions that were begun before: `from` sets the position of a partition only the first time.
-    begun: HashSet<TopicPartition>,
     /// The partitions whose end was reached.
     ended: HashSet<i32>,
     /// The last positions that librdkafka was told to commit, at least once.
@@ -43,8 +42,8 @@ pub struct KafkaTransport {
 }
 
 impl KafkaTransport {
-    /// Opens the transport of a worker that can join its group; with exactly-once, its transactional id is
-    /// registered. Waits for brokers that are not there yet.
+    /// Opens the transport of a worker that can join its group, which has begun with its topics; with exactly-once, the
+    /// worker's transactional id is registered. Waits for brokers that are not there yet.
     ///
     /// # Errors
     /// When a setting is refused.
@@ -56,9 +55,8 @@ impl KafkaTransport {
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let mut transport = Self::new(config, worker, false, health, metrics, stop)?;
-        // No offsets are asked for: the answer says that the group's coordinator is there.
-        transport.until_done("reach the group's coordinator", |transport| {
-            transport.consumer.committed_offsets(TopicPartitionList::new(), ASK)
+        transport.until_done("find where the group begins", |transport| {
+            begin(&transport.consumer, &transport.config)
         });
         Ok(transport)
     }
@@ -85,12 +83,7 @@ impl KafkaTransport {
         let transport = Self::new(config, 0, true, health, metrics, stop)?;
         let mut parts = Vec::new();
         for topic in &config.requests {
-            let found = transport
-                .consumer
-                .fetch_metadata(Some(topic), CALL)
-                .map_err(Error::kafka("find partitions"))?;
-            let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
-            parts.extend(partitions.map(|partition| (topic.clone(), partition.id())));
+            parts.extend(partitions(&transport.consumer, topic).map_err(Error::kafka("find partitions"))?);
         }
         transport.consumer.context().note(Pending { assign: true, parts });
         Ok(transport)
@@ -112,7 +105,6 @@ impl KafkaTransport {
             worker,
             consumer,
             owned: HashSet::new(),
-            begun: HashSet::new(),
             ended: HashSet::new(),
             stored: HashMap::new(),
             health,
@@ -274,18 +266,11 @@ impl Transport for KafkaTransport {
         }
         let names: Vec<(String, i32)> =
             parts.iter().map(|part| (self.topic(*part).to_owned(), part.partition)).collect();
-        let fresh: Vec<(String, i32)> = parts
-            .iter()
-            .zip(&names)
-            .filter(|(part, _)| !self.begun.contains(part))
-            .map(|(_, name)| name.clone())
-            .collect();
         let asked = self.names(parts);
         let found = self.until_done("find where to begin", |transport| {
             // The offsets come first: the brokers return them only when no open transaction holds them any more. The
             // records of the state topic that belong to them are then written, behind at most the same transaction.
             let committed = transport.consumer.committed_offsets(asked.clone(), ASK)?;
-            let started = start(&transport.consumer, &transport.config.from, &fresh)?;
             if let Some(topic) = &transport.config.state {
                 let mut partitions: Vec<i32> = parts.iter().map(|part| part.partition).collect();
                 partitions.sort_unstable();
@@ -296,26 +281,21 @@ impl Transport for KafkaTransport {
                     }
                 })?;
             }
-            Ok((committed, started))
+            Ok(committed)
         });
-        let Some((committed, started)) = found else {
+        let Some(committed) = found else {
             // The service stops. librdkafka still waits for an answer to the assignment, and could not be closed
             // without one; nothing is read or committed any more.
             return Ok(parts.iter().map(|part| (*part, None, String::new())).collect());
         };
         let positions = parts.iter().zip(&names).map(|(part, name)| {
-            if let Some(Offset::Offset(offset)) = started.get(name) {
-                return (*part, Some(*offset), String::new());
-            }
             let element = committed.find_partition(&name.0, name.1);
             match element.as_ref().map(|element| (element.offset(), element.metadata().to_owned())) {
                 Some((Offset::Offset(offset), metadata)) => (*part, Some(offset), metadata),
                 _ => (*part, None, String::new()),
             }
         });
-        let positions = positions.collect();
-        self.begun.extend(parts);
-        Ok(positions)
+        Ok(positions.collect())
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {

@@ -40,6 +40,8 @@ struct Storm {
     batch_events: usize,
     queue_events: usize,
     commit: Duration,
+    /// Whether the group begins somewhere in the partitions; else at their first events.
+    begins: bool,
     rules: Rules,
 }
 
@@ -92,6 +94,7 @@ impl Storm {
             batch_events: rng.random_range(1..12),
             queue_events: rng.random_range(1..30),
             commit: Duration::from_micros([0, 0, 300, 3000][rng.random_range(0..4)]),
+            begins: rng.random_bool(0.3),
             rules,
         }
     }
@@ -187,6 +190,16 @@ then = "{}"
         let places = fill(&Cluster::new(&self.parts, self.n_flows, rng(), Rules::default()));
         let large = places.iter().zip(&requests).filter(|(_, (_, _, too_large))| *too_large);
         rules.too_large = large.map(|(place, _)| *place).collect();
+        if self.begins {
+            // At a request or at the end, with an offset of its own in each partition.
+            let mut rng = stream(self.seed, "begin", 0);
+            let begin = |part: &TopicPartition| {
+                let offsets = places.iter().filter(|(of, _)| of == part).map(|(_, offset)| *offset);
+                let end = offsets.max().map_or(0, |last| last + 1);
+                (*part, rng.random_range(0..=end))
+            };
+            rules.begin = self.parts.iter().map(begin).collect();
+        }
         let cluster = Cluster::new(&self.parts, self.n_flows, rng(), rules.clone());
         fill(&cluster);
         let config = self.config();
@@ -200,7 +213,7 @@ then = "{}"
                 });
             }
         });
-        Ran { cluster, config, too_large: rules.too_large }
+        Ran { cluster, config, rules }
     }
 
     /// Runs a worker, and starts it again whenever it ends before all is done.

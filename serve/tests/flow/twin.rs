@@ -113,6 +113,8 @@ pub struct Rules {
     pub too_large: BTreeSet<(TopicPartition, i64)>,
     /// Whether only the brokers notice that a message is too large.
     pub brokers_refuse: bool,
+    /// Where the group begins with partitions; at their first events by default.
+    pub begin: BTreeMap<TopicPartition, i64>,
 }
 
 /// Something that happens to a member.

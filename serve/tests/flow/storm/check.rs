@@ -14,13 +14,13 @@ use burnrec_serve::state::{Key, State};
 
 use super::Storm;
 use crate::common::USERS;
-use crate::twin::{Cluster, Record};
+use crate::twin::{Cluster, Record, Rules};
 
 /// What a storm left.
 pub struct Ran {
     pub cluster: Arc<Cluster>,
     pub config: ServeConfig,
-    pub too_large: BTreeSet<(TopicPartition, i64)>,
+    pub rules: Rules,
 }
 
 /// How a request must end: the word of its receipt, and where its messages go.
@@ -38,11 +38,14 @@ impl Ran {
         let engine = Engine::open(&self.config).expect("an engine").with_clock(clock);
         let mut all = BTreeMap::new();
         for (part, stored) in self.cluster.requests() {
+            if self.rules.begin.get(&part).is_some_and(|begin| stored.offset < *begin) {
+                continue;
+            }
             let event = stored.event(received, part);
             let mut outbox = Outbox::default();
             engine.answer(std::slice::from_ref(&event), Reading::default(), &mut Vec::new(), &mut outbox);
             let source = (part, stored.offset);
-            let large = self.too_large.contains(&source);
+            let large = self.rules.too_large.contains(&source);
             let word = match &outbox.outcomes[0] {
                 EventOutcome::Replied(_) if large => "rejected",
                 EventOutcome::Replied(_) => "replied",
