@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 use super::Folder;
@@ -62,15 +62,27 @@ impl Kafka {
         client
     }
 
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
+    /// Sets how large a batch of messages a topic takes.
+    pub fn limit(&self, topic: &str, bytes: usize) {
+        let bytes = bytes.to_string();
+        let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+        let done = wait_for(self.admin().alter_configs([&config], &AdminOptions::new())).expect("an answer");
+        done.into_iter().for_each(|topic| drop(topic.expect("a config")));
+    }
+
     /// Creates topics, given by name and number of partitions.
     pub fn topics(&self, topics: &[(&str, i32)]) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let admin = self.admin();
         let copies = self.brokers.min(3) as i32;
         let new: Vec<NewTopic<'_>> = topics
             .iter()
             .map(|(name, partitions)| {
                 let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies));
-                if *name == "state" { topic.set("cleanup.policy", "compact") } else { topic }
+                if name.starts_with("state") { topic.set("cleanup.policy", "compact") } else { topic }
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));

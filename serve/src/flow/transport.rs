@@ -36,11 +36,11 @@ pub enum Trouble {
     Fatal(crate::Error),
 }
 
-/// A message that was not taken, with why.
+/// A message that will not be taken, with why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// The event's index in its batch.
-    pub event: usize,
+    /// Its index among the messages of the outbox.
+    pub message: usize,
     /// Why.
     pub text: String,
 }
@@ -84,11 +84,15 @@ pub trait Transport {
     /// When the call fails.
     fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
 
-    /// Takes the messages of a batch of events. The `batch` numbers ascend. Returns the ones that can never be taken.
+    /// Returns the messages that are known never to be taken: too large for their topics, or refused before. Nothing of a
+    /// batch is sent before this was asked, so that no event has both a reply and a reject.
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused>;
+
+    /// Takes the messages of a batch of events. The `batch` numbers ascend.
     ///
     /// # Errors
-    /// When nothing more can be taken.
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble>;
+    /// When one cannot be taken; the ones that never can, `refused` knows when the flow tries again.
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble>;
 
     /// Waits up to `wait` until all that was sent is delivered; returns the number of the last batch that is delivered
     /// with all before it.

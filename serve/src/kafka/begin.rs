@@ -22,7 +22,9 @@ pub fn begin<C: ConsumerContext>(consumer: &BaseConsumer<C>, config: &KafkaConfi
     for topic in &config.requests {
         let parts = partitions(consumer, topic)?;
         let mut asked = TopicPartitionList::with_capacity(parts.len());
-        parts.iter().for_each(|(topic, partition)| drop(asked.add_partition(topic, *partition)));
+        for (topic, partition) in &parts {
+            asked.add_partition(topic, *partition);
+        }
         let committed = consumer.committed_offsets(asked, ASK)?;
         if config.from == Start::Committed {
             continue;

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 
-use super::KafkaTransport;
 use super::begin::start;
 use super::client::CALL;
 use super::restore::restore;
+use super::{KafkaTransport, TopicLimits};
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{Incoming, TopicPartition};
@@ -47,7 +47,7 @@ pub fn replay(
         .kafka
         .as_ref()
         .ok_or_else(|| Error::config("kafka", "none", "the table [kafka]: a replay reads from its topics"))?;
-    super::check(kafka)?;
+    let limits = super::check(kafka)?;
     let metrics = Arc::new(Metrics::default());
     let topics = if range.rejects { vec![kafka.rejects.clone()] } else { kafka.requests.clone() };
     for topic in topics {
@@ -61,7 +61,7 @@ pub fn replay(
         });
         let replaying = Replaying { state_topic: source, resubmit: range.rejects };
         let engine = Arc::new(Engine::open(&config)?.replaying(replaying));
-        one(&config, range, &engine, &metrics, asked)?;
+        one(&config, range, &limits, &engine, &metrics, asked)?;
     }
     Ok(metrics.ends())
 }
@@ -69,6 +69,7 @@ pub fn replay(
 fn one(
     config: &ServeConfig,
     range: &Range,
+    limits: &TopicLimits,
     engine: &Arc<Engine>,
     metrics: &Arc<Metrics>,
     asked: &(dyn Fn() -> bool + Sync),
@@ -76,7 +77,8 @@ fn one(
     let Some(kafka) = &config.kafka else { return Ok(()) };
     let (health, stop) = (Arc::new(Health::default()), Arc::new(AtomicBool::new(false)));
     let options = FlowOptions::new(0, &config.flow, config.failures, kafka);
-    let transport = RangeTransport::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
+    let transport =
+        RangeTransport::open(kafka, range, limits, health, Arc::clone(metrics), Arc::clone(&stop))?;
     let mut flow = Flow::new(Arc::clone(engine), Arc::clone(metrics), options, transport);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -108,6 +110,7 @@ impl RangeTransport {
     fn open(
         config: &KafkaConfig,
         range: &Range,
+        limits: &TopicLimits,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
@@ -115,7 +118,8 @@ impl RangeTransport {
         // For rejects this transport restores the state: one reject may be of a user of any partition.
         let inner_config =
             KafkaConfig { state: config.state.clone().filter(|_| !range.rejects), ..config.clone() };
-        let inner = KafkaTransport::of_all(&inner_config, health, metrics, Arc::clone(&stop))?;
+        let inner =
+            KafkaTransport::of_all(&inner_config, limits.clone(), health, metrics, Arc::clone(&stop))?;
         let (config, range) = (config.clone(), range.clone());
         Ok(Self { inner, config, range, begun: false, ends: HashMap::new(), stop })
     }
@@ -223,7 +227,11 @@ impl Transport for RangeTransport {
         self.inner.release(parts)
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        self.inner.refused(events, outbox)
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         self.inner.send(batch, events, outbox)
     }
 

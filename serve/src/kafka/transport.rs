@@ -16,6 +16,7 @@ use super::context::Context;
 use super::headers;
 use super::producing::ReplyProducer;
 use super::restore::restore;
+use super::sizes::TopicLimits;
 use super::watch::{Pending, Watch};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Incoming, TopicPartition};
@@ -50,11 +51,12 @@ impl KafkaTransport {
     pub fn open(
         config: &KafkaConfig,
         worker: usize,
+        limits: TopicLimits,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let mut transport = Self::new(config, worker, false, health, metrics, stop)?;
+        let mut transport = Self::new(config, worker, limits, false, health, metrics, stop)?;
         transport.until_done("find where the group begins", |transport| {
             begin(&transport.consumer, &transport.config)
         });
@@ -76,11 +78,12 @@ impl KafkaTransport {
     /// When a setting is refused or the brokers do not say which there are.
     pub fn of_all(
         config: &KafkaConfig,
+        limits: TopicLimits,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let transport = Self::new(config, 0, true, health, metrics, stop)?;
+        let transport = Self::new(config, 0, limits, true, health, metrics, stop)?;
         let mut parts = Vec::new();
         for topic in &config.requests {
             parts.extend(partitions(&transport.consumer, topic).map_err(Error::kafka("find partitions"))?);
@@ -92,6 +95,7 @@ impl KafkaTransport {
     fn new(
         config: &KafkaConfig,
         worker: usize,
+        limits: TopicLimits,
         tells_ends: bool,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
@@ -100,7 +104,7 @@ impl KafkaTransport {
         let watch = Watch::new(&format!("worker {worker}"), Arc::clone(&health), metrics);
         let consumer = Arc::new(consumer(config, worker, tells_ends, watch)?);
         let mut transport = Self {
-            producer: ReplyProducer::new(config, worker, Arc::clone(&consumer), Arc::clone(&stop))?,
+            producer: ReplyProducer::new(config, worker, limits, Arc::clone(&consumer), Arc::clone(&stop))?,
             config: config.clone(),
             worker,
             consumer,
@@ -320,7 +324,11 @@ impl Transport for KafkaTransport {
         told.map_err(|error| Trouble::Abort(format!("cannot release partitions: {error}")))
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        self.producer.refused(events, outbox)
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         self.producer.send(batch, events, outbox)
     }
 
@@ -331,8 +339,11 @@ impl Transport for KafkaTransport {
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
         if self.config.guarantee == Guarantee::ExactlyOnce {
             let list = if positions.is_empty() { None } else { Some(self.list(positions)?) };
-            return self.producer.commit(list);
+            self.producer.commit(list)?;
+            self.producer.committed(positions);
+            return Ok(());
         }
+        self.producer.committed(positions);
         // librdkafka commits what is stored by itself, again and again until it is there.
         self.stored.extend(positions.iter().map(|position| (position.0, position.clone())));
         let positions: Vec<Position> = self.stored.values().cloned().collect();

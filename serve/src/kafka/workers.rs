@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::KafkaTransport;
+use super::{KafkaTransport, TopicLimits};
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::flow::{Flow, FlowOptions};
@@ -25,6 +25,7 @@ impl Workers {
     /// When a thread cannot be started.
     pub fn start(
         config: &ServeConfig,
+        limits: &TopicLimits,
         engine: &Arc<Engine>,
         metrics: &Arc<Metrics>,
         health: &Arc<Health>,
@@ -36,14 +37,14 @@ impl Workers {
         for worker in 0..kafka.workers {
             let ready = Arc::clone(&ready);
             let options = FlowOptions::new(worker, &config.flow, config.failures, &kafka);
-            let (kafka, engine) = (kafka.clone(), Arc::clone(engine));
+            let (kafka, limits, engine) = (kafka.clone(), limits.clone(), Arc::clone(engine));
             let (metrics, health, stop) = (Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
             let name = format!("worker {worker}");
             health.bad(&name, "no partitions assigned yet");
             let run = move || {
                 let end = Ends(Arc::clone(&stop));
-                let transport =
-                    KafkaTransport::open(&kafka, worker, health, Arc::clone(&metrics), Arc::clone(&stop))?;
+                let (counts, sign) = (Arc::clone(&metrics), Arc::clone(&stop));
+                let transport = KafkaTransport::open(&kafka, worker, limits, health, counts, sign)?;
                 ready.wait(kafka.workers);
                 transport.join()?;
                 let mut flow = Flow::new(engine, metrics, options, transport);

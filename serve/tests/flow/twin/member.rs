@@ -131,10 +131,12 @@ impl Twin {
         }
     }
 
-    /// Whether a message is too large for its topic.
+    /// Whether a message is too large for its topic: a cut reject never is.
     fn is_too_large(&self, message: &Outgoing, event: &Incoming) -> bool {
-        let whole = message.to == To::Replies || message.to == To::Rejects && message.value.is_none();
-        whole && self.cluster.rules.too_large.contains(&(event.part, event.offset))
+        let (rules, source) = (&self.cluster.rules, (event.part, event.offset));
+        let whole = message.to != To::Receipts && (message.to != To::Rejects || message.value.is_none());
+        whole && rules.too_large.contains(&source)
+            || message.to == To::Shadow && rules.too_large_shadows.contains(&source)
     }
 }
 
@@ -228,7 +230,20 @@ impl Transport for Twin {
         self.fail(&mut inner, cluster.rules.faults.other, "give up")
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        let why = |message: &Outgoing| {
+            let event = &events[message.event as usize];
+            let large = self.is_too_large(message, event);
+            match self.cluster.rules.brokers_refuse {
+                true => self.refused.get(&(event.part, event.offset)).filter(|_| large).cloned(),
+                false => large.then(|| "too large".to_owned()),
+            }
+        };
+        let messages = outbox.messages.iter().enumerate();
+        messages.filter_map(|(message, of)| Some(Refused { message, text: why(of)? })).collect()
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         self.check_name()?;
@@ -238,28 +253,17 @@ impl Transport for Twin {
             inner.calls.push(Call::Sent(events.iter().map(|event| (event.part, event.offset)).collect()));
         }
         self.last_batch = batch;
-        let (mut records, mut refused): (Vec<Record>, Vec<Refused>) = (Vec::new(), Vec::new());
+        let mut records = Vec::new();
         for message in &outbox.messages {
             let event = &events[message.event as usize];
-            let source = (event.part, event.offset);
-            let known = self.refused.get(&source).filter(|_| {
-                message.to != To::Receipts && (message.to != To::Rejects || message.value.is_none())
-            });
-            let text = match (self.is_too_large(message, event), cluster.rules.brokers_refuse, known) {
-                (_, _, Some(text)) => text.clone(),
-                (true, true, None) => {
-                    self.refused.insert(source, "too large for the brokers".into());
-                    return Err(Trouble::Abort("refused".into()));
-                }
-                (true, false, None) => "too large".into(),
-                (false, _, None) => {
-                    records.push(self.record(event, message, outbox));
-                    continue;
-                }
-            };
-            if refused.iter().all(|known| known.event != message.event as usize) {
-                refused.push(Refused { event: message.event as usize, text });
+            if self.is_too_large(message, event) {
+                assert!(cluster.rules.brokers_refuse, "{:?} was known to be refused", message.to);
+                let known =
+                    self.refused.insert((event.part, event.offset), "too large for the brokers".into());
+                assert!(known.is_none(), "{:?} was refused before", message.to);
+                return Err(Trouble::Abort("refused".into()));
             }
+            records.push(self.record(event, message, outbox));
         }
         if self.exactly_once() {
             self.transaction.extend(records);
@@ -271,7 +275,7 @@ impl Transport for Twin {
                 _ => self.underway.push_back((batch, looks, records)),
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
     fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {

@@ -73,7 +73,13 @@ impl Transport for Traced {
         result
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        let refused = self.twin.refused(events, outbox);
+        self.note("refused", &refused);
+        refused
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         let result = self.twin.send(batch, events, outbox);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let messages = outbox.messages.iter();
