@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
-pub use kafka::{Guarantee, KafkaConfig, Mode, Start};
+pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 
 use crate::{Error, Result};
 

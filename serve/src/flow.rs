@@ -25,7 +25,7 @@ pub use ledger::Ledger;
 use offsets::Offsets;
 pub use options::FlowOptions;
 pub use queue::Queue;
-pub use transport::{Change, Position, Records, Refused, Transport, Trouble};
+pub use transport::{Change, End, Position, Records, Refused, Transport, Trouble};
 
 use crate::Result;
 use crate::clock::Clock;
@@ -151,6 +151,7 @@ impl<T: Transport> Flow<T> {
             self.answer_next()?;
         }
         self.look_at_deliveries(Duration::ZERO)?;
+        self.note_lags();
         if self.unsaved && self.clock.since(self.last_commit) >= self.options.commit {
             self.commit(Duration::ZERO)?;
         }

@@ -5,6 +5,7 @@ mod client;
 mod context;
 mod deliveries;
 mod headers;
+mod places;
 mod producing;
 mod refusals;
 mod replay;

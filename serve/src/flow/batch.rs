@@ -100,14 +100,23 @@ impl<T: Transport> BatchWriter<'_, T> {
         Ok(retried)
     }
 
-    /// Cuts the rejects of events that are themselves too large for the reject topic.
+    /// Cuts the rejects of events that are themselves too large for the reject topic, and rejects those that cannot go
+    /// back to the topic that they came from.
     fn cut_rejects(&self, events: &[Incoming], outbox: &mut Outbox) -> Result<(), Trouble> {
+        // All other messages were asked about before.
+        if !outbox.messages.iter().any(|message| matches!(message.to, To::Rejects | To::Requests)) {
+            return Ok(());
+        }
         let refused = self.transport.refused(events, outbox);
         let whole: Vec<u32> = refused.iter().map(|refused| outbox.messages[refused.message].event).collect();
         leave_out(outbox, &refused.iter().map(|refused| refused.message).collect::<Vec<_>>());
         for at in whole.into_iter().map(|at| at as usize) {
             let (EventOutcome::Failed(reject) | EventOutcome::Expired(reject)) = outbox.outcomes[at].clone()
             else {
+                // It came from the reject topic, which takes it again.
+                let reject = Reject::sink("not-taken", "too large for the topic that it came from");
+                self.engine.reject(&events[at], at, &reject, outbox);
+                outbox.outcomes[at] = EventOutcome::Failed(reject);
                 continue;
             };
             match self.failures.sink.then {

@@ -18,10 +18,24 @@ pub enum Change {
         /// Whether another worker owns them already, so that nothing can be committed for them any more.
         lost: bool,
     },
+    /// The topics of these were made anew, and are read from these positions on. What was read of them before and is not
+    /// committed never can be.
+    Renewed(Vec<Position>),
 }
 
 /// Where to read on in a partition: the offset, and the metadata that was committed with it.
 pub type Position = (TopicPartition, Option<i64>, String);
+
+/// Where a partition ends for a reader of committed messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The partition.
+    pub part: TopicPartition,
+    /// The last stable offset: the one after the last that can be read now.
+    pub offset: i64,
+    /// Whether all before it was handed out; the last offsets may be markers of transactions, which nobody reads.
+    pub is_read: bool,
+}
 
 /// A failure, by what the flow does about it.
 #[derive(Debug)]
@@ -83,6 +97,9 @@ pub trait Transport {
     /// # Errors
     /// When the call fails.
     fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
+
+    /// Returns the ends of partitions that it heard of since it was last asked.
+    fn ends(&mut self) -> Vec<End>;
 
     /// Returns the messages that are known never to be taken: too large for their topics, or refused before. Nothing of a
     /// batch is sent before this was asked, so that no event has both a reply and a reject.

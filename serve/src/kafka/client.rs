@@ -82,7 +82,8 @@ impl ClientKind {
                     .set("enable.auto.offset.store", "false")
                     .set("enable.partition.eof", flag(tells_ends))
                     .set("isolation.level", "read_committed")
-                    .set("auto.offset.reset", "earliest")
+                    // What a log does not have any more is noticed.
+                    .set("auto.offset.reset", "error")
                     .set("partition.assignment.strategy", "cooperative-sticky")
                     .set("session.timeout.ms", SESSION.as_millis().to_string())
                     // A member hears of others that come and go with its next heartbeat: the default of 3 s leaves them

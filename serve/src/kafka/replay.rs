@@ -17,7 +17,7 @@ use super::{KafkaTransport, TopicLimits};
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{Incoming, TopicPartition};
-use crate::flow::{Change, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
+use crate::flow::{Change, End, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::metrics::{Metrics, OutcomeLabels};
 use crate::outbox::Outbox;
@@ -225,6 +225,10 @@ impl Transport for RangeTransport {
 
     fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         self.inner.release(parts)
+    }
+
+    fn ends(&mut self) -> Vec<End> {
+        self.inner.ends()
     }
 
     fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {

@@ -6,21 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::begin::{begin, partitions};
-use super::client::{ASK, CALL, consumer};
+use super::client::consumer;
 use super::context::Context;
 use super::headers;
+use super::places::LogPlaces;
 use super::producing::ReplyProducer;
-use super::restore::restore;
 use super::sizes::TopicLimits;
-use super::watch::{Pending, Watch};
+use super::watch::{NamedEnd, Pending, Watch};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Incoming, TopicPartition};
-use crate::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use crate::flow::{Change, End, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -28,16 +28,20 @@ use crate::{Error, Result};
 
 /// A worker's consumer and producer.
 pub struct KafkaTransport {
-    config: KafkaConfig,
+    pub(super) config: KafkaConfig,
     worker: usize,
-    consumer: Arc<BaseConsumer<Context<Watch>>>,
+    pub(super) consumer: Arc<BaseConsumer<Context<Watch>>>,
     producer: ReplyProducer,
     /// The partitions that are read now.
-    owned: HashSet<TopicPartition>,
+    pub(super) owned: HashSet<TopicPartition>,
     /// The partitions whose end was reached.
     ended: HashSet<i32>,
     /// The last positions that librdkafka was told to commit, at least once.
-    stored: HashMap<TopicPartition, Position>,
+    pub(super) stored: HashMap<TopicPartition, Position>,
+    /// Where the partitions were begun, and what of their logs was gone by then.
+    pub(super) log_places: LogPlaces,
+    /// The ends of partitions that nobody has asked about since they were found.
+    pub(super) ends: Vec<End>,
     health: Arc<Health>,
     stop: Arc<AtomicBool>,
 }
@@ -111,6 +115,8 @@ impl KafkaTransport {
             owned: HashSet::new(),
             ended: HashSet::new(),
             stored: HashMap::new(),
+            log_places: LogPlaces::default(),
+            ends: Vec::new(),
             health,
             stop,
         };
@@ -133,7 +139,11 @@ impl KafkaTransport {
     }
 
     /// Tries until it is done or the service stops; `/health/ready` says what is in the way.
-    fn until_done<R>(&mut self, what: &str, mut step: impl FnMut(&mut Self) -> KafkaResult<R>) -> Option<R> {
+    pub(super) fn until_done<R>(
+        &mut self,
+        what: &str,
+        mut step: impl FnMut(&mut Self) -> KafkaResult<R>,
+    ) -> Option<R> {
         let mut wait = Duration::from_millis(100);
         while !self.stop.load(Ordering::Relaxed) {
             match step(self) {
@@ -149,7 +159,7 @@ impl KafkaTransport {
         None
     }
 
-    fn topic(&self, part: TopicPartition) -> &str {
+    pub(super) fn topic(&self, part: TopicPartition) -> &str {
         &self.config.requests[usize::from(part.topic)]
     }
 
@@ -170,7 +180,7 @@ impl KafkaTransport {
         named.iter().filter_map(part).collect()
     }
 
-    fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
+    pub(super) fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (part, next, metadata) in positions {
             let offset = next.map_or(Offset::Beginning, Offset::Offset);
@@ -181,7 +191,7 @@ impl KafkaTransport {
         Ok(list)
     }
 
-    fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
+    pub(super) fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(parts.len());
         for part in parts {
             list.add_partition(self.topic(*part), part.partition);
@@ -219,7 +229,7 @@ impl Transport for KafkaTransport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
-        let (mut wait, mut now) = (wait, None);
+        let (mut wait, mut now, mut is_off) = (wait, None, false);
         while into.len() < before + most {
             match self.consumer.poll(wait) {
                 None => break,
@@ -240,6 +250,9 @@ impl Transport for KafkaTransport {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.ended.insert(partition);
                 }
+                Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::LogTruncation))) => {
+                    is_off = true;
+                }
                 Some(Err(error)) => {
                     self.consumer.context().heard(error, "");
                     break;
@@ -250,6 +263,12 @@ impl Transport for KafkaTransport {
             self.consumer.context().alive();
         }
         let mut changes = Vec::new();
+        if is_off {
+            let renewed = self.find_again()?;
+            // What was read of them before is of no log any more.
+            into.retain(|event| renewed.iter().all(|(part, ..)| *part != event.part));
+            changes.extend((!renewed.is_empty()).then_some(Change::Renewed(renewed)));
+        }
         while let Some(pending) = self.consumer.context().next_change() {
             let parts = self.parts(&pending.parts);
             changes.push(match pending.assign {
@@ -265,41 +284,7 @@ impl Transport for KafkaTransport {
         parts: &[TopicPartition],
         record: &mut Records<'_>,
     ) -> Result<Vec<Position>, Trouble> {
-        if parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<(String, i32)> =
-            parts.iter().map(|part| (self.topic(*part).to_owned(), part.partition)).collect();
-        let asked = self.names(parts);
-        let found = self.until_done("find where to begin", |transport| {
-            // The offsets come first: the brokers return them only when no open transaction holds them any more. The
-            // records of the state topic that belong to them are then written, behind at most the same transaction.
-            let committed = transport.consumer.committed_offsets(asked.clone(), ASK)?;
-            if let Some(topic) = &transport.config.state {
-                let mut partitions: Vec<i32> = parts.iter().map(|part| part.partition).collect();
-                partitions.sort_unstable();
-                partitions.dedup();
-                restore(&transport.config, topic, &partitions, &mut |partition, key, value| {
-                    for part in parts.iter().filter(|part| part.partition == partition) {
-                        record(*part, key, value);
-                    }
-                })?;
-            }
-            Ok(committed)
-        });
-        let Some(committed) = found else {
-            // The service stops. librdkafka still waits for an answer to the assignment, and could not be closed
-            // without one; nothing is read or committed any more.
-            return Ok(parts.iter().map(|part| (*part, None, String::new())).collect());
-        };
-        let positions = parts.iter().zip(&names).map(|(part, name)| {
-            let element = committed.find_partition(&name.0, name.1);
-            match element.as_ref().map(|element| (element.offset(), element.metadata().to_owned())) {
-                Some((Offset::Offset(offset), metadata)) => (*part, Some(offset), metadata),
-                _ => (*part, None, String::new()),
-            }
-        });
-        Ok(positions.collect())
+        self.find_positions(parts, record)
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
@@ -309,6 +294,7 @@ impl Transport for KafkaTransport {
             _ => self.consumer.assign(&list),
         };
         self.owned.extend(positions.iter().map(|(part, ..)| *part));
+        self.log_places.began(positions);
         self.health.good(&self.who());
         told.map_err(|error| Trouble::Abort(format!("cannot begin to read: {error}")))
     }
@@ -319,9 +305,20 @@ impl Transport for KafkaTransport {
             _ => self.consumer.unassign(),
         };
         self.owned.retain(|part| !parts.contains(part));
+        self.log_places.release(parts);
         self.stored.retain(|part, _| !parts.contains(part));
         self.producer.release(parts);
         told.map_err(|error| Trouble::Abort(format!("cannot release partitions: {error}")))
+    }
+
+    fn ends(&mut self) -> Vec<End> {
+        let heard = self.consumer.context().ends();
+        let place = |((topic, partition), offset, is_read): NamedEnd| {
+            let part = TopicPartition { topic: self.place(&topic)?, partition };
+            Some(End { part, offset, is_read })
+        };
+        let heard: Vec<End> = heard.into_iter().filter_map(place).collect();
+        std::mem::take(&mut self.ends).into_iter().chain(heard).collect()
     }
 
     fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
@@ -370,11 +367,8 @@ impl Transport for KafkaTransport {
         }
         let list = self.list(&owned)?;
         let parts: Vec<TopicPartition> = owned.iter().map(|(part, ..)| *part).collect();
-        let sought = self.consumer.seek_partitions(list, CALL);
-        let sought = sought.map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
-        for element in sought.elements() {
-            element.error().map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
-        }
+        self.seek(list)?;
+        self.log_places.began(&owned);
         self.pause(&parts, false)
     }
 

@@ -130,6 +130,8 @@ pub enum Act {
     Rejoin(TopicPartition),
     /// The partition belongs to another member already, and comes back.
     Lose(TopicPartition),
+    /// The partition's topic is made anew, with as many requests as it had, from offset 0 on.
+    Renew(TopicPartition),
 }
 
 /// What the members and the test share.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use burnrec_serve::Error;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::event::{Incoming, TopicPartition};
-use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use burnrec_serve::flow::{Change, End, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::{Outbox, Outgoing, To};
 use rand::RngExt;
 
@@ -108,6 +108,12 @@ impl Twin {
         self.transaction.clear();
     }
 
+    /// Reads a partition from its beginning; what was sent for it is in no transaction any more.
+    pub(super) fn begin_again(&mut self, part: TopicPartition) {
+        self.at.insert(part, 0);
+        self.handed.retain(|(of, ..)| *of != part);
+    }
+
     /// Whether the group takes a commit of this member.
     fn owns(&self, inner: &Inner, positions: &[Position]) -> bool {
         positions.iter().all(|(part, ..)| inner.owners.get(part) == Some(&self.me))
@@ -156,10 +162,10 @@ impl Transport for Twin {
         assert!(!inner.failed, "another member failed");
         let ends = inner.looks < MOST_LOOKS && inner.idle < MOST_IDLE;
         assert!(ends, "it never ends after {} looks: {:?}", inner.looks, inner.committed);
+        self.befall(&mut inner)?;
         if inner.is_done() {
             inner.members.iter().for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
         }
-        self.befall(&mut inner)?;
         self.settle(&mut inner);
         self.fail(&mut inner, cluster.rules.faults.other, "receive")?;
         let ready: Vec<TopicPartition> =
@@ -228,6 +234,18 @@ impl Transport for Twin {
             inner.given_up(*part, self.me);
         }
         self.fail(&mut inner, cluster.rules.faults.other, "give up")
+    }
+
+    fn ends(&mut self) -> Vec<End> {
+        let cluster = Arc::clone(&self.cluster);
+        let inner = cluster.lock();
+        let end = |(part, at): (&TopicPartition, &usize)| {
+            // Each partition ends with a transaction's marker.
+            let log = &inner.log[part];
+            let offset = log.last().map_or(0, |last| last.offset + 1) + 1;
+            End { part: *part, offset, is_read: *at == log.len() }
+        };
+        self.at.iter().map(end).collect()
     }
 
     fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {

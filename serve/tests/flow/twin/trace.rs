@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burnrec_serve::event::{Incoming, TopicPartition};
-use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use burnrec_serve::flow::{Change, End, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::Outbox;
 
 use super::{Cluster, Twin};
@@ -71,6 +71,10 @@ impl Transport for Traced {
         let result = self.twin.release(parts);
         self.note(("give up", parts), &result);
         result
+    }
+
+    fn ends(&mut self) -> Vec<End> {
+        self.twin.ends()
     }
 
     fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
