@@ -195,7 +195,7 @@ impl ReplyProducer {
         }
     }
 
-    /// Hands a message over; waits while the producer's queue is full.
+    /// Hands a message over; waits while the producer's queue is full, for as long as brokers may take.
     fn put(
         &mut self,
         batch: u64,
@@ -229,12 +229,16 @@ impl ReplyProducer {
                 (record.key, record.headers) = (None, headers::write(&[], message));
             }
         }
+        let begin = Instant::now();
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
                 Err((error, back)) => {
                     record = back;
                     match error.rdkafka_error_code() {
+                        Some(Code::QueueFull) if begin.elapsed() > self.patience() => {
+                            return Err(Trouble::Abort("the producer's queue stays full".into()));
+                        }
                         Some(Code::QueueFull) => self.producer.poll(POLL),
                         Some(Code::MessageSizeTooLarge) => {
                             let text = format!("{error}; expected at most message.max.bytes");

@@ -56,25 +56,22 @@ impl ReplyProducer {
 
     /// Returns whether another process runs under this worker's transactional id. Brokers say "fenced" as well where
     /// they have ended a transaction themselves, after it took too long or its coordinator went down; then no other
-    /// member of the group has our client id. A predecessor that was killed stays a member until its session ends.
+    /// member of the group has our client id. A predecessor that was killed stays a member until its session ends. Only
+    /// another that was seen until then counts: not where the brokers do not say, nor where the service stops meanwhile.
     fn is_id_taken(&self) -> bool {
         let (begin, name) = (Instant::now(), client_id(&self.config, self.worker));
-        let mut alone = None;
+        let mut bearers = Bearers::default();
         while begin.elapsed() < SESSION + JOINED && !self.stop.load(Ordering::Relaxed) {
-            if let Ok(groups) = self.consumer.fetch_group_list(Some(&self.config.group), ASK) {
+            if let Ok(groups) = self.consumer.fetch_group_list(Some(&self.config.group), SLICE) {
                 let members = groups.groups().iter().flat_map(|group| group.members());
-                match members.filter(|member| member.client_id() == name).count() {
-                    0 | 1 => {
-                        if alone.get_or_insert_with(Instant::now).elapsed() > JOINED {
-                            return false;
-                        }
-                    }
-                    _ => alone = None,
+                let bearing = members.filter(|member| member.client_id() == name).count();
+                if bearers.are_one(bearing, Instant::now()) {
+                    return false;
                 }
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        alone.is_none()
+        bearers.are_more && !self.stop.load(Ordering::Relaxed)
     }
 
     /// Repeats a call of the transaction protocol while the brokers ask for it: for a while, and for a shorter while
@@ -145,5 +142,42 @@ impl ReplyProducer {
         self.producer.begin_transaction().map_err(|error| self.trouble(&error))?;
         self.transaction = Some(Instant::now());
         Ok(())
+    }
+}
+
+/// The members of the group that bear our client id, by what the brokers say again and again.
+#[derive(Default)]
+struct Bearers {
+    /// Since when we are the only one.
+    one_since: Option<Instant>,
+    /// Whether there were others when the brokers last said so.
+    are_more: bool,
+}
+
+impl Bearers {
+    /// Takes up how many there are now; returns whether we were the only one for as long as another takes to join.
+    fn are_one(&mut self, bearing: usize, now: Instant) -> bool {
+        self.are_more = bearing > 1;
+        self.one_since = if self.are_more { None } else { self.one_since.or(Some(now)) };
+        self.one_since.is_some_and(|since| now.saturating_duration_since(since) > JOINED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_taken_only_where_another_is_seen() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(!Bearers::default().are_more, "the brokers have said nothing");
+        let mut bearers = Bearers::default();
+        // A predecessor that was killed is a member for a while.
+        assert!(!bearers.are_one(2, begin) && bearers.are_more);
+        assert!(!bearers.are_one(1, begin + second) && !bearers.are_more);
+        assert!(!bearers.are_one(1, begin + 2 * second));
+        assert!(!bearers.are_one(2, begin + 7 * second) && bearers.are_more, "another joins late");
+        assert!(!bearers.are_one(1, begin + 8 * second));
+        assert!(bearers.are_one(1, begin + 8 * second + JOINED + second) && !bearers.are_more);
     }
 }
