@@ -18,6 +18,8 @@ use rdkafka::producer::{BaseRecord, Producer};
 const PARTITIONS: i32 = 6;
 const ROUNDS: usize = 5;
 const TOPICS: &[&str] = &["replies", "rejects", "receipts"];
+/// All forms of `from`. The topic is empty when the first instance starts, so that all begin at its beginning.
+const FORMS: [&str; 6] = ["latest", "earliest", "last=1h", "ts=0", "offsets=0:0,3:0", "committed"];
 
 /// Trains two ALS models of the same users and items, and returns their run directories.
 fn models(folder: &Folder) -> [PathBuf; 2] {
@@ -93,8 +95,13 @@ fn storm(kafka: &Kafka, guarantee: &str) -> After {
     let (runs, served) = (models(&kafka.folder), kafka.folder.path("served"));
     put_model(&runs[0], &served);
     let config = config(kafka, guarantee);
-    let start =
-        |name: &str| Serving::start(&kafka.folder, name, &config, &[&format!("kafka.instance={name}")]);
+    // Each start has a `from`, in turn of each form: only the first of them says where the group begins.
+    let from = std::cell::RefCell::new(FORMS.iter().cycle());
+    let start = |name: &str| {
+        let from = from.borrow_mut().next().expect("a cycle");
+        let set = [&format!("kafka.instance={name}"), &format!("kafka.from={from}")];
+        Serving::start(&kafka.folder, name, &config, &set.map(String::as_str))
+    };
     let (mut a, mut b) = (start("a"), start("b"));
     a.ready();
     b.ready();

@@ -214,6 +214,31 @@ fn brokers_that_go_and_come_again_are_waited_for() {
 }
 
 #[test]
+fn a_stop_ends_in_time_while_the_broker_stalls() {
+    let Some(kafka) = Kafka::start(1, false) else { return };
+    kafka.topics(&TOPICS);
+    let run = model(&kafka.folder);
+    let config = config(&kafka, &run, "drain_timeout_ms = 4000");
+    for guarantee in ["exactly-once", "at-least-once"] {
+        let set = [format!("kafka.guarantee={guarantee}"), format!("kafka.group={guarantee}")];
+        let serving = Serving::start(&kafka.folder, guarantee, &config, &set.each_ref().map(String::as_str));
+        serving.ready();
+        let requests = vec![("7", br#"{"type":"score","user":7,"items":[1,2]}"# as &[u8]); 20_000];
+        write(&kafka, &requests);
+        kafka.stall("STOP");
+        let (begin, log) = (std::time::Instant::now(), serving.log.clone());
+        let code = serving.stop();
+        let took = begin.elapsed();
+        kafka.stall("CONT");
+        let said = std::fs::read_to_string(log).expect("its log");
+        assert_eq!(code, Some(0), "{guarantee}: {said}");
+        assert!(took < Duration::from_millis(5500), "{guarantee}: it took {took:?}: {said}");
+        assert!(!said.contains("fenced"), "{guarantee}: {said}");
+        eprintln!("{guarantee}: stopped in {took:?}");
+    }
+}
+
+#[test]
 fn a_second_of_the_same_name_fences_the_first() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&TOPICS);

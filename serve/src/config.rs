@@ -11,12 +11,18 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
-pub use kafka::{Guarantee, KafkaConfig, Mode, Start};
+pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 
 use crate::{Error, Result};
 
 /// The most requests that a config may let be scored at once over HTTP: each has a thread.
 const MOST_SCORING: usize = 1000;
+
+/// The most that a config may let a history hold.
+const MOST_HISTORY: usize = 100_000;
+
+/// The most bytes that a config may let an id have.
+const MOST_ID_BYTES: usize = 65_536;
 
 /// The whole config.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -220,13 +226,16 @@ pub struct Limits {
     pub items: usize,
     /// `k` of a request.
     pub k: usize,
-    /// Events kept of a user's history; beyond that the oldest are dropped.
+    /// Events kept of a user's history; beyond that, or where its record does not fit into the state topic, the oldest
+    /// are forgotten.
     pub history: usize,
+    /// Bytes of an id.
+    pub id_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 1 << 20, items: 10_000, k: 1_000, history: 1_000 }
+        Self { message_bytes: 1 << 20, items: 10_000, k: 1_000, history: 1_000, id_bytes: 256 }
     }
 }
 
@@ -308,6 +317,14 @@ impl ServeConfig {
                     "the threshold among them",
                 ));
             }
+        }
+        if !(1..=MOST_HISTORY).contains(&self.limits.history) {
+            let expected = format!("1 to {MOST_HISTORY}: each event writes the user's whole history");
+            return Err(Error::config("limits.history", self.limits.history, expected));
+        }
+        if !(1..=MOST_ID_BYTES).contains(&self.limits.id_bytes) {
+            let expected = format!("1 to {MOST_ID_BYTES}");
+            return Err(Error::config("limits.id_bytes", self.limits.id_bytes, expected));
         }
         self.flow.validate()
     }

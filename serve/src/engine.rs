@@ -46,6 +46,8 @@ pub struct Engine {
     pub clock: Arc<dyn Clock>,
     input: InputFormat,
     limits: Limits,
+    /// The most bytes of a record of the state topic.
+    record_bytes: usize,
     unknown: UnknownConfig,
     output: OutputConfig,
     join: Option<Join>,
@@ -96,6 +98,7 @@ impl Engine {
             clock: Arc::new(SystemClock),
             input: config.input.format,
             limits: config.limits,
+            record_bytes: usize::MAX,
             unknown: config.unknown,
             output: config.output.clone(),
             join,
@@ -109,6 +112,13 @@ impl Engine {
     /// Returns the engine with another clock than the system's.
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Returns the engine with a bound on the bytes of a user's record in the state topic: a history that would be larger
+    /// loses its oldest events.
+    pub fn with_record_bytes(mut self, most: usize) -> Self {
+        self.record_bytes = most;
         self
     }
 

@@ -45,6 +45,12 @@ pub enum Error {
         /// What should be.
         expected: String,
     },
+    /// Events are gone that nobody had read.
+    #[error("Kafka: {found}; kafka.on_data_loss = \"go-on\" reads on without them")]
+    DataLoss {
+        /// What is gone.
+        found: String,
+    },
     /// Another process runs under this one's name.
     #[error(
         "fenced: another process has taken the name instance = {instance:?} of group {group:?}; give each its own"

@@ -38,6 +38,8 @@ pub struct Incoming {
     pub received: Instant,
     /// How many times it failed.
     pub attempts: u32,
+    /// Why the sink does not take what it leads to; the engine then rejects it without any effect.
+    pub refused: Option<Box<str>>,
     /// Its turn: its running number in the ledger of its partition.
     pub turn: u64,
     /// The worker that read it.
@@ -66,6 +68,7 @@ impl Incoming {
             headers: Headers::new(),
             received,
             attempts: 0,
+            refused: None,
             turn: 0,
             worker: 0,
             bytes: parts.concat().into_boxed_slice(),

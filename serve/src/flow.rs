@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
-use batch::{BatchWriter, first_to_yield};
+use batch::{BatchWriter, first_to_yield, mark_refused};
 pub use ledger::Ledger;
 use offsets::Offsets;
 pub use options::FlowOptions;
 pub use queue::Queue;
-pub use transport::{Change, Position, Records, Refused, Transport, Trouble};
+pub use transport::{Change, End, Position, Records, Refused, Transport, Trouble};
 
 use crate::Result;
 use crate::clock::Clock;
@@ -151,6 +151,7 @@ impl<T: Transport> Flow<T> {
             self.answer_next()?;
         }
         self.look_at_deliveries(Duration::ZERO)?;
+        self.note_lags();
         if self.unsaved && self.clock.since(self.last_commit) >= self.options.commit {
             self.commit(Duration::ZERO)?;
         }
@@ -243,15 +244,23 @@ impl<T: Transport> Flow<T> {
         let start = self.clock.now();
         let before = self.undo.len();
         self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
-        while let Some((at, backoff)) = first_to_yield(&self.options.failures, events, outbox) {
-            // That event and all after it go back to the queue, as if they had not been taken from it.
+        loop {
+            let held = first_to_yield(&self.options.failures, events, outbox);
+            if held.is_none() && !mark_refused(&self.transport, events, outbox) {
+                break;
+            }
+            // The batch is answered anew, without what is held or refused: later events of a user must not see it.
             let undo = self.undo.split_off(before);
             self.engine.state.undo(undo);
             outbox.clear();
-            events[at].attempts += 1;
-            self.backlog.hold(events.drain(at..), self.clock.now() + backoff);
-            if events.is_empty() {
-                return Ok(());
+            if let Some((at, backoff)) = held {
+                // That event and all after it go back to the queue, as if they had not been taken from it.
+                events[at].attempts += 1;
+                events[at].refused = None;
+                self.backlog.hold(events.drain(at..), self.clock.now() + backoff);
+                if events.is_empty() {
+                    return Ok(());
+                }
             }
             self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
         }

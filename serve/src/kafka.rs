@@ -1,15 +1,20 @@
 //! Kafka: the transport of the flow, the start of its workers, and the writer of events that came over HTTP.
 
+mod begin;
 mod client;
 mod context;
 mod deliveries;
 mod headers;
+mod places;
 mod producing;
+mod refusals;
 mod replay;
 mod restore;
 mod scope;
+mod sizes;
 mod token;
 mod topics;
+mod transaction;
 mod transport;
 mod watch;
 mod workers;
@@ -17,6 +22,7 @@ mod workers;
 mod writer;
 
 pub use replay::{Range, replay};
+pub use sizes::TopicLimits;
 pub use topics::check;
 pub use transport::KafkaTransport;
 pub use workers::Workers;

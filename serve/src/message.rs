@@ -175,6 +175,20 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Returns all ids of the request that are texts.
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        let (one, lists): (_, [&[WireId<'a>]; 2]) = match &self.ask {
+            Ask::Score { items, .. } => (None, [items, &[]]),
+            Ask::Recommend { only, without, .. } => (None, [only.as_deref().unwrap_or_default(), without]),
+            Ask::Similar { item, .. } | Ask::Event { item, .. } => (Some(item), [&[], &[]]),
+        };
+        let all = self.id.iter().chain(self.user()).chain(one).chain(lists.into_iter().flatten());
+        all.filter_map(|id| match id {
+            WireId::Int(_) => None,
+            WireId::Str(text) => Some(&**text),
+        })
+    }
+
     /// Returns the user, unless only items are asked about.
     pub fn user(&self) -> Option<&WireId<'a>> {
         match &self.ask {
@@ -337,6 +351,10 @@ fn within(request: &Request<'_>, limits: &Limits) -> Result<(), Reject> {
         }
         Ask::Event { .. } => (0, 1),
     };
+    if let Some(id) = request.ids().find(|id| id.len() > limits.id_bytes) {
+        let text = format!("an id of {} bytes; expected at most {}", id.len(), limits.id_bytes);
+        return Err(Reject::decode("id-too-long", text));
+    }
     if items > limits.items {
         return Err(Reject::decode(
             "too-many-items",

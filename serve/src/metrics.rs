@@ -93,6 +93,9 @@ pub struct Metrics {
     users: Gauge,
     memory: Gauge,
     lag: Family<PartitionLabels, Gauge>,
+    lost: Family<PartitionLabels, Counter>,
+    /// What was lost last in each partition.
+    losses: Mutex<BTreeMap<PartitionLabels, String>>,
     /// The lag of each partition, and the client that reported it.
     lags: Mutex<BTreeMap<PartitionLabels, (i64, String)>>,
     http: Family<HttpLabels, Counter>,
@@ -125,6 +128,8 @@ impl Default for Metrics {
             users: Gauge::default(),
             memory: Gauge::default(),
             lag: Family::default(),
+            lost: Family::default(),
+            losses: Mutex::default(),
             lags: Mutex::default(),
             http: Family::default(),
             http_requests: Counter::default(),
@@ -169,8 +174,13 @@ impl Default for Metrics {
         registry.register_with_unit("process_resident_memory", help, Unit::Bytes, all.memory.clone());
         registry.register(
             "kafka_consumer_lag",
-            "Events that are in a partition and not read",
+            "Offsets in a partition that are not done, up to its last stable one",
             all.lag.clone(),
+        );
+        registry.register(
+            "burnrec_lost_events",
+            "Events that were deleted before they were read",
+            all.lost.clone(),
         );
         registry.register("burnrec_http_requests", "HTTP requests", all.http.clone());
         all.registry = registry;
@@ -291,6 +301,17 @@ impl Metrics {
         for (of, _) in lags.extract_if(.., |of, (_, by)| gone(of, by)) {
             self.lag.remove(&of);
         }
+    }
+
+    /// Counts events of a partition that were deleted before they were read, and notes what happened.
+    pub fn lost(&self, of: PartitionLabels, events: i64, what: String) {
+        self.lost.get_or_create(&of).inc_by(events.unsigned_abs());
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).insert(of, what);
+    }
+
+    /// Returns what was lost last in each partition.
+    pub fn losses(&self) -> BTreeMap<PartitionLabels, String> {
+        self.losses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns the lags of all partitions.

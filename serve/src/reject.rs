@@ -48,6 +48,11 @@ impl Reject {
     pub fn score(reason: &'static str, text: impl Into<String>) -> Self {
         Self { stage: Stage::Score, reason, text: short(text.into()) }
     }
+
+    /// Makes a reject of the stage that writes.
+    pub fn sink(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { stage: Stage::Sink, reason, text: short(text.into()) }
+    }
 }
 
 /// Shortens a text for a header: what it cites of a message may be as long as the message.

@@ -10,7 +10,7 @@ use crate::health::Health;
 #[cfg(feature = "http")]
 use crate::http::{App, Server};
 #[cfg(feature = "kafka")]
-use crate::kafka::{self, Workers};
+use crate::kafka::{self, TopicLimits, Workers};
 use crate::metrics::Metrics;
 use crate::{Error, Result};
 
@@ -25,6 +25,9 @@ pub struct Service {
     /// What is counted.
     pub metrics: Arc<Metrics>,
     health: Arc<Health>,
+    /// How large messages to the topics may be.
+    #[cfg(feature = "kafka")]
+    topics: TopicLimits,
     #[cfg(feature = "http")]
     server: Server,
 }
@@ -36,12 +39,19 @@ impl Service {
     /// When one of these fails, or the config asks for what this build leaves out.
     pub fn open(config: ServeConfig) -> Result<Self> {
         check_features(&config)?;
-        let engine = Arc::new(Engine::open(&config)?);
+        let engine = Engine::open(&config)?;
         #[cfg(feature = "kafka")]
-        if let Some(kafka) = &config.kafka {
-            kafka::check(kafka)?;
-        }
+        let (engine, topics) = match &config.kafka {
+            Some(kafka) => {
+                let topics = kafka::check(kafka)?;
+                (engine.with_record_bytes(topics.record_bytes(kafka, &config.limits)?), topics)
+            }
+            None => (engine, TopicLimits::default()),
+        };
+        let engine = Arc::new(engine);
         Ok(Self {
+            #[cfg(feature = "kafka")]
+            topics,
             #[cfg(feature = "http")]
             server: Server::open(&config.http)?,
             config,
@@ -64,9 +74,15 @@ impl Service {
     pub fn run(self, asked: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let stop = Arc::new(AtomicBool::new(false));
         #[cfg(all(feature = "http", feature = "kafka"))]
-        let writer = self.config.kafka.as_ref().map(kafka::EventWriter::new).transpose()?;
+        let writer = self
+            .config
+            .kafka
+            .as_ref()
+            .map(|kafka| kafka::EventWriter::new(kafka, &self.topics))
+            .transpose()?;
         #[cfg(feature = "kafka")]
-        let workers = Workers::start(&self.config, &self.engine, &self.metrics, &self.health, &stop)?;
+        let workers =
+            Workers::start(&self.config, &self.topics, &self.engine, &self.metrics, &self.health, &stop)?;
         #[cfg(feature = "http")]
         let serving = self.server.start(App {
             engine: Arc::clone(&self.engine),

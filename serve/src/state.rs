@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use burnrec_data::OwnedId;
+use burnrec_data::{Id, OwnedId};
 use burnrec_models::Scorer;
 use serde::{Deserialize, Serialize};
 
@@ -33,16 +33,59 @@ pub struct History {
     version: u64,
 }
 
-impl History {
-    /// Adds an event: a later one of the same item replaces the earlier, and of more than `most` the oldest go.
-    fn push(&mut self, item: Key, value: f32, most: usize, version: u64) {
-        self.events.retain(|(known, _)| *known != item);
-        self.events.push((item, value));
-        let over = self.events.len().saturating_sub(most);
-        self.events.drain(..over);
-        self.version = version;
+/// The room that a history has.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// The most events.
+    pub events: usize,
+    /// The most bytes of its record in the state topic.
+    pub bytes: usize,
+}
+
+impl From<usize> for Room {
+    fn from(events: usize) -> Self {
+        Self { events, bytes: usize::MAX }
     }
 }
+
+impl History {
+    /// Adds an event: a later one of the same item replaces the earlier, and where there is no room the oldest go, never
+    /// this one. Returns how many went.
+    fn push(&mut self, item: Key, value: f32, most: Room, version: u64) -> usize {
+        self.events.retain(|(known, _)| *known != item);
+        self.events.push((item, value));
+        let over = self.events.len().saturating_sub(most.events).max(self.over(most.bytes));
+        let over = over.min(self.events.len() - 1);
+        self.events.drain(..over);
+        self.version = version;
+        over
+    }
+
+    /// Returns how many of the oldest events must go for a record of `most` bytes.
+    fn over(&self, most: usize) -> usize {
+        // Numbers and brackets take less than this, and a byte of a text at most six.
+        let bound = |(item, _): &(Key, f32)| match item.id() {
+            Id::Int(_) => 48,
+            Id::Str(text) => 6 * text.len() + 32,
+        };
+        if EMPTY_RECORD + self.events.iter().map(bound).sum::<usize>() <= most {
+            return 0;
+        }
+        // Each event counts with a comma, and the last has none.
+        let mut left = most.saturating_sub(EMPTY_RECORD - 1);
+        for (at, (item, value)) in self.events.iter().enumerate().rev() {
+            let event = serde_json::to_string(&(item.id(), value)).map_or(usize::MAX, |text| text.len() + 1);
+            match left.checked_sub(event) {
+                Some(less) => left = less,
+                None => return at + 1,
+            }
+        }
+        0
+    }
+}
+
+/// The bytes of a record without events: `{"v":1,"events":[]}`.
+const EMPTY_RECORD: usize = 19;
 
 /// A user folded into a model: a scorer whose only user it is.
 #[derive(Clone)]
@@ -64,6 +107,8 @@ pub struct Undo {
     home: Home,
     user: Key,
     before: Option<History>,
+    /// How many of the oldest events the user's history lost.
+    pub forgotten: usize,
 }
 
 /// The histories of all users whose partitions are here. Two workers may both have a partition for a moment, as one
@@ -153,7 +198,7 @@ impl State {
         user: &WireId<'_>,
         item: &WireId<'_>,
         value: f32,
-        most: usize,
+        most: impl Into<Room>,
     ) -> (usize, Undo) {
         let user = Key::from(user);
         let shard = self.shard(home);
@@ -163,13 +208,14 @@ impl State {
             self.n_users.fetch_add(1, Ordering::AcqRel);
         }
         let (history, _) = shard.users.entry(user.clone()).or_default();
-        history.push(Key::from(item), value, most, self.versions.fetch_add(1, Ordering::Relaxed) + 1);
-        (history.events.len(), Undo { home, user, before })
+        let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
+        let forgotten = history.push(Key::from(item), value, most.into(), version);
+        (history.events.len(), Undo { home, user, before, forgotten })
     }
 
     /// Takes events back, the last first.
     pub fn undo(&self, changes: Vec<Undo>) {
-        for Undo { home, user, before } in changes.into_iter().rev() {
+        for Undo { home, user, before, .. } in changes.into_iter().rev() {
             let shard = self.shard(home);
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             match before {
@@ -252,8 +298,6 @@ fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
 
 #[cfg(test)]
 mod tests {
-    use burnrec_data::Id;
-
     use super::*;
     use crate::event::TopicPartition;
 
@@ -298,6 +342,25 @@ mod tests {
         }
         let kept = [(1, 5.0), (3, 1.0), (4, 1.0)].map(|(item, value)| (Key::from(Id::Int(item)), value));
         assert_eq!(items(&state, 7), kept);
+    }
+
+    #[test]
+    fn a_record_fits_and_the_newest_event_stays() {
+        let state = State::default();
+        let push = |item: &str, bytes| {
+            let room = Room { events: 9, bytes };
+            let item = WireId::Str(item.to_owned().into());
+            let (length, undo) = state.push(HOME, &WireId::Int(7), &item, 2.5, room);
+            let mut record = Vec::new();
+            let start = state.write(HOME, "requests", &WireId::Int(7), &mut record);
+            (length, undo.forgotten, record.len() - start)
+        };
+        // `["a\"",2.5]` has 11 bytes, and a comma between two.
+        assert_eq!(push("a\"", 42), (1, 0, 30));
+        assert_eq!(push("b\"", 42), (2, 0, 42));
+        assert_eq!(push("c\"", 41), (1, 2, 30));
+        assert_eq!(push(&"d".repeat(90), 42), (1, 1, 117), "the newest event stays, whatever its size");
+        assert_eq!(push("e", 42), (1, 1, 28));
     }
 
     #[test]

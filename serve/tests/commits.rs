@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use burnrec_serve::Engine;
 use burnrec_serve::health::Health;
-use burnrec_serve::kafka::Workers;
+use burnrec_serve::kafka::{TopicLimits, Workers};
 use burnrec_serve::metrics::Metrics;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::mocking::MockCluster;
@@ -58,7 +58,8 @@ fn a_commit_that_brokers_refuse_is_tried_again() {
     let engine = Arc::new(Engine::open(&config).expect("an engine"));
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let stop = Arc::new(AtomicBool::new(false));
-    let workers = Workers::start(&config, &engine, &metrics, &health, &stop).expect("workers");
+    let workers =
+        Workers::start(&config, &TopicLimits::default(), &engine, &metrics, &health, &stop).expect("workers");
     let reader: BaseConsumer = client.create().expect("a consumer");
     // A client is not told of another's commits, so it asks again and again; `poll` waits between two questions.
     let is_there = (0..LOOKS).any(|_| {

@@ -22,7 +22,7 @@ pub struct ServeConfigArgs {
 pub struct Serve {
     #[command(flatten)]
     pub serve: ServeConfigArgs,
-    /// Where to start in the partitions: committed, earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
+    /// Where a group that has committed no offset begins: earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
     #[arg(long)]
     pub from: Option<String>,
 }

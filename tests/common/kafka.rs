@@ -10,8 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::Folder;
 
@@ -55,6 +56,12 @@ impl Kafka {
         String::from_utf8_lossy(&ran.stdout).into_owned()
     }
 
+    /// Sends a signal to the first broker: STOP lets it stall, CONT lets it go on.
+    pub fn stall(&self, signal: &str) {
+        let id = std::fs::read_to_string(self.folder.path("kafka/1/pid")).expect("its process");
+        Command::new("kill").args(["-s", signal, id.trim()]).status().expect("kill");
+    }
+
     /// Returns the settings of a client.
     pub fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
@@ -62,15 +69,43 @@ impl Kafka {
         client
     }
 
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
+    /// Deletes the records of a topic's first partition before an offset, as its retention does.
+    pub fn delete_before(&self, topic: &str, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, 0, Offset::Offset(offset)).expect("an offset");
+        let done = wait_for(self.admin().delete_records(&list, &AdminOptions::new())).expect("an answer");
+        done.elements().iter().for_each(|part| part.error().expect("deleted"));
+    }
+
+    /// Deletes a topic of one partition, and creates it anew.
+    pub fn remake(&self, topic: &str) {
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let gone = wait_for(self.admin().delete_topics(&[topic], &options)).expect("an answer");
+        gone.into_iter().for_each(|topic| drop(topic.expect("deleted")));
+        self.topics(&[(topic, 1)]);
+    }
+
+    /// Sets how large a batch of messages a topic takes.
+    pub fn limit(&self, topic: &str, bytes: usize) {
+        let bytes = bytes.to_string();
+        let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+        let done = wait_for(self.admin().alter_configs([&config], &AdminOptions::new())).expect("an answer");
+        done.into_iter().for_each(|topic| drop(topic.expect("a config")));
+    }
+
     /// Creates topics, given by name and number of partitions.
     pub fn topics(&self, topics: &[(&str, i32)]) {
-        let admin: AdminClient<DefaultClientContext> = self.client().create().expect("an admin client");
+        let admin = self.admin();
         let copies = self.brokers.min(3) as i32;
         let new: Vec<NewTopic<'_>> = topics
             .iter()
             .map(|(name, partitions)| {
                 let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies));
-                if *name == "state" { topic.set("cleanup.policy", "compact") } else { topic }
+                if name.starts_with("state") { topic.set("cleanup.policy", "compact") } else { topic }
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
@@ -207,11 +242,16 @@ impl Serving {
         child.wait().expect("an end");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.as_ref().expect("running").id().to_string();
+        Command::new("kill").args(["-s", name, &id]).status().expect("kill");
+    }
+
     /// Asks it to stop by SIGTERM; returns its exit code.
     #[track_caller]
     pub fn stop(self) -> Option<i32> {
-        let child = self.child.as_ref().expect("running");
-        Command::new("kill").arg(child.id().to_string()).status().expect("kill");
+        self.signal("TERM");
         self.end()
     }
 

@@ -40,10 +40,14 @@ pub struct KafkaConfig {
     pub receipts: Option<String>,
     /// The topic of what shadow models reply.
     pub shadow: Option<String>,
-    /// Where to start in partitions: `committed` (the default: where the group left off, or at the earliest event if it
-    /// has committed none), `earliest`, `latest`, `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`.
+    /// Where a group begins with a topic of which it has committed no offset: `committed` (the default) and `earliest` at
+    /// the earliest event, `latest` at the end, or `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`. Where it has committed
+    /// one, it goes on there, whatever this says.
     #[serde(default)]
     pub from: Start,
+    /// What to do where events are gone that were not read: deleted by the topic's retention, or with the topic. By default
+    /// `stop` exactly once, and `go-on` at least once.
+    pub on_data_loss: Option<OnDataLoss>,
     /// Threads that consume, score and produce, each with a share of the partitions.
     #[serde(default = "two")]
     pub workers: usize,
@@ -68,6 +72,16 @@ pub enum Guarantee {
     AtLeastOnce,
     /// Every event is answered once, for readers with `isolation.level=read_committed`.
     ExactlyOnce,
+}
+
+/// What to do where events are gone that were not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnDataLoss {
+    /// The service stops with an error.
+    Stop,
+    /// They are counted, and reading goes on after them.
+    GoOn,
 }
 
 /// What the service is tuned for.
@@ -249,12 +263,25 @@ impl KafkaConfig {
             if !(value.is_str() || value.is_integer() || value.is_bool() || value.is_float()) {
                 return Err(Error::config(format!("kafka.librdkafka.{key}"), value, "a text or a number"));
             }
+            if key == "group.protocol" && value.as_str() != Some("classic") {
+                let expected = "classic: brokers do not tell who is in a group of the other protocol, so that a second \
+                                instance of the same name would not be found";
+                return Err(Error::config(format!("kafka.librdkafka.{key}"), value, expected));
+            }
             if OURS.contains(&key.as_str()) {
                 let expected = "a key of [kafka] instead: the guarantee rests on this one";
                 return Err(Error::config(format!("kafka.librdkafka.{key}"), value, expected));
             }
         }
         Ok(())
+    }
+
+    /// Returns what to do where events are gone that were not read.
+    pub fn on_data_loss(&self) -> OnDataLoss {
+        self.on_data_loss.unwrap_or(match self.guarantee {
+            Guarantee::ExactlyOnce => OnDataLoss::Stop,
+            Guarantee::AtLeastOnce => OnDataLoss::GoOn,
+        })
     }
 
     /// Returns the other settings of librdkafka, with their values as it takes them.
@@ -300,6 +327,20 @@ mod tests {
         let topics = "bootstrap = 'b'\nrequests = ['q']\nreplies = 'r'\nrejects = 'x'";
         let config: KafkaConfig = toml::from_str(&format!("{topics}\n[librdkafka]\n{settings}"))?;
         Ok(config.librdkafka().map(|(key, value)| (key.to_owned(), value)).collect())
+    }
+
+    #[test]
+    fn the_other_group_protocol_is_refused_with_its_reason() {
+        let config = |protocol: &str| -> KafkaConfig {
+            let topics = "bootstrap = 'b'\nrequests = ['q']\nreplies = 'r'\nrejects = 'x'";
+            toml::from_str(&format!("{topics}\n[librdkafka]\ngroup.protocol = '{protocol}'")).unwrap()
+        };
+        config("classic").validate().unwrap();
+        let error = config("consumer").validate().unwrap_err().to_string();
+        assert!(
+            error.contains("group.protocol") && error.contains("expected classic: brokers do not tell"),
+            "{error}"
+        );
     }
 
     #[test]

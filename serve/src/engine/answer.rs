@@ -22,6 +22,10 @@ impl Engine {
                 plan.end(at, EventOutcome::Expired(late));
                 continue;
             }
+            if let Some(text) = &event.refused {
+                plan.end(at, EventOutcome::Failed(Reject::sink("not-taken", &**text)));
+                continue;
+            }
             let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
             match decode(event.payload(), format, reading.http, &self.limits) {
                 Ok(request) => plan.add(at, event, request, undo),

@@ -109,7 +109,7 @@ impl BatchPlan<'_> {
             User::None | User::Unknown | User::ToFold(..) => (served.recommender.popularity(), UserIx(0)),
         };
         let best = match &job.work {
-            Work::Event(_) => return,
+            Work::Event { .. } => return,
             Work::Similar { item, .. } => {
                 served.recommender.model.item_vectors().map(|vectors| similar(vectors, *item, job.k()))
             }

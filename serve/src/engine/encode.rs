@@ -63,7 +63,7 @@ impl Encoder<'_> {
             return EventOutcome::Failed(reject.clone());
         }
         let to = if job.shadow { To::Shadow } else { To::Replies };
-        let (Some(served), false) = (job.served, matches!(job.work, Work::Event(_))) else {
+        let (Some(served), false) = (job.served, matches!(job.work, Work::Event { .. })) else {
             out.put(to, job.event, |bytes| self.event_json(job, bytes));
             self.remember(job, out);
             return EventOutcome::Replied(job.kind());
@@ -182,16 +182,19 @@ impl Encoder<'_> {
     }
 
     fn event_json(&self, job: &Job<'_>, out: &mut Vec<u8>) {
-        let (Ask::Event { user, item, .. }, Work::Event(length)) = (&job.request.ask, &job.work) else {
-            return;
-        };
+        let Ask::Event { user, item, .. } = &job.request.ask else { return };
+        let Work::Event { length, forgotten } = job.work else { return };
         self.open(job, out);
         out.extend_from_slice(b",\"user\":");
         id(user.id(), out);
         out.extend_from_slice(b",\"item\":");
         id(item.id(), out);
         out.extend_from_slice(b",\"history\":");
-        id(Id::Int(*length as i64), out);
+        id(Id::Int(length as i64), out);
+        if forgotten > 0 {
+            out.extend_from_slice(b",\"forgotten\":");
+            id(Id::Int(forgotten as i64), out);
+        }
         self.close(job, out);
     }
 

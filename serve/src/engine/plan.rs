@@ -13,7 +13,7 @@ use crate::event::{Home, Incoming};
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::EventOutcome;
 use crate::served::{Served, Set};
-use crate::state::{History, Undo};
+use crate::state::{History, Room, Undo};
 use crate::{Kind, Reject};
 
 /// Stands in [`BatchPlan::rows`] for an item that the model does not know.
@@ -85,8 +85,13 @@ pub enum Work<'a> {
         /// The result.
         best: Vec<(ItemIx, f32)>,
     },
-    /// Nothing: the event is in the user's history, which has this length now.
-    Event(usize),
+    /// Nothing: the event is in the user's history.
+    Event {
+        /// The history's length now.
+        length: usize,
+        /// How many of the oldest events the history lost for this one.
+        forgotten: usize,
+    },
 }
 
 impl<'a> BatchPlan<'a> {
@@ -116,10 +121,10 @@ impl<'a> BatchPlan<'a> {
                 self.end(at, EventOutcome::Failed(Reject::score("no-state", text)));
                 return;
             }
-            let most = self.engine.limits.history;
+            let most = Room { events: self.engine.limits.history, bytes: self.engine.record_bytes };
             let (length, change) = self.engine.state.push(event.home(), user, item, *value, most);
+            let work = Work::Event { length, forgotten: change.forgotten };
             undo.push(change);
-            let work = Work::Event(length);
             let (shadow, served, user, failed) = (false, None, User::None, None);
             self.jobs.push(Job { event: at, shadow, request, served, user, work, failed });
             return;

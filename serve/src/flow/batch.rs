@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Transport, Trouble};
+use super::{Refused, Transport, Trouble};
 use crate::config::{Pace, Stages, Then};
 use crate::engine::Engine;
 use crate::event::Incoming;
@@ -18,6 +18,30 @@ pub fn first_to_yield(failures: &Stages, events: &[Incoming], outbox: &Outbox) -
         let is_tried_again = event.attempts < failure.retries && failure.pace == Pace::Yield;
         is_tried_again.then(|| (at, failure.backoff()))
     })
+}
+
+/// Marks the events whose replies or histories the sink will not take, so that the engine rejects them; returns whether
+/// there are any. What a shadow model replies is only left out.
+pub fn mark_refused<T: Transport>(transport: &T, events: &mut [Incoming], outbox: &mut Outbox) -> bool {
+    let (mut is_any, mut left_out) = (false, Vec::new());
+    for Refused { message: at, text } in transport.refused(events, outbox) {
+        let message = &outbox.messages[at];
+        if message.to == To::Shadow {
+            tracing::warn!(cause = text, "a reply of a shadow model is not taken");
+            left_out.push(at);
+        } else {
+            events[message.event as usize].refused = Some(text.into());
+            is_any = true;
+        }
+    }
+    leave_out(outbox, &left_out);
+    is_any
+}
+
+/// Takes messages out of an outbox; `places` ascend.
+fn leave_out(outbox: &mut Outbox, places: &[usize]) {
+    let mut at = 0..;
+    outbox.messages.retain(|_| at.next().is_some_and(|at| places.binary_search(&at).is_err()));
 }
 
 /// Writes one batch.
@@ -39,11 +63,9 @@ impl<T: Transport> BatchWriter<'_, T> {
     /// When the transport needs help, or at a failure that the config says to stop at.
     pub fn write(&mut self, events: &mut [Incoming], outbox: &mut Outbox) -> Result<Vec<usize>, Trouble> {
         let retried = self.handle_failures(events, outbox)?;
-        for refused in self.transport.send(self.batch, events, outbox)? {
-            let reject = Reject { stage: Stage::Sink, reason: "not-taken", text: refused.text };
-            self.reject_refused(events, refused.event, reject, outbox)?;
-        }
-        self.send_receipts(events, &retried, outbox)?;
+        self.cut_rejects(events, outbox)?;
+        self.add_receipts(events, &retried, outbox);
+        self.transport.send(self.batch, events, outbox)?;
         Ok(retried)
     }
 
@@ -59,16 +81,14 @@ impl<T: Transport> BatchWriter<'_, T> {
                     let failure = self.failures.of(reject.stage);
                     if event.attempts < failure.retries {
                         event.attempts += 1;
+                        event.refused = None;
                         retried.push(at);
                         continue;
                     }
                     match failure.then {
                         Then::Reject => self.engine.reject(event, at, &reject, outbox),
                         Then::Drop => {}
-                        Then::Stop => {
-                            let found = format!("{}: {reject}", self.engine.source(event));
-                            return Err(fatal(reject.stage, found));
-                        }
+                        Then::Stop => return Err(self.stop(event, &reject)),
                     }
                 }
             }
@@ -80,46 +100,44 @@ impl<T: Transport> BatchWriter<'_, T> {
         Ok(retried)
     }
 
-    /// Rejects an event whose reply the sink does not take.
-    fn reject_refused(
-        &mut self,
-        events: &[Incoming],
-        at: usize,
-        reject: Reject,
-        outbox: &mut Outbox,
-    ) -> Result<(), Trouble> {
-        // If the refused message is itself a reject, the reason in it says more.
-        let reject = match &outbox.outcomes[at] {
-            EventOutcome::Failed(first) | EventOutcome::Expired(first) => first.clone(),
-            _ => reject,
-        };
-        let found = format!("{}: {reject}", self.engine.source(&events[at]));
-        match self.failures.sink.then {
-            Then::Stop => return Err(fatal(Stage::Sink, found)),
-            Then::Drop => {}
-            Then::Reject => {
-                let mut rejects = Outbox::default();
-                self.engine.reject_cut(&events[at], at, &reject, &mut rejects);
-                let refused = self.transport.send(self.batch, events, &rejects)?;
-                if let Some(again) = refused.first() {
-                    // Kafka refuses even the cut reject: only the operator can help.
-                    return Err(fatal(Stage::Sink, format!("{found}; its reject: {}", again.text)));
-                }
+    /// Cuts the rejects of events that are themselves too large for the reject topic, and rejects those that cannot go
+    /// back to the topic that they came from.
+    fn cut_rejects(&self, events: &[Incoming], outbox: &mut Outbox) -> Result<(), Trouble> {
+        // All other messages were asked about before.
+        if !outbox.messages.iter().any(|message| matches!(message.to, To::Rejects | To::Requests)) {
+            return Ok(());
+        }
+        let refused = self.transport.refused(events, outbox);
+        let whole: Vec<u32> = refused.iter().map(|refused| outbox.messages[refused.message].event).collect();
+        leave_out(outbox, &refused.iter().map(|refused| refused.message).collect::<Vec<_>>());
+        for at in whole.into_iter().map(|at| at as usize) {
+            let (EventOutcome::Failed(reject) | EventOutcome::Expired(reject)) = outbox.outcomes[at].clone()
+            else {
+                // It came from the reject topic, which takes it again.
+                let reject = Reject::sink("not-taken", "too large for the topic that it came from");
+                self.engine.reject(&events[at], at, &reject, outbox);
+                outbox.outcomes[at] = EventOutcome::Failed(reject);
+                continue;
+            };
+            match self.failures.sink.then {
+                Then::Reject => self.engine.reject_cut(&events[at], at, &reject, outbox),
+                Then::Drop => {}
+                Then::Stop => return Err(self.stop(&events[at], &reject)),
             }
         }
-        outbox.messages.retain(|message| message.event != at as u32 || message.to != To::Replies);
-        outbox.outcomes[at] = EventOutcome::Failed(reject);
-        Ok(())
+        match self.transport.refused(events, outbox).first() {
+            // Kafka refuses even the cut reject: only the operator can help.
+            Some(Refused { message, text }) => {
+                let event = &events[outbox.messages[*message].event as usize];
+                Err(fatal(Stage::Sink, format!("{}: its reject: {text}", self.engine.source(event))))
+            }
+            None => Ok(()),
+        }
     }
 
-    /// Writes receipts after all else: only when the sink has taken a reply is it known how an event ended.
-    fn send_receipts(
-        &mut self,
-        events: &[Incoming],
-        retried: &[usize],
-        outbox: &Outbox,
-    ) -> Result<(), Trouble> {
-        let mut receipts = Outbox::default();
+    /// Adds the receipts; those that the sink will not take are left out.
+    fn add_receipts(&self, events: &[Incoming], retried: &[usize], outbox: &mut Outbox) {
+        let before = outbox.messages.len();
         for (at, event) in events.iter().enumerate().filter(|(at, _)| !retried.contains(at)) {
             let word = match &outbox.outcomes[at] {
                 EventOutcome::Failed(reject) if self.failures.of(reject.stage).then == Then::Drop => {
@@ -127,16 +145,21 @@ impl<T: Transport> BatchWriter<'_, T> {
                 }
                 outcome => outcome.name(),
             };
-            self.engine.receipt(event, at, word, &mut receipts);
+            self.engine.receipt(event, at, word, outbox);
         }
-        if receipts.messages.is_empty() {
-            return Ok(());
+        if outbox.messages.len() == before {
+            return;
         }
-        for refused in self.transport.send(self.batch, events, &receipts)? {
-            let source = self.engine.source(&events[refused.event]);
-            tracing::warn!(source, cause = refused.text, "a receipt is not taken");
+        let refused = self.transport.refused(events, outbox);
+        for Refused { message, text } in &refused {
+            let source = self.engine.source(&events[outbox.messages[*message].event as usize]);
+            tracing::warn!(source, cause = text, "a receipt is not taken");
         }
-        Ok(())
+        leave_out(outbox, &refused.iter().map(|refused| refused.message).collect::<Vec<_>>());
+    }
+
+    fn stop(&self, event: &Incoming, reject: &Reject) -> Trouble {
+        fatal(reject.stage, format!("{}: {reject}", self.engine.source(event)))
     }
 }
 

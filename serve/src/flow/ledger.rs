@@ -65,6 +65,16 @@ impl Ledger {
         }
     }
 
+    /// Returns how far what is done is from the partition's end, of which `is_read` says whether all before it was taken.
+    pub fn lag(&self, end: i64, is_read: bool) -> i64 {
+        let next = match self.window.front() {
+            Some((offset, _)) => *offset,
+            None if is_read => return 0,
+            None => self.next.unwrap_or(0),
+        };
+        (end - next).max(0)
+    }
+
     /// Returns where the next reader must begin, and which offsets after that are done; `None` before any event was
     /// read.
     pub fn position(&self) -> Option<(i64, String)> {
@@ -131,6 +141,20 @@ mod tests {
             }
         }
         assert_eq!(position(&ledger), (13, String::new()));
+    }
+
+    #[test]
+    fn the_lag_is_nothing_once_all_is_done() {
+        let mut ledger = Ledger::new(Some(5), "");
+        assert_eq!((ledger.lag(9, false), ledger.lag(9, true)), (4, 0));
+        let turns: Vec<u64> = [5, 6, 7].into_iter().map(|offset| ledger.take(offset).unwrap()).collect();
+        assert_eq!(ledger.lag(9, true), 4);
+        ledger.done(turns[0]);
+        assert_eq!(ledger.lag(9, true), 3);
+        ledger.done(turns[2]);
+        ledger.done(turns[1]);
+        // Offset 8 is a transaction's marker, which is never taken.
+        assert_eq!((ledger.lag(9, false), ledger.lag(9, true), ledger.lag(3, false)), (1, 0, 0));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Ledger, Position};
+use super::{End, Ledger, Position};
 use crate::event::TopicPartition;
 
 /// The offsets of the partitions that a worker reads.
@@ -11,6 +11,7 @@ pub struct Offsets {
     ledgers: BTreeMap<TopicPartition, Ledger>,
     /// The committed positions, to which the flow rolls back.
     committed: BTreeMap<TopicPartition, (Option<i64>, String)>,
+    ends: BTreeMap<TopicPartition, End>,
     /// Batches that are not delivered, with the turns of their events; used with at-least-once alone.
     in_flight: VecDeque<(u64, Vec<(TopicPartition, u64)>)>,
 }
@@ -39,6 +40,19 @@ impl Offsets {
     /// Returns the ledger of a partition, if this worker reads it.
     pub fn ledger(&mut self, part: TopicPartition) -> Option<&mut Ledger> {
         self.ledgers.get_mut(&part)
+    }
+
+    /// Takes up what was heard of the partitions' ends; returns how far each partition is from its end, unless nothing
+    /// was heard.
+    pub fn lags(&mut self, heard: Vec<End>) -> Option<BTreeMap<TopicPartition, i64>> {
+        if heard.is_empty() {
+            return None;
+        }
+        self.ends.extend(heard.into_iter().map(|end| (end.part, end)));
+        self.ends.retain(|part, _| self.ledgers.contains_key(part));
+        let lag =
+            |(part, end): (&TopicPartition, &End)| (*part, self.ledgers[part].lag(end.offset, end.is_read));
+        Some(self.ends.iter().map(lag).collect())
     }
 
     /// Marks events as done.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Change, Flow, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
 use crate::event::{Home, TopicPartition};
+use crate::metrics::PartitionLabels;
 
 impl<T: Transport> Flow<T> {
     /// Takes up or gives up partitions.
@@ -18,6 +19,14 @@ impl<T: Transport> Flow<T> {
                 }
             },
             Change::Revoked { parts, lost } => self.revoke(&parts, lost),
+            Change::Renewed(positions) => {
+                let parts: Vec<TopicPartition> = positions.iter().map(|(part, ..)| *part).collect();
+                self.backlog.drop_partitions(&parts);
+                self.offsets.revoke(&parts);
+                self.offsets.assign(positions);
+                self.paused.retain(|part| !parts.contains(part));
+                Ok(())
+            }
         }
     }
 
@@ -73,6 +82,17 @@ impl<T: Transport> Flow<T> {
         positions
     }
 
+    /// Shows how far the partitions are from their ends.
+    pub(super) fn note_lags(&mut self) {
+        let Some(lags) = self.offsets.lags(self.transport.ends()) else { return };
+        let topics = &self.engine.topics;
+        let named = lags.into_iter().filter_map(|(part, lag)| {
+            let topic = topics.get(usize::from(part.topic))?.clone();
+            Some((PartitionLabels { topic, partition: part.partition }, lag))
+        });
+        self.metrics.lags_of(&format!("worker {}", self.options.worker), named.collect());
+    }
+
     fn home(&self, part: TopicPartition) -> Home {
         Home { worker: self.options.worker, part }
     }
@@ -83,8 +103,7 @@ impl<T: Transport> Flow<T> {
         if rebuild {
             let parts: Vec<TopicPartition> = self.offsets.partitions().collect();
             if !parts.is_empty() {
-                // A partition without a committed offset keeps the position that it began at.
-                let found = self.restore(&parts)?.into_iter().filter(|(_, next, _)| next.is_some());
+                let found = self.restore(&parts)?;
                 self.offsets.assign(found);
             }
         }

@@ -18,10 +18,24 @@ pub enum Change {
         /// Whether another worker owns them already, so that nothing can be committed for them any more.
         lost: bool,
     },
+    /// The topics of these were made anew, and are read from these positions on. What was read of them before and is not
+    /// committed never can be.
+    Renewed(Vec<Position>),
 }
 
 /// Where to read on in a partition: the offset, and the metadata that was committed with it.
 pub type Position = (TopicPartition, Option<i64>, String);
+
+/// Where a partition ends for a reader of committed messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The partition.
+    pub part: TopicPartition,
+    /// The last stable offset: the one after the last that can be read now.
+    pub offset: i64,
+    /// Whether all before it was handed out; the last offsets may be markers of transactions, which nobody reads.
+    pub is_read: bool,
+}
 
 /// A failure, by what the flow does about it.
 #[derive(Debug)]
@@ -36,11 +50,11 @@ pub enum Trouble {
     Fatal(crate::Error),
 }
 
-/// A message that was not taken, with why.
+/// A message that will not be taken, with why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Refused {
-    /// The event's index in its batch.
-    pub event: usize,
+    /// Its index among the messages of the outbox.
+    pub message: usize,
     /// Why.
     pub text: String,
 }
@@ -84,11 +98,18 @@ pub trait Transport {
     /// When the call fails.
     fn release(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble>;
 
-    /// Takes the messages of a batch of events. The `batch` numbers ascend. Returns the ones that can never be taken.
+    /// Returns the ends of partitions that it heard of since it was last asked.
+    fn ends(&mut self) -> Vec<End>;
+
+    /// Returns the messages that are known never to be taken: too large for their topics, or refused before. Nothing of a
+    /// batch is sent before this was asked, so that no event has both a reply and a reject.
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused>;
+
+    /// Takes the messages of a batch of events. The `batch` numbers ascend.
     ///
     /// # Errors
-    /// When nothing more can be taken.
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble>;
+    /// When one cannot be taken; the ones that never can, `refused` knows when the flow tries again.
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble>;
 
     /// Waits up to `wait` until all that was sent is delivered; returns the number of the last batch that is delivered
     /// with all before it.

@@ -32,7 +32,7 @@ pub async fn reload(State(app): State<Arc<App>>) -> Response {
     let shared = Arc::clone(&app);
     let taken = tokio::task::spawn_blocking(move || shared.engine.models.reload()).await.unwrap_or_default();
     let warnings = warnings(&app);
-    let healthy = warnings.as_object().is_none_or(serde_json::Map::is_empty);
+    let healthy = app.engine.models.troubles().is_empty();
     let status = if healthy { StatusCode::OK } else { StatusCode::CONFLICT };
     let body = json!({ "taken": taken, "warnings": warnings });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
@@ -121,5 +121,7 @@ fn kafka(app: &App) -> Option<Value> {
 fn warnings(app: &App) -> Value {
     let named =
         app.engine.models.troubles().into_iter().map(|(name, text)| (format!("models.{name}"), text.into()));
-    Value::Object(named.collect())
+    let losses = app.metrics.losses().into_iter();
+    let lost = losses.map(|(of, text)| (format!("{}/{}", of.topic, of.partition), text.into()));
+    Value::Object(named.chain(lost).collect())
 }

@@ -10,6 +10,7 @@ use rdkafka::producer::BaseProducer;
 use super::context::{Context, Listener};
 use super::deliveries::Deliveries;
 use super::scope::Role;
+use super::sizes::TopicLimits;
 use super::token;
 use super::watch::Watch;
 use crate::config::{Guarantee, KafkaConfig, Mode};
@@ -54,13 +55,15 @@ pub enum ClientKind {
     Events,
     /// Asks for metadata before the start.
     Metadata,
+    /// Asks for the configs of topics.
+    Admin,
 }
 
 impl ClientKind {
     fn role(self) -> Role {
         match self {
             Self::Worker { .. } | Self::Restore { .. } | Self::Metadata => Role::Consumer,
-            Self::Replies { .. } => Role::Producer,
+            Self::Replies { .. } | Self::Admin => Role::Producer,
             #[cfg(feature = "http")]
             Self::Events => Role::Producer,
         }
@@ -79,7 +82,8 @@ impl ClientKind {
                     .set("enable.auto.offset.store", "false")
                     .set("enable.partition.eof", flag(tells_ends))
                     .set("isolation.level", "read_committed")
-                    .set("auto.offset.reset", "earliest")
+                    // What a log does not have any more is noticed.
+                    .set("auto.offset.reset", "error")
                     .set("partition.assignment.strategy", "cooperative-sticky")
                     .set("session.timeout.ms", SESSION.as_millis().to_string())
                     // A member hears of others that come and go with its next heartbeat: the default of 3 s leaves them
@@ -119,7 +123,7 @@ impl ClientKind {
                     .set("partitioner", "murmur2_random")
                     .set("message.timeout.ms", "10000");
             }
-            Self::Metadata => {}
+            Self::Metadata | Self::Admin => {}
         }
     }
 }
@@ -219,9 +223,11 @@ where
 pub fn producer(
     config: &KafkaConfig,
     worker: usize,
+    limits: &TopicLimits,
     deliveries: Deliveries,
 ) -> Result<BaseProducer<Context<Deliveries>>> {
-    let client = settings(config, ClientKind::Replies { worker });
+    let mut client = settings(config, ClientKind::Replies { worker });
+    limits.bound(&mut client);
     let made = BaseProducer::from_config_and_context(&client, Context(deliveries));
     let producer = made.map_err(Error::kafka("make a producer"))?;
     producer.poll(Duration::ZERO); // Brings the OAUTHBEARER token, as for a consumer.
@@ -251,6 +257,7 @@ mod tests {
     ];
     const PRODUCERS: &[ClientKind] = &[
         ClientKind::Replies { worker: 0 },
+        ClientKind::Admin,
         #[cfg(feature = "http")]
         ClientKind::Events,
     ];

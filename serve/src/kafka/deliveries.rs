@@ -8,6 +8,7 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
 use super::context::{Context, Listener};
+use super::refusals::MessageKind;
 
 /// Counts the messages of each batch that are not delivered yet.
 #[derive(Clone, Default)]
@@ -20,8 +21,19 @@ struct Undelivered {
     /// Messages of each batch that are not delivered; a batch that is still being sent counts one more.
     open: VecDeque<usize>,
     failed: Option<String>,
-    /// Events whose messages brokers will never take: the batch, the index in it, the topic, and why.
-    refused: Vec<(u64, usize, String, String)>,
+    refused: Vec<RefusedMessage>,
+}
+
+/// A message in a batch of the producer that brokers refused.
+pub struct RefusedMessage {
+    /// The number of the flow's batch.
+    pub batch: u64,
+    /// The event's index in it.
+    pub event: usize,
+    /// What it is.
+    pub kind: MessageKind,
+    /// Why it was refused.
+    pub text: String,
 }
 
 impl Deliveries {
@@ -66,15 +78,16 @@ impl Deliveries {
         Ok(all.first.saturating_sub(1))
     }
 
-    /// Takes the events whose messages brokers refused for good.
-    pub fn refused(&self) -> Vec<(u64, usize, String, String)> {
+    /// Takes the messages that brokers refused.
+    pub fn refused(&self) -> Vec<RefusedMessage> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner).refused)
     }
 }
 
-/// Packs a batch's number and an event's index in it into the number that a delivery report carries.
-pub fn opaque(batch: u64, event: usize) -> usize {
-    ((batch as usize) << 24) | (event & 0xff_ffff)
+/// Packs a batch's number, the kind of a message and its event's index in the batch into the number that a delivery
+/// report carries.
+pub fn opaque(batch: u64, kind: MessageKind, event: usize) -> usize {
+    ((batch as usize) << 24) | ((kind as usize) << 21) | (event & 0x1f_ffff)
 }
 
 impl Listener for Deliveries {
@@ -87,7 +100,7 @@ impl ProducerContext for Context<Deliveries> {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let (batch, event) = ((opaque >> 24) as u64, opaque & 0xff_ffff);
+        let (batch, kind, event) = ((opaque >> 24) as u64, opaque >> 21 & 7, opaque & 0x1f_ffff);
         if let Err((error, message)) = result {
             use RDKafkaErrorCode as Code;
             let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +108,8 @@ impl ProducerContext for Context<Deliveries> {
             if let Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) =
                 error.rdkafka_error_code()
             {
-                all.refused.push((batch, event, message.topic().to_owned(), text.clone()));
+                let (kind, text) = (MessageKind::at(kind), text.clone());
+                all.refused.push(RefusedMessage { batch, event, kind, text });
             }
             // What was purged by an abort is no failure of its own.
             if !matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight)) {

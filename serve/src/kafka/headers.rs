@@ -2,7 +2,7 @@
 
 use rdkafka::message::{Header, Headers as _, Message, OwnedHeaders};
 
-use crate::event::{Headers, Incoming};
+use crate::event::Headers;
 use crate::outbox::Outgoing;
 
 /// Returns the headers of a message that was read.
@@ -12,8 +12,8 @@ pub fn read(message: &impl Message) -> Headers {
 }
 
 /// Returns the event's headers with the message's own, if there are any.
-pub fn write(event: &Incoming, message: &Outgoing) -> Option<OwnedHeaders> {
-    let (kept, own) = (&event.headers, &message.headers);
+pub fn write(kept: &[(String, Option<Vec<u8>>)], message: &Outgoing) -> Option<OwnedHeaders> {
+    let own = &message.headers;
     if kept.is_empty() && own.is_empty() {
         return None;
     }

@@ -10,13 +10,14 @@ use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
 
-use super::KafkaTransport;
+use super::begin::start;
 use super::client::CALL;
-use super::restore::{restore, start};
+use super::restore::restore;
+use super::{KafkaTransport, TopicLimits};
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{Incoming, TopicPartition};
-use crate::flow::{Change, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
+use crate::flow::{Change, End, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::metrics::{Metrics, OutcomeLabels};
 use crate::outbox::Outbox;
@@ -46,7 +47,7 @@ pub fn replay(
         .kafka
         .as_ref()
         .ok_or_else(|| Error::config("kafka", "none", "the table [kafka]: a replay reads from its topics"))?;
-    super::check(kafka)?;
+    let limits = super::check(kafka)?;
     let metrics = Arc::new(Metrics::default());
     let topics = if range.rejects { vec![kafka.rejects.clone()] } else { kafka.requests.clone() };
     for topic in topics {
@@ -56,12 +57,11 @@ pub fn replay(
         config.kafka = Some(KafkaConfig {
             group: format!("{}-replay", kafka.group),
             requests: vec![topic],
-            from: range.from.clone(),
             ..kafka.clone()
         });
         let replaying = Replaying { state_topic: source, resubmit: range.rejects };
         let engine = Arc::new(Engine::open(&config)?.replaying(replaying));
-        one(&config, range, &engine, &metrics, asked)?;
+        one(&config, range, &limits, &engine, &metrics, asked)?;
     }
     Ok(metrics.ends())
 }
@@ -69,6 +69,7 @@ pub fn replay(
 fn one(
     config: &ServeConfig,
     range: &Range,
+    limits: &TopicLimits,
     engine: &Arc<Engine>,
     metrics: &Arc<Metrics>,
     asked: &(dyn Fn() -> bool + Sync),
@@ -76,7 +77,8 @@ fn one(
     let Some(kafka) = &config.kafka else { return Ok(()) };
     let (health, stop) = (Arc::new(Health::default()), Arc::new(AtomicBool::new(false)));
     let options = FlowOptions::new(0, &config.flow, config.failures, kafka);
-    let transport = RangeTransport::open(kafka, range, health, Arc::clone(metrics), Arc::clone(&stop))?;
+    let transport =
+        RangeTransport::open(kafka, range, limits, health, Arc::clone(metrics), Arc::clone(&stop))?;
     let mut flow = Flow::new(Arc::clone(engine), Arc::clone(metrics), options, transport);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -96,8 +98,9 @@ fn one(
 struct RangeTransport {
     inner: KafkaTransport,
     config: KafkaConfig,
-    rejects: bool,
-    to: Start,
+    range: Range,
+    /// Whether `range.from` is committed as the place to begin.
+    begun: bool,
     /// Where each partition ends.
     ends: HashMap<i32, i64>,
     stop: Arc<AtomicBool>,
@@ -107,6 +110,7 @@ impl RangeTransport {
     fn open(
         config: &KafkaConfig,
         range: &Range,
+        limits: &TopicLimits,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
@@ -114,18 +118,41 @@ impl RangeTransport {
         // For rejects this transport restores the state: one reject may be of a user of any partition.
         let inner_config =
             KafkaConfig { state: config.state.clone().filter(|_| !range.rejects), ..config.clone() };
-        let inner = KafkaTransport::of_all(&inner_config, health, metrics, Arc::clone(&stop))?;
-        let (rejects, to) = (range.rejects, range.to.clone());
-        Ok(Self { inner, config: config.clone(), rejects, to, ends: HashMap::new(), stop })
+        let inner =
+            KafkaTransport::of_all(&inner_config, limits.clone(), health, metrics, Arc::clone(&stop))?;
+        let (config, range) = (config.clone(), range.clone());
+        Ok(Self { inner, config, range, begun: false, ends: HashMap::new(), stop })
+    }
+
+    fn names(&self, parts: &[TopicPartition]) -> Vec<(String, i32)> {
+        parts.iter().map(|part| (self.config.requests[0].clone(), part.partition)).collect()
+    }
+
+    /// Commits the place to begin, so that it is the same after a failure.
+    fn begin_range(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
+        if self.begun {
+            return Ok(());
+        }
+        let names = self.names(parts);
+        let begins = start(self.inner.consumer(), &self.range.from, &names)
+            .map_err(|error| Trouble::Fatal(Error::kafka("find the range's beginning")(error)))?;
+        let position = |(part, name): (&TopicPartition, &(String, i32))| {
+            Some((*part, Some(begins.get(name)?.to_raw()?), String::new()))
+        };
+        let positions: Vec<Position> = parts.iter().zip(&names).filter_map(position).collect();
+        if !positions.is_empty() {
+            self.inner.commit(&positions, true)?;
+        }
+        self.begun = true;
+        Ok(())
     }
 
     /// Finds the ends of the partitions, by what is asked for or as they are now.
     fn find_ends(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let trouble =
             |error: rdkafka::error::KafkaError| Trouble::Fatal(Error::kafka("find the range's end")(error));
-        let names: Vec<(String, i32)> =
-            parts.iter().map(|part| (self.config.requests[0].clone(), part.partition)).collect();
-        let asked = start(self.inner.consumer(), &self.to, &names).map_err(trouble)?;
+        let names = self.names(parts);
+        let asked = start(self.inner.consumer(), &self.range.to, &names).map_err(trouble)?;
         for name in names {
             let (_, high) = self.inner.consumer().fetch_watermarks(&name.0, name.1, CALL).map_err(trouble)?;
             let end = asked.get(&name).and_then(|offset| offset.to_raw()).unwrap_or(high);
@@ -173,6 +200,7 @@ impl Transport for RangeTransport {
         parts: &[TopicPartition],
         record: &mut Records<'_>,
     ) -> Result<Vec<Position>, Trouble> {
+        self.begin_range(parts)?;
         self.find_ends(parts)?;
         let positions = self.inner.positions(parts, record)?;
         for (part, next, _) in &positions {
@@ -180,7 +208,7 @@ impl Transport for RangeTransport {
                 self.ends.remove(&part.partition);
             }
         }
-        if let (true, Some(state), Some(&first)) = (self.rejects, &self.config.state, parts.first()) {
+        if let (true, Some(state), Some(&first)) = (self.range.rejects, &self.config.state, parts.first()) {
             let trouble = |error| Trouble::Fatal(Error::kafka("read the state")(error));
             let metadata = self.inner.consumer().fetch_metadata(Some(state), CALL).map_err(trouble)?;
             let all: Vec<i32> =
@@ -199,7 +227,15 @@ impl Transport for RangeTransport {
         self.inner.release(parts)
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn ends(&mut self) -> Vec<End> {
+        self.inner.ends()
+    }
+
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        self.inner.refused(events, outbox)
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         self.inner.send(batch, events, outbox)
     }
 

@@ -1,17 +1,16 @@
-//! Where a partition is to be read on, and what the state topic keeps for it.
+//! Reads what the state topic keeps for a partition.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{ASK, state_reader};
 use super::context::{Context, Listener};
-use crate::clock::{Clock, SystemClock};
-use crate::config::{KafkaConfig, Start};
+use crate::config::KafkaConfig;
 
 /// How long the transactions that were open when partitions changed hands may take to end.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
@@ -102,51 +101,4 @@ pub fn restore(
         }
     }
     Ok(())
-}
-
-/// Returns the offsets at which partitions begin by the config's `from`; none for those that begin where the group left
-/// off.
-///
-/// # Errors
-/// When the brokers cannot be asked.
-pub fn start<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    from: &Start,
-    parts: &[(String, i32)],
-) -> KafkaResult<HashMap<(String, i32), Offset>> {
-    let time = match from {
-        Start::Committed => return Ok(HashMap::new()),
-        Start::Earliest | Start::Latest => {
-            // The offset is fixed here, so that nothing that is produced during the start is skipped.
-            let mut found = HashMap::new();
-            for (topic, partition) in parts {
-                let (low, high) = consumer.fetch_watermarks(topic, *partition, ASK)?;
-                let offset = if *from == Start::Earliest { low } else { high };
-                found.insert((topic.clone(), *partition), Offset::Offset(offset));
-            }
-            return Ok(found);
-        }
-        Start::Offsets(offsets) => {
-            let given = parts.iter().filter_map(|(topic, partition)| {
-                Some(((topic.clone(), *partition), Offset::Offset(*offsets.get(partition)?)))
-            });
-            return Ok(given.collect());
-        }
-        Start::Time(ms) => *ms,
-        Start::Last(span) => SystemClock.unix_ms() - span.as_millis() as i64,
-    };
-    let mut list = TopicPartitionList::new();
-    for (topic, partition) in parts {
-        list.add_partition_offset(topic, *partition, Offset::Offset(time))?;
-    }
-    let mut found = HashMap::new();
-    for element in consumer.offsets_for_times(list, ASK)?.elements() {
-        let offset = match element.offset() {
-            Offset::Offset(offset) => offset,
-            // No event is that new: begin at the end.
-            _ => consumer.fetch_watermarks(element.topic(), element.partition(), ASK)?.1,
-        };
-        found.insert((element.topic().to_owned(), element.partition()), Offset::Offset(offset));
-    }
-    Ok(found)
 }

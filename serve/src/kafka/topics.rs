@@ -9,17 +9,19 @@ use rdkafka::error::KafkaError;
 
 use super::client::{check_settings, metadata_reader};
 use super::context::{Context, Listener};
+use super::sizes::TopicLimits;
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
 
 /// How long the brokers may take to answer for the first time.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// Checks that the brokers answer and have all topics, and that the state topic fits.
+/// Checks that the brokers answer and have all topics, and that the state topic fits; returns how large messages to the
+/// topics may be.
 ///
 /// # Errors
 /// When they do not.
-pub fn check(config: &KafkaConfig) -> Result<()> {
+pub fn check(config: &KafkaConfig) -> Result<TopicLimits> {
     check_settings(config)?;
     let heard = Heard::default();
     let reader = metadata_reader(config, heard.clone())?;
@@ -65,7 +67,7 @@ pub fn check(config: &KafkaConfig) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(TopicLimits::ask(config))
 }
 
 /// Remembers the first thing that the client reported, which is the cause.

@@ -6,19 +6,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{ASK, CALL, consumer};
+use super::begin::{begin, partitions};
+use super::client::consumer;
 use super::context::Context;
 use super::headers;
+use super::places::LogPlaces;
 use super::producing::ReplyProducer;
-use super::restore::{restore, start};
-use super::watch::{Pending, Watch};
+use super::sizes::TopicLimits;
+use super::watch::{NamedEnd, Pending, Watch};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Incoming, TopicPartition};
-use crate::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use crate::flow::{Change, End, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -26,39 +28,41 @@ use crate::{Error, Result};
 
 /// A worker's consumer and producer.
 pub struct KafkaTransport {
-    config: KafkaConfig,
+    pub(super) config: KafkaConfig,
     worker: usize,
-    consumer: Arc<BaseConsumer<Context<Watch>>>,
+    pub(super) consumer: Arc<BaseConsumer<Context<Watch>>>,
     producer: ReplyProducer,
     /// The partitions that are read now.
-    owned: HashSet<TopicPartition>,
-    /// The partitions that were begun before: `from` sets the position of a partition only the first time.
-    begun: HashSet<TopicPartition>,
+    pub(super) owned: HashSet<TopicPartition>,
     /// The partitions whose end was reached.
     ended: HashSet<i32>,
     /// The last positions that librdkafka was told to commit, at least once.
-    stored: HashMap<TopicPartition, Position>,
+    pub(super) stored: HashMap<TopicPartition, Position>,
+    /// Where the partitions were begun, and what of their logs was gone by then.
+    pub(super) log_places: LogPlaces,
+    /// The ends of partitions that nobody has asked about since they were found.
+    pub(super) ends: Vec<End>,
     health: Arc<Health>,
     stop: Arc<AtomicBool>,
 }
 
 impl KafkaTransport {
-    /// Opens the transport of a worker that can join its group; with exactly-once, its transactional id is
-    /// registered. Waits for brokers that are not there yet.
+    /// Opens the transport of a worker that can join its group, which has begun with its topics; with exactly-once, the
+    /// worker's transactional id is registered. Waits for brokers that are not there yet.
     ///
     /// # Errors
     /// When a setting is refused.
     pub fn open(
         config: &KafkaConfig,
         worker: usize,
+        limits: TopicLimits,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let mut transport = Self::new(config, worker, false, health, metrics, stop)?;
-        // No offsets are asked for: the answer says that the group's coordinator is there.
-        transport.until_done("reach the group's coordinator", |transport| {
-            transport.consumer.committed_offsets(TopicPartitionList::new(), ASK)
+        let mut transport = Self::new(config, worker, limits, false, health, metrics, stop)?;
+        transport.until_done("find where the group begins", |transport| {
+            begin(&transport.consumer, &transport.config)
         });
         Ok(transport)
     }
@@ -78,19 +82,15 @@ impl KafkaTransport {
     /// When a setting is refused or the brokers do not say which there are.
     pub fn of_all(
         config: &KafkaConfig,
+        limits: TopicLimits,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
-        let transport = Self::new(config, 0, true, health, metrics, stop)?;
+        let transport = Self::new(config, 0, limits, true, health, metrics, stop)?;
         let mut parts = Vec::new();
         for topic in &config.requests {
-            let found = transport
-                .consumer
-                .fetch_metadata(Some(topic), CALL)
-                .map_err(Error::kafka("find partitions"))?;
-            let partitions = found.topics().iter().flat_map(|topic| topic.partitions());
-            parts.extend(partitions.map(|partition| (topic.clone(), partition.id())));
+            parts.extend(partitions(&transport.consumer, topic).map_err(Error::kafka("find partitions"))?);
         }
         transport.consumer.context().note(Pending { assign: true, parts });
         Ok(transport)
@@ -99,6 +99,7 @@ impl KafkaTransport {
     fn new(
         config: &KafkaConfig,
         worker: usize,
+        limits: TopicLimits,
         tells_ends: bool,
         health: Arc<Health>,
         metrics: Arc<Metrics>,
@@ -107,14 +108,15 @@ impl KafkaTransport {
         let watch = Watch::new(&format!("worker {worker}"), Arc::clone(&health), metrics);
         let consumer = Arc::new(consumer(config, worker, tells_ends, watch)?);
         let mut transport = Self {
-            producer: ReplyProducer::new(config, worker, Arc::clone(&consumer), Arc::clone(&stop))?,
+            producer: ReplyProducer::new(config, worker, limits, Arc::clone(&consumer), Arc::clone(&stop))?,
             config: config.clone(),
             worker,
             consumer,
             owned: HashSet::new(),
-            begun: HashSet::new(),
             ended: HashSet::new(),
             stored: HashMap::new(),
+            log_places: LogPlaces::default(),
+            ends: Vec::new(),
             health,
             stop,
         };
@@ -137,7 +139,11 @@ impl KafkaTransport {
     }
 
     /// Tries until it is done or the service stops; `/health/ready` says what is in the way.
-    fn until_done<R>(&mut self, what: &str, mut step: impl FnMut(&mut Self) -> KafkaResult<R>) -> Option<R> {
+    pub(super) fn until_done<R>(
+        &mut self,
+        what: &str,
+        mut step: impl FnMut(&mut Self) -> KafkaResult<R>,
+    ) -> Option<R> {
         let mut wait = Duration::from_millis(100);
         while !self.stop.load(Ordering::Relaxed) {
             match step(self) {
@@ -153,7 +159,7 @@ impl KafkaTransport {
         None
     }
 
-    fn topic(&self, part: TopicPartition) -> &str {
+    pub(super) fn topic(&self, part: TopicPartition) -> &str {
         &self.config.requests[usize::from(part.topic)]
     }
 
@@ -174,7 +180,7 @@ impl KafkaTransport {
         named.iter().filter_map(part).collect()
     }
 
-    fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
+    pub(super) fn list(&self, positions: &[Position]) -> Result<TopicPartitionList, Trouble> {
         let mut list = TopicPartitionList::with_capacity(positions.len());
         for (part, next, metadata) in positions {
             let offset = next.map_or(Offset::Beginning, Offset::Offset);
@@ -185,7 +191,7 @@ impl KafkaTransport {
         Ok(list)
     }
 
-    fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
+    pub(super) fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
         let mut list = TopicPartitionList::with_capacity(parts.len());
         for part in parts {
             list.add_partition(self.topic(*part), part.partition);
@@ -223,7 +229,7 @@ impl Transport for KafkaTransport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
-        let (mut wait, mut now) = (wait, None);
+        let (mut wait, mut now, mut is_off) = (wait, None, false);
         while into.len() < before + most {
             match self.consumer.poll(wait) {
                 None => break,
@@ -244,6 +250,9 @@ impl Transport for KafkaTransport {
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.ended.insert(partition);
                 }
+                Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::LogTruncation))) => {
+                    is_off = true;
+                }
                 Some(Err(error)) => {
                     self.consumer.context().heard(error, "");
                     break;
@@ -254,6 +263,12 @@ impl Transport for KafkaTransport {
             self.consumer.context().alive();
         }
         let mut changes = Vec::new();
+        if is_off {
+            let renewed = self.find_again()?;
+            // What was read of them before is of no log any more.
+            into.retain(|event| renewed.iter().all(|(part, ..)| *part != event.part));
+            changes.extend((!renewed.is_empty()).then_some(Change::Renewed(renewed)));
+        }
         while let Some(pending) = self.consumer.context().next_change() {
             let parts = self.parts(&pending.parts);
             changes.push(match pending.assign {
@@ -269,53 +284,7 @@ impl Transport for KafkaTransport {
         parts: &[TopicPartition],
         record: &mut Records<'_>,
     ) -> Result<Vec<Position>, Trouble> {
-        if parts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names: Vec<(String, i32)> =
-            parts.iter().map(|part| (self.topic(*part).to_owned(), part.partition)).collect();
-        let fresh: Vec<(String, i32)> = parts
-            .iter()
-            .zip(&names)
-            .filter(|(part, _)| !self.begun.contains(part))
-            .map(|(_, name)| name.clone())
-            .collect();
-        let asked = self.names(parts);
-        let found = self.until_done("find where to begin", |transport| {
-            // The offsets come first: the brokers return them only when no open transaction holds them any more. The
-            // records of the state topic that belong to them are then written, behind at most the same transaction.
-            let committed = transport.consumer.committed_offsets(asked.clone(), ASK)?;
-            let started = start(&transport.consumer, &transport.config.from, &fresh)?;
-            if let Some(topic) = &transport.config.state {
-                let mut partitions: Vec<i32> = parts.iter().map(|part| part.partition).collect();
-                partitions.sort_unstable();
-                partitions.dedup();
-                restore(&transport.config, topic, &partitions, &mut |partition, key, value| {
-                    for part in parts.iter().filter(|part| part.partition == partition) {
-                        record(*part, key, value);
-                    }
-                })?;
-            }
-            Ok((committed, started))
-        });
-        let Some((committed, started)) = found else {
-            // The service stops. librdkafka still waits for an answer to the assignment, and could not be closed
-            // without one; nothing is read or committed any more.
-            return Ok(parts.iter().map(|part| (*part, None, String::new())).collect());
-        };
-        let positions = parts.iter().zip(&names).map(|(part, name)| {
-            if let Some(Offset::Offset(offset)) = started.get(name) {
-                return (*part, Some(*offset), String::new());
-            }
-            let element = committed.find_partition(&name.0, name.1);
-            match element.as_ref().map(|element| (element.offset(), element.metadata().to_owned())) {
-                Some((Offset::Offset(offset), metadata)) => (*part, Some(offset), metadata),
-                _ => (*part, None, String::new()),
-            }
-        });
-        let positions = positions.collect();
-        self.begun.extend(parts);
-        Ok(positions)
+        self.find_positions(parts, record)
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
@@ -325,6 +294,7 @@ impl Transport for KafkaTransport {
             _ => self.consumer.assign(&list),
         };
         self.owned.extend(positions.iter().map(|(part, ..)| *part));
+        self.log_places.began(positions);
         self.health.good(&self.who());
         told.map_err(|error| Trouble::Abort(format!("cannot begin to read: {error}")))
     }
@@ -335,12 +305,27 @@ impl Transport for KafkaTransport {
             _ => self.consumer.unassign(),
         };
         self.owned.retain(|part| !parts.contains(part));
+        self.log_places.release(parts);
         self.stored.retain(|part, _| !parts.contains(part));
         self.producer.release(parts);
         told.map_err(|error| Trouble::Abort(format!("cannot release partitions: {error}")))
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn ends(&mut self) -> Vec<End> {
+        let heard = self.consumer.context().ends();
+        let place = |((topic, partition), offset, is_read): NamedEnd| {
+            let part = TopicPartition { topic: self.place(&topic)?, partition };
+            Some(End { part, offset, is_read })
+        };
+        let heard: Vec<End> = heard.into_iter().filter_map(place).collect();
+        std::mem::take(&mut self.ends).into_iter().chain(heard).collect()
+    }
+
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        self.producer.refused(events, outbox)
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         self.producer.send(batch, events, outbox)
     }
 
@@ -351,8 +336,11 @@ impl Transport for KafkaTransport {
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
         if self.config.guarantee == Guarantee::ExactlyOnce {
             let list = if positions.is_empty() { None } else { Some(self.list(positions)?) };
-            return self.producer.commit(list);
+            self.producer.commit(list)?;
+            self.producer.committed(positions);
+            return Ok(());
         }
+        self.producer.committed(positions);
         // librdkafka commits what is stored by itself, again and again until it is there.
         self.stored.extend(positions.iter().map(|position| (position.0, position.clone())));
         let positions: Vec<Position> = self.stored.values().cloned().collect();
@@ -379,11 +367,8 @@ impl Transport for KafkaTransport {
         }
         let list = self.list(&owned)?;
         let parts: Vec<TopicPartition> = owned.iter().map(|(part, ..)| *part).collect();
-        let sought = self.consumer.seek_partitions(list, CALL);
-        let sought = sought.map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
-        for element in sought.elements() {
-            element.error().map_err(|error| Trouble::Abort(format!("cannot read again: {error}")))?;
-        }
+        self.seek(list)?;
+        self.log_places.began(&owned);
         self.pause(&parts, false)
     }
 

@@ -1,6 +1,6 @@
 //! What a worker's consumer reports: rebalances, errors, statistics.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::context::{Context, Listener};
 use crate::Error;
 use crate::health::Health;
-use crate::metrics::{Metrics, PartitionLabels};
+use crate::metrics::Metrics;
 
 /// An error that librdkafka retries by itself stands in `/health/ready` until this long after its last report.
 const ERROR_STANDS: Duration = Duration::from_secs(5);
@@ -33,12 +33,17 @@ pub struct Watch {
     /// The name of the worker in `/health/ready`.
     who: String,
     health: Arc<Health>,
-    metrics: Arc<Metrics>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
     pending: Mutex<VecDeque<Pending>>,
     /// While closing, rebalances are answered at once, as the flow has ended.
     closing: AtomicBool,
     last_error: Mutex<Option<Instant>>,
+    ends: Mutex<Vec<NamedEnd>>,
 }
+
+/// A partition with its last stable offset, and whether all before that was handed out.
+pub type NamedEnd = ((String, i32), i64, bool);
 
 impl Watch {
     /// Makes the listener of a worker's consumer.
@@ -50,6 +55,7 @@ impl Watch {
             pending: Mutex::default(),
             closing: false.into(),
             last_error: Mutex::default(),
+            ends: Mutex::default(),
         }
     }
 
@@ -61,6 +67,11 @@ impl Watch {
     /// Takes the next rebalance from the queue.
     pub fn next_change(&self) -> Option<Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    /// Takes the ends of partitions that the last statistics told of.
+    pub fn ends(&self) -> Vec<NamedEnd> {
+        std::mem::take(&mut self.ends.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From here on rebalances are answered at once.
@@ -89,19 +100,26 @@ impl Watch {
 impl Listener for Watch {
     fn stats(&self, statistics: Statistics) {
         self.alive();
-        let mut lags = BTreeMap::new();
-        for (topic, of_topic) in &statistics.topics {
-            let read = of_topic.partitions.iter().filter(|(_, part)| part.desired && part.consumer_lag >= 0);
-            lags.extend(read.map(|(&partition, part)| {
-                (PartitionLabels { topic: topic.clone(), partition }, part.consumer_lag)
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.clear();
+        for (topic, of_topic) in statistics.topics {
+            let read =
+                of_topic.partitions.into_iter().filter(|(_, part)| part.desired && part.ls_offset >= 0);
+            ends.extend(read.map(|(partition, part)| {
+                // What the queue holds was not handed out yet; beyond it the client has read all that there is.
+                let is_read = part.fetchq_cnt == 0 && part.next_offset >= part.ls_offset;
+                ((topic.clone(), partition), part.ls_offset, is_read)
             }));
         }
-        self.metrics.lags_of(&self.who, lags);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // The end of a partition is no error.
-        if matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+        // The end of a partition is no error, and a place that is not in the log any more is found anew.
+        use RDKafkaErrorCode as Code;
+        if matches!(
+            error.rdkafka_error_code(),
+            Some(Code::PartitionEOF | Code::AutoOffsetReset | Code::LogTruncation)
+        ) {
             return;
         }
         self.heard(error, reason);

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::KafkaTransport;
+use super::{KafkaTransport, TopicLimits};
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::flow::{Flow, FlowOptions};
@@ -16,6 +16,8 @@ use crate::{Error, Result};
 /// Threads that consume, score and produce.
 pub struct Workers {
     threads: Vec<JoinHandle<Result<()>>>,
+    /// How long a stop may take.
+    drain: Duration,
 }
 
 impl Workers {
@@ -25,25 +27,28 @@ impl Workers {
     /// When a thread cannot be started.
     pub fn start(
         config: &ServeConfig,
+        limits: &TopicLimits,
         engine: &Arc<Engine>,
         metrics: &Arc<Metrics>,
         health: &Arc<Health>,
         stop: &Arc<AtomicBool>,
     ) -> Result<Self> {
-        let Some(kafka) = config.kafka.clone() else { return Ok(Self { threads: Vec::new() }) };
+        let Some(kafka) = config.kafka.clone() else {
+            return Ok(Self { threads: Vec::new(), drain: Duration::ZERO });
+        };
         let mut threads = Vec::new();
         let ready = Arc::new(Ready::default());
         for worker in 0..kafka.workers {
             let ready = Arc::clone(&ready);
             let options = FlowOptions::new(worker, &config.flow, config.failures, &kafka);
-            let (kafka, engine) = (kafka.clone(), Arc::clone(engine));
+            let (kafka, limits, engine) = (kafka.clone(), limits.clone(), Arc::clone(engine));
             let (metrics, health, stop) = (Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
             let name = format!("worker {worker}");
             health.bad(&name, "no partitions assigned yet");
             let run = move || {
                 let end = Ends(Arc::clone(&stop));
-                let transport =
-                    KafkaTransport::open(&kafka, worker, health, Arc::clone(&metrics), Arc::clone(&stop))?;
+                let (counts, sign) = (Arc::clone(&metrics), Arc::clone(&stop));
+                let transport = KafkaTransport::open(&kafka, worker, limits, health, counts, sign)?;
                 ready.wait(kafka.workers);
                 transport.join()?;
                 let mut flow = Flow::new(engine, metrics, options, transport);
@@ -55,23 +60,29 @@ impl Workers {
             let thread = std::thread::Builder::new().name(name).spawn(run);
             threads.push(thread.map_err(|source| Error::Http { action: "start a worker".into(), source })?);
         }
-        Ok(Self { threads })
+        Ok(Self { threads, drain: Duration::from_millis(kafka.drain_timeout_ms) })
     }
 
-    /// Waits until all workers have ended; returns the first error.
+    /// Waits until all workers have ended, up to `kafka.drain_timeout_ms` from now; returns the first error. A call to
+    /// brokers that do not answer may take longer: a worker in such a call is left behind, and ends with the process.
     ///
     /// # Errors
     /// When a worker could not go on.
     pub fn join(self) -> Result<()> {
-        let ends: Vec<Result<()>> = self
-            .threads
-            .into_iter()
-            .map(|thread| {
-                let stop =
-                    |_| Error::Stop { stage: "worker", found: "a panic; its message stands above".into() };
-                thread.join().map_err(stop).and_then(|result| result)
-            })
-            .collect();
+        let deadline = Instant::now() + self.drain;
+        let mut ends = Vec::new();
+        for thread in self.threads {
+            while !thread.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            if !thread.is_finished() {
+                let name = thread.thread().name().unwrap_or_default().to_owned();
+                tracing::warn!(name, "did not end in time; what it has not committed is read again");
+                continue;
+            }
+            let stop = |_| Error::Stop { stage: "worker", found: "a panic; its message stands above".into() };
+            ends.push(thread.join().map_err(stop).and_then(|result| result));
+        }
         ends.into_iter().collect()
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::client::{ClientKind, settings};
 use super::context::{Context, Listener};
+use super::sizes::TopicLimits;
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
 
@@ -25,8 +26,9 @@ impl EventWriter {
     ///
     /// # Errors
     /// When a setting is refused.
-    pub fn new(config: &KafkaConfig) -> Result<Self> {
-        let client = settings(config, ClientKind::Events);
+    pub fn new(config: &KafkaConfig, limits: &TopicLimits) -> Result<Self> {
+        let mut client = settings(config, ClientKind::Events);
+        limits.bound(&mut client);
         let producer = ThreadedProducer::from_config_and_context(&client, Context(Answers));
         let producer = producer.map_err(Error::kafka("make a producer"))?;
         Ok(Self { producer, topic: config.requests.first().cloned().unwrap_or_default() })

@@ -35,6 +35,26 @@ fn each_bad_input_is_rejected_with_its_reason_and_counted() {
         (Some(br#"{"type":"score","user":[7],"items":[101]}"#.to_vec()), "decode", "not-a-request"),
         (Some(br#"{"type":"score","user":7,"items":[]}"#.to_vec()), "decode", "no-items"),
         (Some(br#"{"type":"recommend","user":7,"k":4294967295}"#.to_vec()), "decode", "bad-k"),
+        (
+            Some(format!(r#"{{"type":"score","user":"{}","items":[101]}}"#, "u".repeat(257)).into()),
+            "decode",
+            "id-too-long",
+        ),
+        (
+            Some(format!(r#"{{"type":"recommend","user":7,"k":1,"only":["{}"]}}"#, "i".repeat(257)).into()),
+            "decode",
+            "id-too-long",
+        ),
+        (
+            Some(format!(r#"{{"type":"event","user":7,"item":"{}"}}"#, "i".repeat(257)).into()),
+            "decode",
+            "id-too-long",
+        ),
+        (
+            Some(format!(r#"{{"type":"similar","id":"{}","item":101,"k":1}}"#, "x".repeat(257)).into()),
+            "decode",
+            "id-too-long",
+        ),
         (Some(br#"{"type":"score","user":7,"items":[9]}"#.to_vec()), "score", "unknown-item"),
         (Some(br#"{"type":"score","user":900,"items":[101]}"#.to_vec()), "score", "unknown-user"),
     ];

@@ -66,3 +66,42 @@ fn who_is_fenced_ends_and_writes_nothing_more() {
         assert_eq!(bench.records(To::Replies).len(), REQUESTS, "another answers the rest");
     }
 }
+
+#[test]
+fn a_topic_that_is_made_anew_is_answered_from_its_beginning() {
+    // 40 requests take more than 12 looks.
+    for renew in 2..12 {
+        for guarantee in ["exactly-once", "at-least-once"] {
+            let script = vec![(renew, Act::Renew(FIRST))];
+            let (offsets, n, context) = answered(guarantee, Rules { script, ..Rules::default() });
+            // The offsets of the new topic are without gaps; replies to the old one may be there beside.
+            let all = (0..REQUESTS as i64).all(|offset| offsets.contains(&offset));
+            assert!(all && n >= REQUESTS, "{n} replies: {offsets:?}, {context}");
+        }
+    }
+}
+
+#[test]
+fn the_lag_is_what_is_not_done_and_nothing_at_the_end() {
+    for guarantee in ["exactly-once", "at-least-once"] {
+        let rules = Rules { script: vec![(8, Act::Crash)], ..Rules::default() };
+        let bench = Bench::new(guarantee, "flow = { batch_events = 1, batch_ms = 0 }", rules);
+        (1..=30).for_each(|user| bench.score(FIRST, user));
+        let lags = || {
+            let of = |topic: &str| bench.metrics.lags().into_iter().find(|(of, _)| of.topic == topic);
+            (of("first").map(|(_, lag)| lag), of("second").map(|(_, lag)| lag))
+        };
+        assert!(bench.run().unwrap_err().to_string().contains("a crash"));
+        // Behind the last request there is a transaction's marker.
+        let end = bench.cluster.requests().last().unwrap().1.offset + 2;
+        let (left, (first, second)) = (end - bench.cluster.committed(FIRST), lags());
+        // At least once, the last commit may be on its way.
+        let late = i64::from(guarantee == "at-least-once");
+        let first = first.expect("a lag");
+        assert!((left - late..=left).contains(&first) && second == Some(0), "{guarantee}: {first} of {left}");
+        assert!(bench.replied().len() < 30);
+        bench.run().unwrap();
+        assert_eq!(bench.replied().into_iter().collect::<BTreeSet<_>>().len(), 30, "{guarantee}");
+        assert_eq!(lags(), (Some(0), Some(0)), "{guarantee}");
+    }
+}

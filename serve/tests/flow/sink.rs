@@ -60,3 +60,72 @@ fn a_reply_that_is_not_taken_can_stop_the_service() {
     assert!(error.contains("failures.sink.then") && error.contains("too large"), "{error}");
     assert!(bench.replied().iter().all(|user| *user == 1));
 }
+
+#[test]
+fn an_event_that_is_not_taken_leaves_no_trace() {
+    for guarantee in ["exactly-once", "at-least-once"] {
+        for brokers_refuse in [false, true] {
+            // The refused event is between two others of its user, in one batch with them and alone.
+            for batch_events in [1, 4] {
+                let fill = |rules: Rules| {
+                    let bench = Bench::new(guarantee, &format!("flow.batch_events = {batch_events}"), rules);
+                    for item in [101, 102, 103] {
+                        let text = format!(r#"{{"type":"event","user":7,"item":{item}}}"#);
+                        bench.put(FIRST, 7, &text, &[]);
+                    }
+                    bench
+                };
+                let second = fill(Rules::default()).cluster.requests()[1].1.offset;
+                let too_large = BTreeSet::from([(FIRST, second)]);
+                let bench = fill(Rules { too_large, brokers_refuse, ..Rules::default() });
+                bench.run().unwrap();
+                let context =
+                    format!("{guarantee}, brokers refuse: {brokers_refuse}, batches of {batch_events}");
+                let replies = bench.records(To::Replies);
+                assert!(replies.iter().all(|reply| reply.offset != second), "{context}");
+                assert_eq!(replies.last().unwrap().json()["history"], 2, "{context}");
+                let rejects = bench.records(To::Rejects);
+                assert!(rejects.iter().all(|reject| reject.offset == second), "{context}: {rejects:?}");
+                let state = bench.records(To::State);
+                assert_eq!(
+                    state.last().unwrap().text(),
+                    r#"{"v":1,"events":[[101,1.0],[103,1.0]]}"#,
+                    "{context}"
+                );
+                if guarantee == "exactly-once" {
+                    assert_eq!((replies.len(), rejects.len(), state.len()), (2, 1, 2), "{context}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_shadow_reply_that_is_not_taken_is_only_left_out() {
+    let routes = "[[routes]]\nmodels = { main = 1 }\nshadow = \"other\"";
+    let fill = |rules: Rules| {
+        let bench = Bench::new("exactly-once", routes, rules);
+        bench.score(FIRST, 1);
+        bench
+    };
+    let offset = fill(Rules::default()).cluster.requests()[0].1.offset;
+    let rules = Rules { too_large_shadows: BTreeSet::from([(FIRST, offset)]), ..Rules::default() };
+    let bench = fill(rules);
+    bench.run().unwrap();
+    let count = |to| bench.records(to).len();
+    assert_eq!((count(To::Replies), count(To::Shadow), count(To::Rejects)), (1, 0, 0));
+}
+
+#[test]
+fn a_reply_says_what_a_history_lost() {
+    let bench = Bench::new("exactly-once", "limits.history = 2", Rules::default());
+    for item in [101, 102, 103] {
+        bench.put(FIRST, 7, &format!(r#"{{"type":"event","user":7,"item":{item}}}"#), &[]);
+    }
+    bench.run().unwrap();
+    let replies: Vec<_> = bench.records(To::Replies).iter().map(|reply| reply.json()).collect();
+    assert!(replies[1].get("forgotten").is_none() && replies[2]["forgotten"] == 1, "{replies:?}");
+    assert_eq!(replies[2]["history"], 2);
+    let state = bench.records(To::State);
+    assert_eq!(state.last().unwrap().text(), r#"{"v":1,"events":[[102,1.0],[103,1.0]]}"#);
+}

@@ -40,6 +40,10 @@ struct Storm {
     batch_events: usize,
     queue_events: usize,
     commit: Duration,
+    /// Whether the group begins somewhere in the partitions; else at their first events.
+    begins: bool,
+    /// The most bytes of a record of the state topic: room for three events, or for more than a history holds.
+    record_bytes: usize,
     rules: Rules,
 }
 
@@ -92,6 +96,8 @@ impl Storm {
             batch_events: rng.random_range(1..12),
             queue_events: rng.random_range(1..30),
             commit: Duration::from_micros([0, 0, 300, 3000][rng.random_range(0..4)]),
+            begins: rng.random_bool(0.3),
+            record_bytes: if rng.random_bool(0.3) { 19 + 3 * 11 } else { usize::MAX },
             rules,
         }
     }
@@ -187,10 +193,20 @@ then = "{}"
         let places = fill(&Cluster::new(&self.parts, self.n_flows, rng(), Rules::default()));
         let large = places.iter().zip(&requests).filter(|(_, (_, _, too_large))| *too_large);
         rules.too_large = large.map(|(place, _)| *place).collect();
+        if self.begins {
+            // At a request or at the end, with an offset of its own in each partition.
+            let mut rng = stream(self.seed, "begin", 0);
+            let begin = |part: &TopicPartition| {
+                let offsets = places.iter().filter(|(of, _)| of == part).map(|(_, offset)| *offset);
+                let end = offsets.max().map_or(0, |last| last + 1);
+                (*part, rng.random_range(0..=end))
+            };
+            rules.begin = self.parts.iter().map(begin).collect();
+        }
         let cluster = Cluster::new(&self.parts, self.n_flows, rng(), rules.clone());
         fill(&cluster);
         let config = self.config();
-        let shared = engine(&config, &cluster);
+        let shared = self.engine(&config, &cluster);
         std::thread::scope(|scope| {
             for worker in 0..self.n_flows {
                 let (cluster, config, shared) = (&cluster, &config, &shared);
@@ -200,14 +216,20 @@ then = "{}"
                 });
             }
         });
-        Ran { cluster, config, too_large: rules.too_large }
+        Ran { cluster, config, rules, record_bytes: self.record_bytes }
+    }
+
+    /// Returns an engine with the clock of a cluster.
+    fn engine(&self, config: &ServeConfig, cluster: &Cluster) -> Arc<Engine> {
+        let engine = Engine::open(config).expect("an engine").with_record_bytes(self.record_bytes);
+        Arc::new(engine.with_clock(Arc::clone(&cluster.clock) as _))
     }
 
     /// Runs a worker, and starts it again whenever it ends before all is done.
     fn work(&self, worker: usize, cluster: &Arc<Cluster>, config: &ServeConfig, shared: &Arc<Engine>) {
         let _at_work = cluster.work(worker);
         while !cluster.is_done() {
-            let engine = if self.one_process { Arc::clone(shared) } else { engine(config, cluster) };
+            let engine = if self.one_process { Arc::clone(shared) } else { self.engine(config, cluster) };
             let twin = Traced::new(cluster, worker);
             let stop = Arc::clone(&twin.stop);
             let mut flow = Flow::new(engine, Arc::default(), self.options(config, worker), twin);
@@ -220,11 +242,6 @@ then = "{}"
             }
         }
     }
-}
-
-/// An engine with the clock of a cluster.
-fn engine(config: &ServeConfig, cluster: &Cluster) -> Arc<Engine> {
-    Arc::new(Engine::open(config).expect("an engine").with_clock(Arc::clone(&cluster.clock) as _))
 }
 
 /// A table with thresholds that filter some items.
@@ -244,7 +261,8 @@ fn payload(user: i64, rng: &mut Pcg64) -> (Option<Vec<u8>>, bool) {
         0..6 => format!(r#"{{"type":"score","user":{user},"items":[{},{}]}}"#, item(rng), item(rng)),
         6..12 => {
             let value = rng.random_range(1..=5);
-            format!(r#"{{"type":"event","user":{user},"item":{},"value":{value}}}"#, item(rng))
+            let text = format!(r#"{{"type":"event","user":{user},"item":{},"value":{value}}}"#, item(rng));
+            return (Some(text.into_bytes()), rng.random_bool(0.1));
         }
         12..14 => format!(r#"{{"type":"recommend","user":"{user}","k":3}}"#),
         14 => format!(r#"{{"type":"similar","item":{},"k":2}}"#, item(rng)),

@@ -109,10 +109,14 @@ pub struct Rules {
     pub slow: bool,
     /// Acts with the number of a look, counted over all members: the act happens to the member that makes this look.
     pub script: Vec<(usize, Act)>,
-    /// Requests whose reply (or whole reject) is too large.
+    /// Requests whose reply, history or whole reject is too large.
     pub too_large: BTreeSet<(TopicPartition, i64)>,
+    /// Requests whose shadow reply is too large.
+    pub too_large_shadows: BTreeSet<(TopicPartition, i64)>,
     /// Whether only the brokers notice that a message is too large.
     pub brokers_refuse: bool,
+    /// Where the group begins with partitions; at their first events by default.
+    pub begin: BTreeMap<TopicPartition, i64>,
 }
 
 /// Something that happens to a member.
@@ -126,6 +130,8 @@ pub enum Act {
     Rejoin(TopicPartition),
     /// The partition belongs to another member already, and comes back.
     Lose(TopicPartition),
+    /// The partition's topic is made anew, with as many requests as it had, from offset 0 on.
+    Renew(TopicPartition),
 }
 
 /// What the members and the test share.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use burnrec::serve::health::Health;
-use burnrec::serve::kafka::Workers;
+use burnrec::serve::kafka::{TopicLimits, Workers};
 use burnrec::serve::message::WireId;
 use burnrec::serve::metrics::Metrics;
 use burnrec::serve::{Engine, ServeConfig};
@@ -47,7 +47,7 @@ pub fn scoring_run(run: &Path, n: u64) -> Result<ScoringRun> {
     send_requests(&engine, &bootstrap, n)?;
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let stop = Arc::new(AtomicBool::new(false));
-    let workers = Workers::start(&config, &engine, &metrics, &health, &stop)?;
+    let workers = Workers::start(&config, &TopicLimits::default(), &engine, &metrics, &health, &stop)?;
     let answered = || metrics.ends().values().sum::<u64>();
     let (begin, mut first) = (Instant::now(), None);
     while answered() < n && !stop.load(Ordering::Relaxed) && begin.elapsed() < LIMIT {

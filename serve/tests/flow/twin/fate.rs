@@ -1,9 +1,11 @@
 //! What goes wrong for a member: drawn, or written in the script.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use burnrec_serve::Error;
-use burnrec_serve::flow::Trouble;
+use burnrec_serve::event::TopicPartition;
+use burnrec_serve::flow::{Change, Trouble};
 use rand::RngExt;
 
 use super::{Act, Inner, Twin};
@@ -20,9 +22,19 @@ impl Twin {
         Err(if rebuild { Trouble::Rebuild(what.into()) } else { Trouble::Abort(what.into()) })
     }
 
+    /// Makes a partition anew, and lets this member hear of it with its next events.
+    fn renew(&mut self, inner: &mut Inner, part: TopicPartition) {
+        let log = inner.log.get_mut(&part).expect("a partition of the twin");
+        (0..).zip(log.iter_mut()).for_each(|(offset, request)| request.offset = offset);
+        inner.committed.remove(&part);
+        self.begin_again(part);
+        inner.members[self.me].changes.push_back(Change::Renewed(vec![(part, Some(0), String::new())]));
+    }
+
     /// Lets partitions move and members die or stop, as the script says or as it is drawn.
     pub(super) fn befall(&mut self, inner: &mut Inner) -> Result<(), Trouble> {
-        let rules = &self.cluster.rules;
+        let cluster = Arc::clone(&self.cluster);
+        let rules = &cluster.rules;
         let crash = || Trouble::Fatal(Error::Stop { stage: "test", found: "a crash".into() });
         let now = inner.looks;
         for (_, act) in rules.script.iter().filter(|(look, _)| *look == now) {
@@ -32,6 +44,7 @@ impl Twin {
                 Act::Stop => self.stop.store(true, Ordering::Relaxed),
                 Act::Rejoin(part) => inner.move_part(part, self.me, false),
                 Act::Lose(part) => inner.move_part(part, self.me, true),
+                Act::Renew(part) => self.renew(inner, part),
             }
         }
         if inner.fails(rules, rules.faults.moved) {

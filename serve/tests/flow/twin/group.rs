@@ -1,5 +1,6 @@
 //! Members come and go, and partitions with them.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -13,6 +14,9 @@ impl Cluster {
     /// Takes a seat in the group; returns its number, and the flag by which its member is stopped.
     pub(super) fn join(&self) -> (usize, Arc<AtomicBool>) {
         let mut inner = self.lock();
+        if inner.alive().is_empty() {
+            inner.begin(&self.rules.begin);
+        }
         let stop = Arc::new(AtomicBool::new(false));
         inner.members.push(Seat { alive: true, stop: Arc::clone(&stop), ..Seat::default() });
         let me = inner.members.len() - 1;
@@ -70,6 +74,13 @@ impl Drop for AtWork {
 impl Inner {
     pub(super) fn alive(&self) -> Vec<usize> {
         (0..self.members.len()).filter(|&at| self.members[at].alive).collect()
+    }
+
+    /// Commits where the group begins with topics of which it has committed no offset.
+    fn begin(&mut self, begins: &BTreeMap<TopicPartition, i64>) {
+        let known: Vec<u16> = self.committed.keys().map(|part| part.topic).collect();
+        let new = begins.iter().filter(|(part, _)| !known.contains(&part.topic));
+        self.committed.extend(new.map(|(part, offset)| (*part, (*offset, String::new()))));
     }
 
     fn next_turn(&mut self) {

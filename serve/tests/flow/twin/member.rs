@@ -8,7 +8,7 @@ use std::time::Duration;
 use burnrec_serve::Error;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::event::{Incoming, TopicPartition};
-use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use burnrec_serve::flow::{Change, End, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::{Outbox, Outgoing, To};
 use rand::RngExt;
 
@@ -108,6 +108,12 @@ impl Twin {
         self.transaction.clear();
     }
 
+    /// Reads a partition from its beginning; what was sent for it is in no transaction any more.
+    pub(super) fn begin_again(&mut self, part: TopicPartition) {
+        self.at.insert(part, 0);
+        self.handed.retain(|(of, ..)| *of != part);
+    }
+
     /// Whether the group takes a commit of this member.
     fn owns(&self, inner: &Inner, positions: &[Position]) -> bool {
         positions.iter().all(|(part, ..)| inner.owners.get(part) == Some(&self.me))
@@ -131,10 +137,12 @@ impl Twin {
         }
     }
 
-    /// Whether a message is too large for its topic.
+    /// Whether a message is too large for its topic: a cut reject never is.
     fn is_too_large(&self, message: &Outgoing, event: &Incoming) -> bool {
-        let whole = message.to == To::Replies || message.to == To::Rejects && message.value.is_none();
-        whole && self.cluster.rules.too_large.contains(&(event.part, event.offset))
+        let (rules, source) = (&self.cluster.rules, (event.part, event.offset));
+        let whole = message.to != To::Receipts && (message.to != To::Rejects || message.value.is_none());
+        whole && rules.too_large.contains(&source)
+            || message.to == To::Shadow && rules.too_large_shadows.contains(&source)
     }
 }
 
@@ -154,10 +162,10 @@ impl Transport for Twin {
         assert!(!inner.failed, "another member failed");
         let ends = inner.looks < MOST_LOOKS && inner.idle < MOST_IDLE;
         assert!(ends, "it never ends after {} looks: {:?}", inner.looks, inner.committed);
+        self.befall(&mut inner)?;
         if inner.is_done() {
             inner.members.iter().for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
         }
-        self.befall(&mut inner)?;
         self.settle(&mut inner);
         self.fail(&mut inner, cluster.rules.faults.other, "receive")?;
         let ready: Vec<TopicPartition> =
@@ -228,7 +236,32 @@ impl Transport for Twin {
         self.fail(&mut inner, cluster.rules.faults.other, "give up")
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn ends(&mut self) -> Vec<End> {
+        let cluster = Arc::clone(&self.cluster);
+        let inner = cluster.lock();
+        let end = |(part, at): (&TopicPartition, &usize)| {
+            // Each partition ends with a transaction's marker.
+            let log = &inner.log[part];
+            let offset = log.last().map_or(0, |last| last.offset + 1) + 1;
+            End { part: *part, offset, is_read: *at == log.len() }
+        };
+        self.at.iter().map(end).collect()
+    }
+
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        let why = |message: &Outgoing| {
+            let event = &events[message.event as usize];
+            let large = self.is_too_large(message, event);
+            match self.cluster.rules.brokers_refuse {
+                true => self.refused.get(&(event.part, event.offset)).filter(|_| large).cloned(),
+                false => large.then(|| "too large".to_owned()),
+            }
+        };
+        let messages = outbox.messages.iter().enumerate();
+        messages.filter_map(|(message, of)| Some(Refused { message, text: why(of)? })).collect()
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         self.check_name()?;
@@ -238,28 +271,17 @@ impl Transport for Twin {
             inner.calls.push(Call::Sent(events.iter().map(|event| (event.part, event.offset)).collect()));
         }
         self.last_batch = batch;
-        let (mut records, mut refused): (Vec<Record>, Vec<Refused>) = (Vec::new(), Vec::new());
+        let mut records = Vec::new();
         for message in &outbox.messages {
             let event = &events[message.event as usize];
-            let source = (event.part, event.offset);
-            let known = self.refused.get(&source).filter(|_| {
-                message.to != To::Receipts && (message.to != To::Rejects || message.value.is_none())
-            });
-            let text = match (self.is_too_large(message, event), cluster.rules.brokers_refuse, known) {
-                (_, _, Some(text)) => text.clone(),
-                (true, true, None) => {
-                    self.refused.insert(source, "too large for the brokers".into());
-                    return Err(Trouble::Abort("refused".into()));
-                }
-                (true, false, None) => "too large".into(),
-                (false, _, None) => {
-                    records.push(self.record(event, message, outbox));
-                    continue;
-                }
-            };
-            if refused.iter().all(|known| known.event != message.event as usize) {
-                refused.push(Refused { event: message.event as usize, text });
+            if self.is_too_large(message, event) {
+                assert!(cluster.rules.brokers_refuse, "{:?} was known to be refused", message.to);
+                let known =
+                    self.refused.insert((event.part, event.offset), "too large for the brokers".into());
+                assert!(known.is_none(), "{:?} was refused before", message.to);
+                return Err(Trouble::Abort("refused".into()));
             }
+            records.push(self.record(event, message, outbox));
         }
         if self.exactly_once() {
             self.transaction.extend(records);
@@ -271,7 +293,7 @@ impl Transport for Twin {
                 _ => self.underway.push_back((batch, looks, records)),
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
     fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {

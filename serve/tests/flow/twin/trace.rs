@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use burnrec_serve::event::{Incoming, TopicPartition};
-use burnrec_serve::flow::{Change, Position, Records, Refused, Transport, Trouble};
+use burnrec_serve::flow::{Change, End, Position, Records, Refused, Transport, Trouble};
 use burnrec_serve::outbox::Outbox;
 
 use super::{Cluster, Twin};
@@ -73,7 +73,17 @@ impl Transport for Traced {
         result
     }
 
-    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<Vec<Refused>, Trouble> {
+    fn ends(&mut self) -> Vec<End> {
+        self.twin.ends()
+    }
+
+    fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        let refused = self.twin.refused(events, outbox);
+        self.note("refused", &refused);
+        refused
+    }
+
+    fn send(&mut self, batch: u64, events: &[Incoming], outbox: &Outbox) -> Result<(), Trouble> {
         let result = self.twin.send(batch, events, outbox);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let messages = outbox.messages.iter();
