@@ -230,4 +230,13 @@ fn files_that_bring_their_own_test() {
     let line = "train {} --data {} --out {} --set dim=2 --set feedback=explicit --json";
     let record = burnrec(line, &[&config("als.toml"), &data, &run]).json();
     assert!(record["metrics"]["test"]["rmse"]["value"].as_f64() > Some(0.0), "{record}");
+
+    // All of test is of a user without a training row: no rating is judged, and the model is kept.
+    folder.file("u1.test", "9\t1\t5\t1\n9\t2\t4\t2\n");
+    let (data, run) = (folder.path("cold"), folder.path("cold-run"));
+    burnrec("prepare {} --out {}", &[&folder.path("u1.base"), &data]).ok();
+    let line = "train {} --data {} --out {} --set dim=2 --set feedback=explicit";
+    let said = burnrec(line, &[&config("als.toml"), &data, &run]).ok();
+    assert!(said.contains("no rating of test is judged: all 2 are of users or items without"), "{said}");
+    burnrec("recommend {} --user 1 -k 1", &[&run]).ok();
 }
