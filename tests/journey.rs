@@ -125,6 +125,44 @@ fn tables_in_and_out() {
         let table = ParquetReader::new(file).finish().expect("Parquet");
         assert_eq!((table.height(), table.width()), (rows, 2));
     }
+    // Ranking by dot products is what `recommend` does; the models' own tests hold scores and factors of all families equal.
+    let mf = folder.path("mf");
+    burnrec(
+        "train {} --data {} --out {} --set epochs=2 --set dim=8 --device cpu",
+        &[&config("mf.toml"), &data, &mf],
+    )
+    .ok();
+    burnrec("export {} --out {}", &[&mf, &exported]).ok();
+    let file = std::fs::File::open(exported.join("items.parquet")).expect("a file");
+    let mut reader = ParquetReader::new(file);
+    let metadata = reader.get_metadata().expect("metadata").key_value_metadata().clone().expect("texts");
+    let bias = metadata.iter().find(|entry| entry.key == "burnrec.bias").expect("a text on biases");
+    assert_eq!(bias.value.as_deref(), Some("the last element is the item's bias"));
+    let factors = |name: &str, id_column: &str, ids: Option<i64>| -> Vec<(i64, Vec<f32>)> {
+        let table = ParquetReader::new(std::fs::File::open(exported.join(name)).expect("a file"));
+        let table = table.finish().expect("Parquet");
+        let of_row = table.column(id_column).expect("ids").i64().expect("integers").clone();
+        let lists = table.column("factors").expect("factors").list().expect("lists").clone();
+        let rows = (0..table.height()).map(|row| {
+            let values = lists.get_as_series(row).expect("a list");
+            let values = values.f32().expect("numbers").iter().map(|x| x.expect("a number")).collect();
+            (of_row.get(row).expect("an id"), values)
+        });
+        rows.filter(|(id, _)| ids.is_none_or(|wanted| wanted == *id)).collect()
+    };
+    let user = factors("users.parquet", "user", Some(7)).remove(0).1;
+    let mut items = factors("items.parquet", "item", None);
+    assert_eq!((user.len(), user[8]), (9, 1.0));
+    let dot = |item: &[f32]| user.iter().zip(item).map(|(a, b)| a * b).sum::<f32>();
+    items.sort_by(|a, b| dot(&b.1).total_cmp(&dot(&a.1)));
+    let best = burnrec("recommend {} --user 7 -k 10 --include-seen --json", &[&mf]).json();
+    let best: Vec<i64> = best["items"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|item| item["item"].as_i64().expect("an id"))
+        .collect();
+    assert_eq!(best, items[..10].iter().map(|item| item.0).collect::<Vec<_>>());
 }
 
 #[test]
@@ -192,4 +230,13 @@ fn files_that_bring_their_own_test() {
     let line = "train {} --data {} --out {} --set dim=2 --set feedback=explicit --json";
     let record = burnrec(line, &[&config("als.toml"), &data, &run]).json();
     assert!(record["metrics"]["test"]["rmse"]["value"].as_f64() > Some(0.0), "{record}");
+
+    // All of test is of a user without a training row: no rating is judged, and the model is kept.
+    folder.file("u1.test", "9\t1\t5\t1\n9\t2\t4\t2\n");
+    let (data, run) = (folder.path("cold"), folder.path("cold-run"));
+    burnrec("prepare {} --out {}", &[&folder.path("u1.base"), &data]).ok();
+    let line = "train {} --data {} --out {} --set dim=2 --set feedback=explicit";
+    let said = burnrec(line, &[&config("als.toml"), &data, &run]).ok();
+    assert!(said.contains("no rating of test is judged: all 2 are of users or items without"), "{said}");
+    burnrec("recommend {} --user 1 -k 1", &[&run]).ok();
 }

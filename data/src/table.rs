@@ -60,12 +60,27 @@ impl TableColumn<'_> {
 /// # Panics
 /// When the columns are of different lengths, or a row of a vocabulary is not in it.
 pub fn write_table(path: &Path, columns: &[(&str, TableColumn)]) -> Result<()> {
+    write_table_with(path, columns, &[])
+}
+
+/// Does the same as [`write_table`], with texts by name in the metadata of a Parquet file; CSV has no place for them.
+///
+/// # Errors
+/// As [`write_table`].
+///
+/// # Panics
+/// As [`write_table`].
+pub fn write_table_with(
+    path: &Path,
+    columns: &[(&str, TableColumn)],
+    metadata: &[(&str, &str)],
+) -> Result<()> {
     let rows = columns.first().map_or(0, |(_, column)| column.len());
     assert!(columns.iter().all(|(_, column)| column.len() == rows), "columns of one length");
     let lists = columns.iter().find(|(_, column)| matches!(column, TableColumn::F32List { .. }));
     match (path.extension().and_then(|extension| extension.to_str()), lists) {
         #[cfg(feature = "parquet")]
-        (Some("parquet"), _) => write_file_with(path, |file| parquet::write(file, rows, columns)),
+        (Some("parquet"), _) => write_file_with(path, |file| parquet::write(file, rows, columns, metadata)),
         #[cfg(not(feature = "parquet"))]
         (Some("parquet"), _) => Err(Error::NotBuilt { path: path.to_owned(), feature: "parquet" }),
         (Some("csv"), None) => write_file_with(path, |file| csv::write(file, rows, columns)),

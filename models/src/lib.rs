@@ -62,7 +62,7 @@ pub use model::{Compute, Family, Model, ModelConfig, Output};
 pub use nn::device::{self, DeviceChoice};
 pub use progress::{Progress, Silent};
 pub use recommender::{DataFacts, FoldedUser, Query, Recommender, ScoredItem};
-pub use scorer::{FoldIn, Scorer, Shape, Vectors};
+pub use scorer::{Factors, FoldIn, Scorer, Shape, Vectors};
 #[cfg(feature = "train")]
 pub use trainer::{Trainable, Trainer};
 

@@ -64,6 +64,12 @@ pub trait Scorer: Send + Sync {
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         None
     }
+
+    /// Returns vectors of users and items whose dot products rank the items of each user as the scores do, where the score
+    /// has that form.
+    fn factors(&self) -> Option<Factors> {
+        None
+    }
 }
 
 /// What an evaluation needs of a user's scores. Ties and NaN count against the model: a candidate with NaN is ahead of every
@@ -124,6 +130,19 @@ impl<'a> Vectors<'a> {
     pub fn row(&self, row: usize) -> &'a [f32] {
         &self.values[row * self.dim..(row + 1) * self.dim]
     }
+}
+
+/// Vectors of users and items for programs that rank by dot products.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Factors {
+    /// `[n_users, dim]`, row-major.
+    pub users: Vec<f32>,
+    /// `[n_items, dim]`, row-major.
+    pub items: Vec<f32>,
+    /// The length of each.
+    pub dim: usize,
+    /// Whether the last element of an item's vector is its bias, and that of a user's is 1.
+    pub bias: bool,
 }
 
 /// How many rows a model has for users and for items.

@@ -14,7 +14,7 @@ use burnrec_data::{Csr, ItemIx, UserIx};
 
 use crate::device::OpenDevice;
 use crate::model::Model;
-use crate::scorer::{FoldIn, Scorer, Shape};
+use crate::scorer::{Factors, FoldIn, Scorer, Shape};
 
 /// What a model promises beside scoring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,7 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
     assert!(scores.iter().all(|score| score.is_finite()), "every score is finite");
     pairs_score_as_the_catalog_does(&*model, &scores);
     a_saved_model_scores_as_before(&*model, &scores, device);
+    factors_rank_as_scores_do(&*model, &scores);
     if expect.personal {
         finds_the_planted_items(&*model, &train);
     }
@@ -130,6 +131,19 @@ fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &Op
     }
     let other = Shape { n_users: SHAPE.n_items, n_items: SHAPE.n_users };
     assert!(model.config().load(&file, other, device).is_err(), "weights of another shape are refused");
+}
+
+/// Checks that dot products are the scores less a number for each user.
+fn factors_rank_as_scores_do(model: &dyn Model, scores: &[f32]) {
+    let Some(Factors { users, items, dim, .. }) = model.factors() else { return };
+    assert_eq!((users.len(), items.len()), (SHAPE.n_users * dim, SHAPE.n_items * dim), "whole factors");
+    for (user, scores) in users.chunks_exact(dim).zip(scores.chunks_exact(SHAPE.n_items)) {
+        let dot = |item: &[f32]| user.iter().zip(item).map(|(a, b)| a * b).sum::<f32>();
+        let dots: Vec<f32> = items.chunks_exact(dim).map(dot).collect();
+        for (dot, score) in dots.iter().zip(scores) {
+            assert!(close(score - scores[0], dot - dots[0]), "{score} is scored, and {dot} by factors");
+        }
+    }
 }
 
 /// Checks that the hidden items are scored above all that the user does not like.

@@ -8,7 +8,7 @@ use burnrec::train::checkpoints::{self, Manifest};
 use burnrec::train::device::AutoDevice;
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
-use burnrec::{Begin, DeviceChoice, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
+use burnrec::{Begin, DeviceChoice, Metric, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
 use burnrec_bench::bench::plan::{BenchPlan, Extent};
 
 use crate::cli::{Check, Train};
@@ -151,11 +151,17 @@ fn print_record(record: &RunRecord, config: &TrainConfig, out: &Path) -> Result<
     let (valid, test) = (&record.metrics.valid, &record.metrics.test);
     let row =
         |&metric| vec![format!("{metric}"), show::interval(valid, metric), show::interval(test, metric)];
-    let rows: Vec<Vec<String>> = test.metrics.keys().map(row).collect();
+    let rows: Vec<Vec<String>> = valid.metrics.keys().map(row).collect();
     let mut stdout = std::io::stdout().lock();
     let synthetic = if record.data.synthetic { " (synthetic)" } else { "" };
     writeln!(stdout, "{} on {}{synthetic}, {}", record.model, record.data.name, test.protocol)?;
     show::table(&mut stdout, &["metric", "valid [95 %]", "test [95 %]"], &rows)?;
+    if let (Some(cold), None) = (test.cold_pairs, test.value(Metric::Rmse)) {
+        writeln!(
+            stdout,
+            "no rating of test is judged: all {cold} are of users or items without a training row"
+        )?;
+    }
     writeln!(
         stdout,
         "{} epochs, chosen by {} on valid; final fit {:.2} s on {}; {} weights; peak memory {:.0} MB",

@@ -202,7 +202,10 @@ fn ratings_of_cold_pairs_are_left_out_and_counted() {
 
     let nan = Table::of(3, 4, |_, item| if item == 2 { f32::NAN } else { 3.0 });
     refused(&nan, &holdout, &train, &options, "a predicted rating that is not finite");
-    refused(&nan, &holdout, &Csr::empty(3, 4), &options, "no held-out rating whose user and item both");
+    let cold = evaluate(&nan, &holdout, &Csr::empty(3, 4), &options, &Silent).unwrap();
+    assert_eq!((cold.users, cold.cold_pairs), (3, Some(4)));
+    assert!(cold.value(Metric::Rmse).is_none() && cold.value(Metric::Mae).is_none());
+    assert!(cold.value(Metric::Hr(10)).is_some(), "the other metrics are there");
 }
 
 #[test]

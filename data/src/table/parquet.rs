@@ -4,18 +4,28 @@ use std::fs::File;
 use std::io::{BufWriter, Error, Result};
 
 use polars::prelude::{
-    Column, DataFrame, DataType, Float32Type, IntoColumn, ListBuilderTrait, ListPrimitiveChunkedBuilder,
-    NamedFrom, ParquetWriter, Series,
+    Column, DataFrame, DataType, Float32Type, IntoColumn, KeyValueMetadata, ListBuilderTrait,
+    ListPrimitiveChunkedBuilder, NamedFrom, ParquetWriter, Series,
 };
 
 use super::TableColumn;
 use crate::{Id, Vocab};
 
-/// Writes `rows` rows of the columns.
-pub fn write(file: &mut File, rows: usize, columns: &[(&str, TableColumn)]) -> Result<()> {
+/// Writes `rows` rows of the columns, with texts by name in the file's metadata.
+pub fn write(
+    file: &mut File,
+    rows: usize,
+    columns: &[(&str, TableColumn)],
+    metadata: &[(&str, &str)],
+) -> Result<()> {
     let columns = columns.iter().map(|(name, column)| build(name, column)).collect();
     let mut table = DataFrame::new(rows, columns).map_err(Error::other)?;
-    ParquetWriter::new(BufWriter::new(file)).finish(&mut table).map(|_| ()).map_err(Error::other)
+    let metadata = metadata.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
+    ParquetWriter::new(BufWriter::new(file))
+        .with_key_value_metadata(Some(KeyValueMetadata::from_static(metadata)))
+        .finish(&mut table)
+        .map(|_| ())
+        .map_err(Error::other)
 }
 
 fn build(name: &str, column: &TableColumn) -> Column {
@@ -50,7 +60,19 @@ mod tests {
     use polars::prelude::{ParquetReader, SerReader};
 
     use super::*;
-    use crate::table::write_table;
+    use crate::table::{write_table, write_table_with};
+
+    #[test]
+    fn texts_by_name_are_in_the_metadata() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.parquet");
+        let column = [("n", TableColumn::U32(vec![1]))];
+        write_table_with(&path, &column, &[("burnrec.bias", "the last element is 1")]).unwrap();
+        let mut reader = ParquetReader::new(File::open(&path).unwrap());
+        let metadata = reader.get_metadata().unwrap().key_value_metadata().clone().unwrap();
+        let bias = metadata.iter().find(|entry| entry.key == "burnrec.bias").unwrap();
+        assert_eq!(bias.value.as_deref(), Some("the last element is 1"));
+    }
 
     #[test]
     fn lists_keep_their_rows() {

@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 
+use super::cells::unobserved_is_all;
 use super::config::{AlsConfig, Feedback};
 use super::eigen::Decompose;
 use super::kernels::{Entries, Panels, combine, observe, product_row_block};
@@ -20,8 +21,7 @@ pub struct Rotated {
     rows: Lines,
     /// `[ld]`: eigenvalues of the Gram matrix; 0 in the padding.
     values: Lines,
-    /// The largest of them.
-    largest: f32,
+    spectrum: Spectrum,
     /// `[dim, ld]`: each column is an eigenvector.
     to_eigen: Lines,
     /// `[dim, ld]`: each row is an eigenvector.
@@ -35,7 +35,7 @@ impl Rotated {
         let eigen = isa.run(Decompose { a: gram, n: dim });
         let mut values = Lines::zeros(ld);
         values.iter_mut().zip(&eigen.values).for_each(|(to, &value)| *to = value.max(0.0) as f32);
-        let largest = values.iter().copied().fold(0.0, f32::max);
+        let spectrum = Spectrum::of(&values[..dim]);
         let (mut to_eigen, mut from_eigen) = (Lines::zeros(dim * ld), Lines::zeros(dim * ld));
         for i in 0..dim {
             for j in 0..dim {
@@ -51,9 +51,79 @@ impl Rotated {
         rows.par_chunks_mut(ROTATED * ld)
             .zip(fixed.par_chunks(ROTATED * dim))
             .for_each(|(out, rows)| isa.run(Rotate { rows, dim, panels: &panels, out }));
-        Self { rows, values, largest, to_eigen, from_eigen }
+        Self { rows, values, spectrum, to_eigen, from_eigen }
     }
 }
+
+/// The ends of the spectrum of a Gram matrix, neither below 0.
+#[derive(Clone, Copy)]
+pub(super) struct Spectrum {
+    /// The least eigenvalue.
+    pub least: f32,
+    /// The largest.
+    pub largest: f32,
+}
+
+impl Spectrum {
+    /// Takes the ends of these eigenvalues.
+    pub fn of(values: &[f32]) -> Self {
+        let ends = values
+            .iter()
+            .fold((f32::INFINITY, 0.0f32), |(least, largest), &value| (least.min(value), largest.max(value)));
+        Self { least: ends.0.max(0.0), largest: ends.1 }
+    }
+
+    /// Returns whether conjugate gradients solve a row in few steps: whether its matrix is at least [`LEAST_SHARE`] of the
+    /// preconditioner in all directions.
+    #[inline(always)]
+    pub fn suits(self, config: &AlsConfig, RowWeights { reg, own, kept }: RowWeights) -> bool {
+        let shared = shared_weight(config);
+        let most = (shared + own) * self.largest + reg;
+        // The share is least at one end of the spectrum.
+        [self.least, self.largest].into_iter().all(|value| {
+            let expected = ((shared + own) * value + reg).max(LEAST_EXPECTED * most);
+            kept * shared * value + reg >= LEAST_SHARE * expected
+        })
+    }
+}
+
+/// What a row's weights say of its matrix beside the shared one.
+#[derive(Clone, Copy)]
+pub(super) struct RowWeights {
+    /// The regulariser.
+    pub reg: f32,
+    /// The sum of its `add` by the number of fixed rows.
+    pub own: f32,
+    /// The least share of the shared matrix that its entries may leave, where their weights are below the unobserved one.
+    kept: f32,
+}
+
+impl RowWeights {
+    /// Sums up `add`, whose length is a multiple of eight.
+    #[inline(always)]
+    pub fn of(config: &AlsConfig, add: &[f32], reg: f32, n_fixed: usize) -> Self {
+        let kept = if unobserved_is_all(config) || config.unobserved_weight <= 0.0 {
+            1.0
+        } else {
+            1.0 + add.iter().fold(0.0, |least: f32, &add| if add < least { add } else { least })
+                / config.unobserved_weight
+        };
+        Self { reg, own: sum(add).max(0.0) / n_fixed as f32, kept }
+    }
+}
+
+/// Returns the weight of the shared Gram matrix in each row's matrix.
+#[inline(always)]
+fn shared_weight(config: &AlsConfig) -> f32 {
+    match config.feedback {
+        Feedback::Explicit => 0.0,
+        Feedback::Implicit => config.unobserved_weight,
+    }
+}
+
+/// The least share of the preconditioner that a row's matrix is, for a row to be solved by conjugate gradients: the residual
+/// shows an error to within this factor.
+const LEAST_SHARE: f32 = 5e-3;
 
 /// The number of rows that one parallel task rotates.
 const ROTATED: usize = 192;
@@ -81,8 +151,10 @@ impl Kernel for Rotate<'_> {
     }
 }
 
-/// Improves `x`, which holds the row's current factors, for the entries whose weights are in `scratch`.
+/// Improves `x`, which holds the row's current factors, for the entries whose weights are in `scratch`. Returns false, and
+/// leaves `x` as it is, where that would take too many steps or is beyond f32.
 #[inline(always)]
+#[must_use]
 pub fn solve<S: Simd>(
     simd: S,
     shared: &Shared,
@@ -91,18 +163,25 @@ pub fn solve<S: Simd>(
     reg: f32,
     scratch: &mut Scratch,
     x: &mut [f32],
-) {
+) -> bool {
     let (dim, ld, n) = (shared.dim, shared.ld, cols.len());
     let Scratch { add, pull, vectors, .. } = scratch;
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
     let rounding = ROUNDING * energy(&shared.config, pull);
+    if !rounding.is_finite() {
+        return false;
+    }
     if rounding <= 0.0 {
         // All targets are 0, and so is the solution. Such a row may have no regulariser, and then its matrix can be
         // singular: steps towards 0 would be led by rounding errors.
         x.fill(0.0);
-        return;
+        return true;
+    }
+    let weights = RowWeights::of(&shared.config, add, reg, shared.n_fixed);
+    if !rotated.spectrum.suits(&shared.config, weights) {
+        return false;
     }
     let entries = Entries { from: &rotated.rows, ld, cols, add, pull };
     vectors.grow(7 * ld);
@@ -110,7 +189,7 @@ pub fn solve<S: Simd>(
     let mut vector = || parts.next().expect("there are seven vectors of `ld`");
     let (base, inverse, y, r) = (vector(), vector(), vector(), vector());
     let (z, p, ap) = (vector(), vector(), vector());
-    diagonals(&shared.config, rotated, add, reg, shared.n_fixed, base, inverse);
+    diagonals(&shared.config, rotated, weights, base, inverse);
 
     y.fill(0.0);
     combine(simd, &rotated.to_eigen, ld, x, y);
@@ -158,6 +237,7 @@ pub fn solve<S: Simd>(
     r.fill(0.0);
     combine(simd, &rotated.from_eigen, ld, &y[..dim], r);
     x.copy_from_slice(&r[..dim]);
+    true
 }
 
 /// The relative residual tolerance: conjugate gradients stop when the squared residual is this fraction of what it was
@@ -189,18 +269,12 @@ pub(super) fn energy(config: &AlsConfig, pull: &[f32]) -> f32 {
 fn diagonals(
     config: &AlsConfig,
     rotated: &Rotated,
-    add: &[f32],
-    reg: f32,
-    n_fixed: usize,
+    RowWeights { reg, own, .. }: RowWeights,
     base: &mut [f32],
     inverse: &mut [f32],
 ) {
-    let shared = match config.feedback {
-        Feedback::Explicit => 0.0,
-        Feedback::Implicit => config.unobserved_weight,
-    };
-    let own = sum(add).max(0.0) / n_fixed as f32;
-    let least = ((shared + own) * rotated.largest + reg) * LEAST_EXPECTED;
+    let shared = shared_weight(config);
+    let least = ((shared + own) * rotated.spectrum.largest + reg) * LEAST_EXPECTED;
     for ((base, inverse), &value) in base.iter_mut().zip(inverse).zip(&*rotated.values) {
         *base = shared * value + reg;
         let expected = (*base + own * value).max(least);

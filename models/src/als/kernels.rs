@@ -7,7 +7,7 @@ mod product;
 mod rows;
 mod update;
 
-pub use cholesky::{factorise, solve_factorised};
+pub use cholesky::{LEAST_PIVOT, factorise, solve_factorised};
 pub use product::{Panels, product_row_block};
 pub use rows::{Entries, combine, gather, observe, scores};
 pub use update::add_weighted;

@@ -231,11 +231,27 @@ impl<'a> AlsLearner<'a> {
     #[cfg(feature = "cube")]
     fn sweep_on_device(&mut self, progress: &dyn Progress) -> Result<Option<bool>> {
         use super::gpu::Solved;
-        let Some(sweeps) = &self.device else { return Ok(None) };
-        progress.check()?;
-        sweeps.solve(Solved::Items)?;
-        progress.check()?;
-        sweeps.solve(Solved::Users)?;
+        let Some(sweeps) = &mut self.device else { return Ok(None) };
+        for side in [Solved::Items, Solved::Users] {
+            progress.check()?;
+            if sweeps.solve(side)? {
+                continue;
+            }
+            progress.note("f32 does not hold these factors, so that they are solved on the CPU; a larger reg would help");
+            let [mut users, mut items] = sweeps.factors()?;
+            match side {
+                Solved::Items => RowSolver::new(&self.config, &users).solve_all(
+                    &users,
+                    &self.transposed,
+                    &mut items,
+                    &|_| {},
+                ),
+                Solved::Users => {
+                    RowSolver::new(&self.config, &items).solve_all(&items, &self.train, &mut users, &|_| {});
+                }
+            }
+            sweeps.replace([&users, &items]);
+        }
         let finite = sweeps.are_finite()?;
         self.factors.take();
         progress.advance(2 * self.train.nnz() as u64);

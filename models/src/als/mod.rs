@@ -49,6 +49,7 @@ mod model;
 mod nonnegative;
 mod normal;
 mod objective;
+mod precise;
 mod row;
 mod subspace;
 #[cfg(feature = "train")]

@@ -10,7 +10,7 @@ use super::{AlsConfig, RowSolver, Weighting, Weights};
 use crate::Result;
 use crate::model::Model;
 use crate::model::ModelConfig;
-use crate::scorer::{FoldIn, Scorer, Shape, Vectors, check_histories};
+use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors, check_histories};
 use crate::simd::{Isa, Kernel, Simd};
 use crate::weights::matrix;
 
@@ -105,6 +105,11 @@ impl Scorer for AlsModel {
 
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         Some(Vectors { values: &self.users, dim: self.config.dim })
+    }
+
+    fn factors(&self) -> Option<Factors> {
+        let (users, items) = (self.users.to_vec(), self.items.factors.to_vec());
+        Some(Factors { users, items, dim: self.config.dim, bias: false })
     }
 }
 

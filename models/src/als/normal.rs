@@ -1,14 +1,22 @@
 //! The normal equations `A x = b` of a row, which every solver starts from, and the memory to solve them in.
 
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
 use super::cells::{counts, unobserved_is_all, weight_and_target};
 use super::config::{AlsConfig, Feedback};
 use super::kernels::{add_weighted, combine, gather};
 use super::lines::{Lines, padded};
+use super::precise::{self, Precise};
 use crate::simd::Simd;
 
 /// The number of gathered rows that are added to the normal equations together: with `dim` 64 they fill half of a
 /// first-level cache.
 const PANEL: usize = 96;
+
+/// The rows of the fixed side that one thread sums in f64.
+const PART: usize = 4096;
 
 /// The part of the normal equations that all rows of a side share: they have the same fixed factors.
 pub struct Shared {
@@ -22,6 +30,19 @@ pub struct Shared {
     pub n_fixed: usize,
     /// `[ld, ld]`: `unobserved_weight` times the Gram matrix of the fixed factors, or zeros for explicit feedback.
     pub base: Lines,
+    /// The Gram matrix of the fixed factors in f64, computed for the first row that needs it.
+    precise_gram: OnceLock<Vec<f64>>,
+}
+
+/// A row to solve.
+#[derive(Clone, Copy)]
+pub struct Row<'a> {
+    /// The rows of the fixed side that its entries refer to.
+    pub cols: &'a [u32],
+    /// Their values.
+    pub values: &'a [f32],
+    /// Its regulariser.
+    pub reg: f32,
 }
 
 /// Memory for solving rows, to be used again from row to row.
@@ -41,6 +62,8 @@ pub struct Scratch {
     pub(super) predicted: Vec<f32>,
     /// A value for each entry, for whatever a solver needs.
     pub(super) factors: Vec<f32>,
+    /// For rows that f32 does not hold.
+    pub(super) precise: Precise,
 }
 
 impl Shared {
@@ -55,7 +78,24 @@ impl Shared {
                 }
             }
         }
-        Self { config: config.clone(), dim, ld, n_fixed, base }
+        Self { config: config.clone(), dim, ld, n_fixed, base, precise_gram: OnceLock::new() }
+    }
+
+    /// Computes what all rows that are solved in f64 share, with all threads.
+    pub fn prepare_precise(&mut self, fixed: &[f32]) {
+        let parts: Vec<Vec<f64>> =
+            fixed.par_chunks(PART * self.dim).map(|rows| precise::gram(rows, self.dim)).collect();
+        let mut sum = vec![0.0; self.dim * self.dim];
+        for part in parts {
+            sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
+        }
+        self.precise_gram = OnceLock::from(sum);
+    }
+
+    /// Returns the Gram matrix of the fixed factors in f64, `[dim, dim]` on and above the diagonal. One thread computes it
+    /// where it is not there, and others wait: work that it shared with them could be a row that waits too.
+    pub fn precise_gram(&self, fixed: &[f32]) -> &[f64] {
+        self.precise_gram.get_or_init(|| precise::gram(fixed, self.dim))
     }
 
     /// Writes `add` and `pull` of every entry, and returns the row's regulariser.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::cg::Rotated;
 use super::config::{AlsConfig, Solver};
 use super::gram::gram;
-use super::normal::{Scratch, Shared};
+use super::normal::{Row, Scratch, Shared};
 use super::{cg, exact, nonnegative, subspace};
 use crate::simd::{Isa, Kernel, Simd};
 
@@ -43,7 +43,10 @@ impl RowSolver {
     /// Does the same as [`RowSolver::new`], dispatched to `isa`.
     pub fn with_isa(config: &AlsConfig, fixed: &[f32], isa: Isa) -> Self {
         let gram = gram(isa, fixed, config.dim);
-        let shared = Shared::new(config, fixed.len() / config.dim, &gram);
+        let mut shared = Shared::new(config, fixed.len() / config.dim, &gram);
+        if config.nonnegative {
+            shared.prepare_precise(fixed);
+        }
         let method = match config.solver {
             _ if config.nonnegative => Method::Nonnegative,
             Solver::Cholesky => Method::Exact,
@@ -121,11 +124,16 @@ impl Kernel for Solve<'_> {
         }
         let shared = &solver.shared;
         let reg = shared.weigh(values, &mut scratch.add, &mut scratch.pull);
+        let row = Row { cols, values, reg };
         match &solver.method {
-            Method::Exact => exact::solve(simd, shared, fixed, cols, reg, scratch, x),
-            Method::Cg(rotated) => cg::solve(simd, shared, rotated, cols, reg, scratch, x),
-            Method::Subspace => subspace::solve(simd, shared, fixed, cols, reg, scratch, x),
-            Method::Nonnegative => nonnegative::solve(simd, shared, fixed, cols, reg, scratch, x),
+            Method::Exact => exact::solve(simd, shared, fixed, row, scratch, x),
+            Method::Cg(rotated) => {
+                if !cg::solve(simd, shared, rotated, cols, reg, scratch, x) {
+                    exact::solve(simd, shared, fixed, row, scratch, x);
+                }
+            }
+            Method::Subspace => subspace::solve(simd, shared, fixed, row, scratch, x),
+            Method::Nonnegative => nonnegative::solve(shared, fixed, row, scratch, x),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::model::Model;
 use crate::model::ModelConfig;
 use crate::nn::params::{Init, Values, saved};
-use crate::scorer::{FoldIn, Scorer, Shape, Vectors};
+use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors};
 use crate::simd::dot;
 
 /// Matrix factorisation with biases, on the host.
@@ -97,6 +97,18 @@ impl Scorer for MfModel {
 
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         Some(Vectors { values: &self.users.vectors, dim: self.config.dim })
+    }
+
+    fn factors(&self) -> Option<Factors> {
+        let dim = self.config.dim;
+        let with = |side: &Side, last: &dyn Fn(usize) -> f32| {
+            let rows = side.vectors.chunks_exact(dim).enumerate();
+            rows.flat_map(|(row, vector)| vector.iter().copied().chain([last(row)])).collect()
+        };
+        // What is left out, the mean and the user's bias, is the same for all items of a user.
+        let (users, items) =
+            (with(&self.users, &|_| 1.0), with(&self.items, &|item| self.items.biases[item]));
+        Some(Factors { users, items, dim: dim + 1, bias: true })
     }
 }
 

@@ -25,7 +25,7 @@ mod with_kernels {
     use crate::model::{Model, ModelConfig};
     use crate::nn::gpu::{CardWeights, Catalog};
     use crate::nn::pair_score::PairScore;
-    use crate::scorer::{Allowed, FoldIn, Ranked, Scorer, Shape, Vectors};
+    use crate::scorer::{Allowed, Factors, FoldIn, Ranked, Scorer, Shape, Vectors};
 
     /// Returns the model with the score that kernels compute on the device, where it is a card and they take it; else as it
     /// is.
@@ -134,6 +134,10 @@ mod with_kernels {
 
         fn user_vectors(&self) -> Option<Vectors<'_>> {
             self.model.user_vectors()
+        }
+
+        fn factors(&self) -> Option<Factors> {
+            self.model.factors()
         }
     }
 

@@ -136,12 +136,6 @@ impl Scores {
                 RatingErrors { squared: sums[at], absolute: sums[at + 1], pairs: sums[at + 2] }
             };
             let all = errors(&totals);
-            if all.pairs == 0.0 {
-                return Err(Error::evaluate(
-                    "no held-out rating whose user and item both have training rows",
-                    "at least one, to judge ratings",
-                ));
-            }
             if !all.squared.is_finite() {
                 return Err(Error::evaluate("a predicted rating that is not finite", "finite ratings"));
             }
@@ -150,8 +144,11 @@ impl Scores {
                 errors if errors.pairs > 0.0 => value(&errors),
                 _ => f64::NAN,
             };
-            metrics.insert(Metric::Rmse, score(&|sums| of(sums, RatingErrors::rmse)));
-            metrics.insert(Metric::Mae, score(&|sums| of(sums, RatingErrors::mae)));
+            // Where all pairs are cold there is no rating to judge, as the number of cold pairs says.
+            if all.pairs > 0.0 {
+                metrics.insert(Metric::Rmse, score(&|sums| of(sums, RatingErrors::rmse)));
+                metrics.insert(Metric::Mae, score(&|sums| of(sums, RatingErrors::mae)));
+            }
         }
         let per_user = columns.iter().enumerate().map(|(col, &metric)| {
             let values = judged.values.iter().skip(col).step_by(columns.len());

@@ -3,6 +3,7 @@
 
 use cubecl::prelude::Client;
 
+use crate::als::cg::Spectrum;
 use crate::als::eigen::{Decompose, Eigen};
 use crate::nn::gpu::buffer::Buffer;
 use crate::simd::Isa;
@@ -15,6 +16,8 @@ pub struct Basis {
     pub columns: Buffer,
     /// `[ld, ld]`: each row is an eigenvector.
     pub rows: Buffer,
+    /// The ends of the eigenvalues.
+    pub spectrum: Spectrum,
 }
 
 impl Basis {
@@ -26,8 +29,8 @@ impl Basis {
         let Eigen { values: found, vectors } = Isa::best().run(Decompose { a: &a, n: dim });
         let mut values = vec![0.0; ld];
         values.iter_mut().zip(found).for_each(|(to, value)| *to = value.max(0.0) as f32);
-        let largest = values.iter().copied().fold(0.0, f32::max);
-        values.extend([largest; 4]);
+        let spectrum = Spectrum::of(&values[..dim]);
+        values.extend([spectrum.largest; 4]);
         let (mut columns, mut rows) = (vec![0.0; ld * ld], vec![0.0; ld * ld]);
         for i in 0..dim {
             for j in 0..dim {
@@ -38,6 +41,6 @@ impl Basis {
         }
         let [values, columns, rows] =
             [values, columns, rows].map(|values| Buffer::of_values(client, &values));
-        Self { values, columns, rows }
+        Self { values, columns, rows, spectrum }
     }
 }

@@ -1,6 +1,7 @@
 //! ALS on a graphics card: the half sweeps of an epoch as kernels written in CubeCL, over buffers that stay on the
-//! device. At the end of an epoch one word is read back: whether all factors are finite. Otherwise nothing passes between host
-//! and device but, for `cg`, the Gram matrix and its eigenvectors, since the host decomposes it.
+//! device. Words are read back: whether all factors are finite, and for `cholesky` whether f32 holds the solutions. Where it
+//! does not, the host solves the side in place of the device. Otherwise nothing passes between them but, for `cg`, the Gram
+//! matrix and its eigenvectors, since the host decomposes it.
 //!
 //! The host computes what does not change: for each entry `a_ui` and `b_ui` of [`super`], for each row `reg_u`, and how
 //! the rows are cut into tasks. A half sweep solves all rows of one side for the factors of the other, which are fixed:

@@ -42,7 +42,7 @@ pub fn tasks_of_cube(width: usize) -> usize {
 /// `[rows, ld4]` gets the solution of `(w0 gram + A + regs[row] I) x = b`.
 ///
 /// `fixed` is `[n_fixed, ld4]`, `gram` `[4 ld4, ld4]`, `sums` like pieces, `tasks` `[n_tasks, 3]`, and `rows` `[rows, 3]`
-/// with a row's regulariser first.
+/// with a row's regulariser first. `lost[0]` becomes 1 where f32 does not hold a solution.
 #[cube(launch_unchecked)]
 pub fn normal(
     fixed: &[V4],
@@ -54,6 +54,7 @@ pub fn normal(
     sums: &[V4],
     rows: &[f32],
     out: &mut [V4],
+    lost: &[Atomic<u32>],
     n_tasks: u32,
     w0: f32,
     #[comptime] ld4: usize,
@@ -187,6 +188,11 @@ pub fn normal(
         }
     }
     if solved {
+        let mut sizes = Array::<f32>::new(4 * blocks);
+        #[unroll]
+        for x in 0..4 * blocks {
+            sizes[x] = 0.0f32;
+        }
         let mut reg = 1.0f32;
         if task < n_tasks as usize {
             reg = rows[place * 3];
@@ -203,6 +209,9 @@ pub fn normal(
                     if comptime!(has_gram) {
                         if row < ld4 * 4 && column < ld4 {
                             a[at] = fma(V4::new(w0), gram[row * ld4 + column], a[at]);
+                            if row / 4 == column {
+                                sizes[mi * 4 + l] = w0 * gram[row * ld4 + column].extract(l);
+                            }
                         }
                     }
                     if row / 4 == column {
@@ -213,7 +222,7 @@ pub fn normal(
                 }
             }
         }
-        let x = solve(&mut a, &mut b, slot, t, ld4, width4);
+        let x = solve(&mut a, &mut b, &sizes, lost, task < n_tasks as usize, slot, t, ld4, width4);
         if t < ld4 && task < n_tasks as usize {
             out[place * ld4 + t] = x;
         }

@@ -9,16 +9,19 @@ use cubecl::prelude::*;
 use crate::nn::gpu::kernels::shared::V4;
 
 use super::check::is_finite;
+use crate::als::kernels::LEAST_PIVOT;
 
-/// Pivots below this fraction of the diagonal are zero but for rounding errors.
-const TINY: f32 = 1e-7;
-
-/// Returns, in each unit `t` of a task, the vector `t` of the solution; directions in which the matrix is singular are 0.
-/// `slot` is the task's place in the cube, `a` the unit's blocks, and `b` the right-hand side in units `t < side`.
+/// Returns, in each unit `t` of a task, the vector `t` of the solution. Sets `lost[0]` to 1 where f32 does not hold it and the
+/// task `counts`, as the host's solver does by the same bound.
+/// `slot` is the task's place in the cube, `a` the unit's blocks, `b` the right-hand side in units `t < side`, and `sizes` in
+/// units on the diagonal the size of what its elements were summed from, where that is larger than they are.
 #[cube]
 pub fn solve(
     a: &mut Array<V4>,
     b: &mut Array<V4>,
+    sizes: &Array<f32>,
+    lost: &[Atomic<u32>],
+    counts: bool,
     slot: usize,
     t: usize,
     #[comptime] ld4: usize,
@@ -42,7 +45,8 @@ pub fn solve(
             #[unroll]
             for e in 0..4usize {
                 let k = (m * side + ti) * 4 + e;
-                diagonal[slot * width4 * 4 + k] = a[(m * 4 + e) * blocks + m].extract(e);
+                diagonal[slot * width4 * 4 + k] =
+                    max(a[(m * 4 + e) * blocks + m].extract(e), sizes[m * 4 + e]);
             }
         }
     }
@@ -75,11 +79,10 @@ pub fn solve(
                 }
                 sync_cube();
                 let pivot = pivots[half];
-                let kept = pivot > TINY * diagonal[slot * width4 * 4 + k];
-                let mut inverse = select(kept, 1.0f32 / pivot, 0.0f32);
-                if !is_finite(pivot) {
-                    // So the solution is not finite either.
-                    inverse = pivot;
+                let held = is_finite(pivot) && pivot > LEAST_PIVOT * diagonal[slot * width4 * 4 + k];
+                let inverse = select(held, 1.0f32 / pivot, 0.0f32);
+                if t == 0 && counts && !held {
+                    lost[0].fetch_max(1u32);
                 }
                 if t == 0 {
                     inverses[slot * width4 * 4 + k] = inverse;

@@ -44,7 +44,7 @@ struct Scratch {
     sums: Buffer,
     /// Factors of either side in the basis of the eigenvectors; the first of these has the fixed side's.
     rotated: [Buffer; 2],
-    /// One word: whether a factor is not finite.
+    /// One word: whether a factor is not finite, or a row's solution is not held.
     found: Buffer,
     /// Stands for a buffer that a launch does not read.
     none: Buffer,
@@ -99,11 +99,12 @@ impl GpuSweeps {
         Ok(Self { client, config: config.clone(), ld4: ld / 4, sides, factors, scratch })
     }
 
-    /// Solves the items, or the users. By conjugate gradients it syncs with the device, to decompose the Gram matrix.
+    /// Solves the items, or the users; returns whether f32 holds the solutions. Where it does not, the factors of this side are
+    /// of no use. Syncs with the device: by conjugate gradients to decompose the Gram matrix, else at the end.
     ///
     /// # Errors
     /// When the device fails.
-    pub fn solve(&self, side: Solved) -> Result<()> {
+    pub fn solve(&self, side: Solved) -> Result<bool> {
         let solved = side as usize;
         let (rows, fixed) = (&self.sides[solved], &self.factors[1 - solved]);
         if self.config.solver == Solver::Cholesky {
@@ -112,13 +113,17 @@ impl GpuSweeps {
             }
             self.sum_long_rows(rows, fixed);
             let out = &self.factors[solved];
+            self.clear_found();
             self.normal(rows, fixed, &rows.short, Source::Entries, true, out);
             self.normal(rows, fixed, &rows.long, Source::Sums, true, out);
-            return Ok(());
+            return self.found_nothing();
         }
         self.gram(solved);
         let gram = self.scratch.gram.values(&self.client)?;
         let basis = Basis::of(&self.client, &gram, self.config.dim);
+        if !rows.suit(&self.config, basis.spectrum) {
+            return Ok(false);
+        }
         let [fixed_rotated, y] = &self.scratch.rotated;
         self.rotate(fixed, &basis.columns, fixed_rotated, self.sides[1 - solved].n_rows);
         self.rotate(&self.factors[solved], &basis.columns, y, rows.n_rows);
@@ -127,7 +132,7 @@ impl GpuSweeps {
         self.cg(rows, &rows.medium, &basis, Layout::new(self.ld4, 256, false));
         self.cg(rows, &rows.short, &basis, Layout::new(self.ld4, 64, false));
         self.rotate(y, &basis.rows, &self.factors[solved], rows.n_rows);
-        Ok(())
+        Ok(true)
     }
 
     /// Returns whether all factors are finite. Syncs with the device.
@@ -135,9 +140,7 @@ impl GpuSweeps {
     /// # Errors
     /// When the device fails.
     pub fn are_finite(&self) -> Result<bool> {
-        let found = &self.scratch.found;
-        // SAFETY: one unit writes the word that is there.
-        unsafe { clear::launch_unchecked(&self.client, in_a_row(1), cube_dim(), found.arg()) };
+        self.clear_found();
         for side in SIDES {
             let n = self.sides[side].n_rows * self.ld4;
             // SAFETY: units beyond the `n` vectors read nothing.
@@ -147,12 +150,21 @@ impl GpuSweeps {
                     in_a_row(n.div_ceil(256)),
                     cube_dim(),
                     self.factors[side].arg4(),
-                    found.arg(),
+                    self.scratch.found.arg(),
                     n as u32,
                 );
             }
         }
-        Ok(found.first_words(&self.client, 1)?[0] == 0)
+        self.found_nothing()
+    }
+
+    fn clear_found(&self) {
+        // SAFETY: one unit writes the word that is there.
+        unsafe { clear::launch_unchecked(&self.client, in_a_row(1), cube_dim(), self.scratch.found.arg()) };
+    }
+
+    fn found_nothing(&self) -> Result<bool> {
+        Ok(self.scratch.found.first_words(&self.client, 1)?[0] == 0)
     }
 
     /// Returns the factors of users `[n_users, dim]` and items `[n_items, dim]`. Syncs with the device.
@@ -224,6 +236,7 @@ impl GpuSweeps {
                 sums.arg4(),
                 rows.rows.arg(),
                 out.arg4(),
+                scratch.found.arg(),
                 tasks.n as u32,
                 self.w0(),
                 self.ld4,

@@ -4,7 +4,7 @@ use burnrec_data::Csr;
 use cubecl::prelude::Client;
 
 use super::normal::TASK;
-use crate::als::cg::{ROUNDING, energy};
+use crate::als::cg::{ROUNDING, RowWeights, Spectrum, energy};
 use crate::als::normal::Shared;
 use crate::als::{AlsConfig, Solver};
 use crate::nn::gpu::buffer::Buffer;
@@ -116,6 +116,10 @@ pub struct Side {
     /// `[rows, 3]`: the regulariser, the sum of `add` by the rows of the fixed side, and the residual below which all is
     /// rounding.
     pub rows: Buffer,
+    /// The weights of the rows that have entries with a target.
+    weights: Vec<RowWeights>,
+    /// Whether the sums over targets of each row are finite.
+    bounded: bool,
     /// Pieces of the Gram matrix of the fixed side.
     pub gram: Tasks,
     /// Short rows, as in [`Cut`].
@@ -136,15 +140,22 @@ impl Side {
         let (n_rows, n_fixed) = (matrix.n_rows(), matrix.n_cols());
         let shared = Shared::new(config, n_fixed, &vec![0.0; config.dim * config.dim]);
         let (mut add, mut pull) = (Vec::with_capacity(matrix.nnz()), Vec::with_capacity(matrix.nnz()));
-        let mut rows = Vec::with_capacity(3 * n_rows);
+        let (mut rows, mut weights) = (Vec::with_capacity(3 * n_rows), Vec::with_capacity(n_rows));
+        let mut bounded = true;
         let (mut of_row, mut pull_of_row) = (Vec::new(), Vec::new());
         for row in 0..n_rows {
             let reg = shared.weigh(matrix.row(row).1, &mut of_row, &mut pull_of_row);
-            let own = of_row.iter().sum::<f32>().max(0.0) / n_fixed as f32;
             add.extend_from_slice(&of_row);
             pull.extend_from_slice(&pull_of_row);
             pull_of_row.resize(pull_of_row.len().next_multiple_of(8), 0.0);
-            rows.extend([reg, own, ROUNDING * energy(config, &pull_of_row)]);
+            of_row.resize(pull_of_row.len(), 0.0);
+            let row_weights = RowWeights::of(config, &of_row, reg, n_fixed);
+            let rounding = ROUNDING * energy(config, &pull_of_row);
+            rows.extend([reg, row_weights.own, rounding]);
+            bounded &= rounding.is_finite();
+            if rounding > 0.0 {
+                weights.push(row_weights);
+            }
         }
         let tasks = |tasks| Tasks::new(client, tasks);
         Self {
@@ -153,6 +164,8 @@ impl Side {
             add: Buffer::of_values(client, &add),
             pull: Buffer::of_values(client, &pull),
             rows: Buffer::of_values(client, &rows),
+            weights,
+            bounded,
             gram: tasks(cut.gram),
             short: tasks(cut.short),
             medium: tasks(cut.medium),
@@ -160,6 +173,11 @@ impl Side {
             reduced: tasks(cut.reduced),
             long: tasks(cut.long),
         }
+    }
+
+    /// Returns whether conjugate gradients solve all rows.
+    pub fn suit(&self, config: &AlsConfig, spectrum: Spectrum) -> bool {
+        self.bounded && self.weights.iter().all(|&weights| spectrum.suits(config, weights))
     }
 }
 

@@ -5,17 +5,20 @@ use super::update::update_from;
 use crate::als::lines::LINE;
 use crate::simd::Simd;
 
-/// Pivots below this fraction of the diagonal are zero but for rounding errors.
-const TINY: f32 = 1e-7;
+/// Pivots below this fraction of what they are computed from have lost so many digits to rounding errors that solutions are
+/// off by some per cent in their directions, which is below 0.1 % of the objective.
+pub const LEAST_PIVOT: f32 = 3e-5;
 
 /// Factorises `a`, `[ld, ld]` and symmetric (the tiles on and above the diagonal are read), in place: `a = U^T U`, `U`
-/// in the upper triangle. `inverses` gets the inverses of U's diagonal, and 0 for a direction in which `a` is singular:
-/// solutions are then 0 there.
+/// in the upper triangle. `inverses` comes with the size of what each element of the diagonal was summed from, where that
+/// is larger than the element, and gets the inverses of U's diagonal. Returns whether f32 holds the result: where it does
+/// not, `a` and `inverses` are left unfinished.
 #[inline(always)]
-pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32]) {
+#[must_use]
+pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32]) -> bool {
     assert!(ld.is_multiple_of(LINE) && a.len() >= ld * ld && inverses.len() >= ld);
-    for (k, diagonal) in inverses[..ld].iter_mut().enumerate() {
-        *diagonal = a[k * ld + k];
+    for (k, scale) in inverses[..ld].iter_mut().enumerate() {
+        *scale = scale.max(a[k * ld + k]);
     }
     let a = a.as_mut_ptr();
     for block in (0..ld).step_by(LINE) {
@@ -23,7 +26,11 @@ pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32
         unsafe {
             for (k, inverse) in inverses.iter_mut().enumerate().skip(block).take(LINE) {
                 let pivot = *a.add(k * ld + k);
-                *inverse = if pivot > TINY * *inverse { 1.0 / pivot.sqrt() } else { 0.0 };
+                let held = pivot > LEAST_PIVOT * *inverse;
+                if !held {
+                    return false;
+                }
+                *inverse = 1.0 / pivot.sqrt();
                 let row = a.add(k * ld);
                 let inverse = simd.splat(*inverse);
                 for at in (block..ld).step_by(S::LANES) {
@@ -41,6 +48,7 @@ pub fn factorise<S: Simd>(simd: S, a: &mut [f32], ld: usize, inverses: &mut [f32
             update_from(simd, a.add(block * ld), ld, &[-1.0; LINE], a, block + LINE);
         }
     }
+    true
 }
 
 /// Solves `U^T U x = b` for a result of [`factorise`]: `b` becomes x; `half`, of equal length, is scratch.
