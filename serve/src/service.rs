@@ -39,6 +39,7 @@ impl Service {
         let engine = Arc::new(Engine::open(&config)?);
         #[cfg(feature = "kafka")]
         if let Some(kafka) = &config.kafka {
+            tracing::info!(bootstrap = kafka.bootstrap, "waits for the brokers to tell of the topics");
             kafka::check(kafka)?;
         }
         Ok(Self {
@@ -86,7 +87,7 @@ impl Service {
         while !stop.load(Ordering::Relaxed) && !asked() && !has_failed() {
             std::thread::sleep(Duration::from_millis(20));
             if looked.elapsed() >= LOOK {
-                self.engine.models.reload();
+                self.engine.models.look();
                 looked = Instant::now();
             }
         }
