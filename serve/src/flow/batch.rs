@@ -52,7 +52,7 @@ impl<T: Transport> BatchWriter<'_, T> {
         let mut retried = Vec::new();
         for (at, event) in events.iter_mut().enumerate() {
             match outbox.outcomes[at].clone() {
-                EventOutcome::Replied(_) | EventOutcome::Filtered => {}
+                EventOutcome::Replied(_) | EventOutcome::Filtered | EventOutcome::Dropped(_) => {}
                 EventOutcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
                 EventOutcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
                 EventOutcome::Failed(reject) => {
@@ -64,7 +64,7 @@ impl<T: Transport> BatchWriter<'_, T> {
                     }
                     match failure.then {
                         Then::Reject => self.engine.reject(event, at, &reject, outbox),
-                        Then::Drop => {}
+                        Then::Drop => outbox.outcomes[at] = EventOutcome::Dropped(reject),
                         Then::Stop => {
                             let found = format!("{}: {reject}", self.engine.source(event));
                             return Err(fatal(reject.stage, found));
@@ -94,9 +94,9 @@ impl<T: Transport> BatchWriter<'_, T> {
             _ => reject,
         };
         let found = format!("{}: {reject}", self.engine.source(&events[at]));
-        match self.failures.sink.then {
+        let ended = match self.failures.sink.then {
             Then::Stop => return Err(fatal(Stage::Sink, found)),
-            Then::Drop => {}
+            Then::Drop => EventOutcome::Dropped(reject),
             Then::Reject => {
                 let mut rejects = Outbox::default();
                 self.engine.reject_cut(&events[at], at, &reject, &mut rejects);
@@ -105,10 +105,11 @@ impl<T: Transport> BatchWriter<'_, T> {
                     // Kafka refuses even the cut reject: only the operator can help.
                     return Err(fatal(Stage::Sink, format!("{found}; its reject: {}", again.text)));
                 }
+                EventOutcome::Failed(reject)
             }
-        }
+        };
         outbox.messages.retain(|message| message.event != at as u32 || message.to != To::Replies);
-        outbox.outcomes[at] = EventOutcome::Failed(reject);
+        outbox.outcomes[at] = ended;
         Ok(())
     }
 
@@ -121,13 +122,7 @@ impl<T: Transport> BatchWriter<'_, T> {
     ) -> Result<(), Trouble> {
         let mut receipts = Outbox::default();
         for (at, event) in events.iter().enumerate().filter(|(at, _)| !retried.contains(at)) {
-            let word = match &outbox.outcomes[at] {
-                EventOutcome::Failed(reject) if self.failures.of(reject.stage).then == Then::Drop => {
-                    "dropped"
-                }
-                outcome => outcome.name(),
-            };
-            self.engine.receipt(event, at, word, &mut receipts);
+            self.engine.receipt(event, at, outbox.outcomes[at].name(), &mut receipts);
         }
         if receipts.messages.is_empty() {
             return Ok(());

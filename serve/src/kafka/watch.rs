@@ -88,7 +88,10 @@ impl Watch {
 
 impl Listener for Watch {
     fn stats(&self, statistics: Statistics) {
-        self.alive();
+        // librdkafka reports once that brokers are gone, and statistics each second without any.
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.alive();
+        }
         let mut lags = BTreeMap::new();
         for (topic, of_topic) in &statistics.topics {
             let read = of_topic.partitions.iter().filter(|(_, part)| part.desired && part.consumer_lag >= 0);
