@@ -13,15 +13,20 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handler: from then on the first signal only asks to stop.
 pub fn install() -> Result<()> {
+    install_telling(|text| eprintln!("{text}"))
+}
+
+/// Does the same, and tells of the signal in another way than by a line on stderr.
+pub fn install_telling(tell: fn(&str)) -> Result<()> {
     // SAFETY: signal(2) with SIG_IGN touches nothing of this program.
     let ignore_hang_up = || unsafe { signal(SIGHUP, SIG_IGN) };
     // A program that `nohup` started ignores SIGHUP and must go on ignoring it: `set_handler` would undo that.
     let ignored = ignore_hang_up() == SIG_IGN;
-    ctrlc::set_handler(|| {
+    ctrlc::set_handler(move || {
         if ASKED.swap(true, Ordering::Relaxed) {
             std::process::exit(EXIT_CODE.into());
         }
-        eprintln!("stopping; once more ends at once");
+        tell("stopping; once more ends at once");
     })
     .context("cannot listen to Ctrl-C")?;
     if ignored {

@@ -1,5 +1,7 @@
 //! Reads settings from the config file, the environment and the command line. Each overrides those named before it;
-//! what none of them sets keeps its default.
+//! what none of them sets keeps its default. No error repeats a value: it may be a secret.
+
+mod expected;
 
 use std::path::Path;
 
@@ -15,8 +17,11 @@ const PREFIX: &str = "BURNREC__";
 /// `BURNREC__EARLY_STOPPING__PATIENCE=3`) and then by the `--set` settings (`dim=64`, `early_stopping.patience=3`).
 pub fn table(file: &Path, set: &[String]) -> Result<Table> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let table: Table =
-        toml::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    let table: Table = toml::from_str(&text).map_err(|error| {
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        anyhow::anyhow!("{}, line {line}: {}, expected TOML", file.display(), error.message())
+    })?;
     laid_over(table, environment(), set)
 }
 
@@ -53,16 +58,17 @@ fn laid_over(
     for (name, text) in environment {
         if let Some(path) = name.strip_prefix(PREFIX) {
             let path = path.to_lowercase();
-            put(&mut table, &path.split("__").collect::<Vec<_>>(), value(&text))
+            let path: Vec<&str> = path.split("__").collect();
+            put(&mut table, &path, value(&path, &text))
                 .with_context(|| format!("environment variable {name}"))?;
         }
     }
     for setting in set {
-        let Some((path, text)) = setting.split_once('=') else {
-            bail!("--set {setting}: found no `=`, expected KEY=VALUE, for example --set dim=64");
+        let Some((key, text)) = setting.split_once('=') else {
+            bail!("--set: found no `=`, expected KEY=VALUE, for example --set dim=64");
         };
-        put(&mut table, &path.trim().split('.').collect::<Vec<_>>(), value(text.trim()))
-            .with_context(|| format!("--set {setting}"))?;
+        let path: Vec<&str> = key.trim().split('.').collect();
+        put(&mut table, &path, value(&path, text.trim())).with_context(|| format!("--set {}", key.trim()))?;
     }
     Ok(table)
 }
@@ -76,17 +82,18 @@ fn put(table: &mut Table, path: &[&str], value: Value) -> Result<()> {
         }
         [key, rest @ ..] => match table.entry((*key).to_owned()).or_insert_with(|| Table::new().into()) {
             Value::Table(inner) => put(inner, rest, value),
-            other => bail!("{key}: found the value {other}, expected a table"),
+            other => bail!("{key}: found the type {}, expected a table", other.type_str()),
         },
     }
 }
 
-/// Parses a TOML value as it is typed on a command line, where the quotes around a string may be left out.
-fn value(text: &str) -> Value {
-    toml::from_str::<Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(text.to_owned()))
+/// Returns the value of a key as it is typed on a command line: a text as it stands where the service expects one, so
+/// that a password may look like a number; else TOML, where the quotes around a text may be left out.
+fn value(path: &[&str], text: &str) -> Value {
+    match expected::expects_text::<ServeConfig>(path) {
+        true => Value::String(text.to_owned()),
+        false => text.parse().unwrap_or_else(|_| Value::String(text.to_owned())),
+    }
 }
 
 #[cfg(test)]
@@ -116,7 +123,63 @@ mod tests {
     }
 
     #[test]
-    fn a_setting_without_a_value_is_refused() {
-        assert!(laid_over(Table::new(), std::iter::empty(), &["dim".to_owned()]).is_err());
+    fn a_text_stays_as_it_is_where_one_is_expected() {
+        const TEXTS: [&str; 9] =
+            ["12#34", "1e5", "123456", "true", "1979-05-27", "\"a\"", "[1]", "{}", "a=b"];
+        let texts = [
+            "http.token",
+            "kafka.librdkafka.sasl.password",
+            "kafka.group",
+            "kafka.instance",
+            "kafka.state",
+            "kafka.from",
+            "models.main.version",
+            "models.main.run",
+            "routes_none",
+            "table.on",
+            "output.csv",
+            "http.listen",
+            "device",
+        ];
+        for (key, text) in texts.iter().flat_map(|key| TEXTS.map(|text| (*key, text))) {
+            let name = format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"));
+            let environment = [(name, text.to_owned())].into_iter();
+            let by_environment = laid_over(Table::new(), environment, &[]).expect("laid over");
+            let by_set = laid_over(Table::new(), std::iter::empty(), &[format!("{key}={text}")]);
+            for table in [by_environment, by_set.expect("laid over")] {
+                let found = key.split('.').try_fold(Value::Table(table), |at, key| at.get(key).cloned());
+                let is_text = found == Some(Value::String(text.to_owned()));
+                assert_eq!(
+                    is_text,
+                    key != "routes_none" || ["12#34", "a=b"].contains(&text),
+                    "{key} = {text}"
+                );
+            }
+        }
+        for (key, text) in [("http.scoring_requests", "3"), ("limits.k", "3"), ("flow.batch_ms", "3")] {
+            let table = laid_over(Table::new(), std::iter::empty(), &[format!("{key}={text}")]).unwrap();
+            let (table_name, name) = key.split_once('.').unwrap();
+            assert_eq!(table[table_name][name].as_integer(), Some(3), "{key}");
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_a_value() {
+        let file: Table = toml::from_str("http.token = 'hunter2'").expect("TOML");
+        let under = [("BURNREC__HTTP__TOKEN__X".to_owned(), "hunter2".to_owned())].into_iter();
+        let set = |text: &str| laid_over(file.clone(), std::iter::empty(), &[text.to_owned()]);
+        let errors = [
+            laid_over(file.clone(), under, &[]),
+            set("http.token.x=hunter2"),
+            set("http.token:hunter2"),
+            set("http.token.hunter.x=hunter2"),
+        ];
+        for error in errors {
+            let error = format!("{:#}", error.expect_err("it is refused"));
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains("http.token") || error.contains("HTTP__TOKEN") || error.contains("KEY=VALUE")
+            );
+        }
     }
 }

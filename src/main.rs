@@ -13,7 +13,7 @@ mod show;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{Cli, Command, LogFormat};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,9 +29,20 @@ fn keep_freed_memory(command: &Command) {
     unsafe { libmimalloc_sys::mi_option_set_default(PURGE_DELAY, delay) }
 }
 
+/// Returns whether all that stderr gets is to be JSON.
+fn logs_json(command: &Command) -> bool {
+    let format = match command {
+        Command::Serve(args) => args.serve.log,
+        Command::Replay(args) => args.serve.log,
+        _ => LogFormat::Text,
+    };
+    format == LogFormat::Json
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     keep_freed_memory(&cli.command);
+    let logs_json = logs_json(&cli.command);
     match commands::run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -40,7 +51,10 @@ fn main() -> ExitCode {
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            eprintln!("error: {}", told(&error));
+            match logs_json {
+                true => tracing::error!("{}", told(&error)),
+                false => eprintln!("error: {}", told(&error)),
+            }
             ExitCode::FAILURE
         }
     }

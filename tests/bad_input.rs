@@ -4,7 +4,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use common::{Folder, burnrec};
+use common::{Folder, burnrec, weights_of};
 
 const GOOD: &str = "userId,movieId,rating,timestamp\n1,10,4.0,1\n1,11,3.0,2\n1,12,5.0,3\n1,13,5.0,4\n\
                     2,10,4.0,1\n2,11,3.0,2\n2,12,5.0,3\n2,14,5.0,4\n3,10,4.0,1\n3,13,3.0,2\n3,14,5.0,3\n";
@@ -130,11 +130,11 @@ fn run_directories() {
     std::fs::write(&manifest, &text).expect("written");
     burnrec("recommend {} --user 1", &[&run]).ok();
 
-    let weights = run.join("weights.safetensors");
+    let weights = weights_of(&run);
     let mut bytes = std::fs::read(&weights).expect("weights");
     *bytes.last_mut().expect("a byte") ^= 1;
     std::fs::write(&weights, bytes).expect("written");
-    burnrec("recommend {} --user 1", &[&run]).fails(&["weights.safetensors", "SHA-256"]);
+    burnrec("recommend {} --user 1", &[&run]).fails(&["weights-", "SHA-256"]);
 }
 
 /// Tests a full disk: the system reports it for every write to `/dev/full`.
@@ -150,4 +150,42 @@ fn a_place_that_takes_no_bytes() {
     let popularity = configs().join("popularity.toml");
     burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).fails(&["record.jsonl", "space"]);
     assert!(!run.join("manifest.json").exists());
+}
+
+/// Runs the program with a variable in its environment; returns all that it prints.
+fn printed(arguments: &[&str], variable: (&str, &str)) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_burnrec"));
+    let output = command.args(arguments).env(variable.0, variable.1).output().expect("the program starts");
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+fn no_output_holds_a_secret() {
+    const SECRET: &str = "4815162342";
+    const GOOD: &str = "models.main.run = \"nowhere\"\nhttp.token = \"4815162342\"\n";
+    let folder = Folder::new();
+    let file = |name: &str, text: &str| folder.file(name, text).display().to_string();
+    let good = file("good.toml", GOOD);
+    let unquoted = file("unquoted.toml", "models.main.run = \"x\"\nhttp.token = x4815162342\n");
+    let unclosed = file("unclosed.toml", "models.main.run = \"x\"\nhttp.token = \"4815162342\n");
+    let number = file("number.toml", "models.main.run = \"x\"\nhttp.token = 4815162342\n");
+    let als = configs().join("als.toml").display().to_string();
+    let none = ("BURNREC_NONE", "");
+    let under = "http.token.x=4815162342";
+    for (arguments, variable, names) in [
+        (vec!["check", &good], none, "(hidden)"),
+        (vec!["serve", &good], none, "nowhere"),
+        (vec!["check", &good, "--set", under], none, "--set http.token.x"),
+        (vec!["check", &good, "--set", "http.token 4815162342"], none, "KEY=VALUE"),
+        (vec!["check", &good], ("BURNREC__HTTP__TOKEN", SECRET), "(hidden)"),
+        (vec!["check", &good], ("BURNREC__HTTP__TOKEN__X", SECRET), "BURNREC__HTTP__TOKEN__X"),
+        (vec!["check", &good], ("BURNREC__HTTP", SECRET), "http"),
+        (vec!["check", &unquoted], none, "unquoted.toml, line 2"),
+        (vec!["check", &unclosed], none, "unclosed.toml, line 2"),
+        (vec!["check", &number], none, "http.token: found invalid type: integer"),
+        (vec!["check", &als], ("BURNREC__HTTP__TOKEN", SECRET), "http"),
+    ] {
+        let text = printed(&arguments, variable);
+        assert!(!text.contains(SECRET) && text.contains(names), "{arguments:?} {variable:?}: {text}");
+    }
 }

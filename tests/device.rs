@@ -6,7 +6,7 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use burnrec::device;
-use common::{Folder, burnrec};
+use common::{Folder, burnrec, weights_of};
 
 const CONFIG: &str = "model = 'als'\ndim = 8\nepochs = 3\ntrack_loss = true\n";
 const TRAIN: &str = "train {} --data {} --out {} --json --device";
@@ -84,7 +84,7 @@ fn auto_says_what_it_took_and_never_takes_software() {
     let named = folder.path("named");
     let record = burnrec(&format!("{TRAIN} cpu"), &[&config, &data, &named]).json();
     assert!(record["auto_device"].is_null(), "{record}");
-    let weights = |run: &Path| std::fs::read(run.join("weights.safetensors")).expect("weights");
+    let weights = |run: &Path| std::fs::read(weights_of(run)).expect("weights");
     assert!(weights(&run) == weights(&named), "other weights");
 
     let again = burnrec(&format!("{TRAIN} auto"), &[&config, &data, &run]);

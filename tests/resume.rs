@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use common::{Folder, Ran, burnrec};
+use common::{Folder, Ran, burnrec, weights_of};
 
 const MF: &str =
     "model = 'mf'\ndim = 32\nepochs = 12\nbatch_size = 500\nlearning_rate = 0.005\nreg = 0.005\n";
@@ -26,7 +26,7 @@ fn signal(name: &str, process: u32) {
 }
 
 /// Trains until stderr has a line with `last`, then sends the signal, and returns the exit code and stderr.
-fn stopped(config: &Path, data: &Path, run: &Path, last: &str, name: &str) -> Ran {
+fn stopped(config: &Path, data: &Path, run: &Path, more: &[&str], last: &str, name: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_burnrec"))
         .arg("train")
         .arg(config)
@@ -35,6 +35,7 @@ fn stopped(config: &Path, data: &Path, run: &Path, last: &str, name: &str) -> Ra
         .arg("--out")
         .arg(run)
         .args(["--device", "cpu"])
+        .args(more)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
@@ -58,7 +59,7 @@ fn a_stopped_training_goes_on_to_the_same_bytes() {
     let record = burnrec(&format!("{train} --json"), &[&config, &data, &whole]).json();
     assert!(!whole.join("checkpoints").exists());
 
-    let ran = stopped(&config, &data, &run, "epoch 1/12", "INT");
+    let ran = stopped(&config, &data, &run, &[], "epoch 1/12", "INT");
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     assert!(ran.stderr.contains("interrupted; choose epoch "), "{}", ran.stderr);
     assert!(run.join("checkpoints").exists() && !run.join("manifest.json").exists());
@@ -73,7 +74,7 @@ fn a_stopped_training_goes_on_to_the_same_bytes() {
     let said = String::from_utf8_lossy(&pasted.stderr).into_owned();
     assert!(pasted.status.success() && said.contains("goes on after choose epoch "), "{said}");
 
-    let weights = |run: &Path| std::fs::read(run.join("weights.safetensors")).expect("weights");
+    let weights = |run: &Path| std::fs::read(weights_of(run)).expect("weights");
     assert!(weights(&whole) == weights(&run), "other weights");
     assert_eq!(burnrec("evaluate {} --json", &[&run]).json(), record["metrics"]["test"]);
     assert!(!run.join("checkpoints").exists());
@@ -90,11 +91,30 @@ fn terminating_is_stopping_and_force_starts_anew() {
     let folder = Folder::new();
     let (config, data) = ready(&folder);
     let run = folder.path("run");
-    let ran = stopped(&config, &data, &run, "epoch 2/12", "TERM");
+    let ran = stopped(&config, &data, &run, &[], "epoch 2/12", "TERM");
     assert_eq!(ran.code, Some(130), "{}", ran.stderr);
     let anew = "train {} --data {} --out {} --set epochs=1 --device cpu";
     burnrec(&format!("{anew} --force"), &[&config, &data, &run]).ok();
     assert!(!run.join("checkpoints").exists());
+}
+
+#[test]
+fn a_run_is_there_until_the_one_that_replaces_it_is_whole() {
+    let folder = Folder::new();
+    let (config, data) = ready(&folder);
+    let run = folder.path("run");
+    let train = "train {} --data {} --out {} --device cpu --json";
+    let old = burnrec(&format!("{train} --set epochs=1"), &[&config, &data, &run]).json();
+    let ran = stopped(&config, &data, &run, &["--force"], "epoch 2/12", "TERM");
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert_eq!(burnrec("evaluate {} --json", &[&run]).json(), old["metrics"]["test"]);
+
+    let new = burnrec(&format!("{train} --resume"), &[&config, &data, &run]).json();
+    assert_ne!(new["metrics"]["test"], old["metrics"]["test"]);
+    assert_eq!(burnrec("evaluate {} --json", &[&run]).json(), new["metrics"]["test"]);
+    let files = std::fs::read_dir(&run).expect("a run").map(|file| file.expect("a file").file_name());
+    let weights = files.filter(|name| name.to_string_lossy().starts_with("weights")).count();
+    assert_eq!(weights, 1, "the files of the old run are gone");
 }
 
 #[test]

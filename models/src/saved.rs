@@ -1,13 +1,14 @@
 //! Saved runs: a directory with all that recommending and serving need, each file of which is written whole or not at
 //! all.
 //!
-//! `weights.safetensors`, `vocab.safetensors` (outside ids), `seen.safetensors` (each user's history),
-//! `titles.safetensors` where there are titles, `chosen.safetensors` where the model was chosen before it was trained
-//! on valid as well and others may start from it, and `manifest.json`. The manifest is written last, by rename, and
-//! holds the hash of every other file: a directory without a manifest is no saved run.
+//! `weights`, `vocab` (outside ids), `seen` (each user's history), `titles` where there are titles, `chosen` where the
+//! model was chosen before it was trained on valid as well and others may start from it, all in safetensors, and
+//! `manifest.json`. The manifest is written last, by rename, and holds the hash of every other file: a directory without
+//! a manifest is no saved run. The names of the other files hold their hashes (`weights-3f2a91c0d1e2.safetensors`), so
+//! that a run which replaces another overwrites none of its files: the old run is whole until the new manifest is there.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::vocab_file as stored;
@@ -25,11 +26,11 @@ use crate::{Error, Result};
 pub const FORMAT: u32 = 1;
 
 const MANIFEST: &str = "manifest.json";
-const WEIGHTS: &str = "weights.safetensors";
-const CHOSEN: &str = "chosen.safetensors";
-const VOCAB: &str = "vocab.safetensors";
-const SEEN: &str = "seen.safetensors";
-const TITLES: &str = "titles.safetensors";
+const WEIGHTS: &str = "weights";
+const CHOSEN: &str = "chosen";
+const VOCAB: &str = "vocab";
+const SEEN: &str = "seen";
+const TITLES: &str = "titles";
 
 /// What a run directory says of itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,7 +47,7 @@ pub struct Manifest {
     pub n_users: usize,
     /// The number of items.
     pub n_items: usize,
-    /// SHA-256 of each file beside the manifest.
+    /// SHA-256 of each file beside the manifest, by what it holds.
     pub files: BTreeMap<String, String>,
     /// What the model was trained on.
     pub data: DataFacts,
@@ -70,17 +71,25 @@ impl Recommender {
     /// As [`Recommender::open`], and when the device cannot be had.
     pub fn open_on(dir: impl AsRef<Path>, device: DeviceChoice) -> Result<Self> {
         let dir = dir.as_ref();
-        let manifest = manifest(dir)?;
-        let device = manifest.model.scores_on().open(device)?;
-        open(dir, manifest, &device)
+        let mut found = manifest(dir)?;
+        loop {
+            let device = found.model.scores_on().open(device)?;
+            let opened = open(dir, &found, &device);
+            // A run that was replaced between the reading of its manifest and that of its files is no broken one.
+            let now = if opened.is_err() { manifest(dir)? } else { return opened };
+            if now.files == found.files {
+                return opened;
+            }
+            found = now;
+        }
     }
 
     /// Writes a run directory, which is all that recommending and serving need. The manifest is written last, by
-    /// rename.
+    /// rename; a run that is there already can be opened until then, and is gone afterwards.
     ///
     /// # Errors
-    /// When a file cannot be written, and the directory has then no manifest and is no run; or when the directory holds
-    /// something that is no run.
+    /// When a file cannot be written, and the directory then holds the run that it held before or none; or when it
+    /// holds something that is no run.
     pub fn save(&self, dir: impl AsRef<Path>) -> Result<()> {
         let dir = dir.as_ref();
         make_room(dir, true)?;
@@ -109,7 +118,8 @@ impl Recommender {
         };
         let text =
             serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
-        Ok(write_file(&dir.join(MANIFEST), &text)?)
+        write_file(&dir.join(MANIFEST), &text)?;
+        remove_others(dir, &manifest.files)
     }
 }
 
@@ -139,14 +149,14 @@ pub fn manifest(dir: &Path) -> Result<Manifest> {
 }
 
 /// Opens the run of a manifest, checking every file against its hash and every array against its shape.
-fn open(dir: &Path, manifest: Manifest, device: &OpenDevice) -> Result<Recommender> {
-    let file = |name: &str| checked(dir, &manifest, name);
+fn open(dir: &Path, manifest: &Manifest, device: &OpenDevice) -> Result<Recommender> {
+    let file = |name: &str| checked(dir, manifest, name);
     let fits = |name: &str, what: &str, found: usize, expected: usize| {
         if found == expected {
             return Ok(());
         }
         let expected = format!("{expected}, as the manifest says");
-        Err(Error::Run { path: dir.join(name), found: format!("{found} {what}"), expected })
+        Err(Error::Run { path: path(dir, manifest, name), found: format!("{found} {what}"), expected })
     };
     let shape = Shape { n_users: manifest.n_users, n_items: manifest.n_items };
     let ids = file(VOCAB)?;
@@ -165,7 +175,7 @@ fn open(dir: &Path, manifest: Manifest, device: &OpenDevice) -> Result<Recommend
         fits(TITLES, "titles", titles.0.len(), shape.n_items)?;
     }
     let recommender = Recommender::new(model, users, items, seen).with_titles(titles);
-    Ok(recommender.with_record(manifest.data, manifest.record))
+    Ok(recommender.with_record(manifest.data.clone(), manifest.record.clone()))
 }
 
 /// Which weights of a run.
@@ -187,7 +197,7 @@ pub fn weights(dir: &Path, manifest: &Manifest, stage: Stage) -> Result<TensorFi
 }
 
 fn checked(dir: &Path, manifest: &Manifest, name: &str) -> Result<TensorFile> {
-    let path = dir.join(name);
+    let path = path(dir, manifest, name);
     let expected = manifest.files.get(name).cloned().unwrap_or_default();
     let found = hash::file(&path)?;
     if found != expected {
@@ -197,8 +207,7 @@ fn checked(dir: &Path, manifest: &Manifest, name: &str) -> Result<TensorFile> {
     Ok(TensorFile::open(&path)?)
 }
 
-/// Makes room for a run in `dir`: creates it, and with `replace` takes away the manifest of the run that is there, so
-/// that a run which fails later is not taken for it.
+/// Makes room for a run in `dir`: creates it. With `replace` a run may be there; it stays until another is saved.
 ///
 /// # Errors
 /// When there is a run and `replace` is not set, when there is anything else with a manifest, such as prepared data,
@@ -213,7 +222,6 @@ pub fn make_room(dir: &Path, replace: bool) -> Result<()> {
                 if is_run { "a new directory, or --force to replace it" } else { "a new directory" };
             return Err(Error::Run { path: dir.to_owned(), found: found.into(), expected: expected.into() });
         }
-        std::fs::remove_file(&path).map_err(DataError::io("replace", &path))?;
     }
     Ok(std::fs::create_dir_all(dir).map_err(DataError::io("create", dir))?)
 }
@@ -224,8 +232,41 @@ fn put<N: AsRef<str>>(
     arrays: &[(N, Tensor)],
     files: &mut BTreeMap<String, String>,
 ) -> Result<()> {
-    let path = dir.join(name);
-    tensors::write(&path, arrays)?;
-    files.insert(name.to_owned(), hash::file(&path)?);
+    let staged = dir.join(format!("{name}{ENDING}"));
+    tensors::write(&staged, arrays)?;
+    let hash = hash::file(&staged)?;
+    let path = dir.join(file_name(name, &hash));
+    std::fs::rename(&staged, &path).map_err(DataError::io("write", &path))?;
+    files.insert(name.to_owned(), hash);
+    Ok(())
+}
+
+const ENDING: &str = ".safetensors";
+
+/// Returns the name of a file that holds this and has this hash.
+fn file_name(name: &str, hash: &str) -> String {
+    format!("{name}-{}{ENDING}", hash.get(..12).unwrap_or(hash))
+}
+
+/// Returns the path of a file of a run.
+pub fn path(dir: &Path, manifest: &Manifest, name: &str) -> PathBuf {
+    dir.join(file_name(name, manifest.files.get(name).map_or("", String::as_str)))
+}
+
+/// Removes the files of runs that were here before, finished or not.
+fn remove_others(dir: &Path, files: &BTreeMap<String, String>) -> Result<()> {
+    let kept: Vec<String> = files.iter().map(|(name, hash)| file_name(name, hash)).collect();
+    let is_ours = |file: &str| {
+        let Some(stem) = file.strip_suffix(ENDING) else { return false };
+        let name = stem.split_once('-').map_or(stem, |(name, _)| name);
+        [WEIGHTS, CHOSEN, VOCAB, SEEN, TITLES].contains(&name)
+    };
+    for entry in std::fs::read_dir(dir).map_err(DataError::io("read", dir))? {
+        let path = entry.map_err(DataError::io("read", dir))?.path();
+        let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if is_ours(file) && !kept.iter().any(|kept| kept == file) {
+            std::fs::remove_file(&path).map_err(DataError::io("remove", &path))?;
+        }
+    }
     Ok(())
 }

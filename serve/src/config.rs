@@ -2,21 +2,23 @@
 //! here.
 
 mod flow;
+mod http;
 mod kafka;
+mod secret;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
+pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
+pub use secret::Secret;
+#[cfg(feature = "kafka")]
+pub(crate) use secret::{HIDDEN, is_secret};
 
 use crate::{Error, Result};
-
-/// The most requests that a config may let be scored at once over HTTP: each has a thread.
-const MOST_SCORING: usize = 1000;
 
 /// The most that a config may let a history hold.
 const MOST_HISTORY: usize = 100_000;
@@ -91,39 +93,6 @@ pub struct Route {
     pub queue_events: Option<usize>,
     /// The most bytes that may wait; `flow.queue_bytes` by default.
     pub queue_bytes: Option<usize>,
-}
-
-/// The HTTP server.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HttpConfig {
-    /// The address; anything but a loopback one needs a token or TLS.
-    pub listen: SocketAddr,
-    /// The token that `Authorization: Bearer …` must carry for everything but `/health/live` and the page `/`.
-    #[serde(serialize_with = "hidden")]
-    pub token: Option<String>,
-    /// A PKCS#12 file with the certificate and its key.
-    pub tls: Option<PathBuf>,
-    /// The password of that file.
-    #[serde(skip_serializing)]
-    pub tls_password: String,
-    /// The most requests that are scored at once; others wait for their turn.
-    pub scoring_requests: usize,
-    /// How long a request may wait for its turn, in milliseconds; then it is answered 503 with the reason `busy`.
-    pub scoring_wait_ms: u64,
-}
-
-impl Default for HttpConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            token: None,
-            tls: None,
-            tls_password: String::new(),
-            scoring_requests: 8,
-            scoring_wait_ms: 1000,
-        }
-    }
 }
 
 /// The format of requests on Kafka.
@@ -239,9 +208,19 @@ impl Default for Limits {
     }
 }
 
-/// Writes whether there is a secret, and no more.
-fn hidden<S: Serializer>(secret: &Option<String>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-    secret.as_ref().map(|_| "(hidden)").serialize(serializer)
+/// Returns the error of a table that is no config. It names the key and the type found, but not the value, which may be
+/// a secret.
+fn refused(error: &toml::de::Error) -> Error {
+    let text = error.to_string();
+    let key = text.rsplit_once("\nin `").and_then(|(_, key)| key.trim_end().strip_suffix('`'));
+    let message = error.message();
+    let (found, expected) =
+        message.rsplit_once(", expected ").unwrap_or((message, "the keys of configs/serve.toml"));
+    let found = match found.starts_with("invalid ") {
+        true => found.split(['`', '"']).next().unwrap_or_default().trim_end(),
+        false => found,
+    };
+    Error::config(key.unwrap_or("config"), found, expected)
 }
 
 fn auto() -> String {
@@ -269,9 +248,7 @@ impl ServeConfig {
     /// # Errors
     /// When a key is unknown or missing, or a value is impossible.
     pub fn from_table(table: toml::Table) -> Result<Self> {
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
-            Error::config("config", error.message().to_owned(), "the keys of configs/serve.toml")
-        })?;
+        let config: Self = table.try_into().map_err(|error| refused(&error))?;
         config.validate()?;
         Ok(config)
     }
@@ -293,17 +270,7 @@ impl ServeConfig {
         if let Some(kafka) = &self.kafka {
             kafka.validate()?;
         }
-        if !self.http.listen.ip().is_loopback() && self.http.token.is_none() && self.http.tls.is_none() {
-            let expected = "a loopback address such as 127.0.0.1:8080, or http.token or http.tls beside it";
-            return Err(Error::config("http.listen", self.http.listen, expected));
-        }
-        if self.http.token.as_ref().is_some_and(|token| token.trim().is_empty()) {
-            return Err(Error::config("http.token", "an empty text", "a secret"));
-        }
-        if !(1..=MOST_SCORING).contains(&self.http.scoring_requests) {
-            let expected = format!("1 to {MOST_SCORING}");
-            return Err(Error::config("http.scoring_requests", self.http.scoring_requests, expected));
-        }
+        self.http.validate()?;
         if !self.output.score_scale.is_finite() || self.output.score_scale <= 0.0 {
             return Err(Error::config("output.score_scale", self.output.score_scale, "a number above 0"));
         }

@@ -45,6 +45,9 @@ const IDLE: Duration = Duration::from_millis(50);
 /// How long a flow with messages in flight waits for events, so that it notes deliveries in time for the next commit.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
+/// How much longer than `kafka.commit_ms` a batch may take until it is committed, before the worker counts as stalled.
+const STALLED: Duration = Duration::from_secs(10);
+
 /// The least time that a stop leaves for its last commit.
 const LAST_COMMIT: Duration = Duration::from_millis(500);
 
@@ -145,6 +148,8 @@ impl<T: Transport> Flow<T> {
             self.change(change)?;
         }
         self.admit()?;
+        // Before a batch is taken: what is left afterwards is little however much had to wait.
+        self.metrics.queues(self.options.worker, self.backlog.queues().iter().map(Queue::level));
         let now = self.clock.now();
         self.backlog.end_penalties(|end| end <= now);
         if self.backlog.is_due(now) {
@@ -227,11 +232,11 @@ impl<T: Transport> Flow<T> {
     fn answer_next(&mut self) -> Result<(), Trouble> {
         let mut events = std::mem::take(&mut self.events);
         self.backlog.take(&mut events);
-        self.metrics.queues(self.options.worker, self.backlog.queues().iter().map(Queue::level));
         if events.is_empty() {
             self.events = events;
             return Ok(());
         }
+        self.metrics.progress.promise(self.options.worker, self.clock.now() + self.options.commit + STALLED);
         let mut outbox = std::mem::take(&mut self.outbox);
         let result = self.answer(&mut events, &mut outbox);
         events.clear();
@@ -279,6 +284,9 @@ impl<T: Transport> Flow<T> {
                 self.offsets.mark_done(&turns);
                 self.unsaved = true;
             }
+        }
+        if !self.unsaved && !self.offsets.is_in_flight() {
+            self.metrics.progress.keep(self.options.worker);
         }
         let now = self.clock.now();
         let latency = events.first().map(|first| now.saturating_duration_since(first.received));

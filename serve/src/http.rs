@@ -8,10 +8,12 @@
 //! | `GET /flow`, `/` | the flow as it runs, as JSON and as a picture |
 //! | `POST /-/reload` | looks for new models at once |
 
+mod access;
 mod answer;
 mod listener;
 mod reply;
 mod server;
+mod tls;
 mod watch;
 #[cfg(feature = "kafka")]
 mod write;
@@ -22,19 +24,18 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
+use crate::Kind;
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::health::Health;
 #[cfg(feature = "kafka")]
 use crate::kafka::EventWriter;
 use crate::metrics::Metrics;
-use crate::{Kind, Result};
 
 pub use listener::Listening;
 pub use server::{Server, Serving};
@@ -59,14 +60,7 @@ pub struct App {
 }
 
 /// Serves until `stop` comes, then finishes the requests that are open.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn serve(
-    listening: Listening,
-    app: App,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<()> {
+pub async fn serve(listening: Listening, app: App, stop: impl Future<Output = ()> + Send + 'static) {
     let limit = app.config.limits.message_bytes;
     let app = Arc::new(app);
     let router = Router::new()
@@ -81,37 +75,27 @@ pub async fn serve(
         .route_layer(from_fn_with_state(Arc::clone(&app), guard))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/", get(watch::page))
+        .fallback(reply::no_path)
+        .method_not_allowed_fallback(reply::other_method)
         .layer(DefaultBodyLimit::max(limit))
         .with_state(app);
-    listening.serve(router, stop).await
+    listening.serve(router, stop).await;
 }
 
 /// The paths that monitoring polls, whose requests are therefore not counted.
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
-/// Refuses a request without the token, and counts requests.
+/// Refuses a request that is not let in, and counts requests.
 async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
-    let response = match &app.config.http.token {
-        Some(token) if !brings(&request, token) => {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], "a token is needed\n")
-                .into_response()
-        }
-        _ => next.run(request).await,
+    let response = match access::refused(request.headers(), &app.config.http) {
+        Some(refusal) => refusal,
+        None => next.run(request).await,
     };
     if !WATCHING.contains(&path.as_str()) {
         app.metrics.http(&path, response.status().as_u16(), start.elapsed());
     }
     response
-}
-
-/// Returns whether a request carries the token; the comparison takes the same time for all tokens of one length.
-fn brings(request: &Request, token: &str) -> bool {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    given.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|given| {
-        let differ = given.bytes().zip(token.bytes()).fold(0, |differ, (a, b)| differ | (a ^ b));
-        given.len() == token.len() && differ == 0
-    })
 }

@@ -36,6 +36,7 @@ pub mod kafka;
 pub mod message;
 pub mod metrics;
 pub mod outbox;
+pub mod progress;
 pub mod reject;
 pub mod served;
 #[cfg(any(feature = "http", feature = "kafka"))]

@@ -16,11 +16,12 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::event::{Incoming, TopicPartition};
 use crate::outbox::EventOutcome;
+use crate::progress::Progress;
 
 /// Labels of an outcome.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// `replied`, `filtered`, `resubmitted`, `expired` or `rejected`.
+    /// `replied`, `filtered`, `resubmitted`, `expired`, `rejected` or `dropped`.
     pub outcome: &'static str,
     /// The request's type if it was replied to, else the reason.
     pub of: &'static str,
@@ -89,6 +90,7 @@ pub struct Metrics {
     queue_bytes: Family<QueueLabels, Gauge>,
     queue_fill: Family<QueueLabels, Gauge<f64, AtomicU64>>,
     troubles: Family<RecoveryLabels, Counter>,
+    bad_records: Counter,
     partitions: Gauge,
     users: Gauge,
     memory: Gauge,
@@ -104,6 +106,8 @@ pub struct Metrics {
     http_seconds: Histogram,
     ends: Mutex<BTreeMap<OutcomeLabels, u64>>,
     last_trouble: Mutex<Option<String>>,
+    /// Which workers get on.
+    pub progress: Progress,
 }
 
 impl Default for Metrics {
@@ -124,6 +128,7 @@ impl Default for Metrics {
             queue_bytes: Family::default(),
             queue_fill: Family::default(),
             troubles: Family::default(),
+            bad_records: Counter::default(),
             partitions: Gauge::default(),
             users: Gauge::default(),
             memory: Gauge::default(),
@@ -136,6 +141,7 @@ impl Default for Metrics {
             http_seconds: seconds(),
             ends: Mutex::default(),
             last_trouble: Mutex::default(),
+            progress: Progress::default(),
         };
         let mut registry = Registry::default();
         registry.register("burnrec_events", "Events read from Kafka", all.events.clone());
@@ -163,6 +169,11 @@ impl Default for Metrics {
             "burnrec_taken_back",
             "Rollbacks, after which uncommitted events are read again",
             all.troubles.clone(),
+        );
+        registry.register(
+            "burnrec_bad_state_records",
+            "Records of the state topic that could not be read",
+            all.bad_records.clone(),
         );
         registry.register(
             "burnrec_partitions",
@@ -259,6 +270,13 @@ impl Metrics {
         *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
     }
 
+    /// Counts a record of the state topic that could not be read.
+    pub fn bad_record(&self, error: &str) {
+        self.bad_records.inc();
+        let text = format!("a record of the state topic: {error}");
+        *self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
     /// Returns what went wrong last.
     pub fn last_trouble(&self) -> Option<String> {
         self.last_trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -349,7 +367,9 @@ impl OutcomeLabels {
             EventOutcome::Filtered => ("threshold", "filter"),
             EventOutcome::Resubmitted => ("event", ""),
             EventOutcome::Expired(reject) => ("age", reject.stage.name()),
-            EventOutcome::Failed(reject) => (reject.reason, reject.stage.name()),
+            EventOutcome::Failed(reject) | EventOutcome::Dropped(reject) => {
+                (reject.reason, reject.stage.name())
+            }
         };
         Self { outcome: outcome.name(), of, stage }
     }
@@ -364,6 +384,15 @@ pub fn resident_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bad_record_of_the_state_is_no_rollback() {
+        let metrics = Metrics::default();
+        metrics.bad_record("no JSON");
+        let text = metrics.text(0);
+        assert!(text.contains("\nburnrec_bad_state_records_total 1\n"), "{text}");
+        assert!(!text.contains("burnrec_taken_back_total{"), "{text}");
+    }
 
     #[test]
     fn the_lag_of_a_partition_that_went_goes_with_it() {

@@ -34,6 +34,8 @@ pub enum EventOutcome {
     Expired(Reject),
     /// It could not be answered.
     Failed(Reject),
+    /// The same, and the config says to leave no reject.
+    Dropped(Reject),
 }
 
 impl EventOutcome {
@@ -45,6 +47,7 @@ impl EventOutcome {
             Self::Resubmitted => "resubmitted",
             Self::Expired(_) => "expired",
             Self::Failed(_) => "rejected",
+            Self::Dropped(_) => "dropped",
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The models that answer: opened, checked, exchanged while the service runs.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::fs::DirEntry;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -59,9 +62,12 @@ pub struct Models {
     set: RwLock<Arc<Set>>,
     /// Why a model's directory was not taken up, by name.
     troubles: Mutex<BTreeMap<String, String>>,
-    /// One reload at a time.
-    reloading: Mutex<()>,
+    /// What the directories looked like when they were last opened, by name; locked by the one reload at a time.
+    stamps: Mutex<BTreeMap<String, Stamp>>,
 }
+
+/// The files of a directory, each with its inode, size and time of change.
+type Stamp = BTreeMap<OsString, (u64, u64, i64, i64)>;
 
 impl Models {
     /// Opens all models of a config.
@@ -82,7 +88,7 @@ impl Models {
             entries: config.models.clone(),
             device: choice,
             troubles: Mutex::default(),
-            reloading: Mutex::default(),
+            stamps: Mutex::default(),
         })
     }
 
@@ -118,9 +124,26 @@ impl Models {
     /// Takes up the models whose manifest has changed. A new model is opened and checked first; if that fails, the old
     /// one goes on serving. Returns the names of the models taken up.
     pub fn reload(&self) -> Vec<String> {
-        let _one = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut taken = Vec::new();
+        self.refresh(true).1
+    }
+
+    /// Does what [`Models::reload`] does, but only where a file has come, gone or changed: a directory that is broken is
+    /// read once. Returns the number of directories that were read.
+    pub fn look(&self) -> usize {
+        self.refresh(false).0
+    }
+
+    /// Returns how many directories were read, and the names of the models taken up.
+    fn refresh(&self, all: bool) -> (usize, Vec<String>) {
+        let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut read, mut taken) = (0, Vec::new());
         for (name, entry) in &self.entries {
+            let stamp = stamp(&entry.run);
+            if !all && stamps.get(name) == Some(&stamp) {
+                continue;
+            }
+            stamps.insert(name.clone(), stamp);
+            read += 1;
             let old = self.set().get(name).cloned();
             let same = match (manifest_hash(entry), &old) {
                 (Ok(hash), Some(old)) => hash == old.hash,
@@ -153,7 +176,7 @@ impl Models {
                 }
             }
         }
-        taken
+        (read, taken)
     }
 }
 
@@ -163,6 +186,19 @@ fn manifest_hash(entry: &ModelEntry) -> Result<String, burnrec_data::Error> {
 
 fn manifest_path(entry: &ModelEntry) -> PathBuf {
     entry.run.join("manifest.json")
+}
+
+/// Returns what the files of a run look like, without the records and checkpoints of one that is being trained there. A
+/// directory that cannot be read looks empty.
+fn stamp(dir: &Path) -> Stamp {
+    let ending = |file: &DirEntry| file.path().extension().map(OsStr::to_owned);
+    let is_of_run = |file: &DirEntry| ending(file).is_some_and(|of| of == "json" || of == "safetensors");
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten().filter(is_of_run);
+    let facts = files.filter_map(|file| {
+        let of = file.metadata().ok()?;
+        Some((file.file_name(), (of.ino(), of.len(), of.ctime(), of.ctime_nsec())))
+    });
+    facts.collect()
 }
 
 fn short(mut hash: String) -> String {

@@ -43,6 +43,7 @@ impl Service {
         #[cfg(feature = "kafka")]
         let (engine, topics) = match &config.kafka {
             Some(kafka) => {
+                tracing::info!(bootstrap = kafka.bootstrap, "waits for the brokers to tell of the topics");
                 let topics = kafka::check(kafka)?;
                 (engine.with_record_bytes(topics.record_bytes(kafka, &config.limits)?), topics)
             }
@@ -102,7 +103,7 @@ impl Service {
         while !stop.load(Ordering::Relaxed) && !asked() && !has_failed() {
             std::thread::sleep(Duration::from_millis(20));
             if looked.elapsed() >= LOOK {
-                self.engine.models.reload();
+                self.engine.models.look();
                 looked = Instant::now();
             }
         }

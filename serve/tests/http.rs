@@ -69,7 +69,6 @@ fn all_requests_are_answered_and_counted() {
     assert_eq!(ends.map(|end| end["count"].as_u64().unwrap()).sum::<u64>(), 9);
     let (status, head, _) = service.ask("GET", "/", "", "");
     assert!(status == 200 && head.contains("text/html"), "{head}");
-    assert_eq!((service.get("/v2/score").0, service.get("/v1/score").0), (404, 405));
 }
 
 #[test]
@@ -93,8 +92,23 @@ fn errors_are_json_with_a_reason() {
         assert!(answer["error"]["message"].as_str().is_some_and(|text| !text.is_empty()));
         assert!(answer["error"]["stage"].is_string());
     }
+    for (method, path, status, reason) in [
+        ("GET", "/v2/score", 404, "no-path"),
+        ("POST", "/", 405, "other-method"),
+        ("GET", "/v1/score", 405, "other-method"),
+        ("DELETE", "/metrics", 405, "other-method"),
+    ] {
+        let (found, head, body) = service.ask(method, path, "", "");
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((found, answer["error"]["reason"].as_str()), (status, Some(reason)), "{method} {path}");
+        let head = head.to_lowercase();
+        assert!(head.contains("content-type: application/json"), "{head}");
+        assert_eq!(status == 405, head.contains("\nallow: "), "{head}");
+    }
     // The first body is shorter than it says; the second is no HTTP.
-    for damaged in ["POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 999\r\n\r\n{", "\0\0\0\r\n\r\n"] {
+    for damaged in
+        ["POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\n{", "\0\0\0\r\n\r\n"]
+    {
         let mut stream = service.connect();
         stream.write_all(damaged.as_bytes()).unwrap();
     }
@@ -119,8 +133,11 @@ fn who_does_not_bring_the_token_is_not_let_in() {
             );
             assert!(!body.contains("sesame"));
         }
-        let (status, _, body) = service.ask("GET", path, "authorization: Bearer open sesame\r\n", "");
-        assert!(status == 200 && !body.contains("sesame"), "{path}: {status}, and no secret in {body}");
+        for scheme in ["Bearer", "bearer", "BEARER"] {
+            let header = format!("authorization: {scheme} open sesame\r\n");
+            let (status, _, body) = service.ask("GET", path, &header, "");
+            assert!(status == 200 && !body.contains("sesame"), "{path}: {status}, and no secret in {body}");
+        }
     }
     for path in ["/v1/score", "/v1/recommend", "/v1/similar", "/v1/event", "/-/reload"] {
         assert_eq!(service.ask("POST", path, "", SCORE).0, 401, "{path}");
@@ -186,55 +203,179 @@ fn a_stop_ends_whatever_clients_do() {
 
     let service = Running::of("");
     let mut idle = service.connect();
-    idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    idle.write_all(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut answer = [0; 12];
     idle.read_exact(&mut answer).unwrap();
     let mut half = service.connect();
-    half.write_all(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    half.write_all(b"POST /v1/score HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{").unwrap();
     // One connection is idle and one in the middle of a request; both stay open until the service has ended.
     service.stop();
     drop((idle, half));
 }
 
-/// Runs `openssl`; returns what it writes.
-fn openssl(folder: &Path, arguments: &[&str], input: &[u8]) -> Vec<u8> {
+/// Sends `POST /v1/score` under a host's name, with more headers; returns the status and the reason of a refusal.
+fn asked_as(service: &Running, host: &str, headers: &str) -> (u16, String) {
+    let request = request("POST", "/v1/score", headers, SCORE).replace("Host: localhost\r\n", host);
+    let (status, _, body) = service.send(&request);
+    let answer: Value = serde_json::from_str(&body).unwrap();
+    (status, answer["error"]["reason"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn no_page_of_another_site_speaks_to_a_service_without_a_token() {
+    let service = Running::of("http.hosts = [\"Scores.example\"]");
+    let port = service.address.port();
+    let own = |host: &str| format!("Host: {host}:{port}\r\n");
+    for host in
+        ["127.0.0.1", "localhost", "LOCALHOST", "127.8.8.8", "[::1]", "app.localhost", "scores.example"]
+    {
+        assert_eq!(asked_as(&service, &own(host), "").0, 200, "{host}");
+        let origin = format!("Origin: http://{host}:{port}\r\n");
+        assert_eq!(asked_as(&service, &own(host), &origin).0, 200, "the service's own page at {host}");
+    }
+    let proxied = asked_as(&service, &own("127.0.0.1"), "Origin: https://scores.example\r\n");
+    assert_eq!(proxied.0, 200, "its own page behind a proxy");
+    for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "", "a b"] {
+        let refusal = (403, "other-host".to_owned());
+        assert_eq!(asked_as(&service, &own(host), ""), refusal, "{host:?}: DNS rebinding");
+    }
+    for origin in
+        ["http://evil.example", "null", "http://127.0.0.1:1", "http://evil.example:80/127.0.0.1", ""]
+    {
+        let refusal = (403, "other-origin".to_owned());
+        let header = format!("Origin: {origin}\r\n");
+        assert_eq!(asked_as(&service, &own("127.0.0.1"), &header), refusal, "{origin:?}: CSRF");
+    }
+    for (method, path) in
+        [("POST", "/v1/event"), ("POST", "/-/reload"), ("GET", "/flow"), ("GET", "/metrics")]
+    {
+        let status = service.ask(method, path, "Origin: http://evil.example\r\n", "").0;
+        assert_eq!(status, 403, "{path}");
+    }
+    assert_eq!(service.engine.state.n_users(), 0);
+    // A token is what no other page has.
+    let service = Running::of("http.token = \"t\"");
+    let with_token = "Authorization: Bearer t\r\nOrigin: http://evil.example\r\n";
+    assert_eq!(asked_as(&service, "Host: any.example\r\n", with_token).0, 200);
+}
+
+#[test]
+fn a_client_may_not_keep_a_connection_waiting() {
+    let service = Running::of("http.read_timeout_ms = 100");
+    let part = "POST /v1/score HTTP/1.1\r\nHost: localhost\r\n";
+    let whole = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for (sent, status) in [
+        ("", None),
+        ("POST /v1", None),
+        (part, None),
+        (&format!("{part}Content-Length: 9\r\n\r\n{{"), Some(408)),
+        (&format!("{part}Transfer-Encoding: chunked\r\n\r\n5\r\n{{"), Some(408)),
+        (whole, Some(200)),
+    ] {
+        let mut stream = service.connect();
+        stream.write_all(sent.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("the service closes the connection");
+        assert_eq!((!answer.is_empty()).then(|| parts(&answer).0), status, "{sent:?}");
+        assert!(status != Some(408) || answer.contains("too-slow"), "{answer}");
+    }
+}
+
+#[test]
+fn connections_have_a_bound_and_wait_for_a_place() {
+    let service = Running::of("http.connections = 2\nhttp.read_timeout_ms = 60000");
+    let live = "GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut head = [0; 12];
+    let mut held: Vec<_> = (0..2).map(|_| service.connect()).collect();
+    for stream in &mut held {
+        stream.write_all(live.as_bytes()).unwrap();
+        stream.read_exact(&mut head).unwrap();
+    }
+    let mut waiting = service.connect();
+    waiting.write_all(live.as_bytes()).unwrap();
+    waiting.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+    assert!(waiting.read(&mut head).is_err(), "a third connection is answered");
+    drop(held.pop());
+    waiting.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    waiting.read_exact(&mut head).expect("its turn has come");
+    assert_eq!(&head, b"HTTP/1.1 200");
+}
+
+/// Runs `openssl`; returns what it writes, or what it says on stderr if it fails.
+fn try_openssl(folder: &Path, arguments: &str, input: &[u8]) -> Result<String, String> {
     let mut child = Command::new("openssl")
-        .args(arguments)
+        .args(arguments.split(' '))
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the openssl command");
-    child.stdin.take().expect("a pipe").write_all(input).expect("it reads");
+    // It may have ended without reading.
+    drop(child.stdin.take().expect("a pipe").write_all(input));
     let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+}
+
+fn openssl(folder: &Path, arguments: &str) -> String {
+    try_openssl(folder, arguments, b"").unwrap_or_else(|error| panic!("{arguments}: {error}"))
 }
 
 #[test]
 fn tls_answers_other_clients() {
     let folder = TempDir::new().expect("a temporary folder");
-    let make = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -days 1 -subj /CN=localhost";
-    openssl(folder.path(), &make.split(' ').collect::<Vec<_>>(), b"");
-    let pack = "pkcs12 -export -inkey key.pem -in cert.pem -out identity.p12 -passout pass:secret";
-    openssl(folder.path(), &pack.split(' ').collect::<Vec<_>>(), b"");
-    let of = |password: &str| {
-        let tls = folder.path().join("identity.p12");
+    let folder = folder.path();
+    let make = |name: &str| {
+        let of = "req -x509 -newkey rsa:2048 -days 1 -subj /CN=localhost -passout pass:hunter2";
+        openssl(folder, &format!("{of} -keyout {name}-key.pem -out {name}.pem"));
+    };
+    make("old");
+    make("new");
+    for (from, to) in [("old.pem", "cert.pem"), ("old-key.pem", "key.pem")] {
+        std::fs::copy(folder.join(from), folder.join(to)).unwrap();
+    }
+    let of = |certificate: &str, password: &str| {
+        let (certificate, key) = (folder.join(certificate), folder.join("key.pem"));
         config(&format!(
-            "models.main.run = \"RUN\"\nhttp = {{ listen = \"127.0.0.1:0\", tls = {tls:?}, tls_password = \"{password}\" }}"
+            "models.main.run = \"RUN\"\nhttp.listen = \"127.0.0.1:0\"\nhttp.tls_certificate = {certificate:?}\n\
+             http.tls_key = {key:?}\nhttp.tls_password = \"{password}\""
         ))
     };
-    let Err(error) = Service::open(of("wrong")) else { panic!("a wrong password is taken") };
-    assert!(error.to_string().contains("http.tls") && !error.to_string().contains("wrong"), "{error}");
-    let service = Running::new(of("secret"));
+    for (certificate, password, field) in [
+        ("cert.pem", "open sesame", "http.tls_key"),
+        ("new.pem", "hunter2", "http.tls_certificate"),
+        ("key.pem", "hunter2", "http.tls_certificate"),
+        ("none.pem", "hunter2", "none.pem"),
+    ] {
+        let Err(error) = Service::open(of(certificate, password)) else { panic!("{field} is taken") };
+        let error = error.to_string();
+        assert!(error.contains(field) && !error.contains("sesame") && !error.contains("hunter2"), "{error}");
+    }
+    let service = Running::new(of("cert.pem", "hunter2"));
     // A connection without a handshake delays no other.
     let silent = service.connect();
-    let address = service.address.to_string();
-    let client = ["s_client", "-quiet", "-connect", &address, "-CAfile", "cert.pem", "-verify_return_error"];
-    let output = openssl(folder.path(), &client, request("POST", "/v1/score", "", SCORE).as_bytes());
-    let (status, _, body) = parts(&String::from_utf8_lossy(&output));
-    assert!(status == 200 && body.contains("\"items\""), "{status}: {body}");
+    let address = service.address;
+    let ask = |ca: &str, version: &str| {
+        let client =
+            format!("s_client -quiet -connect {address} -CAfile {ca}.pem -verify_return_error -{version}");
+        try_openssl(folder, &client, request("POST", "/v1/score", "", SCORE).as_bytes())
+    };
+    for version in ["tls1_2", "tls1_3"] {
+        let (status, _, body) = parts(&ask("old", version).unwrap());
+        assert!(status == 200 && body.contains("\"items\""), "{version}: {status}: {body}");
+    }
+    assert!(ask("old", "tls1_1").is_err() && ask("new", "tls1_3").is_err());
+    let renew = |name: &str| {
+        // By rename, as what renews certificates does.
+        let from = if name == "cert.pem" { "new.pem" } else { "new-key.pem" };
+        std::fs::copy(folder.join(from), folder.join("next")).unwrap();
+        std::fs::rename(folder.join("next"), folder.join(name)).unwrap();
+    };
+    renew("cert.pem");
+    assert!(ask("old", "tls1_3").is_ok(), "the old one serves until both files are new");
+    renew("key.pem");
+    assert!(ask("new", "tls1_3").is_ok() && ask("old", "tls1_3").is_err());
     let mut plain = service.connect();
     plain.write_all(request("GET", "/health/live", "", "").as_bytes()).unwrap();
     let mut answer = Vec::new();

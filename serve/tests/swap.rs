@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use burnrec_models::Model;
@@ -38,7 +39,7 @@ fn a_broken_directory_leaves_the_old_model_serving() {
             "format 9",
             Box::new(|| std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 9")).unwrap()),
         ),
-        ("SHA-256", Box::new(|| std::fs::write(run.join("weights.safetensors"), b"x").unwrap())),
+        ("SHA-256", Box::new(|| std::fs::write(common::weights(&run), b"x").unwrap())),
         ("no manifest.json", Box::new(|| std::fs::remove_file(&manifest).unwrap())),
         ("no manifest.json", Box::new(|| std::fs::remove_dir_all(&run).unwrap())),
     ];
@@ -63,6 +64,32 @@ fn a_broken_directory_leaves_the_old_model_serving() {
     assert_ne!(old["hash"], new.json()["hash"]);
     let (fresh, _folder) = serving(Box::new(common::als(4)));
     assert_eq!(new.scores(), answer(&fresh, GOOD).scores());
+}
+
+#[test]
+fn a_directory_is_read_only_when_it_has_changed() {
+    let (engine, folder) = serving(Box::new(common::als(3)));
+    let run = folder.path().join("run");
+    let hash = || answer(&engine, GOOD).json()["hash"].clone();
+    let before = hash();
+    engine.models.look();
+    assert_eq!(engine.models.look(), 0, "nothing has changed");
+    let weights = common::weights(&run);
+    let good = std::fs::read(&weights).unwrap();
+    std::fs::write(&weights, b"x").unwrap();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(run.join("manifest.json"))
+        .unwrap()
+        .write_all(b" ")
+        .unwrap();
+    assert_eq!(engine.models.look(), 1);
+    assert!(engine.models.troubles()["main"].contains("SHA-256"));
+    assert_eq!(engine.models.look(), 0, "a broken directory is not read again");
+    assert!(engine.models.troubles().contains_key("main"));
+    std::fs::write(&weights, good).unwrap();
+    assert_eq!((engine.models.look(), engine.models.troubles().len()), (1, 0));
+    assert_ne!(hash(), before, "the manifest is another");
 }
 
 #[test]

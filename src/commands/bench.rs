@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use burnrec::data::read::{ReadOptions, ReadOutcome, read};
-use burnrec::models::{Compute, saved};
+use burnrec::models::Compute;
 use burnrec::train::checkpoints;
 use burnrec::train::run_dir::EPOCHS;
 use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
@@ -163,11 +163,7 @@ fn trained(
         Compute::Device => device.parse()?,
         Compute::Host | Compute::HostOrNamed => DeviceChoice::Cpu,
     };
-    let finished = saved::manifest(out).is_ok();
-    let begin = match checkpoints::newest(out)? {
-        Some(_) if !finished => Begin::Resume,
-        _ => Begin::Replace,
-    };
+    let begin = if checkpoints::newest(out)?.is_some() { Begin::Resume } else { Begin::Replace };
     let record = train(data, data_dir, config, choice, out, begin)?.record;
     // A model answers where `auto` trained it.
     let scoring = if record.device.starts_with("cpu") { DeviceChoice::Cpu } else { choice };

@@ -4,16 +4,16 @@ use anyhow::Result;
 use burnrec::serve::kafka::{Range, replay};
 use serde_json::json;
 
-use super::serve::log;
+use super::serve::{log, teller};
 use crate::cli::Replay;
 use crate::interrupt;
 use crate::layers::serve_config;
 use crate::show;
 
 pub fn run(args: Replay) -> Result<()> {
-    let config = serve_config(&args.serve.config, &args.serve.settings.set)?;
     log(args.serve.log)?;
-    interrupt::install()?;
+    let config = serve_config(&args.serve.config, &args.serve.settings.set)?;
+    interrupt::install_telling(teller(args.serve.log))?;
     let range = Range { rejects: args.rejects, from: args.from, to: args.to };
     let ends = replay(&config, &range, &interrupt::asked)?;
     if args.json {

@@ -61,12 +61,19 @@ pub fn run(args: Train) -> Result<()> {
 /// Returns the last message of an interrupted run: the epoch that is saved, and the command that resumes.
 fn how_to_go_on(out: &Path) -> Result<String> {
     let settings = overrides().map(|(name, value)| format!("{name}={} ", show::quoted(&value)));
-    let command = settings.collect::<String>() + &show::command_line(&["--force", "--resume"]);
+    let settings: String = settings.collect();
+    let command = |without: &[&str]| settings.clone() + &show::command_line(without);
     Ok(match checkpoints::newest(out)? {
         Some((phase, epoch, _)) => {
+            let command = command(&["--force", "--resume"]);
             format!("interrupted; {phase} epoch {epoch} is saved; go on with:\n{command} --resume")
         }
-        None => format!("interrupted before there was a checkpoint; start again with:\n{command}"),
+        None => {
+            format!(
+                "interrupted before there was a checkpoint; start again with:\n{}",
+                command(&["--resume"])
+            )
+        }
     })
 }
 
@@ -143,8 +150,9 @@ fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {
     let loss = epoch.loss.map(|loss| format!("  loss {loss:.5}")).unwrap_or_default();
     let valid = epoch.valid.as_ref().and_then(|scores| scores.value(metric));
     let valid = valid.map(|value| format!("  valid {metric} {value:.4}")).unwrap_or_default();
-    let rate = epoch.samples_per_second / 1e6;
-    format!("{} {of}{loss}{valid}  {:.2} s  {rate:.2} M samples/s", config.model().kind(), epoch.seconds)
+    // A shorter time says more about the clock than about the pace.
+    let rate = (epoch.seconds > 1e-3).then(|| format!("  {:.2} M samples/s", epoch.samples_per_second / 1e6));
+    format!("{} {of}{loss}{valid}  {:.2} s{}", config.model().kind(), epoch.seconds, rate.unwrap_or_default())
 }
 
 fn print_record(record: &RunRecord, config: &TrainConfig, out: &Path) -> Result<()> {

@@ -77,3 +77,11 @@ pub fn burnrec(line: &str, paths: &[&Path]) -> Ran {
         stderr: String::from_utf8(stderr).expect("UTF-8"),
     }
 }
+
+/// Returns the file of a run directory that holds its weights.
+pub fn weights_of(run: &Path) -> PathBuf {
+    let mut files = std::fs::read_dir(run).expect("a run").map(|file| file.expect("a file").path());
+    let is_it =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("weights-"));
+    files.find(is_it).expect("weights")
+}

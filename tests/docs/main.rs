@@ -122,3 +122,17 @@ fn every_file_named_is_there() {
     }
     assert!(n > 50, "only {n} paths");
 }
+
+#[test]
+fn readme_configs_and_compose_name_the_same_run() {
+    let text = |name: &str| fs::read_to_string(root().join(name)).expect("a file");
+    let run = |name: &str| {
+        let config: toml::Table = toml::from_str(&text(name)).expect("TOML");
+        config["models"]["main"]["run"].as_str().expect("a run").to_owned()
+    };
+    let served = run("configs/serve.toml");
+    assert_eq!(run("configs/http.toml"), served);
+    for page in ["README.md", "compose.yaml"] {
+        assert!(text(page).contains(&format!("--out {served}")), "{page} makes no {served}");
+    }
+}

@@ -85,7 +85,8 @@ fn refuse(out: &Path, begin: Begin) -> Result<()> {
             saved::make_room(out, false)?;
             refuse_stopped(out)
         }
-        Begin::Resume if saved::manifest(out).is_ok() => {
+        // A run that replaces another leaves that one there until it ends.
+        Begin::Resume if saved::manifest(out).is_ok() && newest_manifest(out)?.is_none() => {
             let expected = "one that was stopped; --force trains it anew".to_owned();
             Err(ModelError::Run { path: out.to_owned(), found: "a finished run".into(), expected }.into())
         }

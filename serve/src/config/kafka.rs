@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::secret::{HIDDEN, is_secret};
 use crate::{Error, Result};
 
 /// Topics, guarantee and pace.
@@ -201,10 +202,8 @@ fn without_secrets<S: Serializer>(
     all: &BTreeMap<String, toml::Value>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let secret =
-        |key: &str| ["password", "secret", "pem", "oauthbearer.config"].iter().any(|word| key.contains(word));
-    let shown = |(key, value): (&String, &toml::Value)| match secret(key) {
-        true => (key.clone(), toml::Value::String("(hidden)".into())),
+    let shown = |(key, value): (&String, &toml::Value)| match is_secret(key) {
+        true => (key.clone(), toml::Value::String(HIDDEN.into())),
         false => (key.clone(), value.clone()),
     };
     all.iter().map(shown).collect::<BTreeMap<_, _>>().serialize(serializer)
@@ -261,7 +260,8 @@ impl KafkaConfig {
         }
         for (key, value) in &self.librdkafka {
             if !(value.is_str() || value.is_integer() || value.is_bool() || value.is_float()) {
-                return Err(Error::config(format!("kafka.librdkafka.{key}"), value, "a text or a number"));
+                let found = format!("the type {}", value.type_str());
+                return Err(Error::config(format!("kafka.librdkafka.{key}"), found, "a text or a number"));
             }
             if key == "group.protocol" && value.as_str() != Some("classic") {
                 let expected = "classic: brokers do not tell who is in a group of the other protocol, so that a second \

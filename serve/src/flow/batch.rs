@@ -74,7 +74,7 @@ impl<T: Transport> BatchWriter<'_, T> {
         let mut retried = Vec::new();
         for (at, event) in events.iter_mut().enumerate() {
             match outbox.outcomes[at].clone() {
-                EventOutcome::Replied(_) | EventOutcome::Filtered => {}
+                EventOutcome::Replied(_) | EventOutcome::Filtered | EventOutcome::Dropped(_) => {}
                 EventOutcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
                 EventOutcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
                 EventOutcome::Failed(reject) => {
@@ -87,7 +87,7 @@ impl<T: Transport> BatchWriter<'_, T> {
                     }
                     match failure.then {
                         Then::Reject => self.engine.reject(event, at, &reject, outbox),
-                        Then::Drop => {}
+                        Then::Drop => outbox.outcomes[at] = EventOutcome::Dropped(reject),
                         Then::Stop => return Err(self.stop(event, &reject)),
                     }
                 }
@@ -121,7 +121,7 @@ impl<T: Transport> BatchWriter<'_, T> {
             };
             match self.failures.sink.then {
                 Then::Reject => self.engine.reject_cut(&events[at], at, &reject, outbox),
-                Then::Drop => {}
+                Then::Drop => outbox.outcomes[at] = EventOutcome::Dropped(reject),
                 Then::Stop => return Err(self.stop(&events[at], &reject)),
             }
         }
@@ -139,12 +139,7 @@ impl<T: Transport> BatchWriter<'_, T> {
     fn add_receipts(&self, events: &[Incoming], retried: &[usize], outbox: &mut Outbox) {
         let before = outbox.messages.len();
         for (at, event) in events.iter().enumerate().filter(|(at, _)| !retried.contains(at)) {
-            let word = match &outbox.outcomes[at] {
-                EventOutcome::Failed(reject) if self.failures.of(reject.stage).then == Then::Drop => {
-                    "dropped"
-                }
-                outcome => outcome.name(),
-            };
+            let word = outbox.outcomes[at].name();
             self.engine.receipt(event, at, word, outbox);
         }
         if outbox.messages.len() == before {

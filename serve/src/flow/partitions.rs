@@ -58,6 +58,10 @@ impl<T: Transport> Flow<T> {
         );
         parts.iter().for_each(|&part| self.engine.state.forget(self.home(part)));
         self.metrics.revoked(parts, &self.engine.topics);
+        if self.offsets.partitions().next().is_none() {
+            // What was not committed is another worker's now.
+            self.metrics.progress.keep(self.options.worker);
+        }
         result
     }
 
@@ -73,7 +77,7 @@ impl<T: Transport> Flow<T> {
                 engine.state.restore(Home { worker, part }, engine.state_topic(part), key, value)
             {
                 bad += 1;
-                metrics.trouble(&format!("a record of the state topic: {error}"), false);
+                metrics.bad_record(&error);
             }
         });
         if bad > 0 {
@@ -149,6 +153,7 @@ impl<T: Transport> Flow<T> {
         self.undo.clear();
         self.unsaved = false;
         self.failures_in_a_row = 0;
+        self.metrics.progress.keep(self.options.worker);
         Ok(())
     }
 }

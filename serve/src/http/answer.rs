@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::App;
-use super::reply::{Body, not_read, refusal};
+use super::reply::{Body, refusal};
 use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
 use crate::outbox::{EventOutcome, Outbox, To};
@@ -19,9 +19,9 @@ use crate::{Kind, Reject};
 
 /// Answers a request of a type. Scoring runs on a blocking thread: the async ones go on answering all else.
 pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
-    let body = match body {
+    let body = match body.0 {
         Ok(body) => body,
-        Err(rejection) => return not_read(&app, &rejection),
+        Err(reject) => return refusal(&reject),
     };
     let wait = Duration::from_millis(app.config.http.scoring_wait_ms);
     let permit = match timeout(wait, Arc::clone(&app.scoring).acquire_owned()).await {

@@ -1,23 +1,33 @@
-//! The socket, plain or with TLS.
+//! The socket, and its connections: how many there are, and how long a client may keep one waiting.
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::serve::{Listener, ListenerExt};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
-use tokio_native_tls::native_tls::{self, Identity};
-use tokio_native_tls::{TlsAcceptor, TlsStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
+use super::tls::Tls;
 use crate::config::HttpConfig;
 use crate::{Error, Result};
+
+/// How long the socket rests after an error, such as that the process has too many open files.
+const REST: Duration = Duration::from_millis(100);
 
 /// A socket that listens, with TLS if the config asks for it.
 pub struct Listening {
     socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     address: SocketAddr,
+    connections: usize,
+    read_timeout: Duration,
 }
 
 impl Listening {
@@ -27,24 +37,12 @@ impl Listening {
     /// When the address is in use, or the certificate cannot be read.
     pub async fn bind(config: &HttpConfig) -> Result<Self> {
         let fail = |action: String| move |source| Error::Http { action, source };
-        let tls = match &config.tls {
-            None => None,
-            Some(path) => {
-                let bytes = std::fs::read(path).map_err(fail(format!("read {}", path.display())))?;
-                let made = Identity::from_pkcs12(&bytes, &config.tls_password)
-                    .and_then(native_tls::TlsAcceptor::new)
-                    .map_err(|error| {
-                        let expected =
-                            "a PKCS#12 file with a certificate and its key, and its http.tls_password";
-                        Error::config("http.tls", format!("{}: {error}", path.display()), expected)
-                    })?;
-                Some(TlsAcceptor::from(made))
-            }
-        };
+        let tls = Tls::open(config)?.map(Arc::new);
         let socket =
             TcpListener::bind(config.listen).await.map_err(fail(format!("listen on {}", config.listen)))?;
         let address = socket.local_addr().map_err(fail("find its own address".into()))?;
-        Ok(Self { socket, tls, address })
+        let read_timeout = Duration::from_millis(config.read_timeout_ms);
+        Ok(Self { socket, tls, address, connections: config.connections, read_timeout })
     }
 
     /// Returns where it listens.
@@ -57,71 +55,91 @@ impl Listening {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Answers until `stop` comes.
-    pub(super) async fn serve(
-        self,
-        router: Router,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<()> {
-        let fail = |source| Error::Http { action: "go on".into(), source };
-        match self.tls {
-            None => {
-                let socket = self.socket.tap_io(|stream| {
-                    if let Err(error) = stream.set_nodelay(true) {
-                        tracing::debug!(%error, "cannot set TCP_NODELAY");
+    /// Answers until `stop` comes, and then until no connection is left: idle ones are closed, requests that are there
+    /// are answered.
+    pub(super) async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
+        let places = Arc::new(Semaphore::new(self.connections));
+        // The receivers are the connections.
+        let (stopping, stopped) = watch::channel(false);
+        let accept = async {
+            loop {
+                // The semaphore is never closed.
+                let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+                let stream = match self.socket.accept().await {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::debug!(%error, "a connection is not accepted");
+                        sleep(REST).await;
+                        continue;
                     }
-                });
-                axum::serve(socket, router).with_graceful_shutdown(stop).await.map_err(fail)
-            }
-            Some(tls) => {
-                let socket = Handshakes::new(self.socket, tls, self.address);
-                axum::serve(socket, router).with_graceful_shutdown(stop).await.map_err(fail)
-            }
-        }
-    }
-}
-
-/// Accepts connections whose TLS handshake is done. Handshakes run concurrently, so that one that hangs delays no
-/// other.
-struct Handshakes {
-    done: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    address: SocketAddr,
-}
-
-impl Handshakes {
-    fn new(mut socket: TcpListener, tls: TlsAcceptor, address: SocketAddr) -> Self {
-        let (ready, done) = mpsc::channel(64);
-        tokio::spawn(async move {
-            while !ready.is_closed() {
-                let (stream, peer) = Listener::accept(&mut socket).await;
-                let (tls, ready) = (tls.clone(), ready.clone());
+                };
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                }
+                let (tls, router, stopped) = (self.tls.clone(), router.clone(), stopped.clone());
+                let read_timeout = self.read_timeout;
                 tokio::spawn(async move {
-                    let limit = std::time::Duration::from_secs(10);
-                    match tokio::time::timeout(limit, tls.accept(stream)).await {
-                        // An error means that the service stops.
-                        Ok(Ok(stream)) => drop(ready.send((stream, peer)).await),
-                        Ok(Err(error)) => tracing::debug!(%peer, %error, "the TLS handshake failed"),
-                        Err(_) => tracing::debug!(%peer, "the handshake took too long"),
-                    }
+                    connection(stream, tls.as_deref(), router, read_timeout, stopped).await;
+                    drop(place);
                 });
             }
-        });
-        Self { done, address }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = stop => {}
+        }
+        drop((self.socket, stopped));
+        stopping.send_replace(true);
+        stopping.closed().await;
     }
 }
 
-impl Listener for Handshakes {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.done.recv().await {
-            Some(connection) => connection,
-            None => std::future::pending().await,
-        }
+/// Answers the requests of a connection.
+async fn connection(
+    stream: TcpStream,
+    tls: Option<&Tls>,
+    router: Router,
+    read_timeout: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let Some(tls) = tls else { return answer(stream, router, read_timeout, stopped).await };
+    let handshake = tokio::select! {
+        done = timeout(read_timeout, tls.accept(stream)) => done,
+        () = asked(&mut stopped) => return,
+    };
+    match handshake {
+        Ok(Ok(stream)) => answer(stream, router, read_timeout, stopped).await,
+        Ok(Err(error)) => tracing::debug!(%error, "the TLS handshake failed"),
+        Err(_) => tracing::debug!("the TLS handshake took too long"),
     }
+}
 
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.address)
+/// Waits until the service is asked to stop.
+async fn asked(stopped: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop as well.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    read_timeout: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Counts from the answer before, so that it ends idle connections as well.
+        .header_read_timeout(read_timeout)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = asked(&mut stopped) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection failed");
     }
 }

@@ -1,36 +1,63 @@
 //! What requests over HTTP have in common: how a body is received, and how a refusal is answered.
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{StatusCode, header};
+use axum::extract::{FromRequest, Request};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
 
 use super::App;
 use crate::Reject;
 use crate::outbox::EventOutcome;
 use crate::reject::Stage;
 
-/// The body of a request, or why it could not be received.
-pub(super) type Body = Result<Bytes, BytesRejection>;
+/// The body of a request, or why it could not be received: it did not come whole or in time, or is too large.
+pub(super) struct Body(pub Result<Bytes, Reject>);
 
-/// Refuses a body that did not come whole, or is too large.
-pub(super) fn not_read(app: &App, rejection: &BytesRejection) -> Response {
-    let (reason, text) = match rejection.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let most = app.config.limits.message_bytes;
-            ("too-large", format!("a body over the limit; expected at most {most} bytes"))
-        }
-        _ => ("not-read", rejection.body_text()),
-    };
-    let reject = Reject::decode(reason, text);
-    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
-    refusal(&reject)
+impl FromRequest<Arc<App>> for Body {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Infallible> {
+        let most_ms = app.config.http.read_timeout_ms;
+        let read = timeout(Duration::from_millis(most_ms), Bytes::from_request(request, app)).await;
+        let (reason, text) = match read {
+            Ok(Ok(bytes)) => return Ok(Self(Ok(bytes))),
+            Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                let most = app.config.limits.message_bytes;
+                ("too-large", format!("a body over the limit; expected at most {most} bytes"))
+            }
+            Ok(Err(rejection)) => ("not-read", rejection.body_text()),
+            Err(_) => {
+                ("too-slow", format!("a body that is not whole; expected all of it within {most_ms} ms"))
+            }
+        };
+        let reject = Reject::decode(reason, text);
+        app.metrics.ended(&EventOutcome::Failed(reject.clone()));
+        Ok(Self(Err(reject)))
+    }
+}
+
+/// Answers a request for a path that is not there.
+pub(super) async fn no_path(uri: Uri) -> Response {
+    let text = format!("{}; expected one of the paths in docs/serve.md", uri.path());
+    error(StatusCode::NOT_FOUND, "http", "no-path", &text)
+}
+
+/// Answers a request with a method that its path does not have; `Allow` names those that it has.
+pub(super) async fn other_method(method: Method, uri: Uri) -> Response {
+    let text = format!("{method} {}; expected a method that Allow names", uri.path());
+    error(StatusCode::METHOD_NOT_ALLOWED, "http", "other-method", &text)
 }
 
 /// Returns the answer to a request that is rejected.
 pub(super) fn refusal(reject: &Reject) -> Response {
     let status = match reject.reason {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "too-slow" => StatusCode::REQUEST_TIMEOUT,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" => StatusCode::CONFLICT,
         "busy" => StatusCode::SERVICE_UNAVAILABLE,

@@ -26,7 +26,7 @@ pub struct Server {
 /// A server that answers.
 pub struct Serving {
     runtime: Runtime,
-    task: JoinHandle<Result<()>>,
+    task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
@@ -71,15 +71,18 @@ impl Serving {
     /// Takes no more requests and answers those that are there; connections that stay open are cut.
     ///
     /// # Errors
-    /// When the socket failed.
+    /// When the server had failed.
     pub fn stop(self) -> Result<()> {
         drop(self.stop);
         let task = self.task;
         let ended = self.runtime.block_on(async { tokio::time::timeout(LAST_ANSWERS, task).await });
         self.runtime.shutdown_background();
         match ended {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) | Err(_) => Ok(()),
+            Ok(Err(panic)) => {
+                let source = std::io::Error::other(panic);
+                Err(Error::Http { action: "go on".into(), source })
+            }
+            Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
 }

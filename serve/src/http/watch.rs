@@ -1,6 +1,8 @@
 //! Monitoring of the service: health, metrics, and the current state of the flow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -14,10 +16,24 @@ use crate::metrics::resident_bytes;
 /// Answers whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a
 /// warning, as the old model serves.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
-    let reasons = app.health.reasons();
+    let reasons = reasons(&app);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body = json!({ "ready": reasons.is_empty(), "reasons": reasons, "warnings": warnings(&app) });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// Returns why the service cannot work: what its parts say, and which workers make no progress, as a worker that waits
+/// for the brokers or for a model cannot say so itself.
+fn reasons(app: &App) -> BTreeMap<String, String> {
+    let mut reasons = app.health.reasons();
+    for (worker, late) in app.metrics.progress.late(Instant::now()) {
+        let text = format!(
+            "no progress: events that were read are not committed, for {} s too long",
+            late.as_secs()
+        );
+        reasons.insert(format!("worker {worker}: commit"), text);
+    }
+    reasons
 }
 
 /// Answers with all counters as OpenMetrics text.
@@ -46,7 +62,7 @@ pub async fn page() -> Html<&'static str> {
 /// Answers with the state of the flow. It holds no secret: neither settings of librdkafka nor the token.
 pub async fn flow(State(app): State<Arc<App>>) -> Response {
     let (engine, metrics) = (&app.engine, &app.metrics);
-    let reasons = app.health.reasons();
+    let reasons = reasons(&app);
     let ended: Vec<Value> = metrics
         .ends()
         .iter()

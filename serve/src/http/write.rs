@@ -4,7 +4,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::reply::{Body, error, not_read, refusal};
+use super::reply::{Body, error, refusal};
 use crate::config::InputFormat;
 use crate::kafka::EventWriter;
 use crate::message::{Ask, WireId, decode};
@@ -12,9 +12,9 @@ use crate::{Kind, Reject};
 
 /// Writes an event, and answers with its offset once it is delivered.
 pub async fn write(app: &App, writer: &EventWriter, body: Body) -> Response {
-    let body = match body {
+    let body = match body.0 {
         Ok(body) => body,
-        Err(rejection) => return not_read(app, &rejection),
+        Err(reject) => return refusal(&reject),
     };
     let kafka = app.config.kafka.as_ref();
     if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {

@@ -13,7 +13,7 @@ use super::scope::Role;
 use super::sizes::TopicLimits;
 use super::token;
 use super::watch::Watch;
-use crate::config::{Guarantee, KafkaConfig, Mode};
+use crate::config::{Guarantee, HIDDEN, KafkaConfig, Mode, is_secret};
 use crate::{Error, Result};
 
 /// How long a call to the brokers may take.
@@ -153,7 +153,11 @@ pub fn check_settings(config: &KafkaConfig) -> Result<()> {
     for kind in [ClientKind::Worker { worker: 0, tells_ends: false }, ClientKind::Replies { worker: 0 }] {
         settings(config, kind).create_native_config().map_err(|error| match error {
             KafkaError::ClientConfig(_, text, key, value) => {
-                Error::config(format!("kafka.librdkafka.{key}"), value, format!("a valid value: {text}"))
+                let (found, expected) = match is_secret(&key) {
+                    true => (HIDDEN, "a valid value".to_owned()),
+                    false => (value.as_str(), format!("a valid value: {text}")),
+                };
+                Error::config(format!("kafka.librdkafka.{key}"), found, expected)
             }
             other => Error::kafka("set up a client")(other),
         })?;

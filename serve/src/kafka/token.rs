@@ -60,7 +60,7 @@ pub fn check(config: &KafkaConfig) -> Result<()> {
     match read(setting.as_deref()) {
         Ok(_) => Ok(()),
         Err(error) => {
-            let found = setting.unwrap_or_else(|| "none".into());
+            let found = if setting.is_some() { "no token" } else { "none" };
             Err(Error::config(field(CONFIG), found, format!("a file with a token ({error})")))
         }
     }

@@ -99,7 +99,10 @@ impl Watch {
 
 impl Listener for Watch {
     fn stats(&self, statistics: Statistics) {
-        self.alive();
+        // librdkafka reports once that brokers are gone, and statistics each second without any.
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.alive();
+        }
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         ends.clear();
         for (topic, of_topic) in statistics.topics {

@@ -239,3 +239,9 @@ pub fn answer_http(engine: &Engine, kind: Kind, payload: &str) -> Answer {
     let event = Incoming::new(Instant::now(), burnrec_serve::engine::HTTP, 0, None, Some(payload.as_bytes()));
     answer_events(engine, &[event], Reading { http: Some(kind) }).pop().expect("an answer")
 }
+
+/// Returns the file of a run directory that holds its weights.
+pub fn weights(run: &std::path::Path) -> std::path::PathBuf {
+    let manifest = burnrec_models::saved::manifest(run).expect("a manifest");
+    burnrec_models::saved::path(run, &manifest, "weights")
+}

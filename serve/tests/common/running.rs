@@ -46,8 +46,13 @@ impl Running {
 
     /// Sends a request on a connection of its own; returns the status, the head and the body.
     pub fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
+        self.send(&request(method, path, headers, body))
+    }
+
+    /// Sends a text on a connection of its own; returns the status, the head and the body of the answer.
+    pub fn send(&self, request: &str) -> (u16, String, String) {
         let mut stream = self.connect();
-        stream.write_all(request(method, path, headers, body).as_bytes()).expect("it is sent");
+        stream.write_all(request.as_bytes()).expect("it is sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         parts(&text)
@@ -84,7 +89,7 @@ impl Drop for Running {
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
     let length = body.len();
     format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
     )
 }
 

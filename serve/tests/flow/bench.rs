@@ -78,13 +78,18 @@ shadow = "shadow"
     /// batch, and alone.
     pub fn fail_at(&self, user: i64, calls: usize) {
         let (at, calls) = (UserIx(user as u32 - 1), AtomicUsize::new(calls));
-        let model = common::Hooked::new(move |users| {
+        self.hook(move |users| {
             let less = |calls: usize| calls.checked_sub(1);
             if users.contains(&at) && calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
                 // Panics without a message on standard error.
                 std::panic::resume_unwind(Box::new(format!("no answer for {at:?}")));
             }
         });
+    }
+
+    /// Serves a model that calls a function with the users that it scores for.
+    pub fn hook(&self, hook: impl Fn(&[UserIx]) + Send + Sync + 'static) {
+        let model = common::Hooked::new(hook);
         let run = common::recommender(Box::new(model));
         self.engine.models.take_up(Served::new("main", "flaky", "0".into(), run));
     }

@@ -68,6 +68,9 @@ fn what_fails_for_good_can_be_dropped() {
     bench.run().unwrap();
     assert_eq!((bench.replied(), bench.records(To::Rejects).len()), (vec![1, 3], 0));
     assert_eq!(bench.receipts()[1], ("dropped".to_owned(), 1));
+    let ends = bench.metrics.ends();
+    let counts: Vec<_> = ends.iter().map(|(ended, n)| (ended.outcome, ended.of, *n)).collect();
+    assert_eq!(counts, [("dropped", "model-failed", 1), ("replied", "score", 2)]);
 }
 
 #[test]

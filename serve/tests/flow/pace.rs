@@ -1,7 +1,9 @@
 //! Queues have bounds, waits are waits, and a stop is clean.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use burnrec_serve::clock::Clock;
 use burnrec_serve::event::TopicPartition;
 
 use crate::bench::{Bench, FIRST, SECOND, score};
@@ -41,6 +43,34 @@ fn a_full_queue_pauses_reading_until_half_of_it_is_gone() {
         }
     }
     assert!(!pauses.is_empty() && pauses.iter().step_by(2).all(|paused| *paused), "{pauses:?}");
+}
+
+#[test]
+fn what_waits_is_shown_before_it_is_taken() {
+    let bench = Bench::new("exactly-once", "flow.queue_events = 10", Rules::default());
+    let (metrics, shown) = (Arc::clone(&bench.metrics), Arc::new(Mutex::new(Vec::new())));
+    let noted = Arc::clone(&shown);
+    bench.hook(move |_| noted.lock().unwrap().push(metrics.queue(0, 0).1));
+    (1..=5).for_each(|user| bench.score(FIRST, user));
+    bench.run().unwrap();
+    let shown = shown.lock().unwrap();
+    assert!(!shown.is_empty() && shown.iter().all(|events| *events > 0), "{shown:?}");
+}
+
+#[test]
+fn a_worker_that_commits_nothing_is_stalled() {
+    let limit = Duration::from_secs(10);
+    for (then, is_late) in [("drop", false), ("stop", true)] {
+        let settings = format!("failures.score = {{ then = \"{then}\" }}");
+        let bench = Bench::new("exactly-once", &settings, Rules::default());
+        bench.fail_at(2, usize::MAX);
+        (1..=3).for_each(|user| bench.score(FIRST, user));
+        assert_eq!(bench.run().is_err(), is_late);
+        let now = bench.cluster.clock.now();
+        assert!(bench.metrics.progress.late(now).is_empty(), "not yet");
+        let late = bench.metrics.progress.late(now + limit + Duration::from_secs(3));
+        assert_eq!(late.keys().copied().collect::<Vec<_>>(), if is_late { vec![0] } else { vec![] });
+    }
 }
 
 #[test]

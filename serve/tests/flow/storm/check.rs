@@ -64,6 +64,7 @@ impl Ran {
                     "dropped"
                 }
                 EventOutcome::Failed(_) => "rejected",
+                EventOutcome::Dropped(_) => "dropped",
             };
             let messages = outbox.messages.iter();
             let mut messages: Vec<_> = messages
