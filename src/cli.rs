@@ -299,7 +299,7 @@ pub struct Recommend {
     /// A run directory.
     pub run: PathBuf,
     /// The user's id.
-    #[arg(long, required_unless_present = "all")]
+    #[arg(long, allow_hyphen_values = true, required_unless_present = "all")]
     pub user: Option<String>,
     /// For every user, into a file.
     #[arg(long, conflicts_with = "user", requires = "out")]
@@ -314,10 +314,10 @@ pub struct Recommend {
     #[arg(long)]
     pub include_seen: bool,
     /// Only these items: ids with commas between, or `@FILE` with one a line.
-    #[arg(long, value_name = "IDS")]
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
     pub only: Option<String>,
-    /// None of these items: ids with commas between, or `@FILE` with one a line.
-    #[arg(long, value_name = "IDS")]
+    /// None of these items, known or not: ids with commas between, or `@FILE` with one a line.
+    #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
     pub without: Option<String>,
     #[command(flatten)]
     pub device: Device,
@@ -345,7 +345,7 @@ pub struct Similar {
     /// A run directory.
     pub run: PathBuf,
     /// The item's id.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub item: String,
     /// How many items.
     #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]

@@ -30,7 +30,7 @@ fn ratings_files() {
     refused("nan.csv", GOOD.replace("2,11,3.0", "2,11,NaN"), &["nan.csv", "7", "NaN"]);
     refused("columns.csv", GOOD.replace("movieId", "colour"), &["columns.csv", "colour"]);
     refused("one.csv", "userId,movieId,rating\n1,10,4\n1,11,4\n1,12,4\n1,13,4\n", &["user"]);
-    refused("separator.csv", GOOD.replace(',', ";"), &["separator.csv"]);
+    refused("separator.csv", GOOD.replace(',', "^"), &["separator.csv"]);
     refused("broken.parquet", "PAR1 and then nothing", &["broken.parquet"]);
     let missing = Folder::new();
     let (file, out) = (missing.path("missing.csv"), missing.path("out"));
@@ -91,6 +91,27 @@ fn ids_beyond_31_bits_survive() {
     burnrec("train {} --data {} --out {}", &[&popularity, &out, &run]).ok();
     let best = burnrec("recommend {} --user 1 --only 9007199254740993 --json", &[&run]).json();
     assert_eq!(best["items"][0]["item"], 9_007_199_254_740_993_i64);
+}
+
+#[test]
+fn an_id_may_be_negative_and_an_unknown_one_may_be_left_out() {
+    let folder = Folder::new();
+    let text = GOOD.replace("\n1,", "\n-5,").replace(",14,", ",-3,").replace(",12,", ",-2,");
+    let (file, out, run) = (folder.file("ratings.csv", text), folder.path("out"), folder.path("run"));
+    burnrec("prepare {} --out {}", &[&file, &out]).ok();
+    let popularity = configs().join("popularity.toml");
+    burnrec("train {} --data {} --out {}", &[&popularity, &out, &run]).ok();
+    let only = burnrec("recommend {} --user -5 --include-seen --only -3,-2 --json", &[&run]).json();
+    assert_eq!(only["user"], -5);
+    let mut items: Vec<i64> =
+        only["items"].as_array().unwrap().iter().map(|item| item["item"].as_i64().unwrap()).collect();
+    items.sort_unstable();
+    assert_eq!(items, [-3, -2]);
+    let line = "recommend {} --user -5 --include-seen --without -3,9999 --json";
+    let without = burnrec(line, &[&run]).json();
+    let items = without["items"].as_array().unwrap();
+    assert!(!items.is_empty() && items.iter().all(|item| item["item"] != -3), "{without}");
+    burnrec("recommend {} --user -5 --only 9999", &[&run]).fails(&["9999"]);
 }
 
 #[test]

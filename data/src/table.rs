@@ -107,7 +107,7 @@ mod tests {
         [
             ("user", TableColumn::I64(vec![5_000_000_000, -1, 7])),
             ("item", TableColumn::Ids(vocab, vec![1, 0, 1])),
-            ("title", TableColumn::Str(vec!["a, \"b\"".into(), String::new(), "é\nf".into()])),
+            ("title", TableColumn::Str(vec!["a, \"b\"".into(), String::new(), "é, f".into()])),
             ("score", TableColumn::F32(vec![0.5, -1.25, 3.0e7])),
         ]
     }
@@ -128,7 +128,7 @@ mod tests {
                 assert_eq!(pairs.items[0], vocab.id(1).to_string());
                 let titles = crate::read::read_titles(&path, &vocab, &Columns::default()).unwrap().1;
                 assert_eq!(titles.0[0], "", "of two lines of one item the last counts");
-                assert_eq!(titles.0[1], "é\nf", "{name}");
+                assert_eq!(titles.0[1], "é, f", "{name}");
             }
         }
     }

@@ -81,7 +81,7 @@ pub struct Query {
     pub include_seen: bool,
     /// The ids of the only items that may be recommended; `None` allows all.
     pub only: Option<Vec<String>>,
-    /// The ids of items that are left out.
+    /// The ids of items that are left out; an unknown one is left out anyway.
     pub without: Vec<String>,
 }
 
@@ -219,7 +219,7 @@ impl Recommender {
     /// Returns every user's id with the best items for the user.
     ///
     /// # Errors
-    /// When an item of the query is unknown.
+    /// When an item of `only` is unknown.
     pub fn recommend_all(&self, query: impl Into<Query>) -> Result<Vec<(String, Vec<ScoredItem>)>> {
         let users: Vec<UserIx> = (0..self.users.vocab().len() as u32).map(UserIx).collect();
         let lists = self.top_rows(&users, &query.into())?;
@@ -232,7 +232,7 @@ impl Recommender {
     /// Returns the best items for each of some users as rows with their logits, best first.
     ///
     /// # Errors
-    /// When an item of the query is unknown.
+    /// When an item of `only` is unknown.
     pub fn top_rows(&self, users: &[UserIx], query: &Query) -> Result<Vec<Vec<(ItemIx, f32)>>> {
         let allowed = self.allowed(query)?;
         let seen = |at: usize| if query.include_seen { &[] } else { self.seen.row(users[at].at()).0 };
@@ -298,7 +298,8 @@ impl Recommender {
         if let Some(only) = &query.only {
             allowed = allowed.only(&rows(only)?);
         }
-        Ok(allowed.without(&rows(&query.without)?))
+        let known: Vec<ItemIx> = query.without.iter().filter_map(|id| self.item(id).ok()).collect();
+        Ok(allowed.without(&known))
     }
 
     fn scored(&self, list: &[(ItemIx, f32)], score: impl Fn(f32) -> f32) -> Vec<ScoredItem> {
@@ -327,7 +328,7 @@ impl FoldedUser<'_> {
     /// Returns the best items for the user, best first.
     ///
     /// # Errors
-    /// When an item of the query is unknown.
+    /// When an item of `only` is unknown.
     pub fn recommend(&self, query: impl Into<Query>) -> Result<Vec<ScoredItem>> {
         let (query, recommender) = (query.into(), self.recommender);
         let allowed = recommender.allowed(&query)?;

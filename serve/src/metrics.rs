@@ -1,12 +1,13 @@
 //! What the service counts, for Prometheus and for the live page.
 
+mod labels;
+
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,54 +15,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use labels::{HttpLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
+
 use crate::event::{Incoming, TopicPartition};
 use crate::outbox::EventOutcome;
 use crate::progress::Progress;
-
-/// Labels of an outcome.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-pub struct OutcomeLabels {
-    /// `replied`, `filtered`, `resubmitted`, `expired`, `rejected` or `dropped`.
-    pub outcome: &'static str,
-    /// The request's type if it was replied to, else the reason.
-    pub of: &'static str,
-    /// The stage of the flow at which it ended, if it was not answered.
-    pub stage: &'static str,
-}
-
-/// Labels of a queue.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct QueueLabels {
-    /// The worker.
-    pub worker: u64,
-    /// The route.
-    pub route: u64,
-}
-
-/// Labels of a partition.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-pub struct PartitionLabels {
-    /// The topic.
-    pub topic: String,
-    /// The partition.
-    pub partition: i32,
-}
-
-/// Labels of an HTTP reply.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
-pub struct HttpLabels {
-    /// The path.
-    pub path: String,
-    /// The status.
-    pub status: u16,
-}
-
-/// Labels of a failure that the flow recovered from.
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-pub struct RecoveryLabels {
-    /// `abort` or `rebuild`.
-    pub by: &'static str,
-}
 
 /// How full a queue is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -357,21 +315,6 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing into memory cannot fail");
         text
-    }
-}
-
-impl OutcomeLabels {
-    fn of(outcome: &EventOutcome) -> Self {
-        let (of, stage) = match outcome {
-            EventOutcome::Replied(kind) => (kind.name(), ""),
-            EventOutcome::Filtered => ("threshold", "filter"),
-            EventOutcome::Resubmitted => ("event", ""),
-            EventOutcome::Expired(reject) => ("age", reject.stage.name()),
-            EventOutcome::Failed(reject) | EventOutcome::Dropped(reject) => {
-                (reject.reason, reject.stage.name())
-            }
-        };
-        Self { outcome: outcome.name(), of, stage }
     }
 }
 

@@ -27,7 +27,7 @@ pub fn run(args: Recommend) -> Result<()> {
         if recommender.seen.row(user.at()).0.is_empty() {
             eprintln!("note: user {id} has no training rows; the model knows nothing of this user");
         }
-        return print(&recommender, id, &recommender.recommend(id, query)?, args.json);
+        return print(&recommender, user, &recommender.recommend(id, query)?, args.json);
     }
     let out = args.out.context("--all needs --out FILE")?;
     let (users, items) = (recommender.users.vocab(), recommender.items.vocab());
@@ -68,11 +68,12 @@ fn ids(list: &str) -> Result<Vec<String>> {
     Ok(ids)
 }
 
-fn print(recommender: &Recommender, user: &str, best: &[ScoredItem], as_json: bool) -> Result<()> {
+fn print(recommender: &Recommender, user: UserIx, best: &[ScoredItem], as_json: bool) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     let meaning = recommender.output.name();
     if as_json {
         let items = show::json_items(recommender, best, "score")?;
+        let user = recommender.users.vocab().id(user.0);
         writeln!(stdout, "{}", json!({ "user": user, "score_is": meaning, "items": items }))?;
         return Ok(());
     }
