@@ -277,13 +277,13 @@ impl Drop for Serving {
 
 /// Returns the reply to a GET; none where no connection is possible.
 pub fn get(address: &str, path: &str) -> Option<String> {
-    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"))
+    ask(address, &format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"))
 }
 
 /// Returns the reply to a POST; none where no connection is possible.
 pub fn post(address: &str, path: &str, body: &str) -> Option<String> {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     ask(address, &(head + body))
