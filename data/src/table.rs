@@ -75,6 +75,8 @@ pub fn write_table_with(
     columns: &[(&str, TableColumn)],
     metadata: &[(&str, &str)],
 ) -> Result<()> {
+    #[cfg(not(feature = "parquet"))]
+    let _ = metadata;
     let rows = columns.first().map_or(0, |(_, column)| column.len());
     assert!(columns.iter().all(|(_, column)| column.len() == rows), "columns of one length");
     let lists = columns.iter().find(|(_, column)| matches!(column, TableColumn::F32List { .. }));

@@ -67,7 +67,7 @@ fn each_bad_input_is_rejected_with_its_reason_and_no_other_suffers() {
         (million.as_bytes(), "too-large"),
         (over.as_bytes(), "too-many-items"),
         (field.as_bytes(), "not-a-request"),
-        (item.as_bytes(), "unknown-item"),
+        (item.as_bytes(), "id-too-long"),
     ];
     let mut payloads: Vec<Option<&[u8]>> = vec![None, Some(deep.as_bytes()), Some(GOOD.as_bytes())];
     payloads.extend(cases.iter().flat_map(|(payload, _)| [Some(*payload), Some(GOOD.as_bytes())]));

@@ -42,9 +42,9 @@ fn list(model: &Table, holdout: &Holdout, row: usize) -> Vec<Place> {
     // NaN counts as the best score for a candidate and as the worst for a relevant item; the sort is stable, and
     // candidates were put first.
     let worth = |place: &Place| match (place.score.is_nan(), place.relevant) {
-        (true, false) => f32::INFINITY,
-        (true, true) => f32::NEG_INFINITY,
-        (false, _) => place.score,
+        (true, false) => (1, 0.0),
+        (true, true) => (0, f32::NEG_INFINITY),
+        (false, _) => (0, place.score),
     };
     list.sort_by(|a, b| worth(b).partial_cmp(&worth(a)).unwrap());
     list
