@@ -4,28 +4,18 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, until};
+use common::popularity;
 use common::storm::{Read, producer, read_all};
-use common::{Folder, burnrec};
 use rdkafka::producer::{BaseRecord, Producer};
 
 const PARTITIONS: usize = 3;
 /// Requests that are there before the group begins, and those that come later, in each partition.
 const BEFORE: usize = 20;
 const LATER: usize = 100;
-
-/// Trains a model by popularity, and returns its run directory.
-fn model(folder: &Folder) -> PathBuf {
-    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
-    burnrec("synth --users 20 --items 20 --rows 200 --out {}", &[&raw]).ok();
-    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let popularity = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/popularity.toml");
-    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
-    run
-}
 
 /// Writes `n` requests into each partition of a topic.
 fn write(kafka: &Kafka, topic: &str, n: usize) {
@@ -103,7 +93,7 @@ fn group_begins(kafka: &Kafka, run: &Path, guarantee: &str, from: &str, begins: 
 fn a_group_begins_once_and_loses_and_repeats_nothing() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, 20, 200);
     let new = BEFORE as i64;
     for guarantee in ["exactly-once", "at-least-once"] {
         for (from, begins) in [

@@ -7,24 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, get, until};
+use common::popularity;
 use common::storm::{Read, producer, read_all};
-use common::{Folder, burnrec};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 const REQUEST: &str = r#"{"type":"recommend","user":1,"k":1}"#;
 const GUARANTEES: [&str; 2] = ["exactly-once", "at-least-once"];
-
-/// Trains a model by popularity, and returns its run directory.
-fn model(folder: &Folder) -> PathBuf {
-    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
-    burnrec("synth --users 20 --items 20 --rows 200 --out {}", &[&raw]).ok();
-    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let popularity = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/popularity.toml");
-    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
-    run
-}
 
 fn config(kafka: &Kafka, run: &Path, name: &str, guarantee: &str) -> PathBuf {
     let bootstrap = &kafka.bootstrap;
@@ -101,7 +91,7 @@ fn series(serving: &Serving, name: &str) -> Vec<f64> {
 fn the_lag_is_there_at_once_and_ends_at_nothing() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, 20, 200);
     for guarantee in GUARANTEES {
         let name = format!("lag-{guarantee}");
         let config = config(&kafka, &run, &name, guarantee);
@@ -149,7 +139,7 @@ fn the_lag_is_there_at_once_and_ends_at_nothing() {
 fn what_retention_deleted_is_said() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, 20, 200);
     for guarantee in GUARANTEES {
         let name = format!("retention-{guarantee}");
         let config = config(&kafka, &run, &name, guarantee);
@@ -197,7 +187,7 @@ fn what_retention_deleted_is_said() {
 fn a_topic_that_is_made_anew_is_noticed() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, 20, 200);
     for guarantee in GUARANTEES {
         let name = format!("anew-{guarantee}");
         let config = config(&kafka, &run, &name, guarantee);

@@ -8,20 +8,10 @@ use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, until};
 use common::storm::{Read, producer, read_all};
-use common::{Folder, burnrec};
+use common::{burnrec, popularity};
 use rdkafka::producer::{BaseRecord, Producer};
 
 const ITEMS: usize = 1000;
-
-/// Trains a model by popularity, and returns its run directory.
-fn model(folder: &Folder) -> PathBuf {
-    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
-    burnrec(&format!("synth --users 100 --items {ITEMS} --rows 9000 --out {{}}"), &[&raw]).ok();
-    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let popularity = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/popularity.toml");
-    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
-    run
-}
 
 /// The topics and the service of one case, told apart by its name.
 struct Case<'a> {
@@ -104,7 +94,7 @@ fn recommend(k: usize) -> String {
 #[test]
 fn batches_keep_under_the_limits_of_topics() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, ITEMS, 9000);
     for guarantee in ["exactly-once", "at-least-once"] {
         for limit in [262_144, 20_000] {
             let case = Case::new(&kafka, &run, guarantee, &format!("batches-{limit}"));
@@ -122,7 +112,7 @@ fn batches_keep_under_the_limits_of_topics() {
 #[test]
 fn only_what_is_itself_too_large_is_rejected() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, ITEMS, 9000);
     let large = |at: usize| if at % 100 == 50 { recommend(ITEMS - 1) } else { recommend(5) };
     for guarantee in ["exactly-once", "at-least-once"] {
         let case = Case::new(&kafka, &run, guarantee, "one");
@@ -161,7 +151,7 @@ fn only_what_is_itself_too_large_is_rejected() {
 #[test]
 fn a_history_that_does_not_fit_loses_its_oldest_events() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    let run = model(&kafka.folder);
+    let run = popularity(&kafka.folder, ITEMS, 9000);
     for guarantee in ["exactly-once", "at-least-once"] {
         let case = Case::new(&kafka, &run, guarantee, "history");
         kafka.limit(&case.topic("state"), 9_000);

@@ -85,3 +85,14 @@ pub fn weights_of(run: &Path) -> PathBuf {
         |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("weights-"));
     files.find(is_it).expect("weights")
 }
+
+/// Trains a model by popularity on drawn rows of so many items, and returns its run directory.
+pub fn popularity(folder: &Folder, items: usize, rows: usize) -> PathBuf {
+    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
+    burnrec(&format!("synth --users {} --items {items} --rows {rows} --out {{}}", items.min(100)), &[&raw])
+        .ok();
+    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
+    let popularity = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/popularity.toml");
+    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
+    run
+}

@@ -33,22 +33,38 @@ impl TextFile {
     /// # Errors
     /// When it cannot be read, is no text, or is empty.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = Self::open_any(path)?;
-        if file.bytes().trim_ascii().is_empty() {
-            return Err(Error::malformed(path, "an empty file", "lines of fields"));
-        }
-        Ok(file)
+        Self::open_any(path)?.with_text()
+    }
+
+    /// Opens a file to look at its first lines: of a compressed one no more than [`START`] is unpacked.
+    ///
+    /// # Errors
+    /// As [`TextFile::open`].
+    pub fn open_start(path: &Path) -> Result<Self> {
+        Self::unpacked(path, START)?.with_text()
     }
 
     /// Opens a file, which may be empty.
     pub fn open_any(path: &Path) -> Result<Self> {
+        Self::unpacked(path, u64::MAX)
+    }
+
+    fn with_text(self) -> Result<Self> {
+        if self.bytes().trim_ascii().is_empty() {
+            return Err(Error::malformed(&self.path, "an empty file", "lines of fields"));
+        }
+        Ok(self)
+    }
+
+    /// Opens a file, and unpacks at most so many bytes of a compressed one.
+    fn unpacked(path: &Path, most: u64) -> Result<Self> {
         let file = File::open(path).map_err(Error::io("read", path))?;
         // SAFETY: the map is only read. That no other program cuts the file short in the meantime is asked of the
         // caller, as by every reader that maps its input.
         let map = unsafe { Mmap::map(&file) }.map_err(Error::io("read", path))?;
         #[cfg(unix)]
         map.advise(memmap2::Advice::Sequential).map_err(Error::io("read", path))?;
-        let unpacked = unpack(path, &map)?;
+        let unpacked = unpack(path, &map, most)?;
         Ok(Self { path: path.to_owned(), map, unpacked })
     }
 
@@ -152,18 +168,25 @@ pub fn csv_separator(text: &[u8]) -> Separator {
     }
 }
 
-/// Returns the text of a file that does not hold it as it stands.
-fn unpack(path: &Path, bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-    let damaged = |what: &str| {
-        let what = what.to_owned();
-        move |error: std::io::Error| Error::malformed(path, format!("{what}, {error}"), "a whole file")
+/// The bytes in which the first lines of a file are looked for.
+const START: u64 = 1 << 20;
+
+/// Returns the text of a file that does not hold it as it stands, at most so many bytes of it.
+fn unpack(path: &Path, bytes: &[u8], most: u64) -> Result<Option<Vec<u8>>> {
+    let damaged = |what: &'static str| {
+        move |error: std::io::Error| {
+            Error::malformed(path, format!("damaged {what}, {error}"), "a whole file")
+        }
     };
     let unpacked = if bytes.starts_with(b"\x1f\x8b") {
         let mut text = Vec::new();
-        MultiGzDecoder::new(bytes).read_to_end(&mut text).map_err(damaged("damaged gzip"))?;
+        MultiGzDecoder::new(bytes).take(most).read_to_end(&mut text).map_err(damaged("gzip"))?;
         Some(text)
     } else if bytes.starts_with(b"\x28\xb5\x2f\xfd") {
-        Some(zstd::decode_all(bytes).map_err(damaged("damaged zstd"))?)
+        let mut text = Vec::new();
+        let decoder = zstd::Decoder::with_buffer(bytes).map_err(damaged("zstd"))?;
+        decoder.take(most).read_to_end(&mut text).map_err(damaged("zstd"))?;
+        Some(text)
     } else {
         None
     };

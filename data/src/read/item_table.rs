@@ -20,8 +20,8 @@ pub struct ItemTable {
     pub rows: HashMap<String, Vec<String>>,
 }
 
-/// Reads a text file (names in its first line; its separator is recognised, a comma by default) or a Parquet file; `on` names the column with the
-/// items, `columns` the others to keep, all of them if it is empty.
+/// Reads a text file (names in its first line; its separator is recognised, a comma by default) or a Parquet file; `on`
+/// names the column with the items, `columns` the others to keep, all of them if it is empty.
 ///
 /// # Errors
 /// When the file cannot be read or lacks a column, and when an item is missing in a row or has two rows.

@@ -105,7 +105,7 @@ fn recognise(path: &Path, options: &ReadOptions) -> Result<Format> {
     if fold(path).is_some() || file_name(path) == "u.data" {
         return Ok(Format::Ml100k);
     }
-    let file = TextFile::open(path)?;
+    let file = TextFile::open_start(path)?;
     if file.bytes().starts_with(b"PAR1") || extension(path) == "parquet" {
         return Ok(Format::Parquet);
     }

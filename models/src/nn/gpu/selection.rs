@@ -89,8 +89,8 @@ impl Catalog {
                     };
                     let n = rows[start..].iter().take(MOST_ROWS).take_while(fits).count();
                     let (block_rows, block_users) = (&rows[start..start + n], &users[start..start + n]);
-                    let asked = Asked::drawn(holdout, block_rows, |row| lists.row(row));
-                    block.score_lists(block_users, &asked);
+                    let (asked, pairs) = Asked::drawn(holdout, block_rows, |row| lists.row(row));
+                    block.score_lists(block_users, &pairs);
                     ranked.extend(block.rank(&asked, k, |row, at| lists.row(block_rows[row])[at as usize]));
                     start += n;
                 }
@@ -110,9 +110,10 @@ struct Asked {
     targets: [Vec<u32>; 2],
     /// The positions within the bounds whose items are no candidates.
     excluded: Vec<u32>,
-    /// The items that are scored, where these are not the whole catalogue of each user, and for each its row of the block.
-    pairs: Option<(Vec<u32>, Vec<ItemIx>)>,
 }
+
+/// The items that are scored, where these are not the whole catalogue of each user, and for each its row of the block.
+type Pairs = (Vec<u32>, Vec<ItemIx>);
 
 impl Asked {
     /// All items are candidates but those that are relevant or in the history.
@@ -127,11 +128,11 @@ impl Asked {
             n_candidates.push(n_items + both - relevant.len() - history.len());
             excluded.extend(in_row(row, n_items, relevant).chain(in_row(row, n_items, history)));
         }
-        Self { bounds: whole_catalogs(rows.len(), n_items), n_candidates, targets, excluded, pairs: None }
+        Self { bounds: whole_catalogs(rows.len(), n_items), n_candidates, targets, excluded }
     }
 
     /// The scores of a user's relevant items stand before those of its candidates.
-    fn drawn<'a>(holdout: &Holdout, rows: &[usize], list: impl Fn(usize) -> &'a [ItemIx]) -> Self {
+    fn drawn<'a>(holdout: &Holdout, rows: &[usize], list: impl Fn(usize) -> &'a [ItemIx]) -> (Self, Pairs) {
         let (mut bounds, mut n_candidates, mut targets) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
         let (mut pair_rows, mut items) = (Vec::new(), Vec::new());
         for (row, &of) in rows.iter().enumerate() {
@@ -146,7 +147,7 @@ impl Asked {
             n_candidates.push(list(of).len());
             pair_rows.resize(items.len(), row as u32);
         }
-        Self { bounds, n_candidates, targets, excluded: Vec::new(), pairs: Some((pair_rows, items)) }
+        (Self { bounds, n_candidates, targets, excluded: Vec::new() }, (pair_rows, items))
     }
 }
 
@@ -161,9 +162,8 @@ fn in_row(row: usize, n_items: usize, items: &[u32]) -> impl Iterator<Item = u32
 }
 
 impl Block {
-    /// Scores the pairs that are asked of some users.
-    fn score_lists(&mut self, users: &[UserIx], asked: &Asked) {
-        let Some((rows, items)) = &asked.pairs else { return self.score_all(users) };
+    /// Scores pairs of some users and items.
+    fn score_lists(&mut self, users: &[UserIx], (rows, items): &Pairs) {
         let n = self.n_pairs;
         for (number, (rows, items)) in rows.chunks(n).zip(items.chunks(n)).enumerate() {
             let users: Vec<UserIx> = rows.iter().map(|&row| users[row as usize]).collect();
