@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, until};
-use common::popularity;
 use common::storm::{Read, producer, read_all};
+use common::trained;
 use rdkafka::producer::{BaseRecord, Producer};
 
 const PARTITIONS: usize = 3;
@@ -93,7 +93,7 @@ fn group_begins(kafka: &Kafka, run: &Path, guarantee: &str, from: &str, begins: 
 fn a_group_begins_once_and_loses_and_repeats_nothing() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = popularity(&kafka.folder, 20, 200);
+    let run = trained(&kafka.folder, "--users 20 --items 20 --rows 200", "popularity.toml", "");
     let new = BEFORE as i64;
     for guarantee in ["exactly-once", "at-least-once"] {
         for (from, begins) in [

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, get, until};
-use common::popularity;
 use common::storm::{Read, producer, read_all};
+use common::trained;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -91,7 +91,7 @@ fn series(serving: &Serving, name: &str) -> Vec<f64> {
 fn the_lag_is_there_at_once_and_ends_at_nothing() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = popularity(&kafka.folder, 20, 200);
+    let run = trained(&kafka.folder, "--users 20 --items 20 --rows 200", "popularity.toml", "");
     for guarantee in GUARANTEES {
         let name = format!("lag-{guarantee}");
         let config = config(&kafka, &run, &name, guarantee);
@@ -139,7 +139,7 @@ fn the_lag_is_there_at_once_and_ends_at_nothing() {
 fn what_retention_deleted_is_said() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = popularity(&kafka.folder, 20, 200);
+    let run = trained(&kafka.folder, "--users 20 --items 20 --rows 200", "popularity.toml", "");
     for guarantee in GUARANTEES {
         let name = format!("retention-{guarantee}");
         let config = config(&kafka, &run, &name, guarantee);
@@ -187,7 +187,7 @@ fn what_retention_deleted_is_said() {
 fn a_topic_that_is_made_anew_is_noticed() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("rejects", 1)]);
-    let run = popularity(&kafka.folder, 20, 200);
+    let run = trained(&kafka.folder, "--users 20 --items 20 --rows 200", "popularity.toml", "");
     for guarantee in GUARANTEES {
         let name = format!("anew-{guarantee}");
         let config = config(&kafka, &run, &name, guarantee);

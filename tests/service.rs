@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, get, post, until};
 use common::storm::{Read, producer, read_all};
-use common::{Folder, burnrec};
+use common::{Folder, burnrec, trained};
 use rdkafka::producer::{BaseRecord, Producer};
 
 const TOPICS: [(&str, i32); 5] =
@@ -16,12 +16,7 @@ const TOPICS: [(&str, i32); 5] =
 
 /// Trains a small ALS model, and returns its run directory.
 fn model(folder: &Folder) -> PathBuf {
-    let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
-    burnrec("synth --users 100 --items 80 --rows 3000 --out {}", &[&raw]).ok();
-    burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let als = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/als.toml");
-    burnrec("train {} --data {} --out {} --set dim=8 --set epochs=2", &[&als, &data, &run]).ok();
-    run
+    trained(folder, "--users 100 --items 80 --rows 3000", "als.toml", "--set dim=8 --set epochs=2")
 }
 
 fn config(kafka: &Kafka, run: &Path, more: &str) -> PathBuf {

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use common::kafka::{Kafka, Serving, until};
 use common::storm::{Read, producer, read_all};
-use common::{burnrec, popularity};
+use common::{burnrec, trained};
 use rdkafka::producer::{BaseRecord, Producer};
 
 const ITEMS: usize = 1000;
+const SYNTH: &str = "--users 100 --items 1000 --rows 9000";
 
 /// The topics and the service of one case, told apart by its name.
 struct Case<'a> {
@@ -94,7 +95,7 @@ fn recommend(k: usize) -> String {
 #[test]
 fn batches_keep_under_the_limits_of_topics() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    let run = popularity(&kafka.folder, ITEMS, 9000);
+    let run = trained(&kafka.folder, SYNTH, "popularity.toml", "");
     for guarantee in ["exactly-once", "at-least-once"] {
         for limit in [262_144, 20_000] {
             let case = Case::new(&kafka, &run, guarantee, &format!("batches-{limit}"));
@@ -112,7 +113,7 @@ fn batches_keep_under_the_limits_of_topics() {
 #[test]
 fn only_what_is_itself_too_large_is_rejected() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    let run = popularity(&kafka.folder, ITEMS, 9000);
+    let run = trained(&kafka.folder, SYNTH, "popularity.toml", "");
     let large = |at: usize| if at % 100 == 50 { recommend(ITEMS - 1) } else { recommend(5) };
     for guarantee in ["exactly-once", "at-least-once"] {
         let case = Case::new(&kafka, &run, guarantee, "one");
@@ -151,7 +152,7 @@ fn only_what_is_itself_too_large_is_rejected() {
 #[test]
 fn a_history_that_does_not_fit_loses_its_oldest_events() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    let run = popularity(&kafka.folder, ITEMS, 9000);
+    let run = trained(&kafka.folder, SYNTH, "popularity.toml", "");
     for guarantee in ["exactly-once", "at-least-once"] {
         let case = Case::new(&kafka, &run, guarantee, "history");
         kafka.limit(&case.topic("state"), 9_000);

@@ -86,13 +86,13 @@ pub fn weights_of(run: &Path) -> PathBuf {
     files.find(is_it).expect("weights")
 }
 
-/// Trains a model by popularity on drawn rows of so many items, and returns its run directory.
-pub fn popularity(folder: &Folder, items: usize, rows: usize) -> PathBuf {
+/// Trains a model by a config of this repository, with these settings, on rows that are drawn as `synth` says; returns its
+/// run directory.
+pub fn trained(folder: &Folder, synth: &str, config: &str, settings: &str) -> PathBuf {
     let (raw, data, run) = (folder.path("raw"), folder.path("data"), folder.path("run"));
-    burnrec(&format!("synth --users {} --items {items} --rows {rows} --out {{}}", items.min(100)), &[&raw])
-        .ok();
+    burnrec(&format!("synth {synth} --out {{}}"), &[&raw]).ok();
     burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let popularity = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/popularity.toml");
-    burnrec("train {} --data {} --out {}", &[&popularity, &data, &run]).ok();
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs").join(config);
+    burnrec(&format!("train {{}} --data {{}} --out {{}} {settings}"), &[&config, &data, &run]).ok();
     run
 }
