@@ -30,6 +30,8 @@ pub enum EventOutcome {
     Filtered,
     /// It goes back to the topic it came from before it was rejected; in a replay.
     Resubmitted,
+    /// It is left where it is: a reject that was tried too often or holds only a part of the event; in a replay.
+    GivenUp(&'static str),
     /// It waited too long.
     Expired(Reject),
     /// It could not be answered.
@@ -45,6 +47,7 @@ impl EventOutcome {
             Self::Replied(_) => "replied",
             Self::Filtered => "filtered",
             Self::Resubmitted => "resubmitted",
+            Self::GivenUp(_) => "given-up",
             Self::Expired(_) => "expired",
             Self::Failed(_) => "rejected",
             Self::Dropped(_) => "dropped",

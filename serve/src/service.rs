@@ -99,12 +99,16 @@ impl Service {
         let has_failed = || serving.is_finished();
         #[cfg(not(feature = "http"))]
         let has_failed = || false;
-        let mut looked = Instant::now();
+        let (mut looked, mut swept) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) && !asked() && !has_failed() {
             std::thread::sleep(Duration::from_millis(20));
             if looked.elapsed() >= LOOK {
                 self.engine.models.look();
                 looked = Instant::now();
+            }
+            if self.engine.looks_for_the_absent().is_some_and(|every| swept.elapsed() >= every) {
+                self.engine.forget_the_absent();
+                swept = Instant::now();
             }
         }
         self.health.bad("service", "stopping");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Span;
 use super::secret::{HIDDEN, is_secret};
 use crate::{Error, Result};
 
@@ -127,7 +128,7 @@ impl FromStr for Start {
             None if text == "earliest" => Ok(Self::Earliest),
             None if text == "latest" => Ok(Self::Latest),
             Some(("ts", ms)) => Ok(Self::Time(ms.parse().map_err(|_| bad())?)),
-            Some(("last", span)) => Ok(Self::Last(duration(span).ok_or_else(bad)?)),
+            Some(("last", span)) => Ok(Self::Last(span.parse::<Span>().map_err(|_| bad())?.0)),
             Some(("offsets", list)) => list
                 .split(',')
                 .map(|pair| {
@@ -165,18 +166,6 @@ impl TryFrom<String> for Start {
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
     }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
 }
 
 /// Flattens nested tables into one, their names joined by dots.

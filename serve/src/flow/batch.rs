@@ -74,7 +74,10 @@ impl<T: Transport> BatchWriter<'_, T> {
         let mut retried = Vec::new();
         for (at, event) in events.iter_mut().enumerate() {
             match outbox.outcomes[at].clone() {
-                EventOutcome::Replied(_) | EventOutcome::Filtered | EventOutcome::Dropped(_) => {}
+                EventOutcome::Replied(_)
+                | EventOutcome::Filtered
+                | EventOutcome::GivenUp(_)
+                | EventOutcome::Dropped(_) => {}
                 EventOutcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
                 EventOutcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
                 EventOutcome::Failed(reject) => {

@@ -71,11 +71,10 @@ impl<T: Transport> Flow<T> {
         let (engine, metrics) = (&self.engine, &self.metrics);
         let worker = self.options.worker;
         parts.iter().for_each(|&part| engine.state.forget(Home { worker, part }));
-        let mut bad = 0;
+        let (mut bad, since) = (0, engine.forgets_before());
         let positions = self.transport.positions(parts, &mut |part, key, value| {
-            if let Err(error) =
-                engine.state.restore(Home { worker, part }, engine.state_topic(part), key, value)
-            {
+            let (home, topic) = (Home { worker, part }, engine.state_topic(part));
+            if let Err(error) = engine.state.restore(home, topic, (key, value), since) {
                 bad += 1;
                 metrics.bad_record(&error);
             }

@@ -240,7 +240,8 @@ impl Transport for KafkaTransport {
                     let (key, payload) = (message.key(), message.payload());
                     let mut event = Incoming::new(received, part, message.offset(), key, payload);
                     event.timestamp_ms = message.timestamp().to_millis();
-                    event.headers = headers::read(&message);
+                    let is_reject = message.topic() == self.config.rejects;
+                    event.headers = headers::read(&message, is_reject);
                     into.push(event);
                     wait = Duration::ZERO;
                 }
