@@ -45,6 +45,12 @@ const IDLE: Duration = Duration::from_millis(50);
 /// How long a flow with messages in flight waits for events, so that it notes deliveries in time for the next commit.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
 
+/// For how long a batch waits for more of what is known to wait in the topics, while nothing of it comes.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// The same after partitions were assigned, when the brokers are asked for their events for the first time.
+const FIRST_QUIET: Duration = Duration::from_secs(1);
+
 /// How much longer than `kafka.commit_ms` a batch may take until it is committed, before the worker counts as stalled.
 const STALLED: Duration = Duration::from_secs(10);
 
@@ -66,6 +72,8 @@ pub struct Flow<T> {
     /// The number of the last batch.
     batch: u64,
     paused: Vec<TopicPartition>,
+    /// When what is known to wait in the topics is no longer waited for.
+    quiet: Instant,
     /// Assigned and revoked partitions that are still to be handled: a failure with one leaves those after it here.
     changes: VecDeque<Change>,
     last_commit: Instant,
@@ -83,6 +91,7 @@ impl<T: Transport> Flow<T> {
         Self {
             backlog: Backlog::new(Arc::clone(&engine), &options.flow),
             last_commit: engine.clock.now(),
+            quiet: engine.clock.now(),
             clock: Arc::clone(&engine.clock),
             engine,
             metrics,
@@ -152,7 +161,7 @@ impl<T: Transport> Flow<T> {
         self.metrics.queues(self.options.worker, self.backlog.queues().iter().map(Queue::level));
         let now = self.clock.now();
         self.backlog.end_penalties(|end| end <= now);
-        if self.backlog.is_due(now) {
+        if self.backlog.is_due(now) && !self.is_filling(now) {
             self.answer_next()?;
         }
         self.look_at_deliveries(Duration::ZERO)?;
@@ -173,7 +182,9 @@ impl<T: Transport> Flow<T> {
             wait = wait.min(until(due));
         }
         let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len() > 0;
-        if !backlog.is_yielding() && (backlog.is_full_batch() || all_paused) {
+        if self.is_filling(now) {
+            wait = wait.min(until(self.quiet));
+        } else if !backlog.is_yielding() && (backlog.is_full_batch() || all_paused) {
             wait = Duration::ZERO;
         }
         if self.unsaved {
@@ -185,13 +196,23 @@ impl<T: Transport> Flow<T> {
         if let Some(next) = backlog.next_try() {
             wait = wait.min(until(next));
         }
-        self.transport.receive(wait, backlog.room().max(1), &mut self.received)
+        self.transport.receive(wait, self.backlog.room(), &mut self.received)
+    }
+
+    /// Returns whether the queues are still being filled with what waits in the topics, so that the next batch is chosen
+    /// among all of it.
+    fn is_filling(&self, now: Instant) -> bool {
+        self.backlog.reads_ahead
+            && now < self.quiet
+            && !self.backlog.queues().iter().any(Queue::was_full)
+            && self.offsets.is_behind(&self.paused)
     }
 
     /// Puts what was received into the queues, and pauses partitions whose queue is full.
     fn admit(&mut self) -> Result<(), Trouble> {
         if !self.received.is_empty() {
             self.metrics.received(&self.received);
+            self.quiet = self.quiet.max(self.clock.now() + QUIET);
         }
         for mut event in self.received.drain(..) {
             // An event of a partition that was revoked meanwhile belongs to the partition's next owner.
@@ -208,11 +229,13 @@ impl<T: Transport> Flow<T> {
 
     fn pause(&mut self) -> Result<(), Trouble> {
         let full = self.backlog.full_topics();
-        if full.is_empty() && self.paused.is_empty() {
+        let wide = if self.backlog.reads_ahead { self.offsets.wide() } else { Vec::new() };
+        if full.is_empty() && wide.is_empty() && self.paused.is_empty() {
             return Ok(());
         }
-        let must =
-            |part: &TopicPartition| full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic));
+        let must = |part: &TopicPartition| {
+            wide.contains(part) || full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic))
+        };
         let all = self.offsets.partitions();
         let pause: Vec<TopicPartition> =
             all.filter(|part| must(part) && !self.paused.contains(part)).collect();

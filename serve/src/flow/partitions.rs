@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Change, Flow, Position, Queue, Transport, Trouble};
+use super::{Change, FIRST_QUIET, Flow, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
 use crate::event::{Home, TopicPartition};
 use crate::metrics::PartitionLabels;
@@ -32,6 +32,8 @@ impl<T: Transport> Flow<T> {
 
     fn assign(&mut self, parts: &[TopicPartition], positions: Vec<Position>) -> Result<(), Trouble> {
         self.offsets.assign(positions.iter().cloned());
+        self.note_lags();
+        self.quiet = self.clock.now() + FIRST_QUIET;
         tracing::info!(partitions = parts.len(), users = self.engine.state.n_users(), "assigned");
         self.metrics.assigned(parts);
         self.transport.begin(&positions)
