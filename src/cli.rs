@@ -11,7 +11,7 @@ use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
-pub use serve::{LogFormat, Replay, Serve};
+pub use serve::{LogFormat, Repartition, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
 #[derive(Parser)]
@@ -50,6 +50,8 @@ pub enum Command {
     Serve(Serve),
     /// Answer a range of events, or what was rejected, again.
     Replay(Replay),
+    /// Move users' histories to where their events come, after topics have got more partitions.
+    Repartition(Repartition),
     /// Train every model of a config on the same splits, judge them side by side, and write the report.
     Bench(Bench),
     /// Write the report of one or several benches again, from their records.

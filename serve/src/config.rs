@@ -4,6 +4,7 @@
 mod flow;
 mod http;
 mod kafka;
+mod partitioner;
 mod secret;
 mod span;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
 pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
+pub use partitioner::Partitioner;
 pub use secret::Secret;
 #[cfg(feature = "kafka")]
 pub(crate) use secret::{HIDDEN, is_secret};
@@ -269,6 +271,11 @@ impl std::str::FromStr for ServeConfig {
 }
 
 impl ServeConfig {
+    /// Returns after how long without an event a user is forgotten.
+    pub fn ttl(&self) -> Option<std::time::Duration> {
+        self.state.ttl.map(|Span(ttl)| ttl)
+    }
+
     /// Reads a config from its TOML table.
     ///
     /// # Errors

@@ -11,14 +11,18 @@ mod join;
 mod plan;
 mod route;
 
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
+use burnrec_data::Id;
 use burnrec_data::read::read_item_table;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{InputFormat, Limits, OutputConfig, ServeConfig, Span, UnknownConfig};
+use crate::config::{InputFormat, Limits, OutputConfig, Partitioner, ServeConfig, UnknownConfig};
 use crate::event::{ATTEMPTS, BYTES, Incoming, SOURCE, TopicPartition};
+use crate::message::WireId;
 use crate::outbox::{Outbox, To};
 use crate::served::Models;
 use crate::state::{Room, State};
@@ -59,6 +63,9 @@ pub struct Engine {
     keeps_state: bool,
     receipts: bool,
     replaying: Option<Replaying>,
+    partitioner: Partitioner,
+    /// How many partitions each of `topics` has; 0 while that is not known.
+    partitions: Vec<AtomicI32>,
 }
 
 /// How a replay differs: histories are looked up in all partitions, and not changed.
@@ -103,7 +110,7 @@ impl Engine {
             input: config.input.format,
             limits: config.limits,
             record_bytes: usize::MAX,
-            ttl: config.state.ttl.map(|Span(ttl)| ttl),
+            ttl: config.ttl(),
             unknown: config.unknown,
             output: config.output.clone(),
             join,
@@ -111,6 +118,10 @@ impl Engine {
             keeps_state: kafka.is_none_or(|kafka| kafka.state.is_some()),
             receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
             replaying: None,
+            partitioner: kafka.map_or(Partitioner::Any, |kafka| kafka.partitioner),
+            partitions: kafka
+                .map(|kafka| kafka.requests.iter().map(|_| AtomicI32::default()).collect())
+                .unwrap_or_default(),
         })
     }
 
@@ -131,6 +142,30 @@ impl Engine {
     pub fn replaying(mut self, replaying: Replaying) -> Self {
         self.replaying = Some(replaying);
         self
+    }
+
+    /// Notes how many partitions a topic of requests has.
+    pub fn has_partitions(&self, topic: u16, n: i32) {
+        self.partitions[usize::from(topic)].store(n, Ordering::Relaxed);
+    }
+
+    /// Returns the partition that a user's id belongs to, where that is another: the user's history is not there then.
+    fn belongs_elsewhere(&self, part: TopicPartition, user: &WireId<'_>) -> Option<i32> {
+        if !self.keeps_state || self.replaying.is_some() {
+            return None;
+        }
+        let n = self.partitions.get(usize::from(part.topic))?.load(Ordering::Relaxed);
+        let mut digits = [0; 20];
+        let key = match user.id() {
+            Id::Str(text) => text.as_bytes(),
+            Id::Int(id) => {
+                let mut left = &mut digits[..];
+                write!(left, "{id}").expect("20 bytes hold any of 64 bits");
+                let unused = left.len();
+                &digits[..digits.len() - unused]
+            }
+        };
+        self.partitioner.partition(key, n).filter(|right| *right != part.partition)
     }
 
     /// Returns the room that histories have.

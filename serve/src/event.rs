@@ -14,6 +14,9 @@ pub const SOURCE: &str = "burnrec-source";
 /// The header with the length of a value of which a reject holds only the first bytes.
 pub const BYTES: &str = "burnrec-bytes";
 
+/// The header of a record of the state topic by which the service confirms that a user is erased.
+pub const ERASED: &str = "burnrec-erased";
+
 /// A partition of one of the topics that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {

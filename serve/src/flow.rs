@@ -7,11 +7,13 @@
 
 mod backlog;
 mod batch;
+mod erase;
 mod ledger;
 mod offsets;
 mod options;
 mod partitions;
 mod queue;
+mod recovery;
 mod transport;
 
 use std::collections::VecDeque;
@@ -20,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
-use batch::{BatchWriter, first_to_yield, mark_refused};
+use batch::{BatchWriter, first_to_yield, mark_refused, note_elsewhere};
 pub use ledger::Ledger;
 use offsets::Offsets;
 pub use options::FlowOptions;
@@ -35,9 +37,6 @@ use crate::event::{Incoming, TopicPartition};
 use crate::metrics::Metrics;
 use crate::outbox::{EventOutcome, Outbox};
 use crate::state::Undo;
-
-/// The longest wait between two tries.
-const MOST_BACKOFF: Duration = Duration::from_secs(5);
 
 /// How long an idle flow waits for events before it looks at its clock and whether it is to stop.
 const IDLE: Duration = Duration::from_millis(50);
@@ -69,6 +68,8 @@ pub struct Flow<T> {
     offsets: Offsets,
     /// What takes back the changes of histories since the last commit.
     undo: Vec<Undo>,
+    /// Users erased since the last commit, by the keys of their records.
+    erased: Vec<(TopicPartition, Vec<u8>)>,
     /// The number of the last batch.
     batch: u64,
     paused: Vec<TopicPartition>,
@@ -99,6 +100,7 @@ impl<T: Transport> Flow<T> {
             transport,
             offsets: Offsets::default(),
             undo: Vec::new(),
+            erased: Vec::new(),
             batch: 0,
             paused: Vec::new(),
             changes: VecDeque::new(),
@@ -293,6 +295,7 @@ impl<T: Transport> Flow<T> {
             self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
         }
         let scored = self.clock.now();
+        note_elsewhere(&self.engine, &self.metrics, events, outbox);
         self.batch += 1;
         let (engine, failures, transport) = (&*self.engine, &self.options.failures, &mut self.transport);
         let retried = BatchWriter { engine, failures, transport, batch: self.batch }.write(events, outbox)?;
@@ -330,66 +333,5 @@ impl<T: Transport> Flow<T> {
             self.unsaved |= self.offsets.delivered(last);
         }
         Ok(())
-    }
-
-    /// Recovers from a failure; returns when the flow can go on.
-    fn recover(&mut self, done: Result<(), Trouble>, stop: &AtomicBool) -> Result<()> {
-        let mut trouble = match done {
-            Ok(()) => return Ok(()),
-            Err(trouble) => trouble,
-        };
-        loop {
-            let (text, rebuild) = match trouble {
-                Trouble::Abort(text) => (text, false),
-                Trouble::Rebuild(text) => (text, true),
-                Trouble::Later(_) => return Ok(()),
-                Trouble::Fatal(error) => return Err(error),
-            };
-            self.metrics.trouble(&text, rebuild);
-            tracing::warn!(cause = text, rebuild, "rolling back to the last commit");
-            self.failures_in_a_row += 1;
-            let backoff = self.options.backoff.saturating_mul(1 << self.failures_in_a_row.min(7));
-            let until = self.clock.now() + backoff.min(MOST_BACKOFF);
-            self.roll_back();
-            match self.transport.abort(rebuild).and_then(|()| self.rewind(rebuild)) {
-                Ok(()) => {
-                    // The flow goes on at once after a first failure; it waits only when failures follow each other.
-                    if self.failures_in_a_row > 1 {
-                        self.wait(until, stop);
-                    }
-                    return Ok(());
-                }
-                Err(Trouble::Fatal(error)) => return Err(error),
-                Err(Trouble::Abort(text) | Trouble::Rebuild(text) | Trouble::Later(text)) => {
-                    trouble = Trouble::Rebuild(text);
-                }
-            }
-            self.wait(until, stop);
-            if stop.load(Ordering::Relaxed) {
-                // What is not committed is read again by whoever comes next.
-                return Ok(());
-            }
-        }
-    }
-
-    /// Waits until a moment, or until `stop` is set.
-    fn wait(&self, until: Instant, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            let left = until.saturating_duration_since(self.clock.now());
-            if left.is_zero() {
-                return;
-            }
-            self.clock.sleep(left.min(Duration::from_millis(10)));
-        }
-    }
-
-    /// Takes back all changes since the last commit.
-    fn roll_back(&mut self) {
-        self.engine.state.undo(std::mem::take(&mut self.undo));
-        self.backlog.clear();
-        self.offsets.roll_back();
-        self.received.clear();
-        self.unsaved = false;
-        self.paused.clear();
     }
 }

@@ -79,6 +79,8 @@ pub struct Outbox {
     pub messages: Vec<Outgoing>,
     /// How each event ended, in their order.
     pub outcomes: Vec<EventOutcome>,
+    /// Events that came in another partition than their user's id belongs to, with that one.
+    pub elsewhere: Vec<(usize, i32)>,
 }
 
 impl Outbox {
@@ -87,6 +89,7 @@ impl Outbox {
         self.bytes.clear();
         self.messages.clear();
         self.outcomes.clear();
+        self.elsewhere.clear();
     }
 
     /// Adds a message whose value `write` appends to the bytes.

@@ -44,7 +44,7 @@ impl Service {
         let (engine, topics) = match &config.kafka {
             Some(kafka) => {
                 tracing::info!(bootstrap = kafka.bootstrap, "waits for the brokers to tell of the topics");
-                let topics = kafka::check(kafka)?;
+                let topics = kafka::check(kafka, config.ttl())?;
                 (engine.with_record_bytes(topics.record_bytes(kafka, &config.limits)?), topics)
             }
             None => (engine, TopicLimits::default()),

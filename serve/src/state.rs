@@ -5,7 +5,7 @@
 //! hold outside ids, so that they outlive the model.
 
 mod history;
-mod record;
+pub(crate) mod record;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -217,6 +217,19 @@ impl State {
         start
     }
 
+    /// Forgets the history under a key of the state topic, if it is of `topic`; returns what takes that back.
+    ///
+    /// # Errors
+    /// When it is no such key.
+    pub fn erase(&self, home: Home, topic: &str, key: &[u8]) -> Result<Option<Undo>, String> {
+        let Some(user) = record::read_key(key)?.of(topic) else { return Ok(None) };
+        let shard = self.shard(home);
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shard.users.get(&user).map(|(history, _)| history.clone());
+        self.put(&mut shard, user.clone(), None);
+        Ok(Some(Undo { home, user, before, forgotten: 0 }))
+    }
+
     /// Takes up a record of the state topic, if it is of `topic` and not of a user whose last event came before `since`, in
     /// Unix seconds.
     ///
@@ -229,7 +242,7 @@ impl State {
         (key, value): (&[u8], Option<&[u8]>),
         since: i64,
     ) -> Result<(), String> {
-        let Some(user) = record::read_key(topic, key)? else { return Ok(()) };
+        let Some(user) = record::read_key(key)?.of(topic) else { return Ok(()) };
         let history = value.map(record::read_history).transpose()?;
         let kept = history.filter(|history| history.last >= since);
         let shard = self.shard(home);

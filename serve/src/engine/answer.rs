@@ -32,7 +32,11 @@ impl Engine {
             }
             let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
             match decode(event.payload(), format, reading.http, &self.limits) {
-                Ok(request) => plan.add(at, event, request, undo),
+                Ok(request) => {
+                    let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
+                    out.elsewhere.extend(right.map(|right| (at, right)));
+                    plan.add(at, event, request, undo);
+                }
                 Err(reject) => plan.end(at, EventOutcome::Failed(reject)),
             }
         }

@@ -19,6 +19,7 @@ impl<T: Transport> Flow<T> {
                 }
             },
             Change::Revoked { parts, lost } => self.revoke(&parts, lost),
+            Change::Erased { part, key } => self.erase(part, key),
             Change::Renewed(positions) => {
                 let parts: Vec<TopicPartition> = positions.iter().map(|(part, ..)| *part).collect();
                 self.backlog.drop_partitions(&parts);
@@ -31,6 +32,11 @@ impl<T: Transport> Flow<T> {
     }
 
     fn assign(&mut self, parts: &[TopicPartition], positions: Vec<Position>) -> Result<(), Trouble> {
+        for &part in parts {
+            if let Some(n) = self.transport.partitions(part.topic) {
+                self.engine.has_partitions(part.topic, n);
+            }
+        }
         self.offsets.assign(positions.iter().cloned());
         self.note_lags();
         self.quiet = self.clock.now() + FIRST_QUIET;
@@ -98,7 +104,7 @@ impl<T: Transport> Flow<T> {
         self.metrics.lags_of(&format!("worker {}", self.options.worker), named.collect());
     }
 
-    fn home(&self, part: TopicPartition) -> Home {
+    pub(super) fn home(&self, part: TopicPartition) -> Home {
         Home { worker: self.options.worker, part }
     }
 
@@ -151,6 +157,7 @@ impl<T: Transport> Flow<T> {
             }
         }
         self.offsets.commit(positions);
+        self.note_confirmed();
         self.undo.clear();
         self.unsaved = false;
         self.failures_in_a_row = 0;

@@ -50,7 +50,7 @@ pub fn replay(
         .kafka
         .as_ref()
         .ok_or_else(|| Error::config("kafka", "none", "the table [kafka]: a replay reads from its topics"))?;
-    let limits = super::check(kafka)?;
+    let limits = super::check(kafka, config.ttl())?;
     let metrics = Arc::new(Metrics::default());
     let topics = if range.rejects { vec![kafka.rejects.clone()] } else { kafka.requests.clone() };
     for topic in topics {
@@ -231,6 +231,10 @@ impl Transport for RangeTransport {
                 .map_err(trouble)?;
         }
         Ok(positions)
+    }
+
+    fn partitions(&self, topic: u16) -> Option<i32> {
+        self.inner.partitions(topic)
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {

@@ -21,16 +21,31 @@ fn never() -> i64 {
     i64::MAX
 }
 
-/// Writes `["topic",user]`: users of two topics may have the same id.
+/// The key of a record, `["topic",user]`: users of two topics may have the same id.
+pub struct RecordKey {
+    /// The topic of the user's events.
+    pub topic: String,
+    /// The user.
+    pub user: Key,
+}
+
+impl RecordKey {
+    /// Returns the user, if it is one of this topic.
+    pub fn of(self, topic: &str) -> Option<Key> {
+        (self.topic == topic).then_some(self.user)
+    }
+}
+
+/// Writes a key.
 pub fn write_key(topic: &str, user: &Key, out: &mut Vec<u8>) {
     serde_json::to_writer(out, &(topic, user.id())).expect("texts and integers are JSON");
 }
 
-/// Reads a key; returns its user if it is of this topic.
-pub fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
-    let (of_topic, user): (std::borrow::Cow<'_, str>, WireId<'_>) =
+/// Reads a key.
+pub fn read_key(key: &[u8]) -> Result<RecordKey, String> {
+    let (topic, user): (String, WireId<'_>) =
         serde_json::from_slice(key).map_err(|error| error.to_string())?;
-    Ok((of_topic == topic).then(|| Key::from(&user)))
+    Ok(RecordKey { topic, user: Key::from(&user) })
 }
 
 /// Writes a history.
