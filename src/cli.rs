@@ -208,10 +208,10 @@ pub struct Recommend {
     /// Also items that the user has seen.
     #[arg(long)]
     pub include_seen: bool,
-    /// Only these items: ids with commas between, or `@FILE` with one a line.
+    /// Only these items: ids with commas between, or `@FILE` with one a line, or a column of items in CSV, TSV or Parquet.
     #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
     pub only: Option<String>,
-    /// None of these items, known or not: ids with commas between, or `@FILE` with one a line.
+    /// None of these items, known or not: likewise.
     #[arg(long, value_name = "IDS", allow_hyphen_values = true)]
     pub without: Option<String>,
     #[command(flatten)]
