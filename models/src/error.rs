@@ -91,6 +91,16 @@ pub enum Error {
         /// The last of them.
         last: String,
     },
+    /// An outside id has a row in the model that never learned, since nothing in training is of it.
+    #[error("{what} {id:?} has no training row; expected one of the {n_trained} {what}s that have")]
+    Untrained {
+        /// `user` or `item`.
+        what: &'static str,
+        /// The id asked for.
+        id: String,
+        /// How many ids have training rows.
+        n_trained: usize,
+    },
     /// The model cannot do what is asked.
     #[error("{kind} has no {lacks}")]
     Unable {

@@ -51,6 +51,7 @@ pub mod similar;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topk;
+pub mod trained;
 #[cfg(feature = "train")]
 pub mod trainer;
 pub mod weights;

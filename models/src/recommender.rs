@@ -6,23 +6,24 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::Arc;
 
-use burnrec_data::{Csr, Index, ItemIx, Titles, UserIx, Vocab};
+use burnrec_data::{Csr, Id, Index, ItemIx, Titles, UserIx, Vocab};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Model;
 use crate::model::Output;
-use crate::popularity::Popularity;
 use crate::scorer::{Allowed, Scorer};
 use crate::similar::similar;
 use crate::topk::{select, top_k};
+use crate::trained::TrainedRows;
 use crate::{Error, Result};
 
 /// A model that answers in outside ids.
 ///
-/// Ids are given as anything that displays as the id does in the ratings file: `7`, `"7"`, `"tt0110912"`.
+/// A user or an item without training rows counts as unknown: its row never learned. An item has no score where the model's
+/// is not a finite number. Ids are given as anything that displays as the id does in the ratings file: `7`, `"7"`, `"tt0110912"`.
 pub struct Recommender {
     /// The model.
     pub model: Box<dyn Model>,
@@ -43,7 +44,7 @@ pub struct Recommender {
     /// The model that was chosen on valid, before the refit on train and valid together, where other models may start
     /// from it. Saving writes its weights; opening a saved run leaves it `None`.
     pub chosen: Option<Box<dyn Model>>,
-    popularity: OnceLock<Popularity>,
+    trained: Arc<TrainedRows>,
 }
 
 /// What a model was trained on.
@@ -132,10 +133,10 @@ impl Recommender {
             users: Index::new(users),
             items: Index::new(items),
             titles: None,
+            trained: Arc::new(TrainedRows::of(&seen)),
             seen,
             data: DataFacts::default(),
             record: serde_json::Value::Null,
-            popularity: OnceLock::new(),
         }
     }
 
@@ -165,8 +166,8 @@ impl Recommender {
     /// When the model does not know the user.
     pub fn user(&self, id: impl Display) -> Result<UserIx> {
         let id = id.to_string();
-        let row = self.users.vocab().find(&id);
-        row.map(UserIx).ok_or_else(|| unknown("user", id, self.users.vocab()))
+        self.user_row(Id::Str(&id))
+            .ok_or_else(|| unknown("user", id, &self.users, self.trained.users().len()))
     }
 
     /// Returns the row of an item's id.
@@ -175,8 +176,23 @@ impl Recommender {
     /// When the model does not know the item.
     pub fn item(&self, id: impl Display) -> Result<ItemIx> {
         let id = id.to_string();
-        let row = self.items.vocab().find(&id);
-        row.map(ItemIx).ok_or_else(|| unknown("item", id, self.items.vocab()))
+        self.item_row(Id::Str(&id))
+            .ok_or_else(|| unknown("item", id, &self.items, self.trained.items().len()))
+    }
+
+    /// Returns the row of a user that the model knows.
+    pub fn user_row(&self, id: Id<'_>) -> Option<UserIx> {
+        self.users.row(id).map(UserIx).filter(|&user| self.trained.has_user(user))
+    }
+
+    /// Returns the row of an item that the model knows.
+    pub fn item_row(&self, id: Id<'_>) -> Option<ItemIx> {
+        self.items.row(id).map(ItemIx).filter(|&item| self.trained.has_item(item))
+    }
+
+    /// Returns which rows learned, and from what.
+    pub fn trained(&self) -> &Arc<TrainedRows> {
+        &self.trained
     }
 
     /// Returns the title of an item, where there is one.
@@ -187,11 +203,6 @@ impl Recommender {
     /// Returns what to call an item in a text: its title, or else its id.
     pub fn name(&self, item: ItemIx) -> String {
         self.title(item).map_or_else(|| self.items.vocab().id(item.0).to_string(), str::to_owned)
-    }
-
-    /// Returns the popularity model of the same histories, which scores an item by how many users have it.
-    pub fn popularity(&self) -> &Popularity {
-        self.popularity.get_or_init(|| Popularity::new(&self.seen))
     }
 
     /// Returns the best items for a user, best first: `recommend(7, 10)`, or with a [`Query`] that restricts the items.
@@ -216,45 +227,44 @@ impl Recommender {
         Ok(lists.iter().map(|list| self.scored(list, |logit| self.output.score(logit))).collect())
     }
 
-    /// Returns every user's id with the best items for the user.
+    /// Returns the id of every user that the model knows, with the best items for the user.
     ///
     /// # Errors
     /// When an item of `only` is unknown.
     pub fn recommend_all(&self, query: impl Into<Query>) -> Result<Vec<(String, Vec<ScoredItem>)>> {
-        let users: Vec<UserIx> = (0..self.users.vocab().len() as u32).map(UserIx).collect();
-        let lists = self.top_rows(&users, &query.into())?;
+        let users = self.trained.users();
+        let lists = self.top_rows(users, &query.into())?;
         let list = |(user, list): (&UserIx, &Vec<(ItemIx, f32)>)| {
             (self.users.vocab().id(user.0).to_string(), self.scored(list, |logit| self.output.score(logit)))
         };
         Ok(users.iter().zip(&lists).map(list).collect())
     }
 
-    /// Returns the best items for each of some users as rows with their logits, best first.
+    /// Returns the best items for each of some users that the model knows, as rows with their logits, best first.
     ///
     /// # Errors
     /// When an item of `only` is unknown.
     pub fn top_rows(&self, users: &[UserIx], query: &Query) -> Result<Vec<Vec<(ItemIx, f32)>>> {
         let allowed = self.allowed(query)?;
         let seen = |at: usize| if query.include_seen { &[] } else { self.seen.row(users[at].at()).0 };
-        Ok(top_k(&*self.model, users, query.k, seen, Some(&allowed)))
+        let mut lists = top_k(&*self.model, users, query.k, seen, Some(&allowed));
+        lists.iter_mut().for_each(|list| list.retain(|(_, logit)| logit.is_finite()));
+        Ok(lists)
     }
 
-    /// Returns the score of each pair of a user and an item; `None` where one of them is unknown.
+    /// Returns the score of each pair of a user and an item; `None` where one of them is unknown or the score is not finite.
     pub fn score<U: Display, I: Display>(&self, pairs: &[(U, I)]) -> Vec<Option<f32>> {
-        let (users, items) = (self.users.vocab(), self.items.vocab());
-        let rows: Vec<Option<(UserIx, ItemIx)>> = pairs
-            .iter()
-            .map(|(user, item)| {
-                let user = users.find(&user.to_string())?;
-                Some((UserIx(user), ItemIx(items.find(&item.to_string())?)))
-            })
-            .collect();
+        let row = |(user, item): &(U, I)| {
+            let (user, item) = (user.to_string(), item.to_string());
+            Some((self.user_row(Id::Str(&user))?, self.item_row(Id::Str(&item))?))
+        };
+        let rows: Vec<Option<(UserIx, ItemIx)>> = pairs.iter().map(row).collect();
         let (users, items): (Vec<UserIx>, Vec<ItemIx>) = rows.iter().flatten().copied().unzip();
         let mut logits = vec![0.0; users.len()];
         self.model.score_pairs(&users, &items, &mut logits);
         let mut logits = logits.into_iter();
         rows.iter()
-            .map(|pair| pair.and_then(|_| logits.next()).map(|logit| self.output.score(logit)))
+            .map(|pair| pair.and_then(|_| logits.next()).and_then(|logit| self.finite(logit)))
             .collect()
     }
 
@@ -265,14 +275,14 @@ impl Recommender {
     pub fn similar(&self, item: impl Display, k: usize) -> Result<Vec<ScoredItem>> {
         let item = self.item(item)?;
         let vectors = self.model.item_vectors().ok_or_else(|| self.unable("item vectors to compare"))?;
-        Ok(self.scored(&similar(vectors, item, k), |cosine| cosine))
+        Ok(self.scored(&similar(vectors, item, k, self.trained.allowed()), |cosine| cosine))
     }
 
     /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, each with its value,
     /// such as a rating or 1.
     ///
     /// # Errors
-    /// When an item is unknown, the model cannot take a value, or the model cannot fold users in.
+    /// When an item is unknown, there is none, a value is not within those of training, or the model cannot fold users in.
     pub fn fold_in<I: Display>(&self, history: &[(I, f32)]) -> Result<FoldedUser<'_>> {
         let rows = history.iter().map(|(item, value)| Ok((self.item(item)?, *value)));
         let history: BTreeMap<u32, f32> =
@@ -284,9 +294,14 @@ impl Recommender {
     /// Folds in a user from item rows with values.
     ///
     /// # Errors
-    /// When the model cannot take a value, or the model cannot fold users in.
+    /// When there is no row, a value is not within those of training, or the model cannot fold users in.
     pub fn fold_in_rows(&self, history: &BTreeMap<u32, f32>) -> Result<Box<dyn Scorer>> {
         let fold_in = self.model.as_fold_in().ok_or_else(|| self.unable("way to fold users in"))?;
+        if history.is_empty() {
+            let (found, expected) = ("an empty history".to_owned(), "at least one item".to_owned());
+            return Err(Error::FoldIn { found, expected });
+        }
+        history.values().try_for_each(|&value| self.trained.check_value(value))?;
         let (items, values): (Vec<u32>, Vec<f32>) = history.iter().unzip();
         fold_in.fold_in(&Csr::new(self.items.vocab().len(), vec![0, items.len()], items, values))
     }
@@ -294,7 +309,7 @@ impl Recommender {
     /// Returns the items that the query allows.
     fn allowed(&self, query: &Query) -> Result<Allowed> {
         let rows = |ids: &[String]| ids.iter().map(|id| self.item(id)).collect::<Result<Vec<ItemIx>>>();
-        let mut allowed = Allowed::all(self.items.vocab().len());
+        let mut allowed = self.trained.allowed().clone();
         if let Some(only) = &query.only {
             allowed = allowed.only(&rows(only)?);
         }
@@ -309,6 +324,11 @@ impl Recommender {
             title: self.title(item).map(str::to_owned),
         };
         list.iter().map(item).collect()
+    }
+
+    /// Returns the score of a logit, where that is finite.
+    fn finite(&self, logit: f32) -> Option<f32> {
+        logit.is_finite().then(|| self.output.score(logit))
     }
 
     fn unable(&self, lacks: &'static str) -> Error {
@@ -335,28 +355,32 @@ impl FoldedUser<'_> {
         let mut logits = vec![0.0; self.scorer.n_items()];
         self.scorer.score_catalog(&[UserIx(0)], &mut logits);
         let seen = if query.include_seen { &[][..] } else { &self.history };
-        let list = select(&logits, query.k, seen, Some(&allowed));
+        let mut list = select(&logits, query.k, seen, Some(&allowed));
+        list.retain(|(_, logit)| logit.is_finite());
         Ok(recommender.scored(&list, |logit| recommender.output.score(logit)))
     }
 
-    /// Returns the score of each item; `None` where it is unknown.
+    /// Returns the score of each item; `None` where it is unknown or its score is not finite.
     pub fn score<I: Display>(&self, items: &[I]) -> Vec<Option<f32>> {
-        let vocab = self.recommender.items.vocab();
-        let rows: Vec<Option<ItemIx>> =
-            items.iter().map(|item| vocab.find(&item.to_string()).map(ItemIx)).collect();
+        let row = |item: &I| self.recommender.item_row(Id::Str(&item.to_string()));
+        let rows: Vec<Option<ItemIx>> = items.iter().map(row).collect();
         let known: Vec<ItemIx> = rows.iter().flatten().copied().collect();
         let mut logits = vec![0.0; known.len()];
         self.scorer.score_pairs(&vec![UserIx(0); known.len()], &known, &mut logits);
         let mut logits = logits.into_iter();
         let score = |row: &Option<ItemIx>| {
-            row.and_then(|_| logits.next()).map(|logit| self.recommender.output.score(logit))
+            row.and_then(|_| logits.next()).and_then(|logit| self.recommender.finite(logit))
         };
         rows.iter().map(score).collect()
     }
 }
 
-fn unknown(what: &'static str, id: String, vocab: &Vocab) -> Error {
+fn unknown(what: &'static str, id: String, index: &Index, n_trained: usize) -> Error {
+    let vocab = index.vocab();
     let n = vocab.len();
+    if vocab.find(&id).is_some() {
+        return Error::Untrained { what, id, n_trained };
+    }
     let (first, last) = match n {
         0 => (String::new(), String::new()),
         _ => (vocab.id(0).to_string(), vocab.id(n as u32 - 1).to_string()),

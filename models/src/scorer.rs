@@ -33,15 +33,17 @@ pub trait Scorer: Send + Sync {
     }
 
     /// Returns where the relevant items of some rows of a holdout stand among their candidates, and the `k` best candidates
-    /// of each, where the model finds these on its device, so that no scores are read back. `users` are the users of `rows`.
+    /// of each, where the model finds these on its device, so that no scores are read back. `users` are the users of `rows`;
+    /// the items of `last` have the score minus infinity, whatever the model gives them.
     fn rank_on_device(
         &self,
         users: &[UserIx],
         holdout: &Holdout,
         rows: &[usize],
         k: usize,
+        last: &[ItemIx],
     ) -> Option<Vec<Ranked>> {
-        let _ = (users, holdout, rows, k);
+        let _ = (users, holdout, rows, k, last);
         None
     }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_models::scorer::Allowed;
 use burnrec_models::similar::similar;
 use burnrec_models::{Model, Output, Scorer};
 use burnrec_serve::engine::{Reading, Replaying};
@@ -193,7 +194,7 @@ fn answers_are_the_models_own_scores() {
             None => assert_eq!(reply.reject().reason, "no-vectors"),
             Some(vectors) => {
                 assert_eq!(reply.json()["score_is"], "cosine");
-                let expected = similar(vectors, ItemIx(9), 5);
+                let expected = similar(vectors, ItemIx(9), 5, &Allowed::all(ITEMS));
                 assert_eq!(reply.scores().len(), 5);
                 for ((item, score), (row, cosine)) in reply.scores().into_iter().zip(expected) {
                     assert_eq!(item, item_id(row.at()));

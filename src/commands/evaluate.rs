@@ -5,6 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result, bail};
 use burnrec::data::Candidates;
 use burnrec::models::saved::manifest;
+use burnrec::models::trained::Answering;
 use burnrec::train::evaluate::evaluate;
 use burnrec::{EvaluateOptions, Output, Prepared, Progress, RunRecord};
 
@@ -49,7 +50,8 @@ pub fn run(args: Evaluate) -> Result<()> {
     }
     let options = EvaluateOptions::with(run.output == Output::Rating, config.seed, config.select_by);
     let bars = Bars::default();
-    let scores = evaluate(&*run.model, holdout, &run.seen, &options, &bars)?;
+    let answering = Answering::new(&*run.model, run.trained());
+    let scores = evaluate(&answering, holdout, &run.seen, &options, &bars)?;
     bars.end();
     if args.json {
         show::say(format_args!("{}", serde_json::to_string(&scores)?))?;

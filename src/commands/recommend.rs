@@ -26,15 +26,12 @@ pub fn run(args: Recommend) -> Result<()> {
     };
     if let Some(id) = &args.user {
         let user = recommender.user(id)?;
-        if recommender.seen.row(user.at()).0.is_empty() {
-            eprintln!("note: user {id} has no training rows; the model knows nothing of this user");
-        }
         return print(&recommender, user, &recommender.recommend(id, query)?, args.json);
     }
     let out = args.out.context("--all needs --out FILE")?;
     let (users, items) = (recommender.users.vocab(), recommender.items.vocab());
-    let all: Vec<UserIx> = (0..users.len() as u32).map(UserIx).collect();
-    let lists = recommender.top_rows(&all, &query)?;
+    let all = recommender.trained().users();
+    let lists = recommender.top_rows(all, &query)?;
     let rows =
         all.iter().zip(&lists).flat_map(|(user, list)| list.iter().enumerate().map(move |at| (user, at)));
     let (mut of_user, mut rank, mut item, mut score) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -52,7 +49,12 @@ pub fn run(args: Recommend) -> Result<()> {
         (recommender.output.name(), TableColumn::F32(score)),
     ];
     write_table(&out, &columns)?;
-    show::say(format_args!("{}: {n} recommendations for {} users", out.display(), all.len()))?;
+    show::say(format_args!(
+        "{}: {n} recommendations for {} users, without {} that have no training rows",
+        out.display(),
+        all.len(),
+        users.len() - all.len()
+    ))?;
     Ok(())
 }
 

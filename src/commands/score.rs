@@ -15,7 +15,7 @@ pub fn run(args: Score) -> Result<()> {
     let asked: Vec<(&String, &String)> = pairs.users.iter().zip(&pairs.items).collect();
     let scores = recommender.score(&asked);
     let n_unknown = scores.iter().filter(|score| score.is_none()).count();
-    // A pair with an unknown id keeps its line, with NaN for a score, so that both files match line by line.
+    // A pair without a score keeps its line, with NaN for a score, so that both files match line by line.
     let column = scores.iter().map(|score| score.unwrap_or(f32::NAN)).collect();
     let n = scores.len();
     let columns = [
@@ -25,7 +25,7 @@ pub fn run(args: Score) -> Result<()> {
     ];
     write_table(&args.out, &columns)?;
     show::say(format_args!(
-        "{}: {n} pairs, {n_unknown} of them with an unknown user or item and NaN for a score",
+        "{}: {n} pairs, {n_unknown} of them with NaN for a score, as the user or the item is unknown or has no training rows",
         args.out.display(),
     ))?;
     Ok(())

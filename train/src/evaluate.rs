@@ -200,7 +200,7 @@ impl Scratch {
     ) {
         self.users.clear();
         self.users.extend(rows.iter().map(|&row| users[row]));
-        if let Some(ranked) = scorer.rank_on_device(&self.users, holdout, rows, k) {
+        if let Some(ranked) = scorer.rank_on_device(&self.users, holdout, rows, k, &[]) {
             rows.iter().zip(ranked).for_each(|(&row, ranked)| judge(row, ranked));
             return;
         }

@@ -1,10 +1,12 @@
 //! A whole training run: choose the epoch on valid, fit again on train and valid together, touch test once.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burnrec_data::{Csr, Prepared};
 use burnrec_models::device::OpenDevice;
+use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Recommender, Scorer};
 
 use crate::checkpoints::{Checkpoints, Chosen};
@@ -68,10 +70,14 @@ pub fn run(
         Some(chosen) => work.refit(train, chosen, None)?,
         None => {
             let quick = EvaluateOptions { resamples: 0, ..options.clone() };
-            let on_valid = |scorer: &dyn Scorer| evaluate(scorer, &split.valid, &train, &quick, progress);
+            let trained = Arc::new(TrainedRows::of(&train));
+            let on_valid = |scorer: &dyn Scorer| {
+                evaluate(&Answering::new(scorer, &trained), &split.valid, &train, &quick, progress)
+            };
             let selection = EpochSelection { evaluate: &on_valid, metric: config.select_by() };
             let best = work.fit(&train, config.run.epochs, Some(selection), None)?;
-            let valid = evaluate(&*best.model, &split.valid, &train, &options, progress)?;
+            let answering = Answering::new(&*best.model, &trained);
+            let valid = evaluate(&answering, &split.valid, &train, &options, progress)?;
             if config.run.refit {
                 let chosen = Chosen { epochs: best.epoch, valid };
                 // With 20 million rows a model takes hundreds of megabytes, so it is kept only where others start from
@@ -83,7 +89,8 @@ pub fn run(
             }
         }
     };
-    let test = evaluate(&*fitted.model, &split.test, &seen, &options, progress)?;
+    let trained = Arc::new(TrainedRows::of(&seen));
+    let test = evaluate(&Answering::new(&*fitted.model, &trained), &split.test, &seen, &options, progress)?;
     let record = record(data, config, device, &fitted, Metrics { valid, test }, clock.seconds());
     let recommender = Recommender::new(fitted.model, data.users.clone(), data.items.clone(), seen)
         .with_titles(data.titles.clone())

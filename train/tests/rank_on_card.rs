@@ -1,12 +1,15 @@
 //! An evaluation whose ranks are found on a graphics adapter, software included, equals one that ranks the same scores on the
 //! host.
 
+use std::sync::Arc;
+
 use burnrec_data::split::{Candidates, Holdout, Lists};
 use burnrec_data::testing::skipped;
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::ncf::{GmfConfig, NcfSpec};
 use burnrec_models::nn::{FirstWeights, NnLearner, NnTraining};
+use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{DeviceChoice, Learner, Model, Scorer, Shape, Silent};
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 
@@ -104,20 +107,29 @@ fn ranks_of_the_card_are_those_of_the_host() {
     for (kind, item) in kinds.into_iter().enumerate() {
         let model = model(shape, item, &gpu);
         let train = matrix(shape, |user| some(shape, user + 1, 6, 1));
+        // Users from 190 on and each tenth item have no training row.
+        let cold = matrix(shape, |user| match user {
+            190.. => Vec::new(),
+            _ => some(shape, user + 1, 6, 1).into_iter().filter(|item| item % 10 != 0).collect(),
+        });
+        let [train, cold] = [train, cold].map(|train| (Arc::new(TrainedRows::of(&train)), train));
         for drawn in [false, true] {
             let holdout = holdout(shape, drawn);
             let rows: Vec<usize> = (0..3).collect();
-            let on_card = model.rank_on_device(&holdout.users[..3], &holdout, &rows, 5);
+            let on_card = model.rank_on_device(&holdout.users[..3], &holdout, &rows, 5, &[]);
             assert_eq!(on_card.map(|ranked| ranked.len()), Some(3), "the card ranks");
             // A cut beyond the candidates of most users, and no list at all.
             for ks in [vec![5, 10], vec![120], Vec::new()] {
                 let options = EvaluateOptions { ks, resamples: 20, ..EvaluateOptions::default() };
-                let judge = |scorer: &dyn Scorer| {
-                    evaluate(scorer, &holdout, &train, &options, &Silent).expect("scores")
-                };
-                let (ours, theirs) = (judge(&*model), judge(&ScoresAlone(&*model)));
-                // Novelty of no item at all is no number, which equals nothing.
-                assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "kind {kind}, drawn {drawn}");
+                for (trained, train) in [&train, &cold] {
+                    let judge = |scorer: &dyn Scorer| {
+                        let answering = Answering::new(scorer, trained);
+                        evaluate(&answering, &holdout, train, &options, &Silent).expect("scores")
+                    };
+                    let (ours, theirs) = (judge(&*model), judge(&ScoresAlone(&*model)));
+                    // Novelty of no item at all is no number, which equals nothing.
+                    assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "kind {kind}, drawn {drawn}");
+                }
             }
         }
     }

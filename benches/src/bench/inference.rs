@@ -103,11 +103,14 @@ fn requests_per_second(run: &Path) -> Result<f64> {
 fn requests(engine: &Engine) -> Vec<Incoming> {
     let set = engine.models.set();
     let Some(served) = set.values().next() else { return Vec::new() };
-    let (users, items) = (served.recommender.users.vocab(), served.recommender.items.vocab());
+    let recommender = &served.recommender;
+    let (users, items) = (recommender.trained().users(), recommender.trained().items());
     let mut rng = stream(42, "inference", 1);
     let request = |k: usize| {
-        let user = WireId::from(users.id(rng.random_range(0..users.len() as u32)));
-        let item = WireId::from(items.id(rng.random_range(0..items.len() as u32)));
+        let user = users[rng.random_range(0..users.len())];
+        let item = items[rng.random_range(0..items.len())];
+        let user = WireId::from(recommender.users.vocab().id(user.0));
+        let item = WireId::from(recommender.items.vocab().id(item.0));
         let request = serde_json::json!({ "type": "score", "user": user, "items": [item], "id": k });
         Incoming::new(
             Instant::now(),

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use burnrec_data::tensors::TensorFile;
 use burnrec_data::write::write_file;
 use burnrec_data::{Error as DataError, ItemIx, Prepared, UserIx};
 use burnrec_models::Scorer;
+use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{Phase, Progress};
 use burnrec_train::Result;
 use burnrec_train::evaluate::{EvaluateOptions, Scores, evaluate};
@@ -70,7 +72,8 @@ pub fn run(
         values,
     };
     let options = EvaluateOptions { rating, ..EvaluateOptions::default() };
-    let test = evaluate(&scorer, test, &seen, &options, progress)?;
+    let trained = Arc::new(TrainedRows::of(&seen));
+    let test = evaluate(&Answering::new(&scorer, &trained), test, &seen, &options, progress)?;
     Ok(outcome(&said, test))
 }
 

@@ -116,8 +116,9 @@ mod with_kernels {
             holdout: &Holdout,
             rows: &[usize],
             k: usize,
+            last: &[ItemIx],
         ) -> Option<Vec<Ranked>> {
-            self.catalog()?.rank(users, holdout, rows, k)
+            self.catalog()?.rank(users, holdout, rows, k, last)
         }
 
         fn pairs_at_once(&self) -> usize {

@@ -53,6 +53,11 @@ impl Popularity {
         Self { n_users: train.n_rows(), counts: counts.into() }
     }
 
+    /// Returns how many rows an item has.
+    pub fn count(&self, item: ItemIx) -> f32 {
+        self.counts[item.at()]
+    }
+
     /// Opens saved weights.
     ///
     /// # Errors
@@ -74,7 +79,7 @@ impl Scorer for Popularity {
 
     fn score_pairs(&self, _: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
         for (out, item) in out.iter_mut().zip(items) {
-            *out = self.counts[item.at()];
+            *out = self.count(*item);
         }
     }
 

@@ -90,7 +90,8 @@ impl BatchPlan<'_> {
         let users: Vec<UserIx> = rows.collect();
         let most = jobs.iter().map(|&at| self.jobs[at].k()).max().unwrap_or(0);
         let exclude = |at: usize| self.jobs[jobs[at]].exclude();
-        let lists = top_k(&*served.recommender.model, &users, most, exclude, None);
+        let allowed = served.recommender.trained().allowed();
+        let lists = top_k(&*served.recommender.model, &users, most, exclude, Some(allowed));
         for (&at, mut list) in jobs.iter().zip(lists) {
             list.truncate(self.jobs[at].k());
             if let Work::Recommend { best, .. } = &mut self.jobs[at].work {
@@ -103,20 +104,22 @@ impl BatchPlan<'_> {
     fn one(&mut self, at: usize) {
         let job = &self.jobs[at];
         let Some(served) = job.served else { return };
+        let trained = served.recommender.trained();
         let (scorer, user): (&dyn Scorer, _) = match &job.user {
             User::Row(user) => (&*served.recommender.model, *user),
             User::Folded(scorer) => (&**scorer, UserIx(0)),
-            User::None | User::Unknown | User::ToFold(..) => (served.recommender.popularity(), UserIx(0)),
+            User::None | User::Unknown | User::ToFold(..) => (trained.popularity(), UserIx(0)),
         };
         let best = match &job.work {
             Work::Event { .. } => return,
             Work::Similar { item, .. } => {
-                served.recommender.model.item_vectors().map(|vectors| similar(vectors, *item, job.k()))
+                let vectors = served.recommender.model.item_vectors();
+                vectors.map(|vectors| similar(vectors, *item, job.k(), trained.allowed()))
             }
             Work::Recommend { only: None, exclude, .. } => {
                 let mut scores = vec![0.0; scorer.n_items()];
                 scorer.score_catalog(&[user], &mut scores);
-                Some(select(&scores, job.k(), exclude, None))
+                Some(select(&scores, job.k(), exclude, Some(trained.allowed())))
             }
             Work::Score(_) | Work::Recommend { only: Some(_), .. } => {
                 let known: Vec<usize> = job.rows().filter(|&place| self.rows[place] != MISSING).collect();
@@ -186,7 +189,7 @@ fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<d
         all.extend(items.iter().copied().zip(values.iter().copied()));
     }
     let since = history.events.iter();
-    all.extend(since.filter_map(|(item, value)| Some((served.recommender.items.row(item.id())?, *value))));
+    all.extend(since.filter_map(|(item, value)| Some((served.recommender.item_row(item.id())?.0, *value))));
     served.recommender.fold_in_rows(&all).map(Arc::from).map_err(|error| error.to_string())
 }
 

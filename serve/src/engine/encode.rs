@@ -7,11 +7,13 @@
 //!
 //! `recommend` and `similar` have the same shape, the best items first; the reply to an `event` says the length of the
 //! user's history. `"by":"fold-in"` or `"by":"popularity"` is added where the scores are not those that the model was
-//! trained to give this user.
+//! trained to give this user; beside CSV it is the header `burnrec-by`.
 
 use std::io::Write;
 
 use burnrec_data::{Id, ItemIx};
+use burnrec_models::Family;
+use burnrec_models::popularity::PopularityConfig;
 
 use super::join::Row;
 use super::plan::{BatchPlan, Job, MISSING, User, Work};
@@ -74,11 +76,19 @@ impl Encoder<'_> {
             return EventOutcome::Failed(Reject::score("not-finite", text));
         }
         if let Some(join) = self.engine.join.as_ref().filter(|_| !matches!(job.work, Work::Similar { .. })) {
-            let scale = self.engine.output.score_scale;
+            let scale = (!is_other_scale(job)).then_some(self.engine.output.score_scale);
             let before = lines.len();
-            lines.retain(|line| line.score.is_none_or(|score| join.passes(line.joined, scale * score)));
-            if lines.is_empty() && before > 0 && self.events[job.event].part != HTTP {
-                return EventOutcome::Filtered;
+            lines.retain(|line| {
+                join.passes(line.joined, line.score.zip(scale).map(|(score, scale)| scale * score))
+            });
+            if lines.is_empty() && before > 0 {
+                if is_other_scale(job) {
+                    let text = "scores by popularity; expected those of the model, as the thresholds are for";
+                    return EventOutcome::Failed(Reject::score("other-scale", text));
+                }
+                if self.events[job.event].part != HTTP {
+                    return EventOutcome::Filtered;
+                }
             }
         }
         if self.as_csv {
@@ -87,6 +97,7 @@ impl Encoder<'_> {
                 ("burnrec-model", served.label().into_bytes()),
                 ("burnrec-source", self.engine.source(&self.events[job.event]).into_bytes()),
             ];
+            message.headers.extend(by(job).map(|by| ("burnrec-by", by.into())));
         } else {
             out.put(to, job.event, |bytes| self.json(job, served, &lines, bytes));
         }
@@ -172,10 +183,10 @@ impl Encoder<'_> {
         out.extend_from_slice(b"],\"score_is\":\"");
         out.extend_from_slice(score_is.as_bytes());
         out.push(b'"');
-        match job.user {
-            User::Folded(_) => out.extend_from_slice(b",\"by\":\"fold-in\""),
-            User::Unknown => out.extend_from_slice(b",\"by\":\"popularity\""),
-            _ => {}
+        if let Some(by) = by(job) {
+            out.extend_from_slice(b",\"by\":\"");
+            out.extend_from_slice(by.as_bytes());
+            out.push(b'"');
         }
         out.extend_from_slice(served.tail.as_bytes());
         self.close(job, out);
@@ -251,7 +262,8 @@ impl Encoder<'_> {
             "model" => field(Id::Str(&served.name), out),
             "version" => field(Id::Str(&served.version), out),
             "score" => {
-                let score = line.score.map(|score| output.score_scale * score);
+                let scale = if is_other_scale(job) { 1.0 } else { output.score_scale };
+                let score = line.score.map(|score| scale * score);
                 let written = match (score, output.score_decimals) {
                     (None, _) => Ok(()),
                     (Some(score), Some(digits)) => write!(out, "{score:.digits$}"),
@@ -262,6 +274,22 @@ impl Encoder<'_> {
             _ => joined().into_iter().for_each(|cell| field(Id::Str(cell), out)),
         }
     }
+}
+
+/// Returns what gave the scores, where it is not the user's own row in the model.
+fn by(job: &Job<'_>) -> Option<&'static str> {
+    match job.user {
+        User::Folded(_) => Some("fold-in"),
+        User::Unknown => Some("popularity"),
+        _ => None,
+    }
+}
+
+/// Returns whether the scores are counts of popularity in place of what the model's are, so that nothing that is meant for
+/// the model's scores, such as a threshold, holds for them.
+fn is_other_scale(job: &Job<'_>) -> bool {
+    let is_popularity = |served: &Served| served.recommender.kind() == PopularityConfig::KIND;
+    matches!(job.user, User::Unknown) && !job.served.is_some_and(is_popularity)
 }
 
 /// Writes an id as JSON.

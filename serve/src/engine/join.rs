@@ -75,9 +75,11 @@ impl Join {
         }
     }
 
-    /// Returns whether an item with this score is in the reply.
-    pub fn passes(&self, row: Option<&Row>, score: f32) -> bool {
-        !self.filters || row.is_some_and(|row| row.threshold.is_none_or(|least| score >= least))
+    /// Returns whether an item with this score is in the reply. Without a score in the thresholds' scale it is there only if
+    /// it has no threshold.
+    pub fn passes(&self, row: Option<&Row>, score: Option<f32>) -> bool {
+        let reaches = |least: f32| score.is_some_and(|score| score >= least);
+        !self.filters || row.is_some_and(|row| row.threshold.is_none_or(reaches))
     }
 
     /// Returns the index of a column's cell in every row.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use burnrec_data::{Id, ItemIx, UserIx};
 use burnrec_models::Scorer;
 
+use super::route::Route;
 use super::{Engine, HTTP};
 use crate::config::{UnknownItem, UnknownUser};
 use crate::event::{Home, Incoming, SOURCE};
@@ -16,7 +17,7 @@ use crate::served::{Served, Set};
 use crate::state::{History, Undo};
 use crate::{Kind, Reject};
 
-/// Stands in [`BatchPlan::rows`] for an item that the model does not know.
+/// Stands in [`BatchPlan::rows`] for an item that the model does not know: one without training rows, too.
 pub const MISSING: u32 = u32::MAX;
 
 /// What is to be computed for each request of a batch, and the results once they are computed.
@@ -55,7 +56,7 @@ pub struct Job<'a> {
 pub enum User {
     /// The request names no user.
     None,
-    /// A user that the model was trained on.
+    /// A user that the model was trained on, by rows of the user's own.
     Row(UserIx),
     /// A user to be folded in from this history, after the training rows if the model was trained on the user.
     ToFold(History, Option<UserIx>),
@@ -127,6 +128,14 @@ impl<'a> BatchPlan<'a> {
                 self.end(at, EventOutcome::Failed(Reject::score("no-state", text)));
                 return;
             }
+            let served = self.set.get(self.route(event).model(Some(user)));
+            let recommender = &served.expect("the config's names were checked").recommender;
+            if recommender.model.as_fold_in().is_some()
+                && let Err(error) = recommender.trained().check_value(*value)
+            {
+                self.end(at, EventOutcome::Failed(Reject::score("bad-value", error.to_string())));
+                return;
+            }
             let (home, now) = (event.home(), self.engine.clock.unix_ms() / 1000);
             let most = self.engine.room();
             let Some((length, change)) = self.engine.state.push(home, user, (item, *value), now, most) else {
@@ -144,7 +153,7 @@ impl<'a> BatchPlan<'a> {
             self.jobs.push(Job { event: at, shadow, request, served, user, work, failed });
             return;
         }
-        let route = &self.engine.routes.all()[self.engine.routes.of(event)];
+        let route = self.route(event);
         let name = route.model(request.user());
         if let Some(shadow) = &route.shadow
             && let Ok(job) = self.job(at, event.home(), request.clone(), shadow)
@@ -155,6 +164,11 @@ impl<'a> BatchPlan<'a> {
             Ok(job) => self.jobs.push(job),
             Err(reject) => self.end(at, EventOutcome::Failed(reject)),
         }
+    }
+
+    /// Returns the route of an event.
+    fn route(&self, event: &Incoming) -> &'a Route {
+        &self.engine.routes.all()[self.engine.routes.of(event)]
     }
 
     fn job(&mut self, at: usize, home: Home, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
@@ -170,10 +184,9 @@ impl<'a> BatchPlan<'a> {
                 let seen = if *include_seen { Cow::Borrowed(&[][..]) } else { history };
                 let exclude = match without[..] {
                     [] => seen,
-                    _ => union(
-                        &seen,
-                        without.iter().filter_map(|item| served.recommender.items.row(item.id())),
-                    ),
+                    _ => {
+                        union(&seen, without.iter().filter_map(|item| served.recommender.item_row(item.id())))
+                    }
                 };
                 let only = only.as_ref().map(|only| self.items(served, only)).transpose()?;
                 Work::Recommend { exclude, only, best: Vec::new() }
@@ -185,10 +198,9 @@ impl<'a> BatchPlan<'a> {
                 }
                 let row = served
                     .recommender
-                    .items
-                    .row(item.id())
+                    .item_row(item.id())
                     .ok_or_else(|| unknown("item", item.id(), served))?;
-                Work::Similar { item: ItemIx(row), best: Vec::new() }
+                Work::Similar { item: row, best: Vec::new() }
             }
             Ask::Event { .. } => unreachable!("{} is answered without a model", kind.name()),
         };
@@ -202,29 +214,29 @@ impl<'a> BatchPlan<'a> {
         home: Home,
         user: &WireId<'_>,
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
-        let row = served.recommender.users.row(user.id());
-        let trained: &[u32] = row.map(|row| served.recommender.seen.row(row as usize).0).unwrap_or_default();
+        let row = served.recommender.user_row(user.id());
+        let trained: &[u32] = row.map(|row| served.recommender.seen.row(row.at()).0).unwrap_or_default();
         let anywhere =
             (home.part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
         let home = (!anywhere).then_some(home);
         let policy = self.engine.unknown.user;
         let Some((history, folded)) = self.engine.state.get(home, user, served.number) else {
             let user = match (row, policy) {
-                (Some(row), _) => User::Row(UserIx(row)),
+                (Some(row), _) => User::Row(row),
                 (None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),
                 (None, UnknownUser::FoldIn | UnknownUser::Popularity) => User::Unknown,
             };
             return Ok((user, Cow::Borrowed(trained)));
         };
-        let items = history.events.iter().filter_map(|(item, _)| served.recommender.items.row(item.id()));
+        let items = history.events.iter().filter_map(|(item, _)| served.recommender.item_row(item.id()));
         let all = union(trained, items);
         let can_fold = served.recommender.model.as_fold_in().is_some() && !all.is_empty();
         let user = match (folded, row, policy) {
             (_, None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),
             (_, None, UnknownUser::Popularity) => User::Unknown,
             (Some(folded), ..) => User::Folded(folded.scorer),
-            (None, row, _) if can_fold => User::ToFold(history, row.map(UserIx)),
-            (None, Some(row), _) => User::Row(UserIx(row)),
+            (None, row, _) if can_fold => User::ToFold(history, row),
+            (None, Some(row), _) => User::Row(row),
             (None, None, _) => User::Unknown,
         };
         Ok((user, all))
@@ -234,8 +246,8 @@ impl<'a> BatchPlan<'a> {
     fn items(&mut self, served: &Served, items: &[WireId<'_>]) -> Result<Range<usize>, Reject> {
         let start = self.rows.len();
         for item in items {
-            match (served.recommender.items.row(item.id()), self.engine.unknown.item) {
-                (Some(row), _) => self.rows.push(row),
+            match (served.recommender.item_row(item.id()), self.engine.unknown.item) {
+                (Some(row), _) => self.rows.push(row.0),
                 (None, UnknownItem::Null) => self.rows.push(MISSING),
                 (None, UnknownItem::Reject) => {
                     self.rows.truncate(start);
@@ -256,11 +268,8 @@ impl Job<'_> {
 
 fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
     let reason = if what == "user" { "unknown-user" } else { "unknown-item" };
-    let n = if what == "user" {
-        served.recommender.users.vocab().len()
-    } else {
-        served.recommender.items.vocab().len()
-    };
+    let trained = served.recommender.trained();
+    let n = if what == "user" { trained.users().len() } else { trained.items().len() };
     Reject::score(
         reason,
         format!("{what} {id}; expected one of the {n} that {} was trained on", served.label()),
@@ -268,8 +277,8 @@ fn unknown(what: &'static str, id: Id<'_>, served: &Served) -> Reject {
 }
 
 /// Returns the union of two sets of item indices, ascending.
-fn union<'a>(rows: &[u32], more: impl Iterator<Item = u32>) -> Cow<'a, [u32]> {
-    let mut all: Vec<u32> = rows.iter().copied().chain(more).collect();
+fn union<'a>(rows: &[u32], more: impl Iterator<Item = ItemIx>) -> Cow<'a, [u32]> {
+    let mut all: Vec<u32> = rows.iter().copied().chain(more.map(|item| item.0)).collect();
     all.sort_unstable();
     all.dedup();
     Cow::Owned(all)

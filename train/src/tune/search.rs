@@ -1,12 +1,14 @@
 //! The search itself: one trial after the other, each judged on valid, the best written as a config to train.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use burnrec_data::split::{Fold, folds};
 use burnrec_data::write::write_file;
 use burnrec_data::{Csr, Holdout, Prepared};
 use burnrec_models::device::OpenDevice;
+use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{Error as ModelError, FitInput, Learner, Phase, Progress, Scorer, Silent};
 use serde_json::json;
 
@@ -156,7 +158,9 @@ fn choose(
 ) -> Result<FoldScore> {
     let (config, metric) = (&trial.config, trial.config.select_by());
     let options = EvaluateOptions { resamples: 0, ..options(config) };
-    let on_valid = |scorer: &dyn Scorer| evaluate(scorer, valid, train, &options, &Silent);
+    let trained = Arc::new(TrainedRows::of(train));
+    let on_valid =
+        |scorer: &dyn Scorer| evaluate(&Answering::new(scorer, &trained), valid, train, &options, &Silent);
     let selection = EpochSelection { evaluate: &on_valid, metric };
     let mut learner = learner(config, train, data, device)?;
     let epochs = config.run.epochs;

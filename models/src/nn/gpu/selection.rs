@@ -43,7 +43,7 @@ impl Catalog {
             // The card is at work meanwhile.
             let of_row = |row: usize| in_row(row, n_items, excluded(row)).collect::<Vec<u32>>();
             let positions: Vec<Vec<u32>> = (0..users.len()).into_par_iter().map(of_row).collect();
-            block.exclude(&positions.concat());
+            block.put(&positions.concat(), best::LEFT_OUT);
             let found = block.best(users.len(), k, &bounds, Some(&bits));
             for ((row, &user), found) in users.iter().enumerate().zip(found) {
                 lists.push(if found.len() == k {
@@ -61,16 +61,27 @@ impl Catalog {
 
     /// As [`Scorer::rank_on_device`](crate::scorer::Scorer::rank_on_device); `None` where a user has more candidates than a
     /// block has scores.
-    pub fn rank(&self, users: &[UserIx], holdout: &Holdout, rows: &[usize], k: usize) -> Option<Vec<Ranked>> {
+    pub fn rank(
+        &self,
+        users: &[UserIx],
+        holdout: &Holdout,
+        rows: &[usize],
+        k: usize,
+        last: &[ItemIx],
+    ) -> Option<Vec<Ranked>> {
+        let last: Vec<u32> = last.iter().map(|item| item.0).collect();
         let mut block = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ranked = Vec::with_capacity(rows.len());
         match &holdout.candidates {
             Candidates::Unseen => {
                 let n_rows = block.n_rows;
                 for (users, rows) in users.chunks(n_rows).zip(rows.chunks(n_rows)) {
+                    let n_items = block.n_items;
                     block.score_all(users);
                     // The card is at work meanwhile.
-                    let asked = Asked::unseen(holdout, rows, block.n_items);
+                    let asked = Asked::unseen(holdout, rows, n_items);
+                    let last = (0..rows.len()).flat_map(|row| in_row(row, n_items, &last));
+                    block.put(&last.collect::<Vec<u32>>(), f32::NEG_INFINITY.to_bits());
                     ranked.extend(block.rank(&asked, k, |_, item| ItemIx(item)));
                 }
             }
@@ -91,6 +102,10 @@ impl Catalog {
                     let (block_rows, block_users) = (&rows[start..start + n], &users[start..start + n]);
                     let (asked, pairs) = Asked::drawn(holdout, block_rows, |row| lists.row(row));
                     block.score_lists(block_users, &pairs);
+                    let is_last =
+                        |(at, item): (u32, &ItemIx)| last.binary_search(&item.0).is_ok().then_some(at);
+                    let last = (0..).zip(&pairs.1).filter_map(is_last);
+                    block.put(&last.collect::<Vec<u32>>(), f32::NEG_INFINITY.to_bits());
                     ranked.extend(block.rank(&asked, k, |row, at| lists.row(block_rows[row])[at as usize]));
                     start += n;
                 }
@@ -171,8 +186,8 @@ impl Block {
         }
     }
 
-    /// Leaves the scores at these positions out.
-    fn exclude(&self, positions: &[u32]) {
+    /// Puts the bits of a score at these positions.
+    fn put(&self, positions: &[u32], bits: u32) {
         if positions.is_empty() {
             return;
         }
@@ -182,13 +197,14 @@ impl Block {
         // SAFETY: of this kernel as of those below: positions and bounds are those of scores, the other buffers have as many
         // values as are read and written.
         unsafe {
-            best::exclude::launch_unchecked(
+            best::put::launch_unchecked(
                 client,
                 grid,
                 CubeDim::new_1d(UNITS as u32),
                 at.arg(),
                 self.scores.arg(),
                 n as u32,
+                bits,
             );
         }
     }
@@ -242,7 +258,7 @@ impl Block {
                 n_targets as u32,
             );
         }
-        self.exclude(&asked.excluded);
+        self.put(&asked.excluded, best::LEFT_OUT);
         unsafe {
             standing::standings::launch_unchecked(
                 client,

@@ -1,24 +1,24 @@
 //! The best items of each user, from the scores of its candidates, as a set: what [`top_k`](crate::topk::top_k) selects, or
 //! the best candidates of an evaluation. The host sorts the `k` of a user by score and item.
 //!
-//! Launches: [`exclude`] a unit an excluded item; [`best`] a cube of 256 units a user, which finds the `k`-th best score by
+//! Launches: [`put`] a unit an item, such as one that is left out; [`best`] a cube of 256 units a user, which finds the `k`-th best score by
 //! four passes over the bytes of the scores' bits and then takes what is above it, and of the items with this very score
 //! those that come first. Reads the scores five times.
 
 use cubecl::prelude::*;
 
 /// The bits of a score that is left out. They are those of a NaN that no arithmetic gives.
-const LEFT_OUT: u32 = 0xffff_ffff;
+pub const LEFT_OUT: u32 = 0xffff_ffff;
 
 /// Below this are, in the order of [`key_of`], minus infinity and what is left out.
 const LEAST: u32 = 0x0080_0000;
 
-/// Leaves the scores at these `n` positions out.
+/// Puts the bits of a score at these `n` positions.
 #[cube(launch_unchecked)]
-pub fn exclude(positions: &[u32], scores: &mut [u32], n: u32) {
+pub fn put(positions: &[u32], scores: &mut [u32], n: u32, bits: u32) {
     let at = ABSOLUTE_POS;
     if at < n as usize {
-        scores[positions[at] as usize] = LEFT_OUT;
+        scores[positions[at] as usize] = bits;
     }
 }
 
