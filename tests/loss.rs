@@ -150,7 +150,7 @@ fn what_retention_deleted_is_said() {
         committed(&kafka, &name, 100);
         assert_eq!(serving.stop(), Some(0));
         write(&kafka, &name, 100);
-        kafka.delete_before(&format!("requests-{name}"), 150);
+        kafka.delete_before(&format!("requests-{name}"), 0, 150);
         // It stops where it is told to, which is the default exactly once.
         let set: &[&str] = if guarantee == "exactly-once" { &[] } else { &["kafka.on_data_loss=stop"] };
         let serving = Serving::start(&kafka.folder, &name, &config, set);
@@ -174,7 +174,7 @@ fn what_retention_deleted_is_said() {
         // And while it runs: it sleeps while its next events are written and deleted.
         serving.signal("STOP");
         write(&kafka, &name, 100);
-        kafka.delete_before(&format!("requests-{name}"), 280);
+        kafka.delete_before(&format!("requests-{name}"), 0, 280);
         serving.signal("CONT");
         answered(&kafka, &name, 170);
         assert_eq!(series(&serving, "burnrec_lost_events_total"), [130.0], "{name}");

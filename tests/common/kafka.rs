@@ -75,10 +75,10 @@ impl Kafka {
         self.client().create().expect("an admin client")
     }
 
-    /// Deletes the records of a topic's first partition before an offset, as its retention does.
-    pub fn delete_before(&self, topic: &str, offset: i64) {
+    /// Deletes the records of a partition before an offset, as the topic's retention does.
+    pub fn delete_before(&self, topic: &str, partition: i32, offset: i64) {
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, 0, Offset::Offset(offset)).expect("an offset");
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("an offset");
         let done = wait_for(self.admin().delete_records(&list, &AdminOptions::new())).expect("an answer");
         done.elements().iter().for_each(|part| part.error().expect("deleted"));
     }

@@ -39,6 +39,35 @@ fn row_reg(config: &AlsConfig, row: &[f32], n_fixed: usize) -> f64 {
 /// Sets each row of `rows` to the best one for the fixed factors; with `nonnegative`, to the best without a negative
 /// element.
 pub fn half_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64]) {
+    each_row(config, rows, fixed, out, |a, b, x| match config.nonnegative {
+        true => descend(&a, &b, x),
+        false => x.copy_from_slice(&solved(a, b)),
+    });
+}
+
+/// Improves each row of `rows` block after block, each set to the best one with the others fixed.
+pub fn block_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64]) {
+    let dim = config.dim;
+    each_row(config, rows, fixed, out, |a, b, x| {
+        for start in (0..dim).step_by(config.block_size) {
+            let block = start..dim.min(start + config.block_size);
+            let line = |k: usize| &a[k * dim..][..dim];
+            let left = |k: usize| b[k] - line(k).iter().zip(&*x).map(|(a, x)| a * x).sum::<f64>();
+            let part: Vec<f64> = block.clone().flat_map(|k| line(k)[block.clone()].to_vec()).collect();
+            let step = solved(part, block.clone().map(left).collect());
+            x[block].iter_mut().zip(step).for_each(|(x, step)| *x += step);
+        }
+    });
+}
+
+/// Calls `solve` with the normal equations of each row, and with the row.
+fn each_row(
+    config: &AlsConfig,
+    rows: &Csr,
+    fixed: &[f64],
+    out: &mut [f64],
+    solve: impl Fn(Vec<f64>, Vec<f64>, &mut [f64]),
+) {
     let dim = config.dim;
     let n_fixed = fixed.len() / dim;
     let mut gram = vec![0.0; dim * dim];
@@ -58,7 +87,7 @@ pub fn half_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64]
         }
         let reg = row_reg(config, values, n_fixed);
         (0..dim).for_each(|k| a[k * dim + k] += reg);
-        if config.nonnegative { descend(&a, &b, x) } else { x.copy_from_slice(&solved(a, b)) }
+        solve(a, b, x);
     }
 }
 
