@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 /// The most bytes of metadata that Kafka keeps with an offset (`offset.metadata.max.bytes`).
 const MOST_METADATA: usize = 4096;
 
+/// Ranges of up to so many bytes are written as such.
+const READABLE: usize = 256;
+
 /// How many offsets from the position on may be open while more is read: their bits fit into the metadata, with what is
 /// read until reading pauses.
 const WIDE: i64 = 22_500;
@@ -16,8 +19,8 @@ const WIDE: i64 = 22_500;
 ///
 /// The position is the offset of the first event that is not done. Events after it may be done already, as events are
 /// not always answered in order; their offsets are committed as the metadata of the position, so that the next reader does
-/// not answer them twice: as ranges (`8-9,12-12`), or as a bit for each offset from the position on (`b:` and base64) where
-/// that is shorter.
+/// not answer them twice: as ranges (`8-9,12-12`), or, where these are many and it is shorter, as a bit for each offset from
+/// the position on (`b:` and base64).
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// The turn (running number) of the first event in the window.
@@ -130,7 +133,7 @@ fn metadata(next: i64, ranges: &[(i64, i64)]) -> String {
     let as_bits = 2 + (last - next + 1).unsigned_abs().div_ceil(24) as usize * 4;
     let text: Vec<String> = ranges.iter().map(|(first, last)| format!("{first}-{last}")).collect();
     let text = text.join(",");
-    if text.len() <= as_bits {
+    if text.len() <= as_bits.max(READABLE) {
         return text;
     }
     let mut bits = vec![0_u8; (last - next) as usize / 8 + 1];

@@ -5,14 +5,17 @@ use std::collections::HashMap;
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaResult;
+use rdkafka::producer::BaseRecord;
 
 use super::KafkaTransport;
 use super::begin::partitions;
 use super::counts::{Count, moved};
 use super::restore::{Restored, restore};
 use super::tail::StateTail;
+use super::upkeep::Upkeep;
 use crate::event::TopicPartition;
 use crate::flow::{Records, Trouble};
+use crate::state::record::read_key;
 use crate::{Error, Result};
 
 /// What a worker knows of the state topic.
@@ -122,8 +125,25 @@ impl KafkaTransport {
         Ok(())
     }
 
-    /// Takes up that somebody else erased the record under a key in a partition of the state topic.
+    /// Takes up that somebody else erased the record under a key in a partition of the state topic, and passes that on to
+    /// the partition that the user's history is in, if it is another.
     fn take_erasure(&mut self, parts: &[TopicPartition], partition: i32, key: &[u8]) {
+        let home = read_key(key).ok().and_then(|of| {
+            let id = of.user.id().to_string();
+            self.config.partitioner.partition(id.as_bytes(), *self.histories.counts.get(&of.topic)?)
+        });
+        if let (Some(home), Some(state)) = (home.filter(|home| *home != partition), &self.config.state) {
+            let record = BaseRecord::<[u8], [u8]>::to(state).partition(home).key(key);
+            let passed = Upkeep::new(&self.config, false).and_then(|upkeep| {
+                upkeep.send(record)?;
+                upkeep.finish()
+            });
+            if let Err(error) = passed {
+                // It is not confirmed, so that it is found again when the partition is restored.
+                tracing::error!(%error, partition, "an erasure is not passed on to the partition of the user's history");
+                return;
+            }
+        }
         let of = parts.iter().filter(|part| part.partition == partition);
         self.histories.erased.extend(of.map(|part| (*part, key.to_vec())));
     }
