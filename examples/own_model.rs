@@ -60,6 +60,10 @@ impl Family for ItemMean {
 impl Trainable for ItemMean {
     type Training = NoSettings;
 
+    fn takes_negative_values(&self) -> bool {
+        true
+    }
+
     fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
         Ok(Box::new(Counting { config: self.clone(), train: fit.train }))
     }

@@ -6,6 +6,7 @@ mod evaluate;
 mod export;
 mod prepare;
 mod recommend;
+mod repartition;
 mod replay;
 mod score;
 mod serve;
@@ -66,6 +67,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Repartition(args) => repartition::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
         Command::BenchCase(args) => bench::case(args),

@@ -57,7 +57,7 @@ pub use burnrec_models as models;
 pub use burnrec_serve as serve;
 pub use burnrec_train as train;
 
-pub use burnrec_data::filter::Filters;
+pub use burnrec_data::filter::{Duplicates, Filters};
 pub use burnrec_data::read::ReadOptions;
 pub use burnrec_data::split::SplitConfig;
 pub use burnrec_data::{Csr, Dataset, Holdout, ItemIx, Prepared, UserIx};

@@ -42,7 +42,7 @@ fn filters_that_leave_nothing() {
     let folder = Folder::new();
     let (file, out) = (folder.file("ratings.csv", GOOD), folder.path("out"));
     burnrec("prepare {} --out {} --min-user 100", &[&file, &out]).fails(&["filters", "min_user"]);
-    burnrec("prepare {} --out {} --threshold 9", &[&file, &out]).fails(&["threshold"]);
+    burnrec("prepare {} --out {} --positive-from 9", &[&file, &out]).fails(&["positive_from"]);
     burnrec("prepare {} --out {} --candidates 99", &[&file, &out]).fails(&["candidates"]);
 }
 

@@ -163,9 +163,24 @@ fn a_range_and_the_rejects_are_replayed() {
             .expect("the config")
             .replace("user = \"reject\"", "user = \"popularity\""),
     );
-    let ends = burnrec("replay {} --rejects --json", &[&fixed]).json();
-    assert_eq!((count(&ends, "replied"), count(&ends, "rejected")), (2, 0), "{ends}");
-    let replies = records(&kafka, &["replies"], 7);
+    // What is still hopeless is told by the exit code, keeps its source, and is left alone once it was tried too often.
+    let again = burnrec("replay {} --rejects --json", &[&config]);
+    assert!(again.code == Some(1) && again.stderr.contains("2 of the rejects"), "{}", again.stderr);
+    let rejects = records(&kafka, &["rejects"], 4);
+    let header = |name: &str| -> Vec<&str> {
+        let mut all: Vec<&str> = rejects.iter().map(|reject| reject.headers[name].as_str()).collect();
+        all.sort_unstable();
+        all
+    };
+    assert_eq!(header("burnrec-attempts"), ["1", "1", "2", "2"]);
+    assert!(header("burnrec-source").iter().all(|source| source.starts_with("requests/")), "{rejects:?}");
+    let tired = burnrec("replay {} --rejects --json --set limits.attempts=2", &[&config]);
+    assert!(tired.code == Some(1) && tired.stdout.contains("given-up"), "{}", tired.stdout);
+    records(&kafka, &["rejects"], 4);
+
+    let ends = burnrec("replay {} --rejects --from earliest --json", &[&fixed]).json();
+    assert_eq!((count(&ends, "replied"), count(&ends, "rejected")), (4, 0), "{ends}");
+    let replies = records(&kafka, &["replies"], 9);
     let late = replies.iter().find(|reply| reply.json()["user"] == "nobody").expect("an answer at last");
     assert!(late.headers["burnrec-source"].starts_with("requests/"), "{late:?}");
 }

@@ -1,34 +1,55 @@
-//! Filters rating rows: repeats, a rating threshold, and a k-core.
+//! Filters rating rows: repeats, a least value of positives, and a k-core.
 
-use rayon::prelude::*;
+mod duplicates;
+
 use serde::{Deserialize, Serialize};
 
-use crate::csr::counting_sort;
+pub use duplicates::Duplicates;
+pub(crate) use duplicates::dedupe;
+
 use crate::{Dataset, Error, Interactions, ItemIx, Result, Titles, UserIx, Vocab};
 
-/// The filters to apply, in the order of the fields. Before them repeated rows are dropped: of the rows of one user
-/// and item only the last by time stays, and at equal times the last in the file.
+/// The filters to apply, in the order of the fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Filters {
-    /// Makes ratings implicit: values of at least this value become 1, the others are dropped.
-    pub threshold: Option<f32>,
+    /// What becomes of several rows of one user and item.
+    pub duplicates: Duplicates,
+    /// Makes ratings implicit: rows of at least this value are positives and have the value 1, the others are dropped.
+    #[serde(alias = "threshold")]
+    pub positive_from: Option<f32>,
     /// The minimum number of rows per user; it holds in the filtered data (k-core).
     pub min_user: u32,
     /// The minimum number of rows per item, as for users.
     pub min_item: u32,
 }
 
+/// The values of some rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValueRange {
+    /// The least value.
+    pub least: f32,
+    /// The greatest value.
+    pub greatest: f32,
+    /// How many values are below 0.
+    pub negative: u64,
+}
+
 /// How many rows each filter dropped, and how many ids went with them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilterSummary {
     /// Rows before the filters.
     pub rows: u64,
-    /// Rows dropped because a later row has the same user and item.
+    /// The values of these rows; none in data that was prepared by a version that did not look at them.
+    #[serde(default)]
+    pub values: Option<ValueRange>,
+    /// Rows dropped because another row of the same user and item stays.
     pub repeated: u64,
-    /// Rows dropped because their value is below the threshold.
-    pub below_threshold: u64,
+    /// Rows dropped because their value is below the least value of a positive.
+    #[serde(alias = "below_threshold")]
+    pub not_positive: u64,
     /// Rows dropped because their user or item has too few.
     pub outside_core: u64,
     /// Users left without a row.
@@ -37,21 +58,37 @@ pub struct FilterSummary {
     pub items_dropped: u64,
 }
 
+impl FilterSummary {
+    /// Returns the summary of rows before any filter.
+    pub fn of(rows: &Interactions) -> Self {
+        let values = rows.values.first().map(|&first| {
+            let values = rows.values.iter().copied();
+            ValueRange {
+                least: values.clone().fold(first, f32::min),
+                greatest: values.clone().fold(first, f32::max),
+                negative: values.filter(|&value| value < 0.0).count() as u64,
+            }
+        });
+        Self { rows: rows.len() as u64, values, ..Self::default() }
+    }
+}
+
 /// Applies the filters. Users and items left without a row leave the vocabularies, and their titles go with them.
 ///
 /// # Errors
-/// When the threshold is not finite, or when fewer than two users are left.
+/// When the least value of a positive is not finite, a sum of duplicates is too large, or fewer than two users are left.
 pub fn apply(dataset: Dataset, filters: &Filters) -> Result<(Dataset, FilterSummary)> {
-    if let Some(threshold) = filters.threshold.filter(|threshold| !threshold.is_finite()) {
-        return Err(Error::setting("threshold", threshold.to_string(), "a finite rating"));
+    if let Some(least) = filters.positive_from.filter(|least| !least.is_finite()) {
+        return Err(Error::setting("positive_from", least.to_string(), "a finite rating"));
     }
     let (n_users, n_items) = (dataset.users.len(), dataset.items.len());
-    let mut summary = FilterSummary { rows: dataset.interactions.len() as u64, ..FilterSummary::default() };
-    let (mut rows, repeated) = dedupe(dataset.interactions, n_users);
+    let mut summary = FilterSummary::of(&dataset.interactions);
+    let (mut rows, repeated) =
+        dedupe(dataset.interactions, &dataset.users, &dataset.items, filters.duplicates)?;
     summary.repeated = repeated;
-    if let Some(threshold) = filters.threshold {
-        let keep: Vec<bool> = rows.values.iter().map(|&value| value >= threshold).collect();
-        summary.below_threshold = retain(&mut rows, &keep);
+    if let Some(least) = filters.positive_from {
+        let keep: Vec<bool> = rows.values.iter().map(|&value| value >= least).collect();
+        summary.not_positive = retain(&mut rows, &keep);
         rows.values.fill(1.0);
     }
     if filters.min_user > 1 || filters.min_item > 1 {
@@ -68,33 +105,11 @@ pub fn apply(dataset: Dataset, filters: &Filters) -> Result<(Dataset, FilterSumm
         return Err(Error::setting(
             "filters",
             found,
-            "at least 2 users; loosen the filters (threshold, min_user, min_item)",
+            "at least 2 users; loosen the filters (positive_from, min_user, min_item)",
         ));
     }
     let dataset = compact(Dataset { interactions: rows, ..dataset }, &users, &items);
     Ok((dataset, summary))
-}
-
-/// Drops all but the last row, by time and then by position, of each user and item; the others keep their order.
-/// Returns the rows left, and how many were dropped.
-pub fn dedupe(mut rows: Interactions, n_users: usize) -> (Interactions, u64) {
-    let (starts, order) = counting_sort(n_users, rows.len(), |k| rows.users[k].at(), |k| k as u32);
-    let repeats: Vec<u32> = (0..n_users)
-        .into_par_iter()
-        .flat_map_iter(|user| {
-            let mut of_user = order[starts[user]..starts[user + 1]].to_vec();
-            of_user.sort_unstable_by_key(|&k| (rows.items[k as usize], rows.times[k as usize], k));
-            let same = |pair: &&[u32]| rows.items[pair[0] as usize] == rows.items[pair[1] as usize];
-            of_user.windows(2).filter(same).map(|pair| pair[0]).collect::<Vec<u32>>()
-        })
-        .collect();
-    if repeats.is_empty() {
-        return (rows, 0);
-    }
-    let mut keep = vec![true; rows.len()];
-    repeats.iter().for_each(|&k| keep[k as usize] = false);
-    let dropped = retain(&mut rows, &keep);
-    (rows, dropped)
 }
 
 /// Keeps the marked rows; returns how many were dropped.
@@ -173,8 +188,8 @@ impl std::fmt::Display for FilterSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "dropped {} repeated, {} below the threshold, {} of users or items with too few rows",
-            self.repeated, self.below_threshold, self.outside_core
+            "dropped {} repeated, {} below the least positive value, {} of users or items with too few rows",
+            self.repeated, self.not_positive, self.outside_core
         )
     }
 }
@@ -202,24 +217,31 @@ mod tests {
     }
 
     #[test]
-    fn of_repeats_the_last_by_time_then_by_place_stays() {
-        let rows = [(0, 0, 1.0, 9), (0, 0, 2.0, 3), (1, 1, 3.0, 5), (1, 1, 4.0, 5), (1, 0, 5.0, 5)];
-        let (left, summary) = apply(dataset(&rows), &Filters::default()).unwrap();
-        assert_eq!(left.interactions.values, [1.0, 4.0, 5.0]);
-        assert_eq!((summary.rows, summary.repeated), (5, 2));
+    fn repeats_are_joined_before_positives_are_told() {
+        let rows = [(0, 0, 3.0, 1), (0, 0, 2.0, 3), (1, 1, -3.0, 5), (1, 1, 7.0, 5), (1, 0, 5.0, 5)];
+        let with = |duplicates, positive_from| {
+            let filters = Filters { duplicates, positive_from, ..Filters::default() };
+            let (left, summary) = apply(dataset(&rows), &filters).unwrap();
+            (left.interactions.values, summary.repeated, summary.not_positive)
+        };
+        assert_eq!(with(Duplicates::Last, None), (vec![2.0, 7.0, 5.0], 2, 0));
+        assert_eq!(with(Duplicates::Sum, None), (vec![5.0, 4.0, 5.0], 2, 0));
+        assert_eq!(with(Duplicates::Sum, Some(5.0)), (vec![1.0, 1.0], 2, 1));
+        let (_, summary) = apply(dataset(&rows), &Filters::default()).unwrap();
+        assert_eq!(summary.values, Some(ValueRange { least: -3.0, greatest: 7.0, negative: 1 }));
     }
 
     #[test]
-    fn the_threshold_makes_ones_and_ids_without_rows_leave() {
+    fn positives_are_ones_and_ids_without_rows_leave() {
         let rows = [(0, 0, 4.0, 0), (1, 1, 3.5, 0), (2, 2, 5.0, 0), (2, 1, 1.0, 0)];
-        let filters = Filters { threshold: Some(4.0), ..Filters::default() };
+        let filters = Filters { positive_from: Some(4.0), ..Filters::default() };
         let (left, summary) = apply(dataset(&rows), &filters).unwrap();
         assert_eq!(left.interactions.values, [1.0, 1.0]);
         assert_eq!(left.users, Vocab::Int(vec![100, 102]));
         assert_eq!(left.items, Vocab::Int(vec![200, 202]));
         assert_eq!(left.titles.unwrap().0, ["title 0", "title 2"]);
         assert_eq!(left.interactions.items, [ItemIx(0), ItemIx(1)]);
-        assert_eq!((summary.below_threshold, summary.users_dropped, summary.items_dropped), (2, 1, 1));
+        assert_eq!((summary.not_positive, summary.users_dropped, summary.items_dropped), (2, 1, 1));
     }
 
     #[test]
@@ -236,13 +258,13 @@ mod tests {
     #[test]
     fn nothing_left_and_one_user_are_errors_that_say_why() {
         let rows = [(0, 0, 3.0, 0), (1, 0, 5.0, 0)];
-        let message = |threshold| {
-            let filters = Filters { threshold: Some(threshold), ..Filters::default() };
+        let message = |least| {
+            let filters = Filters { positive_from: Some(least), ..Filters::default() };
             apply(dataset(&rows), &filters).unwrap_err().to_string()
         };
         assert!(message(6.0).contains("no user in 0 rows left of 2"), "{}", message(6.0));
         assert!(message(4.0).contains("one user only in 1 rows left of 2"), "{}", message(4.0));
-        assert!(message(f32::NAN).contains("threshold: found NaN"), "{}", message(f32::NAN));
+        assert!(message(f32::NAN).contains("positive_from: found NaN"), "{}", message(f32::NAN));
         assert!(apply(dataset(&[]), &Filters::default()).is_err());
     }
 }

@@ -10,7 +10,7 @@ mod manifest;
 pub use manifest::{FORMAT, PreparedManifest};
 
 use crate::counts::Counts;
-use crate::filter::{self, FilterSummary, Filters};
+use crate::filter::{self, Duplicates, FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{GivenSplit, Split, SplitConfig, split, split_given};
 use crate::{Dataset, Error, Result, Titles, Vocab};
@@ -51,13 +51,15 @@ impl Prepared {
     ) -> Result<Self> {
         let (dataset, filtered, (split, summary)) = match (given, config) {
             (Some(given), SplitConfig::Given {}) => {
-                if filters.threshold.is_some() || filters.min_user > 1 || filters.min_item > 1 {
+                let Filters { duplicates, positive_from, min_user, min_item } = *filters;
+                let cores = min_user > 1 || min_item > 1;
+                if duplicates != Duplicates::Last || positive_from.is_some() || cores {
                     let expected = "no filter, as the test that the files bring is taken as it stands";
                     return Err(Error::setting("filters", format!("{filters:?}"), expected));
                 }
                 let split = split_given(&dataset, given, seed)?;
-                let rows = dataset.interactions.len() as u64;
-                (dataset, FilterSummary { rows, ..FilterSummary::default() }, split)
+                let summary = FilterSummary::of(&dataset.interactions);
+                (dataset, summary, split)
             }
             (Some(_), _) => {
                 let found = "another protocol for files that bring their own test";

@@ -8,6 +8,7 @@ mod assemble;
 mod columns;
 mod file;
 mod format;
+mod id_list;
 mod item_table;
 mod layout;
 mod ncf;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 
 pub use columns::Columns;
 pub use format::Format;
+pub use id_list::read_ids;
 pub use item_table::{ItemTable, read_item_table};
 pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};

@@ -57,6 +57,26 @@ pub enum Error {
         /// The values that the model takes.
         expected: &'static str,
     },
+    /// The data has rows with negative values, each of which the model would count as a positive.
+    #[error(
+        "model {kind}: found {rows} rows with a negative value, the least {least}, the first {first} of user {user} and item \
+         {item}, expected values of at least 0, as the model counts each row as a positive; prepare the data with \
+         `--positive-from VALUE`, or train a model of ratings"
+    )]
+    NegativeValues {
+        /// The kind of model.
+        kind: &'static str,
+        /// How many rows have a negative value.
+        rows: u64,
+        /// The least value.
+        least: f32,
+        /// The value of the first such row.
+        first: f32,
+        /// Its user's id.
+        user: String,
+        /// Its item's id.
+        item: String,
+    },
     /// An outside id has no row in the model.
     #[error("{what} {id:?} is not in the run, which has {n} {what}s from {first} to {last}")]
     UnknownId {

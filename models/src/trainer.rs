@@ -4,12 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use burnrec_data::split::Split;
+use burnrec_data::{ItemIx, Prepared};
 use toml::Table;
 
-use crate::Result;
 use crate::learner::{FitInput, Learner};
-use crate::model::{Compute, Family, ModelConfig};
+use crate::model::{Compute, Family, ModelConfig, Output};
 use crate::settings::Settings;
+use crate::{Error, Result};
 
 /// A family whose models are trained here.
 pub trait Trainable: Family {
@@ -28,6 +30,12 @@ pub trait Trainable: Family {
     /// Returns where the model is trained.
     fn trains_on(&self) -> Compute {
         Compute::Host
+    }
+
+    /// Returns whether a row with a negative value has a meaning, as it has for a model of ratings. Where it has none, each
+    /// row counts as a positive whatever its value, and training on such rows is refused.
+    fn takes_negative_values(&self) -> bool {
+        self.output() == Output::Rating
     }
 
     /// Returns whether the saved run keeps the weights that were chosen on valid beside the final ones, because other
@@ -96,8 +104,12 @@ impl Trainer {
     /// Makes the learner of one fit.
     ///
     /// # Errors
-    /// When the settings cannot be met by the data or the device.
+    /// When the settings cannot be met by the data or the device, or the data has negative values for which the model has
+    /// no meaning.
     pub fn learner<'a>(&self, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
+        if !self.0.takes_negative_values() {
+            refuse_negative_values(self.model().kind(), fit.data)?;
+        }
         self.0.learner(fit)
     }
 
@@ -107,6 +119,34 @@ impl Trainer {
         table.extend(self.0.training_table());
         table
     }
+}
+
+/// Refuses data of which a row, trained on or held out, has a negative value.
+fn refuse_negative_values(kind: &'static str, data: &Prepared) -> Result<()> {
+    let Split { train, valid_rows, test, .. } = &data.split;
+    let rows = [train, valid_rows].into_iter().flat_map(|rows| {
+        let ids = rows.users.iter().zip(&rows.items);
+        ids.zip(&rows.values).map(|((&user, &item), &value)| (user, item, value))
+    });
+    let histories = test.fold_in.then_some(&test.history);
+    let of_test = [&test.relevant].into_iter().chain(histories).flat_map(|matrix| {
+        let users = test.users.iter().enumerate();
+        users.flat_map(|(row, &user)| {
+            let (items, values) = matrix.row(row);
+            items.iter().zip(values).map(move |(&item, &value)| (user, ItemIx(item), value))
+        })
+    });
+    let mut negative = rows.chain(of_test).filter(|&(.., value)| value < 0.0);
+    let Some((user, item, first)) = negative.next() else { return Ok(()) };
+    let (rows, least) = negative.fold((1, first), |(n, least), (.., value)| (n + 1, value.min(least)));
+    Err(Error::NegativeValues {
+        kind,
+        rows,
+        least,
+        first,
+        user: data.users.id(user.0).to_string(),
+        item: data.items.id(item.0).to_string(),
+    })
 }
 
 impl PartialEq for Trainer {
@@ -127,6 +167,7 @@ trait AnyTrainer: fmt::Debug + Send + Sync {
     fn training(&self) -> &dyn Any;
     fn validate_training(&self) -> Result<()>;
     fn trains_on(&self) -> Compute;
+    fn takes_negative_values(&self) -> bool;
     fn keeps_chosen(&self) -> bool;
     fn starts_from_runs(&self) -> Option<&'static str>;
     fn learner<'a>(&self, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>>;
@@ -156,6 +197,10 @@ impl<F: Trainable> AnyTrainer for TrainerOf<F> {
 
     fn trains_on(&self) -> Compute {
         self.model.trains_on()
+    }
+
+    fn takes_negative_values(&self) -> bool {
+        self.model.takes_negative_values()
     }
 
     fn keeps_chosen(&self) -> bool {

@@ -4,7 +4,9 @@
 mod flow;
 mod http;
 mod kafka;
+mod partitioner;
 mod secret;
+mod span;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +16,11 @@ use serde::{Deserialize, Serialize};
 pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
 pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
+pub use partitioner::Partitioner;
 pub use secret::Secret;
 #[cfg(feature = "kafka")]
 pub(crate) use secret::{HIDDEN, is_secret};
+pub use span::Span;
 
 use crate::{Error, Result};
 
@@ -55,9 +59,12 @@ pub struct ServeConfig {
     /// What to do with ids that the model does not know.
     #[serde(default)]
     pub unknown: UnknownConfig,
-    /// The largest requests that are answered.
+    /// The largest requests that are answered, and how much is kept.
     #[serde(default)]
     pub limits: Limits,
+    /// The users' histories.
+    #[serde(default)]
+    pub state: StateConfig,
     /// Batches and queues.
     #[serde(default)]
     pub flow: FlowConfig,
@@ -185,7 +192,15 @@ pub struct UnknownConfig {
     pub item: UnknownItem,
 }
 
-/// The largest requests that are answered.
+/// The users' histories.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// A user without an event for this long is forgotten.
+    pub ttl: Option<Span>,
+}
+
+/// The largest requests that are answered, and how much is kept.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -198,13 +213,26 @@ pub struct Limits {
     /// Events kept of a user's history; beyond that, or where its record does not fit into the state topic, the oldest
     /// are forgotten.
     pub history: usize,
+    /// Users with a history, in this process. The events of one more are rejected, until `state.ttl` or an erasure makes
+    /// room; histories that come with a partition always have room.
+    pub users: usize,
     /// Bytes of an id.
     pub id_bytes: usize,
+    /// The most times that an event is tried until `replay --rejects` leaves it, replays and retries included.
+    pub attempts: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { message_bytes: 1 << 20, items: 10_000, k: 1_000, history: 1_000, id_bytes: 256 }
+        Self {
+            message_bytes: 1 << 20,
+            items: 10_000,
+            k: 1_000,
+            history: 1_000,
+            users: 1_000_000,
+            id_bytes: 256,
+            attempts: 10,
+        }
     }
 }
 
@@ -243,6 +271,11 @@ impl std::str::FromStr for ServeConfig {
 }
 
 impl ServeConfig {
+    /// Returns after how long without an event a user is forgotten.
+    pub fn ttl(&self) -> Option<std::time::Duration> {
+        self.state.ttl.map(|Span(ttl)| ttl)
+    }
+
     /// Reads a config from its TOML table.
     ///
     /// # Errors

@@ -11,16 +11,21 @@ mod join;
 mod plan;
 mod route;
 
+use std::io::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
+use burnrec_data::Id;
 use burnrec_data::read::read_item_table;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{InputFormat, Limits, OutputConfig, ServeConfig, UnknownConfig};
-use crate::event::{Incoming, TopicPartition};
+use crate::config::{InputFormat, Limits, OutputConfig, Partitioner, ServeConfig, UnknownConfig};
+use crate::event::{ATTEMPTS, BYTES, Incoming, SOURCE, TopicPartition};
+use crate::message::WireId;
 use crate::outbox::{Outbox, To};
 use crate::served::Models;
-use crate::state::State;
+use crate::state::{Room, State};
 use crate::{Kind, Reject, Result};
 
 use join::Join;
@@ -37,7 +42,7 @@ pub struct Engine {
     /// The models.
     pub models: Models,
     /// The users' histories since the models were trained.
-    pub state: State,
+    pub state: Arc<State>,
     /// Which events go to which models.
     pub routes: Routes,
     /// The topics that are read.
@@ -48,6 +53,8 @@ pub struct Engine {
     limits: Limits,
     /// The most bytes of a record of the state topic.
     record_bytes: usize,
+    /// After how long without an event a user is forgotten.
+    ttl: Option<Duration>,
     unknown: UnknownConfig,
     output: OutputConfig,
     join: Option<Join>,
@@ -56,6 +63,9 @@ pub struct Engine {
     keeps_state: bool,
     receipts: bool,
     replaying: Option<Replaying>,
+    partitioner: Partitioner,
+    /// How many partitions each of `topics` has; 0 while that is not known.
+    partitions: Vec<AtomicI32>,
 }
 
 /// How a replay differs: histories are looked up in all partitions, and not changed.
@@ -63,8 +73,8 @@ pub struct Engine {
 pub struct Replaying {
     /// The topic whose users' histories are read.
     pub state_topic: String,
-    /// Whether `event`s go back to the topic they came from; else they are skipped.
-    pub resubmit: bool,
+    /// In a replay of the reject topic, the topics that `event`s may go back to; else events are skipped.
+    pub resubmit: Option<Vec<String>>,
 }
 
 /// How a batch is to be read.
@@ -90,15 +100,17 @@ impl Engine {
         let join = join.transpose()?;
         columns::check(&config.output, join.as_ref())?;
         let kafka = config.kafka.as_ref();
+        let state = Arc::new(State::default());
         Ok(Self {
-            models: Models::open(config)?,
-            state: State::default(),
+            models: Models::open(config, Arc::clone(&state))?,
+            state,
             topics: kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default(),
             routes: Routes::new(config),
             clock: Arc::new(SystemClock),
             input: config.input.format,
             limits: config.limits,
             record_bytes: usize::MAX,
+            ttl: config.ttl(),
             unknown: config.unknown,
             output: config.output.clone(),
             join,
@@ -106,6 +118,10 @@ impl Engine {
             keeps_state: kafka.is_none_or(|kafka| kafka.state.is_some()),
             receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
             replaying: None,
+            partitioner: kafka.map_or(Partitioner::Any, |kafka| kafka.partitioner),
+            partitions: kafka
+                .map(|kafka| kafka.requests.iter().map(|_| AtomicI32::default()).collect())
+                .unwrap_or_default(),
         })
     }
 
@@ -126,6 +142,62 @@ impl Engine {
     pub fn replaying(mut self, replaying: Replaying) -> Self {
         self.replaying = Some(replaying);
         self
+    }
+
+    /// Notes how many partitions a topic of requests has.
+    pub fn has_partitions(&self, topic: u16, n: i32) {
+        self.partitions[usize::from(topic)].store(n, Ordering::Relaxed);
+    }
+
+    /// Returns the partition that a user's id belongs to, where that is another: the user's history is not there then.
+    fn belongs_elsewhere(&self, part: TopicPartition, user: &WireId<'_>) -> Option<i32> {
+        if !self.keeps_state || self.replaying.is_some() {
+            return None;
+        }
+        let n = self.partitions.get(usize::from(part.topic))?.load(Ordering::Relaxed);
+        let mut digits = [0; 20];
+        let key = match user.id() {
+            Id::Str(text) => text.as_bytes(),
+            Id::Int(id) => {
+                let mut left = &mut digits[..];
+                write!(left, "{id}").expect("20 bytes hold any of 64 bits");
+                let unused = left.len();
+                &digits[..digits.len() - unused]
+            }
+        };
+        self.partitioner.partition(key, n).filter(|right| *right != part.partition)
+    }
+
+    /// Returns the room that histories have.
+    fn room(&self) -> Room {
+        let Limits { users, history, .. } = self.limits;
+        Room { users, events: history, bytes: self.record_bytes }
+    }
+
+    /// Returns the moment, in Unix seconds, before which users are forgotten whose last event came then.
+    pub fn forgets_before(&self) -> i64 {
+        let ttl = self.ttl.map(|ttl| ttl.as_secs() as i64);
+        ttl.map_or(0, |ttl| self.clock.unix_ms() / 1000 - ttl)
+    }
+
+    /// Returns how often to look for users who have been away for longer than `state.ttl`, if there is one.
+    pub fn looks_for_the_absent(&self) -> Option<Duration> {
+        Some((self.ttl? / 64).clamp(Duration::from_secs(1), Duration::from_secs(60)))
+    }
+
+    /// Forgets the users who have been away for longer than `state.ttl`.
+    pub fn forget_the_absent(&self) {
+        if self.ttl.is_some() {
+            let users = self.state.expire(self.forgets_before());
+            if users > 0 {
+                tracing::info!(users, "forgotten, as their last event is older than state.ttl");
+            }
+        }
+    }
+
+    /// Returns the topics that `event`s of the reject topic may go back to, in a replay of it.
+    fn resubmits(&self) -> Option<&[String]> {
+        self.replaying.as_ref()?.resubmit.as_deref()
     }
 
     /// Returns the topic that the keys of a partition's records in the state topic name.
@@ -149,8 +221,8 @@ impl Engine {
         message.headers = vec![
             ("burnrec-reason", reject.to_string().into_bytes()),
             ("burnrec-stage", reject.stage.name().into()),
-            ("burnrec-attempts", (event.attempts + 1).to_string().into_bytes()),
-            ("burnrec-source", self.source(event).into_bytes()),
+            (ATTEMPTS, event.tries().to_string().into_bytes()),
+            (SOURCE, self.source(event).into_bytes()),
             ("burnrec-model", models.join(",").into_bytes()),
         ];
     }
@@ -165,7 +237,7 @@ impl Engine {
         let end = out.bytes.len();
         if let Some(message) = out.messages.last_mut() {
             message.value = Some(start..end);
-            message.headers.push(("burnrec-bytes", value.len().to_string().into_bytes()));
+            message.headers.push((BYTES, value.len().to_string().into_bytes()));
         }
     }
 
@@ -184,8 +256,11 @@ impl Engine {
         }
     }
 
-    /// Returns `topic/partition/offset` of an event.
+    /// Returns `topic/partition/offset` of an event; of one that comes from the reject topic, where it came from before.
     pub fn source(&self, event: &Incoming) -> String {
+        if let Some(source) = event.header(SOURCE).filter(|_| self.resubmits().is_some()) {
+            return source.to_owned();
+        }
         let topic = self.topics.get(usize::from(event.part.topic)).map_or("http", String::as_str);
         format!("{topic}/{}/{}", event.part.partition, event.offset)
     }

@@ -2,6 +2,21 @@
 
 use std::time::Instant;
 
+/// What the names of the service's own headers begin with.
+pub const OWN: &str = "burnrec-";
+
+/// The header with the number of times that an event was tried before it was rejected.
+pub const ATTEMPTS: &str = "burnrec-attempts";
+
+/// The header with where an event came from before it was rejected.
+pub const SOURCE: &str = "burnrec-source";
+
+/// The header with the length of a value of which a reject holds only the first bytes.
+pub const BYTES: &str = "burnrec-bytes";
+
+/// The header of a record of the state topic by which the service confirms that a user is erased.
+pub const ERASED: &str = "burnrec-erased";
+
 /// A partition of one of the topics that are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicPartition {
@@ -90,6 +105,12 @@ impl Incoming {
     /// Returns the payload; `None` is Kafka's null, which deletes.
     pub fn payload(&self) -> Option<&[u8]> {
         self.has_payload.then(|| &self.bytes[self.key_len.unwrap_or(0) as usize..])
+    }
+
+    /// Returns how many times it was tried, earlier rejects included.
+    pub fn tries(&self) -> u32 {
+        let earlier = self.header(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or(0_u32);
+        earlier.saturating_add(self.attempts).saturating_add(1)
     }
 
     /// Returns how many bytes it takes in a queue.

@@ -7,11 +7,13 @@
 
 mod backlog;
 mod batch;
+mod erase;
 mod ledger;
 mod offsets;
 mod options;
 mod partitions;
 mod queue;
+mod recovery;
 mod transport;
 
 use std::collections::VecDeque;
@@ -20,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
-use batch::{BatchWriter, first_to_yield, mark_refused};
+use batch::{BatchWriter, first_to_yield, mark_refused, note_elsewhere};
 pub use ledger::Ledger;
 use offsets::Offsets;
 pub use options::FlowOptions;
@@ -36,14 +38,17 @@ use crate::metrics::Metrics;
 use crate::outbox::{EventOutcome, Outbox};
 use crate::state::Undo;
 
-/// The longest wait between two tries.
-const MOST_BACKOFF: Duration = Duration::from_secs(5);
-
 /// How long an idle flow waits for events before it looks at its clock and whether it is to stop.
 const IDLE: Duration = Duration::from_millis(50);
 
 /// How long a flow with messages in flight waits for events, so that it notes deliveries in time for the next commit.
 const IN_FLIGHT: Duration = Duration::from_millis(5);
+
+/// For how long a batch waits for more of what is known to wait in the topics, while nothing of it comes.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// The same after partitions were assigned, when the brokers are asked for their events for the first time.
+const FIRST_QUIET: Duration = Duration::from_secs(1);
 
 /// How much longer than `kafka.commit_ms` a batch may take until it is committed, before the worker counts as stalled.
 const STALLED: Duration = Duration::from_secs(10);
@@ -63,9 +68,13 @@ pub struct Flow<T> {
     offsets: Offsets,
     /// What takes back the changes of histories since the last commit.
     undo: Vec<Undo>,
+    /// Users erased since the last commit, by the keys of their records.
+    erased: Vec<(TopicPartition, Vec<u8>)>,
     /// The number of the last batch.
     batch: u64,
     paused: Vec<TopicPartition>,
+    /// When what is known to wait in the topics is no longer waited for.
+    quiet: Instant,
     /// Assigned and revoked partitions that are still to be handled: a failure with one leaves those after it here.
     changes: VecDeque<Change>,
     last_commit: Instant,
@@ -83,6 +92,7 @@ impl<T: Transport> Flow<T> {
         Self {
             backlog: Backlog::new(Arc::clone(&engine), &options.flow),
             last_commit: engine.clock.now(),
+            quiet: engine.clock.now(),
             clock: Arc::clone(&engine.clock),
             engine,
             metrics,
@@ -90,6 +100,7 @@ impl<T: Transport> Flow<T> {
             transport,
             offsets: Offsets::default(),
             undo: Vec::new(),
+            erased: Vec::new(),
             batch: 0,
             paused: Vec::new(),
             changes: VecDeque::new(),
@@ -152,7 +163,7 @@ impl<T: Transport> Flow<T> {
         self.metrics.queues(self.options.worker, self.backlog.queues().iter().map(Queue::level));
         let now = self.clock.now();
         self.backlog.end_penalties(|end| end <= now);
-        if self.backlog.is_due(now) {
+        if self.backlog.is_due(now) && !self.is_filling(now) {
             self.answer_next()?;
         }
         self.look_at_deliveries(Duration::ZERO)?;
@@ -173,7 +184,9 @@ impl<T: Transport> Flow<T> {
             wait = wait.min(until(due));
         }
         let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len() > 0;
-        if !backlog.is_yielding() && (backlog.is_full_batch() || all_paused) {
+        if self.is_filling(now) {
+            wait = wait.min(until(self.quiet));
+        } else if !backlog.is_yielding() && (backlog.is_full_batch() || all_paused) {
             wait = Duration::ZERO;
         }
         if self.unsaved {
@@ -185,13 +198,23 @@ impl<T: Transport> Flow<T> {
         if let Some(next) = backlog.next_try() {
             wait = wait.min(until(next));
         }
-        self.transport.receive(wait, backlog.room().max(1), &mut self.received)
+        self.transport.receive(wait, self.backlog.room(), &mut self.received)
+    }
+
+    /// Returns whether the queues are still being filled with what waits in the topics, so that the next batch is chosen
+    /// among all of it.
+    fn is_filling(&self, now: Instant) -> bool {
+        self.backlog.reads_ahead
+            && now < self.quiet
+            && !self.backlog.queues().iter().any(Queue::was_full)
+            && self.offsets.is_behind(&self.paused)
     }
 
     /// Puts what was received into the queues, and pauses partitions whose queue is full.
     fn admit(&mut self) -> Result<(), Trouble> {
         if !self.received.is_empty() {
             self.metrics.received(&self.received);
+            self.quiet = self.quiet.max(self.clock.now() + QUIET);
         }
         for mut event in self.received.drain(..) {
             // An event of a partition that was revoked meanwhile belongs to the partition's next owner.
@@ -208,11 +231,13 @@ impl<T: Transport> Flow<T> {
 
     fn pause(&mut self) -> Result<(), Trouble> {
         let full = self.backlog.full_topics();
-        if full.is_empty() && self.paused.is_empty() {
+        let wide = if self.backlog.reads_ahead { self.offsets.wide() } else { Vec::new() };
+        if full.is_empty() && wide.is_empty() && self.paused.is_empty() {
             return Ok(());
         }
-        let must =
-            |part: &TopicPartition| full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic));
+        let must = |part: &TopicPartition| {
+            wide.contains(part) || full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic))
+        };
         let all = self.offsets.partitions();
         let pause: Vec<TopicPartition> =
             all.filter(|part| must(part) && !self.paused.contains(part)).collect();
@@ -270,6 +295,7 @@ impl<T: Transport> Flow<T> {
             self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
         }
         let scored = self.clock.now();
+        note_elsewhere(&self.engine, &self.metrics, events, outbox);
         self.batch += 1;
         let (engine, failures, transport) = (&*self.engine, &self.options.failures, &mut self.transport);
         let retried = BatchWriter { engine, failures, transport, batch: self.batch }.write(events, outbox)?;
@@ -307,66 +333,5 @@ impl<T: Transport> Flow<T> {
             self.unsaved |= self.offsets.delivered(last);
         }
         Ok(())
-    }
-
-    /// Recovers from a failure; returns when the flow can go on.
-    fn recover(&mut self, done: Result<(), Trouble>, stop: &AtomicBool) -> Result<()> {
-        let mut trouble = match done {
-            Ok(()) => return Ok(()),
-            Err(trouble) => trouble,
-        };
-        loop {
-            let (text, rebuild) = match trouble {
-                Trouble::Abort(text) => (text, false),
-                Trouble::Rebuild(text) => (text, true),
-                Trouble::Later(_) => return Ok(()),
-                Trouble::Fatal(error) => return Err(error),
-            };
-            self.metrics.trouble(&text, rebuild);
-            tracing::warn!(cause = text, rebuild, "rolling back to the last commit");
-            self.failures_in_a_row += 1;
-            let backoff = self.options.backoff.saturating_mul(1 << self.failures_in_a_row.min(7));
-            let until = self.clock.now() + backoff.min(MOST_BACKOFF);
-            self.roll_back();
-            match self.transport.abort(rebuild).and_then(|()| self.rewind(rebuild)) {
-                Ok(()) => {
-                    // The flow goes on at once after a first failure; it waits only when failures follow each other.
-                    if self.failures_in_a_row > 1 {
-                        self.wait(until, stop);
-                    }
-                    return Ok(());
-                }
-                Err(Trouble::Fatal(error)) => return Err(error),
-                Err(Trouble::Abort(text) | Trouble::Rebuild(text) | Trouble::Later(text)) => {
-                    trouble = Trouble::Rebuild(text);
-                }
-            }
-            self.wait(until, stop);
-            if stop.load(Ordering::Relaxed) {
-                // What is not committed is read again by whoever comes next.
-                return Ok(());
-            }
-        }
-    }
-
-    /// Waits until a moment, or until `stop` is set.
-    fn wait(&self, until: Instant, stop: &AtomicBool) {
-        while !stop.load(Ordering::Relaxed) {
-            let left = until.saturating_duration_since(self.clock.now());
-            if left.is_zero() {
-                return;
-            }
-            self.clock.sleep(left.min(Duration::from_millis(10)));
-        }
-    }
-
-    /// Takes back all changes since the last commit.
-    fn roll_back(&mut self) {
-        self.engine.state.undo(std::mem::take(&mut self.undo));
-        self.backlog.clear();
-        self.offsets.roll_back();
-        self.received.clear();
-        self.unsaved = false;
-        self.paused.clear();
     }
 }

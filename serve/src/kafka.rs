@@ -3,24 +3,30 @@
 mod begin;
 mod client;
 mod context;
+mod counts;
 mod deliveries;
 mod headers;
+mod histories;
 mod places;
 mod producing;
 mod refusals;
+mod repartition;
 mod replay;
 mod restore;
 mod scope;
 mod sizes;
+mod tail;
 mod token;
 mod topics;
 mod transaction;
 mod transport;
+mod upkeep;
 mod watch;
 mod workers;
 #[cfg(feature = "http")]
 mod writer;
 
+pub use repartition::{Moved, repartition};
 pub use replay::{Range, replay};
 pub use sizes::TopicLimits;
 pub use topics::check;

@@ -55,6 +55,8 @@ pub struct Metrics {
     lag: Family<PartitionLabels, Gauge>,
     lost: Family<PartitionLabels, Counter>,
     /// What was lost last in each partition.
+    elsewhere: Counter,
+    warnings: Mutex<BTreeMap<String, String>>,
     losses: Mutex<BTreeMap<PartitionLabels, String>>,
     /// The lag of each partition, and the client that reported it.
     lags: Mutex<BTreeMap<PartitionLabels, (i64, String)>>,
@@ -93,6 +95,8 @@ impl Default for Metrics {
             lag: Family::default(),
             lost: Family::default(),
             losses: Mutex::default(),
+            elsewhere: Counter::default(),
+            warnings: Mutex::default(),
             lags: Mutex::default(),
             http: Family::default(),
             http_requests: Counter::default(),
@@ -150,6 +154,11 @@ impl Default for Metrics {
             "burnrec_lost_events",
             "Events that were deleted before they were read",
             all.lost.clone(),
+        );
+        registry.register(
+            "burnrec_events_elsewhere",
+            "Events in another partition than their user's id belongs to",
+            all.elsewhere.clone(),
         );
         registry.register("burnrec_http_requests", "HTTP requests", all.http.clone());
         all.registry = registry;
@@ -283,6 +292,28 @@ impl Metrics {
     pub fn lost(&self, of: PartitionLabels, events: i64, what: String) {
         self.lost.get_or_create(&of).inc_by(events.unsigned_abs());
         self.losses.lock().unwrap_or_else(PoisonError::into_inner).insert(of, what);
+    }
+
+    /// Counts events in other partitions than their users' ids belong to; `text` tells of one of them.
+    pub fn elsewhere(&self, events: usize, text: String) {
+        if self.elsewhere.inc_by(events as u64) == 0 {
+            tracing::warn!("{text}");
+        }
+        self.warn("kafka.partitioner", Some(text));
+    }
+
+    /// Sets what is to be said of something until it is set anew, or nothing.
+    pub fn warn(&self, of: &str, text: Option<String>) {
+        let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        match text {
+            Some(text) => drop(warnings.insert(of.to_owned(), text)),
+            None => drop(warnings.remove(of)),
+        }
+    }
+
+    /// Returns what is to be said, by what it is of.
+    pub fn warnings(&self) -> BTreeMap<String, String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns what was lost last in each partition.

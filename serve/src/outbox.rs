@@ -30,6 +30,8 @@ pub enum EventOutcome {
     Filtered,
     /// It goes back to the topic it came from before it was rejected; in a replay.
     Resubmitted,
+    /// It is left where it is: a reject that was tried too often or holds only a part of the event; in a replay.
+    GivenUp(&'static str),
     /// It waited too long.
     Expired(Reject),
     /// It could not be answered.
@@ -45,6 +47,7 @@ impl EventOutcome {
             Self::Replied(_) => "replied",
             Self::Filtered => "filtered",
             Self::Resubmitted => "resubmitted",
+            Self::GivenUp(_) => "given-up",
             Self::Expired(_) => "expired",
             Self::Failed(_) => "rejected",
             Self::Dropped(_) => "dropped",
@@ -76,6 +79,8 @@ pub struct Outbox {
     pub messages: Vec<Outgoing>,
     /// How each event ended, in their order.
     pub outcomes: Vec<EventOutcome>,
+    /// Events that came in another partition than their user's id belongs to, with that one.
+    pub elsewhere: Vec<(usize, i32)>,
 }
 
 impl Outbox {
@@ -84,6 +89,7 @@ impl Outbox {
         self.bytes.clear();
         self.messages.clear();
         self.outcomes.clear();
+        self.elsewhere.clear();
     }
 
     /// Adds a message whose value `write` appends to the bytes.

@@ -12,6 +12,7 @@ use burnrec_data::hash;
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
 
 use crate::config::{ModelEntry, ServeConfig};
+use crate::state::State;
 use crate::{Error, Result};
 
 /// A model ready to answer. It never changes; a new one takes its place as a whole.
@@ -60,6 +61,8 @@ pub struct Models {
     entries: BTreeMap<String, ModelEntry>,
     device: DeviceChoice,
     set: RwLock<Arc<Set>>,
+    /// The histories, some of them folded into the models.
+    state: Arc<State>,
     /// Why a model's directory was not taken up, by name.
     troubles: Mutex<BTreeMap<String, String>>,
     /// What the directories looked like when they were last opened, by name; locked by the one reload at a time.
@@ -70,11 +73,11 @@ pub struct Models {
 type Stamp = BTreeMap<OsString, (u64, u64, i64, i64)>;
 
 impl Models {
-    /// Opens all models of a config.
+    /// Opens all models of a config, into which the histories of `state` are folded.
     ///
     /// # Errors
     /// When one cannot be opened, or the device that it needs cannot.
-    pub fn open(config: &ServeConfig) -> Result<Self> {
+    pub fn open(config: &ServeConfig, state: Arc<State>) -> Result<Self> {
         let choice: DeviceChoice = config
             .device
             .parse()
@@ -85,6 +88,7 @@ impl Models {
             .map(|(name, entry)| Ok((name.clone(), Arc::new(open(name, entry, choice)?))));
         Ok(Self {
             set: RwLock::new(Arc::new(set.collect::<Result<_>>()?)),
+            state,
             entries: config.models.clone(),
             device: choice,
             troubles: Mutex::default(),
@@ -97,12 +101,15 @@ impl Models {
         Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes up a model in place of the one of its name.
+    /// Takes up a model in place of the one of its name, whose folded-in users go with it.
     pub fn take_up(&self, served: Served) {
         let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
         let mut new = Set::clone(&set);
         new.insert(served.name.clone(), Arc::new(served));
+        let numbers = new.values().map(|served| served.number).collect();
         *set = Arc::new(new);
+        drop(set);
+        self.state.serve(numbers);
     }
 
     /// Returns the name of the device that the models compute on.

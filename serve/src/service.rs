@@ -44,7 +44,7 @@ impl Service {
         let (engine, topics) = match &config.kafka {
             Some(kafka) => {
                 tracing::info!(bootstrap = kafka.bootstrap, "waits for the brokers to tell of the topics");
-                let topics = kafka::check(kafka)?;
+                let topics = kafka::check(kafka, config.ttl())?;
                 (engine.with_record_bytes(topics.record_bytes(kafka, &config.limits)?), topics)
             }
             None => (engine, TopicLimits::default()),
@@ -99,12 +99,16 @@ impl Service {
         let has_failed = || serving.is_finished();
         #[cfg(not(feature = "http"))]
         let has_failed = || false;
-        let mut looked = Instant::now();
+        let (mut looked, mut swept) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) && !asked() && !has_failed() {
             std::thread::sleep(Duration::from_millis(20));
             if looked.elapsed() >= LOOK {
                 self.engine.models.look();
                 looked = Instant::now();
+            }
+            if self.engine.looks_for_the_absent().is_some_and(|every| swept.elapsed() >= every) {
+                self.engine.forget_the_absent();
+                swept = Instant::now();
             }
         }
         self.health.bad("service", "stopping");

@@ -4,88 +4,18 @@
 //! goes with the partition. It is kept in a compacted topic, whose records this module writes and reads. Histories
 //! hold outside ids, so that they outlive the model.
 
-use std::collections::HashMap;
+mod history;
+pub(crate) mod record;
+
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use burnrec_data::{Id, OwnedId};
 use burnrec_models::Scorer;
-use serde::{Deserialize, Serialize};
+pub use history::{History, Key, Room};
 
 use crate::event::Home;
 use crate::message::WireId;
-
-/// A user or an item of a history: an outside id that lives longer than its message.
-pub type Key = OwnedId;
-
-impl From<&WireId<'_>> for Key {
-    fn from(id: &WireId<'_>) -> Self {
-        id.id().into()
-    }
-}
-
-/// The items that a user interacted with since the model was trained, the oldest first and each at most once.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct History {
-    /// Items with their ratings or weights.
-    pub events: Vec<(Key, f32)>,
-    /// The history's version, by which a fold-in of an earlier one is known to be out of date.
-    version: u64,
-}
-
-/// The room that a history has.
-#[derive(Clone, Copy, Debug)]
-pub struct Room {
-    /// The most events.
-    pub events: usize,
-    /// The most bytes of its record in the state topic.
-    pub bytes: usize,
-}
-
-impl From<usize> for Room {
-    fn from(events: usize) -> Self {
-        Self { events, bytes: usize::MAX }
-    }
-}
-
-impl History {
-    /// Adds an event: a later one of the same item replaces the earlier, and where there is no room the oldest go, never
-    /// this one. Returns how many went.
-    fn push(&mut self, item: Key, value: f32, most: Room, version: u64) -> usize {
-        self.events.retain(|(known, _)| *known != item);
-        self.events.push((item, value));
-        let over = self.events.len().saturating_sub(most.events).max(self.over(most.bytes));
-        let over = over.min(self.events.len() - 1);
-        self.events.drain(..over);
-        self.version = version;
-        over
-    }
-
-    /// Returns how many of the oldest events must go for a record of `most` bytes.
-    fn over(&self, most: usize) -> usize {
-        // Numbers and brackets take less than this, and a byte of a text at most six.
-        let bound = |(item, _): &(Key, f32)| match item.id() {
-            Id::Int(_) => 48,
-            Id::Str(text) => 6 * text.len() + 32,
-        };
-        if EMPTY_RECORD + self.events.iter().map(bound).sum::<usize>() <= most {
-            return 0;
-        }
-        // Each event counts with a comma, and the last has none.
-        let mut left = most.saturating_sub(EMPTY_RECORD - 1);
-        for (at, (item, value)) in self.events.iter().enumerate().rev() {
-            let event = serde_json::to_string(&(item.id(), value)).map_or(usize::MAX, |text| text.len() + 1);
-            match left.checked_sub(event) {
-                Some(less) => left = less,
-                None => return at + 1,
-            }
-        }
-        0
-    }
-}
-
-/// The bytes of a record without events: `{"v":1,"events":[]}`.
-const EMPTY_RECORD: usize = 19;
 
 /// A user folded into a model: a scorer whose only user it is.
 #[derive(Clone)]
@@ -121,14 +51,8 @@ pub struct State {
     /// The last version given to a history. No version is given twice, or the fold-in of a history that was taken back
     /// could pass for that of a later one.
     versions: AtomicU64,
-}
-
-/// The record of a user in the state topic. An object, so that fields can be added.
-#[derive(Serialize, Deserialize)]
-struct Record<'a> {
-    v: u32,
-    #[serde(borrow)]
-    events: Vec<(WireId<'a>, f32)>,
+    /// The numbers of the models that serve; none before they are told.
+    models: RwLock<Option<BTreeSet<u64>>>,
 }
 
 impl State {
@@ -178,8 +102,26 @@ impl State {
         })
     }
 
-    /// Keeps the scorer folded in from a history until that history changes.
+    /// Forgets what was folded into other models than those of these numbers: a folded-in row holds the whole item side
+    /// of its model in memory.
+    pub fn serve(&self, models: BTreeSet<u64>) {
+        // From here on nothing is kept for another model, and what was kept before is taken away.
+        *self.models.write().unwrap_or_else(PoisonError::into_inner) = Some(models.clone());
+        for shard in self.shards(None) {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for (_, folded) in shard.users.values_mut() {
+                *folded = folded.take().filter(|folded| models.contains(&folded.model));
+            }
+        }
+    }
+
+    /// Keeps the scorer folded in from a history until that history or the model changes.
     pub fn keep(&self, user: &WireId<'_>, history: &History, model: u64, scorer: &Arc<dyn Scorer>) {
+        // Held until the scorer is in, so that a model that goes meanwhile finds it.
+        let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
+        if models.as_ref().is_some_and(|models| !models.contains(&model)) {
+            return;
+        }
         let user = Key::from(user);
         for shard in self.shards(None) {
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,26 +133,47 @@ impl State {
         }
     }
 
-    /// Adds an event to a user's history; returns the history's length and what takes the event back.
+    /// Adds an event that came at `now`, in Unix seconds, to a user's history; returns the history's length and what
+    /// takes the event back, or `None` where the user has no history and there is no room for one more.
     pub fn push(
         &self,
         home: Home,
         user: &WireId<'_>,
-        item: &WireId<'_>,
-        value: f32,
+        (item, value): (&WireId<'_>, f32),
+        now: i64,
         most: impl Into<Room>,
-    ) -> (usize, Undo) {
-        let user = Key::from(user);
+    ) -> Option<(usize, Undo)> {
+        let (user, most) = (Key::from(user), most.into());
         let shard = self.shard(home);
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shard.users.get(&user).map(|(history, _)| history.clone());
         if before.is_none() {
-            self.n_users.fetch_add(1, Ordering::AcqRel);
+            let one_more = |n: usize| (n < most.users).then_some(n + 1);
+            self.n_users.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
         }
         let (history, _) = shard.users.entry(user.clone()).or_default();
-        let version = self.versions.fetch_add(1, Ordering::Relaxed) + 1;
-        let forgotten = history.push(Key::from(item), value, most.into(), version);
-        (history.events.len(), Undo { home, user, before, forgotten })
+        let forgotten = history.push(Key::from(item), value, most);
+        history.last = now;
+        history.version = self.new_version();
+        Some((history.events.len(), Undo { home, user, before, forgotten }))
+    }
+
+    fn new_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Forgets the users whose last event came before `since`, in Unix seconds; returns how many there were. Their records
+    /// stay in the state topic, for as long as it keeps them.
+    pub fn expire(&self, since: i64) -> usize {
+        let mut expired = 0;
+        for shard in self.shards(None) {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.users.len();
+            shard.users.retain(|_, (history, _)| history.last >= since);
+            expired += before - shard.users.len();
+            self.n_users.fetch_sub(before - shard.users.len(), Ordering::AcqRel);
+        }
+        expired
     }
 
     /// Takes events back, the last first.
@@ -218,16 +181,18 @@ impl State {
         for Undo { home, user, before, .. } in changes.into_iter().rev() {
             let shard = self.shard(home);
             let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-            match before {
-                Some(history) => {
-                    shard.users.insert(user, (history, None));
-                }
-                None if shard.users.remove(&user).is_some() => {
-                    self.n_users.fetch_sub(1, Ordering::AcqRel);
-                }
-                None => {}
-            }
+            self.put(&mut shard, user, before);
         }
+    }
+
+    /// Puts a history, or none, in the place of a user's.
+    fn put(&self, shard: &mut Shard, user: Key, history: Option<History>) {
+        let (was, is) = match history {
+            Some(history) => (shard.users.insert(user, (history, None)).is_some(), true),
+            None => (shard.users.remove(&user).is_some(), false),
+        };
+        self.n_users.fetch_add(usize::from(is && !was), Ordering::AcqRel);
+        self.n_users.fetch_sub(usize::from(was && !is), Ordering::AcqRel);
     }
 
     /// Forgets the histories of a partition that went to another worker.
@@ -245,59 +210,52 @@ impl State {
         let shard = self.shard(home);
         let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
         let key = Key::from(user);
-        write_key(topic, &key, out);
+        record::write_key(topic, &key, out);
         let start = out.len();
-        let events = shard.users.get(&key).map(|(history, _)| history.events.as_slice()).unwrap_or_default();
-        let events = events.iter().map(|(item, value)| (item.id().into(), *value)).collect();
-        serde_json::to_writer(out, &Record { v: crate::message::VERSION, events })
-            .expect("ids and finite numbers are JSON");
+        let history = shard.users.get(&key).map(|(history, _)| history);
+        record::write_history(history.unwrap_or(&History::default()), out);
         start
     }
 
-    /// Takes up a record of the state topic, if it is of `topic`.
+    /// Forgets the history under a key of the state topic, if it is of `topic`; returns what takes that back.
+    ///
+    /// # Errors
+    /// When it is no such key.
+    pub fn erase(&self, home: Home, topic: &str, key: &[u8]) -> Result<Option<Undo>, String> {
+        let Some(user) = record::read_key(key)?.of(topic) else { return Ok(None) };
+        let shard = self.shard(home);
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shard.users.get(&user).map(|(history, _)| history.clone());
+        self.put(&mut shard, user.clone(), None);
+        Ok(Some(Undo { home, user, before, forgotten: 0 }))
+    }
+
+    /// Takes up a record of the state topic, if it is of `topic` and not of a user whose last event came before `since`, in
+    /// Unix seconds.
     ///
     /// # Errors
     /// When it is no such record.
-    pub fn restore(&self, home: Home, topic: &str, key: &[u8], value: Option<&[u8]>) -> Result<(), String> {
-        let Some(user) = read_key(topic, key)? else { return Ok(()) };
+    pub fn restore(
+        &self,
+        home: Home,
+        topic: &str,
+        (key, value): (&[u8], Option<&[u8]>),
+        since: i64,
+    ) -> Result<(), String> {
+        let Some(user) = record::read_key(key)?.of(topic) else { return Ok(()) };
+        let history = value.map(record::read_history).transpose()?;
+        let kept = history.filter(|history| history.last >= since);
         let shard = self.shard(home);
         let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
-        let history = match value {
-            Some(value) => {
-                let record: Record<'_> = serde_json::from_slice(value).map_err(|error| error.to_string())?;
-                let events = record.events.iter().map(|(item, value)| (Key::from(item), *value)).collect();
-                Some(History { events, version: self.versions.fetch_add(1, Ordering::Relaxed) + 1 })
-            }
-            None => None,
-        };
-        let was = shard.users.contains_key(&user);
-        match history {
-            Some(history) => {
-                shard.users.insert(user, (history, None));
-                self.n_users.fetch_add(usize::from(!was), Ordering::AcqRel);
-            }
-            None => {
-                shard.users.remove(&user);
-                self.n_users.fetch_sub(usize::from(was), Ordering::AcqRel);
-            }
-        }
+        self.put(&mut shard, user, kept.map(|history| History { version: self.new_version(), ..history }));
         Ok(())
     }
 }
 
-/// Writes `["topic",user]`: users of two topics may have the same id.
-fn write_key(topic: &str, user: &Key, out: &mut Vec<u8>) {
-    serde_json::to_writer(out, &(topic, user.id())).expect("texts and integers are JSON");
-}
-
-fn read_key(topic: &str, key: &[u8]) -> Result<Option<Key>, String> {
-    let (of_topic, user): (std::borrow::Cow<'_, str>, WireId<'_>) =
-        serde_json::from_slice(key).map_err(|error| error.to_string())?;
-    Ok((of_topic == topic).then(|| Key::from(&user)))
-}
-
 #[cfg(test)]
 mod tests {
+    use burnrec_data::Id;
+
     use super::*;
     use crate::event::TopicPartition;
 
@@ -307,31 +265,36 @@ mod tests {
         state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
     }
 
+    const NOW: i64 = 1_764_000_000;
+
     fn push(state: &State, item: i64, value: f32) -> Undo {
-        state.push(HOME, &WireId::Int(7), &WireId::Int(item), value, 3).1
+        state.push(HOME, &WireId::Int(7), (&WireId::Int(item), value), NOW, 3).expect("room").1
     }
 
     #[test]
     fn a_record_brings_a_history_back() {
         let state = State::default();
         push(&state, 1, 1.0);
-        state.push(HOME, &WireId::Int(7), &WireId::Str("a\"b".into()), 2.5, 3);
+        state.push(HOME, &WireId::Int(7), (&WireId::Str("a\"b".into()), 2.5), NOW, 3);
         let mut record = Vec::new();
         let start = state.write(HOME, "requests", &WireId::Str("7".into()), &mut record);
         assert_eq!(std::str::from_utf8(&record[..start]).unwrap(), r#"["requests",7]"#);
         assert_eq!(
             std::str::from_utf8(&record[start..]).unwrap(),
-            r#"{"v":1,"events":[[1,1.0],["a\"b",2.5]]}"#
+            r#"{"v":1,"at":1764000000,"events":[[1,1.0],["a\"b",2.5]]}"#
         );
         let other = State::default();
-        other.restore(HOME, "another", &record[..start], Some(&record[start..])).unwrap();
+        let (key, value) = (&record[..start], &record[start..]);
+        other.restore(HOME, "another", (key, Some(value)), 0).unwrap();
         assert!(other.is_empty(), "a record of another topic");
-        other.restore(HOME, "requests", &record[..start], Some(&record[start..])).unwrap();
+        other.restore(HOME, "requests", (key, Some(value)), NOW + 1).unwrap();
+        assert!(other.is_empty(), "a record of a user whose time is over");
+        other.restore(HOME, "requests", (key, Some(value)), NOW).unwrap();
         assert_eq!(items(&other, 7), items(&state, 7));
         assert_eq!(other.n_users(), 1);
-        other.restore(HOME, "requests", &record[..start], None).unwrap();
+        other.restore(HOME, "requests", (key, None), 0).unwrap();
         assert!(other.is_empty(), "a null value deletes");
-        assert!(other.restore(HOME, "requests", b"7", None).is_err());
+        assert!(other.restore(HOME, "requests", (b"7", None), 0).is_err());
     }
 
     #[test]
@@ -347,13 +310,13 @@ mod tests {
     #[test]
     fn a_record_fits_and_the_newest_event_stays() {
         let state = State::default();
-        let push = |item: &str, bytes| {
-            let room = Room { events: 9, bytes };
+        let push = |item: &str, bytes: usize| {
+            let room = Room { bytes: bytes + 16, ..Room::from(9) };
             let item = WireId::Str(item.to_owned().into());
-            let (length, undo) = state.push(HOME, &WireId::Int(7), &item, 2.5, room);
+            let (length, undo) = state.push(HOME, &WireId::Int(7), (&item, 2.5), NOW, room).expect("room");
             let mut record = Vec::new();
             let start = state.write(HOME, "requests", &WireId::Int(7), &mut record);
-            (length, undo.forgotten, record.len() - start)
+            (length, undo.forgotten, record.len() - start - 16)
         };
         // `["a\"",2.5]` has 11 bytes, and a comma between two.
         assert_eq!(push("a\"", 42), (1, 0, 30));
@@ -370,7 +333,7 @@ mod tests {
         let before = items(&state, 7);
         let changes = vec![
             push(&state, 2, 1.0),
-            state.push(HOME, &WireId::Int(8), &WireId::Int(1), 1.0, 3).1,
+            state.push(HOME, &WireId::Int(8), (&WireId::Int(1), 1.0), NOW, 3).expect("room").1,
             push(&state, 1, 4.0),
         ];
         state.undo(changes);
@@ -378,5 +341,24 @@ mod tests {
         assert_eq!((items(&state, 8), state.n_users()), (vec![], 1));
         state.forget(HOME);
         assert!(state.is_empty() && items(&state, 7).is_empty());
+    }
+
+    #[test]
+    fn users_without_events_make_room_for_others() {
+        let state = State::default();
+        let push = |user: i64, now: i64| {
+            let room = Room { users: 2, ..Room::from(3) };
+            state.push(HOME, &WireId::Int(user), (&WireId::Int(1), 1.0), now, room)
+        };
+        assert!(push(1, NOW).is_some() && push(2, NOW + 5).is_some());
+        assert!(push(3, NOW + 6).is_none() && push(1, NOW + 7).is_some(), "there is room for who is there");
+        assert_eq!((state.expire(NOW + 6), state.n_users()), (1, 1), "user 2");
+        let undo = push(3, NOW + 8).expect("room again").1;
+        assert!(push(2, NOW + 9).is_none());
+        // A user whose time is over comes back where a transaction aborts, and goes again with the next look.
+        let back = push(1, NOW + 9).expect("room").1;
+        assert_eq!((state.expire(NOW + 20), state.n_users()), (2, 0));
+        state.undo(vec![undo, back]);
+        assert_eq!((state.n_users(), items(&state, 1).len()), (1, 1));
     }
 }

@@ -4,12 +4,15 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::scorer::Allowed;
 use burnrec_models::similar::similar;
 use burnrec_models::{Model, Output, Scorer};
-use burnrec_serve::outbox::EventOutcome;
+use burnrec_serve::engine::{Reading, Replaying};
+use burnrec_serve::event::Incoming;
+use burnrec_serve::outbox::{EventOutcome, Outbox};
 use burnrec_serve::served::Served;
 use burnrec_serve::{Engine, Kind, ServeConfig};
 use common::{ITEMS, USERS, answer, answer_all, answer_http, config, item_id, seen};
@@ -341,4 +344,39 @@ fn offers_are_joined_and_filtered_as_the_config_says() {
         (&reply.json()["items"][0]["offer"], &reply.json()["items"][0]["reward"]),
         (&"ten, off".into(), &1.5.into())
     );
+}
+
+#[test]
+fn a_reject_keeps_its_source_and_is_tried_a_bounded_number_of_times() {
+    let kafka = "bootstrap = \"b\"\nrequests = [\"first\"]\nreplies = \"r\"\nrejects = \"x\"";
+    let replaying = Replaying { state_topic: "first".into(), resubmit: Some(vec!["first".into()]) };
+    let engine = engine(&format!("limits.attempts = 3\n[kafka]\n{kafka}")).replaying(replaying);
+    let ended = |payload: &str, headers: &[(&str, &str)]| {
+        let mut event = Incoming::new(Instant::now(), common::PART, 0, None, Some(payload.as_bytes()));
+        let header = |(name, value): &(&str, &str)| ((*name).to_owned(), Some(value.as_bytes().to_vec()));
+        event.headers = headers.iter().map(header).collect();
+        let (mut out, mut rejects) = (Outbox::default(), Outbox::default());
+        engine.answer(std::slice::from_ref(&event), Reading::default(), &mut Vec::new(), &mut out);
+        if let EventOutcome::Failed(reject) = &out.outcomes[0] {
+            engine.reject(&event, 0, reject, &mut rejects);
+        }
+        let own = rejects.messages.pop().map(|message| message.headers).unwrap_or_default();
+        let text = |name: &str| own.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        let text = |name: &str| text(name).map(|value| String::from_utf8(value).unwrap());
+        (out.outcomes[0].name(), text("burnrec-attempts"), text("burnrec-source"))
+    };
+    let (from, event) = (("burnrec-source", "first/0/5"), r#"{"type":"event","user":7,"item":101}"#);
+    let some = |text: &str| Some(text.to_owned());
+    for (payload, headers, expected) in [
+        (GOOD, vec![from, ("burnrec-attempts", "2")], ("replied", None, None)),
+        ("nonsense", vec![from], ("rejected", some("1"), some("first/0/5"))),
+        ("nonsense", vec![from, ("burnrec-attempts", "2")], ("rejected", some("3"), some("first/0/5"))),
+        ("nonsense", vec![from, ("burnrec-attempts", "3")], ("given-up", None, None)),
+        (GOOD, vec![from, ("burnrec-bytes", "99999")], ("given-up", None, None)),
+        (event, vec![from], ("resubmitted", None, None)),
+        (event, vec![("burnrec-source", "victim/0/5")], ("given-up", None, None)),
+        (event, vec![], ("given-up", None, None)),
+    ] {
+        assert_eq!(ended(payload, &headers), expected, "{payload} {headers:?}");
+    }
 }

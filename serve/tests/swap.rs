@@ -3,10 +3,12 @@
 mod common;
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burnrec_models::Model;
+use burnrec_models::{Model, Scorer};
 use burnrec_serve::Engine;
+use burnrec_serve::message::WireId;
 use burnrec_serve::served::Served;
 use common::{answer, answer_all, config};
 use tempfile::TempDir;
@@ -64,6 +66,29 @@ fn a_broken_directory_leaves_the_old_model_serving() {
     assert_ne!(old["hash"], new.json()["hash"]);
     let (fresh, _folder) = serving(Box::new(common::als(4)));
     assert_eq!(new.scores(), answer(&fresh, GOOD).scores());
+}
+
+#[test]
+fn a_model_that_goes_takes_the_users_folded_into_it_along() {
+    let (engine, _folder) = serving(Box::new(common::als(3)));
+    answer(&engine, r#"{"type":"event","user":900,"item":101}"#);
+    let number = || engine.models.set()["main"].number;
+    let user = WireId::Int(900);
+    let folded = |model: u64| engine.state.get(None, &user, model).expect("a history").1;
+    let ask = r#"{"type":"score","user":900,"items":[101,102]}"#;
+    let before = answer(&engine, ask).scores();
+    let (old, history) = (number(), engine.state.get(None, &user, 0).expect("a history").0);
+    let scorer = Arc::downgrade(&folded(old).expect("the user is folded in").scorer);
+
+    let run = common::recommender(Box::new(common::als(4)));
+    engine.models.take_up(Served::new("main", "next", "1".into(), run));
+    assert!(scorer.upgrade().is_none(), "the old model's row is still there");
+    // A batch that began before the swap may end after it.
+    let late: Arc<dyn Scorer> = Arc::new(common::als(3));
+    engine.state.keep(&user, &history, old, &late);
+    assert_eq!((Arc::strong_count(&late), folded(old).is_none()), (1, true));
+    assert_ne!(answer(&engine, ask).scores(), before);
+    assert!(folded(number()).is_some(), "folded into the new one");
 }
 
 #[test]

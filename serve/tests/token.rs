@@ -142,7 +142,7 @@ fn brokers_are_shown_the_token_that_the_file_holds_now() {
     let path = folder.path().join("token");
     let broker = Broker::new(&["first", "second"]);
     let config = config(&broker, &path.display().to_string());
-    let check = || burnrec_serve::kafka::check(config.kafka.as_ref().expect("a [kafka]"));
+    let check = || burnrec_serve::kafka::check(config.kafka.as_ref().expect("a [kafka]"), None);
     let error = check().unwrap_err().to_string();
     assert!(error.contains("sasl.oauthbearer.config") && error.contains("No such file"), "{error}");
     for token in ["first", "second"] {

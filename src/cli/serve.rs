@@ -45,6 +45,15 @@ pub struct Replay {
     pub json: bool,
 }
 
+#[derive(Args)]
+pub struct Repartition {
+    #[command(flatten)]
+    pub serve: ServeConfigArgs,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How logs look.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

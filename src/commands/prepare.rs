@@ -43,7 +43,8 @@ fn read_options(input: Input) -> ReadOptions {
 }
 
 fn filters(cut: &Cut) -> Filters {
-    Filters { threshold: cut.threshold, min_user: cut.min_user, min_item: cut.min_item }
+    let Cut { duplicates, positive_from, min_user, min_item, .. } = *cut;
+    Filters { duplicates, positive_from, min_user, min_item }
 }
 
 fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {

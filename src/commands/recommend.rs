@@ -1,8 +1,10 @@
 //! `recommend`: the best items for a user, or for all users.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use burnrec::data::read::read_ids;
 use burnrec::data::table::{TableColumn, write_table};
 use burnrec::models::saved::{Manifest, manifest};
 use burnrec::{Query, Recommender, ScoredItem, UserIx};
@@ -56,16 +58,15 @@ pub fn run(args: Recommend) -> Result<()> {
     Ok(())
 }
 
-/// Parses a list of item ids: separated by commas, or `@FILE` for a file with one id a line.
+/// Returns the item ids of a list: separated by commas, or `@FILE`.
 fn ids(list: &str) -> Result<Vec<String>> {
-    let text = match list.strip_prefix('@') {
-        Some(file) => std::fs::read_to_string(file).with_context(|| format!("cannot read {file}"))?,
-        None => list.replace(',', "\n"),
-    };
+    if let Some(file) = list.strip_prefix('@') {
+        return Ok(read_ids(Path::new(file))?);
+    }
     let ids: Vec<String> =
-        text.lines().map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
+        list.split(',').map(str::trim).filter(|id| !id.is_empty()).map(str::to_owned).collect();
     if ids.is_empty() {
-        bail!("{list}: found no item id, expected ids with commas between, or @FILE with one a line");
+        bail!("{list:?}: found no item id, expected ids with commas between, or @FILE");
     }
     Ok(ids)
 }

@@ -1,7 +1,10 @@
 //! `replay`: a range of a topic, or what was rejected, answered again.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
 use burnrec::serve::kafka::{Range, replay};
+use burnrec::serve::metrics::OutcomeLabels;
 use serde_json::json;
 
 use super::serve::{log, teller};
@@ -16,7 +19,17 @@ pub fn run(args: Replay) -> Result<()> {
     interrupt::install_telling(teller(args.serve.log))?;
     let range = Range { rejects: args.rejects, from: args.from, to: args.to };
     let ends = replay(&config, &range, &interrupt::asked)?;
-    if args.json {
+    print(&ends, args.json)?;
+    let is_left = |ended: &OutcomeLabels| !["replied", "filtered", "resubmitted"].contains(&ended.outcome);
+    let left: u64 = ends.iter().filter(|(ended, _)| is_left(ended)).map(|(_, n)| n).sum();
+    if args.rejects && left > 0 {
+        bail!("{left} of the rejects could not be answered");
+    }
+    Ok(())
+}
+
+fn print(ends: &BTreeMap<OutcomeLabels, u64>, json: bool) -> Result<()> {
+    if json {
         let all =
             ends.iter().map(|(ended, n)| json!({ "outcome": ended.outcome, "of": ended.of, "count": n }));
         show::say(json!(all.collect::<Vec<_>>()))?;

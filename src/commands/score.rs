@@ -3,6 +3,7 @@
 use anyhow::Result;
 use burnrec::data::read::read_pairs;
 use burnrec::data::table::{TableColumn, write_table};
+use burnrec::data::{Id, Vocab};
 
 use super::open;
 use crate::cli::Score;
@@ -18,8 +19,8 @@ pub fn run(args: Score) -> Result<()> {
     let column = scores.iter().map(|score| score.unwrap_or(f32::NAN)).collect();
     let n = scores.len();
     let columns = [
-        ("user", TableColumn::Str(pairs.users)),
-        ("item", TableColumn::Str(pairs.items)),
+        ("user", ids(pairs.users, recommender.users.vocab())),
+        ("item", ids(pairs.items, recommender.items.vocab())),
         (recommender.output.name(), TableColumn::F32(column)),
     ];
     write_table(&args.out, &columns)?;
@@ -28,4 +29,18 @@ pub fn run(args: Score) -> Result<()> {
         args.out.display(),
     ))?;
     Ok(())
+}
+
+/// Returns ids as a column of the type that the run's ids have; where the run's are integers and one of these is none, as
+/// texts.
+fn ids(ids: Vec<String>, of_run: &Vocab) -> TableColumn<'static> {
+    let integer = |id: &String| match Id::Str(id).canonical() {
+        Id::Int(id) => Some(id),
+        Id::Str(_) => None,
+    };
+    let integers = match of_run {
+        Vocab::Int(_) => ids.iter().map(integer).collect::<Option<Vec<i64>>>(),
+        Vocab::Str { .. } => None,
+    };
+    integers.map_or_else(|| TableColumn::Str(ids), TableColumn::I64)
 }

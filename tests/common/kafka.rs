@@ -10,7 +10,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
@@ -97,6 +99,14 @@ impl Kafka {
         done.into_iter().for_each(|topic| drop(topic.expect("a config")));
     }
 
+    /// Gives a topic more partitions.
+    pub fn grow(&self, topic: &str, partitions: usize) {
+        let more = NewPartitions::new(topic, partitions);
+        let done =
+            wait_for(self.admin().create_partitions([&more], &AdminOptions::new())).expect("an answer");
+        done.into_iter().for_each(|topic| drop(topic.expect("more partitions")));
+    }
+
     /// Creates topics, given by name and number of partitions.
     pub fn topics(&self, topics: &[(&str, i32)]) {
         let admin = self.admin();
@@ -105,7 +115,7 @@ impl Kafka {
             .iter()
             .map(|(name, partitions)| {
                 let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies));
-                if name.starts_with("state") { topic.set("cleanup.policy", "compact") } else { topic }
+                if name.contains("state") { topic.set("cleanup.policy", "compact") } else { topic }
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));

@@ -102,6 +102,10 @@ impl Family for ClusterConfig {
 impl Trainable for ClusterConfig {
     type Training = NoSettings;
 
+    fn takes_negative_values(&self) -> bool {
+        self.als.takes_negative_values()
+    }
+
     fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
         self.validate()?;
         Ok(Box::new(ClusterLearner {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::counts::Counts;
-use crate::filter::{FilterSummary, Filters};
+use crate::filter::{FilterSummary, Filters, ValueRange};
 use crate::read::ReadSummary;
 use crate::split::{SplitConfig, SplitSummary};
 
@@ -54,22 +54,53 @@ impl std::fmt::Display for PreparedManifest {
         let synthetic = if self.synthetic { " (synthetic: nobody gave these ratings)" } else { "" };
         writeln!(f, "{}{synthetic}", self.name)?;
         write!(f, "{}", self.counts)?;
-        let FilterSummary { rows, repeated, below_threshold, outside_core, users_dropped, items_dropped } =
-            self.filtered;
+        self.write_values(f)?;
+        let FilterSummary { rows, repeated, not_positive, outside_core, .. } = self.filtered;
         let reasons = [
-            (repeated, "rows whose user and item a later row has again"),
-            (below_threshold, "rows below the threshold"),
             (outside_core, "rows of users or items with too few rows"),
-            (users_dropped, "users left without a row"),
-            (items_dropped, "items left without a row"),
+            (self.filtered.users_dropped, "users left without a row"),
+            (self.filtered.items_dropped, "items left without a row"),
         ];
         for (n, reason) in reasons.iter().filter(|(n, _)| *n > 0) {
             writeln!(f, "dropped {n} {reason}")?;
         }
-        let dropped = repeated + below_threshold + outside_core;
+        let dropped = repeated + not_positive + outside_core;
         if dropped > 0 {
             writeln!(f, "        {dropped} of {rows} rows dropped in all")?;
         }
         write!(f, "{}", self.summary)
+    }
+}
+
+impl PreparedManifest {
+    /// Writes the range of the values that were read, which rows are positives, and what became of repeated rows.
+    fn write_values(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let FilterSummary { values, repeated, not_positive, .. } = self.filtered;
+        if let Some(ValueRange { least, greatest, negative }) = values {
+            write!(f, "values  {least} to {greatest}, ")?;
+            match negative {
+                0 => writeln!(f, "none negative")?,
+                n => writeln!(f, "{n} of them negative")?,
+            }
+            match (self.filters.positive_from, negative) {
+                (Some(from), _) => {
+                    writeln!(f, "        from {from} on a row is a positive and its value is 1")?;
+                    writeln!(f, "dropped {not_positive} rows with a value below {from}")?;
+                }
+                (None, 0) => writeln!(f, "        models of implicit feedback count each row as a positive")?,
+                (None, _) => writeln!(
+                    f,
+                    "        models of implicit feedback count each row as a positive and refuse negative values; \
+                     --positive-from says which rows are positives"
+                )?,
+            }
+        }
+        match repeated + self.summary.repeated_rows {
+            0 => writeln!(f, "repeats none of a user and item"),
+            n => {
+                let counts = self.filters.duplicates.what_counts();
+                writeln!(f, "repeats {n} rows of a user and item that have another row; {counts}")
+            }
+        }
     }
 }

@@ -16,6 +16,7 @@ use super::options::ReadOptions;
 use super::record::{line_at, record};
 use super::report::{Drops, FileRead};
 use super::separator::Separator;
+use super::source::extension;
 use super::text::{Rows, rows};
 use crate::{Error, Result, hash};
 
@@ -72,6 +73,11 @@ impl TextFile {
     pub fn bytes(&self) -> &[u8] {
         let bytes = self.unpacked.as_deref().unwrap_or(&self.map);
         bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes)
+    }
+
+    /// Whether it is a Parquet file, by its first bytes or its name.
+    pub fn is_parquet(&self) -> bool {
+        self.bytes().starts_with(b"PAR1") || extension(&self.path) == "parquet"
     }
 
     /// Returns the first line, without its break.
@@ -138,7 +144,7 @@ pub fn layout(
         _ => csv_separator(file.bytes()),
     };
     let separator = options.separator.unwrap_or(separator).with_quotes(options.quotes.asked());
-    let line = header_of(file, separator);
+    let line = header_of(file, separator)?;
     let header = is_header(&line, columns);
     let picked = if header {
         pick(&file.path, &line, columns)?
@@ -212,14 +218,22 @@ fn is_utf16(text: &[u8]) -> bool {
 }
 
 /// Returns the fields of the first line.
-pub fn header_of(file: &TextFile, separator: Separator) -> Vec<String> {
+///
+/// # Errors
+/// When one of them is none.
+pub fn header_of(file: &TextFile, separator: Separator) -> Result<Vec<String>> {
     let mut fields = Vec::new();
     match record(file.bytes(), 0, separator, &mut fields) {
         Ok(_) => {
             let text = |bytes: Cow<'_, [u8]>| String::from_utf8_lossy(&bytes).into_owned();
-            fields.iter().map(|field| text(field.bytes(file.bytes()))).collect()
+            Ok(fields.iter().map(|field| text(field.bytes(file.bytes()))).collect())
         }
-        Err(_) => vec![String::from_utf8_lossy(file.first_line()).into_owned()],
+        Err(bad) => Err(Error::Malformed {
+            path: file.path.clone(),
+            line: Some(1),
+            found: bad.found(file.first_line()),
+            expected: bad.expected(),
+        }),
     }
 }
 

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::file::{TextFile, csv_separator};
+use super::file::{TextFile, csv_separator, header_of};
 use super::parquet;
-use super::record::{BadQuote, Field, record};
+use super::record::Field;
 use super::separator::Separator;
 use super::table::records_below_header;
 use crate::{Error, Result};
@@ -26,11 +26,11 @@ pub struct ItemTable {
 /// # Errors
 /// When the file cannot be read or lacks a column, and when an item is missing in a row or has two rows.
 pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<ItemTable> {
-    let is_parquet = path.extension().is_some_and(|extension| extension == "parquet");
-    let text = if is_parquet { None } else { Some(TextFile::open(path)?) };
-    let names = match &text {
-        Some(file) => header(path, file.bytes(), csv_separator(file.bytes()))?,
-        None => parquet::names(path)?,
+    let file = TextFile::open(path)?;
+    let (is_parquet, separator) = (file.is_parquet(), csv_separator(file.bytes()));
+    let names = match is_parquet {
+        true => parquet::names(path)?,
+        false => header(path, &file, separator)?,
     };
     let has = |column: &String| match names.contains(column) {
         true => Ok(()),
@@ -46,9 +46,9 @@ pub fn read_item_table(path: &Path, on: &str, columns: &[String]) -> Result<Item
         some => some.to_vec(),
     };
     let taken: Vec<String> = std::iter::once(on.to_owned()).chain(columns.iter().cloned()).collect();
-    let mut cells = match &text {
-        Some(file) => csv_texts(path, file.bytes(), csv_separator(file.bytes()), &names, &taken)?,
-        None => parquet::texts(path, &taken)?,
+    let mut cells = match is_parquet {
+        true => parquet::texts(path, &taken)?,
+        false => csv_texts(path, file.bytes(), separator, &names, &taken)?,
     };
     let items = cells.remove(0);
     let mut rows = HashMap::with_capacity(items.len());
@@ -78,13 +78,9 @@ impl ItemTable {
     }
 }
 
-/// Returns the names in the first line of a CSV file.
-fn header(path: &Path, bytes: &[u8], separator: Separator) -> Result<Vec<String>> {
-    let mut fields = Vec::new();
-    let unclosed =
-        |bad: BadQuote| Error::malformed(path, "an unclosed quote in the first line", bad.expected());
-    record(bytes, 0, separator, &mut fields).map_err(unclosed)?;
-    let names: Vec<String> = fields.iter().map(|field| text(path, field, bytes)).collect::<Result<_>>()?;
+/// Returns the names in the first line of a text file.
+fn header(path: &Path, file: &TextFile, separator: Separator) -> Result<Vec<String>> {
+    let names = header_of(file, separator)?;
     match names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
         None => Ok(names),
         Some((_, name)) => {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::file::TextFile;
-use super::record::line_at;
+use super::record::{BadField, line_at};
 use super::report::{Drops, FileRead, OnBadRow, Reason};
 use crate::error::cite;
 use crate::id_builder::IdBuilder;
@@ -70,17 +70,21 @@ impl CandidateLines {
             if line.is_empty() {
                 continue;
             }
-            let taken = std::str::from_utf8(line).ok().and_then(|line| lines.push(line, number));
-            if taken.is_none() {
-                let error = lines.places.bad(
-                    number,
-                    cite(line),
-                    "(user,item), a tab, and candidates with tabs between them",
-                );
+            let text = std::str::from_utf8(line).ok();
+            let bad = match text.and_then(|text| BadField::too_long(text.split('\t'))) {
+                Some(field) => Some((field.reason(), field.found(line), field.expected())),
+                None if text.and_then(|text| lines.push(text, number)).is_none() => {
+                    let expected = "(user,item), a tab, and candidates with tabs between them";
+                    Some((Reason::Fields, cite(line), expected.to_owned()))
+                }
+                None => None,
+            };
+            if let Some((reason, found, expected)) = bad {
+                let error = lines.places.bad(number, found, &expected);
                 if on_bad_row == OnBadRow::Fail {
                     return Err(error);
                 }
-                drops.add(1, error, Reason::Fields);
+                drops.add(1, error, reason);
             }
         }
         Ok((file.summary(), lines))

@@ -58,10 +58,15 @@ pub fn seconds(field: &[u8]) -> Option<i64> {
         return believed(time);
     }
     let text = std::str::from_utf8(field).ok()?;
-    if let Ok(time) = text.parse::<f64>() {
-        return if time.abs() < 9e18 { believed(time as i64) } else { None };
+    match text.parse() {
+        Ok(time) => whole_seconds(time),
+        Err(_) => iso(text),
     }
-    iso(text)
+}
+
+/// Returns Unix seconds from a decimal number, truncated, in the unit that [`believed`] takes.
+pub fn whole_seconds(time: f64) -> Option<i64> {
+    if time.abs() < 9e18 { believed(time as i64) } else { None }
 }
 
 /// Returns a time in Unix seconds from one in the coarsest unit in which it is not after [`LATEST`].

@@ -32,7 +32,7 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
         (Err(error), _) => Err(error),
     };
     let file = TextFile::open(path)?;
-    if file.bytes().starts_with(b"PAR1") || path.extension().is_some_and(|extension| extension == "parquet") {
+    if file.is_parquet() {
         let names = parquet::names(path)?;
         let (user, item) = two(&names)?;
         let mut texts = parquet::texts(path, &[names[user].clone(), names[item].clone()])?.into_iter();
@@ -48,7 +48,7 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
     }
     let line = file.first_line();
     let separator = Separator::recognise(file.bytes()).unwrap_or(Separator::Quoted(b','));
-    let names = header_of(&file, separator);
+    let names = header_of(&file, separator)?;
     let (user, item) = two(&names)?;
     let start = if is_header(&names, &Columns::default()) { line.len() + 1 } else { 0 };
     let layout = Layout { separator, n_fields: names.len(), user, item, value: None, time: None };

@@ -1,6 +1,7 @@
 //! Reads the rating rows, or columns of texts, of a Parquet file.
 //!
-//! Ids keep the type they have in the file: an integer column is integer ids, a string column string ids.
+//! Ids keep the type they have in the file: a column of integers is integer ids, one of strings or of a dictionary of strings
+//! string ids.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,8 +95,9 @@ fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> 
 
 fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked) -> Result<()> {
     use ArrowDataType::{
-        Date32, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, Timestamp, UInt8, UInt16, UInt32,
-        UInt64, Utf8, Utf8View,
+        Binary, BinaryView, Date32, Date64, Decimal, Decimal32, Decimal64, Decimal256, Dictionary, Float32,
+        Float64, Int8, Int16, Int32, Int64, LargeBinary, LargeUtf8, Timestamp, UInt8, UInt16, UInt32, UInt64,
+        Utf8, Utf8View,
     };
     let columns = [
         (Some(picked.user), "integers or strings as user ids"),
@@ -105,11 +107,15 @@ fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked)
     ];
     for (place, (at, expected)) in columns.into_iter().enumerate() {
         let Some((name, dtype)) = at.map(|at| &fields[at]) else { continue };
-        let known = match dtype {
+        let of_values = if let Dictionary(_, values, _) = dtype { values } else { dtype };
+        let known = match of_values {
             Int8 | Int16 | Int32 | Int64 | UInt8 | UInt16 | UInt32 | UInt64 => true,
+            Decimal(_, scale) | Decimal32(_, scale) | Decimal64(_, scale) | Decimal256(_, scale) => {
+                place >= 2 || *scale == 0
+            }
             Float32 | Float64 => place >= 2,
-            Utf8 | LargeUtf8 | Utf8View => place != 2,
-            Date32 | Timestamp(..) => place == 3,
+            Utf8 | LargeUtf8 | Utf8View | Binary | LargeBinary | BinaryView => place != 2,
+            Date32 | Date64 | Timestamp(..) => place == 3,
             _ => false,
         };
         if !known {
@@ -136,30 +142,29 @@ fn rows(
     let damaged = |error: polars::error::PolarsError| {
         Error::malformed(path, error.to_string(), "numbers that fit the column's use")
     };
-    let cast = |at: usize, dtype: &DataType| {
-        table.column(&names[at]).and_then(|column| column.strict_cast(dtype)).map_err(damaged)
+    let column = |at: usize| table.column(&names[at]).map_err(damaged);
+    let id_column = |at: usize| {
+        let column = column(at)?;
+        match is_text(column.dtype()) {
+            true => column.strict_cast(&DataType::String),
+            // Integers that an i64 does not hold are ids by their texts.
+            false => column.strict_cast(&DataType::Int64).or_else(|_| column.strict_cast(&DataType::String)),
+        }
+        .map_err(damaged)
     };
-    let is_text = |at: usize| {
-        table.column(&names[at]).map(|column| column.dtype() == &DataType::String).map_err(damaged)
-    };
-    let id_type = |at| Ok::<_, Error>(if is_text(at)? { DataType::String } else { DataType::Int64 });
-    let (users, items) =
-        (cast(picked.user, &id_type(picked.user)?)?, cast(picked.item, &id_type(picked.item)?)?);
+    let (users, items) = (id_column(picked.user)?, id_column(picked.item)?);
+    let cast = |at: usize, dtype: &DataType| column(at)?.strict_cast(dtype).map_err(damaged);
     let values = picked.value.map(|at| cast(at, &DataType::Float32)).transpose()?;
-    let times = match picked.time {
-        Some(at) if is_text(at)? => Some(cast(at, &DataType::String)?),
-        Some(at) => Some(cast(at, &DataType::Int64)?),
-        None => None,
-    };
-    let (factor, divisor) =
-        match picked.time.map(|at| table.column(&names[at]).map(Column::dtype)).transpose() {
-            Ok(Some(DataType::Date)) => (86_400, 1),
-            Ok(Some(DataType::Datetime(TimeUnit::Milliseconds, _))) => (1, 1_000),
-            Ok(Some(DataType::Datetime(TimeUnit::Microseconds, _))) => (1, 1_000_000),
-            Ok(Some(DataType::Datetime(TimeUnit::Nanoseconds, _))) => (1, 1_000_000_000),
-            // A number without a unit, or a text.
-            _ => (1, 0),
-        };
+    let (mut times, mut unit) = (None, Unit { factor: 1, divisor: 0 });
+    if let Some(at) = picked.time {
+        let dtype = column(at)?.dtype();
+        unit = Unit::of(dtype);
+        times = Some(match dtype {
+            dtype if is_text(dtype) => cast(at, &DataType::String)?,
+            DataType::Float32 | DataType::Float64 | DataType::Decimal(..) => cast(at, &DataType::Float64)?,
+            _ => cast(at, &DataType::Int64)?,
+        });
+    }
     fn ids(column: &Column) -> PolarsResult<Ids<'_>> {
         Ok(match column.dtype() {
             DataType::String => Ids::Str(Box::new(column.str()?.iter())),
@@ -172,7 +177,7 @@ fn rows(
         None => None,
     };
     let mut times = match &times {
-        Some(times) => Some(seconds(times, factor, divisor).map_err(damaged)?),
+        Some(times) => Some(seconds(times, unit).map_err(damaged)?),
         None => None,
     };
     let mut out = Rows::default();
@@ -205,18 +210,41 @@ fn rows(
     Ok(out)
 }
 
-/// Returns the times of a column in Unix seconds: numbers of `factor` / `divisor` seconds, or of the unit that
-/// [`number::believed`] takes where the divisor is 0, or texts; none where there is no time.
-fn seconds(
-    times: &Column,
+/// Whether the values of a column are texts; bytes are taken for UTF-8.
+fn is_text(dtype: &DataType) -> bool {
+    matches!(dtype, DataType::String | DataType::Binary | DataType::Categorical(..) | DataType::Enum(..))
+}
+
+/// The unit of a column of times: its numbers are of `factor` / `divisor` seconds. The divisor is 0 where the unit is the one
+/// that [`number::believed`] takes.
+#[derive(Clone, Copy)]
+struct Unit {
     factor: i64,
     divisor: i64,
-) -> PolarsResult<Box<dyn Iterator<Item = Option<i64>> + '_>> {
+}
+
+impl Unit {
+    fn of(dtype: &DataType) -> Self {
+        let (factor, divisor) = match dtype {
+            DataType::Date => (86_400, 1),
+            DataType::Datetime(TimeUnit::Milliseconds, _) => (1, 1_000),
+            DataType::Datetime(TimeUnit::Microseconds, _) => (1, 1_000_000),
+            DataType::Datetime(TimeUnit::Nanoseconds, _) => (1, 1_000_000_000),
+            _ => (1, 0),
+        };
+        Self { factor, divisor }
+    }
+}
+
+/// Returns the times of a column in Unix seconds; none where there is no time.
+fn seconds(times: &Column, unit: Unit) -> PolarsResult<Box<dyn Iterator<Item = Option<i64>> + '_>> {
+    let Unit { factor, divisor } = unit;
     Ok(match times.dtype() {
         DataType::String => {
             let text = |text: Option<&str>| text.and_then(|text| number::seconds(text.trim().as_bytes()));
             Box::new(times.str()?.iter().map(text))
         }
+        DataType::Float64 => Box::new(times.f64()?.iter().map(|time| time.and_then(number::whole_seconds))),
         _ if divisor == 0 => Box::new(times.i64()?.iter().map(|time| time.and_then(number::believed))),
         _ => Box::new(
             times.i64()?.iter().map(move |time| time.map(|time| (time * factor).div_euclid(divisor))),

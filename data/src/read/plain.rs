@@ -4,6 +4,7 @@
 
 use super::layout::Layout;
 use super::number::LATEST;
+use super::record::LONGEST_FIELD;
 use super::separator::Separator;
 
 /// A row of integer ids.
@@ -110,7 +111,8 @@ impl PlainParser {
         }
         let end =
             |at: usize| text[at] == b'\n' || text[at] == b'\r' || text[at..].starts_with(self.separator);
-        Some(&text[(0..text.len()).find(|&at| end(at)).unwrap_or(text.len())..])
+        let length = (0..text.len()).find(|&at| end(at)).unwrap_or(text.len());
+        (length <= LONGEST_FIELD).then(|| &text[length..])
     }
 }
 

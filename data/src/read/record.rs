@@ -2,7 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::report::Reason;
 use super::separator::Separator;
+use crate::error::cite;
 
 /// The range of a field in the file, without its quotes.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +49,48 @@ impl Field {
 /// Fields beyond this many are not kept: it bounds what a file without line breaks costs.
 const MOST_FIELDS: usize = 1 << 16;
 
-/// A quote that has no end on its line, or one with text after its end.
+/// The most bytes of a field. A longer one has swallowed others.
+pub const LONGEST_FIELD: usize = 4096;
+
+/// A field that is none.
 #[derive(Debug)]
-pub struct BadQuote {
-    /// The field's column, counted from 1.
-    pub column: usize,
+pub struct BadField {
+    /// Its column, counted from 1.
+    column: usize,
+    /// Its bytes where it is longer than [`LONGEST_FIELD`]; none where its quote has no end on its line, or text after its end.
+    too_long: Option<usize>,
 }
 
-impl BadQuote {
+impl BadField {
+    /// Returns the first of a line's fields that is longer than [`LONGEST_FIELD`].
+    pub fn too_long<'a>(fields: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let mut lengths = fields.map(|field| field.trim().len()).zip(1..);
+        let (bytes, column) = lengths.find(|&(bytes, _)| bytes > LONGEST_FIELD)?;
+        Some(Self { column, too_long: Some(bytes) })
+    }
+
+    /// Returns the reason to drop its line for.
+    pub fn reason(&self) -> Reason {
+        if self.too_long.is_some() { Reason::Long } else { Reason::Quote }
+    }
+
+    /// Says what was found, where `line` is the field's.
+    pub fn found(&self, line: &[u8]) -> String {
+        match self.too_long {
+            Some(bytes) => format!("{bytes} bytes in column {}: {}", self.column, cite(line)),
+            None => cite(line),
+        }
+    }
+
     /// Says what a reader expects in its place.
     pub fn expected(&self) -> String {
-        format!("in column {} a quote that ends before a separator or the end of the line", self.column)
+        match self.too_long {
+            Some(_) => format!("at most {LONGEST_FIELD} bytes in a field"),
+            None => format!(
+                "in column {} a quote that ends before a separator or the end of the line",
+                self.column
+            ),
+        }
     }
 }
 
@@ -67,7 +100,7 @@ pub fn record(
     at: usize,
     separator: Separator,
     fields: &mut Vec<Field>,
-) -> Result<usize, BadQuote> {
+) -> Result<usize, BadField> {
     fields.clear();
     let (mark, width, quotes) = match separator {
         Separator::Quoted(mark) => (mark, 1, true),
@@ -75,26 +108,32 @@ pub fn record(
         Separator::Colons => (b':', 2, false),
     };
     let (mut start, mut end) = (at, at);
+    let add = |fields: &mut Vec<Field>, field: Field| {
+        let bytes = field.end - field.start;
+        if bytes > LONGEST_FIELD {
+            return Err(BadField { column: fields.len() + 1, too_long: Some(bytes) });
+        }
+        if fields.len() < MOST_FIELDS {
+            fields.push(field);
+        }
+        Ok(())
+    };
     loop {
         let byte = file.get(end).copied();
         match byte {
             None | Some(b'\n') => {
-                fields.push(Field { start, end, escaped: false });
+                add(fields, Field { start, end, escaped: false })?;
                 return Ok(file.len().min(end + 1));
             }
             Some(byte) if byte == mark && (width == 1 || file.get(end + 1) == Some(&mark)) => {
-                if fields.len() < MOST_FIELDS {
-                    fields.push(Field { start, end, escaped: false });
-                }
+                add(fields, Field { start, end, escaped: false })?;
                 end += width;
                 start = end;
             }
             Some(b'"') if quotes && end == start => {
-                let bad = BadQuote { column: fields.len() + 1 };
+                let bad = BadField { column: fields.len() + 1, too_long: None };
                 let Some((field, after)) = quoted(file, end) else { return Err(bad) };
-                if fields.len() < MOST_FIELDS {
-                    fields.push(field);
-                }
+                add(fields, field)?;
                 match file.get(after) {
                     None | Some(b'\n') => return Ok(file.len().min(after + 1)),
                     Some(b'\r') if matches!(file.get(after + 1), None | Some(b'\n')) => {
@@ -114,6 +153,11 @@ pub fn record(
 pub fn line_at(file: &[u8], at: usize) -> &[u8] {
     let line = &file[at..];
     line.iter().position(|&byte| byte == b'\n').map_or(line, |end| &line[..end])
+}
+
+/// Returns the number of the line, counted from 1, that starts at `at`.
+pub fn line_number(file: &[u8], at: usize) -> u64 {
+    1 + file[..at].iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
 /// Returns the quoted field that opens at `at`, and where the text after its closing quote starts; none where the line ends
@@ -148,8 +192,9 @@ mod tests {
                     out.push(texts.collect());
                     at = next;
                 }
-                Err(BadQuote { column }) => {
-                    out.push(vec![format!("bad quote in {column}")]);
+                Err(BadField { column, too_long }) => {
+                    let what = too_long.map_or("bad quote".to_owned(), |bytes| format!("{bytes} bytes"));
+                    out.push(vec![format!("{what} in {column}")]);
                     at +=
                         file[at..].iter().position(|&byte| byte == b'\n').map_or(file.len() - at, |n| n + 1);
                 }
@@ -172,6 +217,20 @@ mod tests {
             [&["bad quote in 2"], &["bad quote in 1"], &["5", "6"], &["bad quote in 2"], &["9\"", "1"]];
         assert_eq!(records(text, Separator::Quoted(b',')), expected);
         assert_eq!(records("\"3\t4", Separator::Plain(b'\t')), [["\"3", "4"]]);
+    }
+
+    #[test]
+    fn a_field_over_the_bound_costs_one_line() {
+        let (longest, longer) = ("x".repeat(4096), "y".repeat(4097));
+        let text = format!("1,{longest}\n{longer},1\n2,\"{longer}\",\n\"{longest}\",3\n4,{longer}");
+        let expected: [&[&str]; 5] = [
+            &["1", &longest],
+            &["4097 bytes in 1"],
+            &["4097 bytes in 2"],
+            &[&longest, "3"],
+            &["4097 bytes in 2"],
+        ];
+        assert_eq!(records(&text, Separator::Quoted(b',')), expected);
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub enum Reason {
     Fields,
     /// A quoted field has no end on its line, or text after its end.
     Quote,
-    /// An id is longer than any id is.
+    /// A field is longer than any field is.
     Long,
     /// No user or item id.
     MissingId,
@@ -62,7 +62,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::Fields => "wrong number of fields",
             Self::Quote => "unclosed quote",
-            Self::Long => "id too long",
+            Self::Long => "field too long",
             Self::MissingId => "missing id",
             Self::Encoding => "id not in UTF-8",
             Self::Number => "rating not a number",

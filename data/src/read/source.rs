@@ -106,7 +106,7 @@ fn recognise(path: &Path, options: &ReadOptions) -> Result<Format> {
         return Ok(Format::Ml100k);
     }
     let file = TextFile::open_start(path)?;
-    if file.bytes().starts_with(b"PAR1") || extension(path) == "parquet" {
+    if file.is_parquet() {
         return Ok(Format::Parquet);
     }
     if options.separator.is_some() {
@@ -126,7 +126,7 @@ fn recognise(path: &Path, options: &ReadOptions) -> Result<Format> {
 
 /// Tells MovieLens's CSV, by its header, from any other.
 fn csv(file: &TextFile, options: &ReadOptions) -> Format {
-    let header = header_of(file, csv_separator(file.bytes()));
+    let header = header_of(file, csv_separator(file.bytes())).unwrap_or_default();
     let movie_lens =
         ["userId", "movieId", "rating"].iter().all(|name| header.iter().any(|have| have == name));
     if movie_lens && is_header(&header, &options.columns) { Format::MlCsv } else { Format::Csv }
@@ -246,7 +246,8 @@ fn stem(path: &Path) -> String {
     Path::new(uncompressed(&name)).file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn extension(path: &Path) -> String {
+/// Returns the end of a file's name in lower case, without the one that says that it is compressed.
+pub fn extension(path: &Path) -> String {
     let name = file_name(path).to_ascii_lowercase();
     Path::new(uncompressed(&name)).extension().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::record::{Field, line_at, record};
+use super::record::{Field, line_at, line_number, record};
 use super::separator::Separator;
 use crate::error::cite;
 use crate::{Error, Result};
@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Calls `take` with the fields of every record below the first line; blank lines are passed over.
 ///
 /// # Errors
-/// When a record does not have `n_fields` fields or has an unclosed quote, and the errors of `take`.
+/// When a record does not have `n_fields` fields or has one that is none, and the errors of `take`.
 pub fn records_below_header(
     path: &Path,
     bytes: &[u8],
@@ -19,30 +19,44 @@ pub fn records_below_header(
     n_fields: RangeInclusive<usize>,
     mut take: impl FnMut(&[Field]) -> Result<()>,
 ) -> Result<()> {
+    records(path, bytes, separator, true, n_fields, |_, fields| take(fields))
+}
+
+/// Calls `take` with the first byte and the fields of every record, those of the first line only where that is no header.
+///
+/// # Errors
+/// As [`records_below_header`].
+pub fn records(
+    path: &Path,
+    bytes: &[u8],
+    separator: Separator,
+    header: bool,
+    n_fields: RangeInclusive<usize>,
+    mut take: impl FnMut(usize, &[Field]) -> Result<()>,
+) -> Result<()> {
     let (mut fields, mut at) = (Vec::new(), 0);
     while at < bytes.len() {
         let (line, start) = (line_at(bytes, at), at);
         let whole = record(bytes, at, separator, &mut fields);
         at = whole.as_ref().map_or(start + line.len() + 1, |&next| next);
         let blank = whole.is_ok() && fields.len() == 1 && line.trim_ascii().is_empty();
-        if start == 0 || blank {
+        if (header && start == 0) || blank {
             continue;
         }
         if whole.is_err() || !n_fields.contains(&fields.len()) {
-            let number = 1 + bytes[..start].iter().filter(|&&byte| byte == b'\n').count() as u64;
             let least = if n_fields.start() < n_fields.end() { "at most " } else { "" };
-            let expected = match &whole {
-                Err(bad) => bad.expected(),
-                Ok(_) => format!("{least}{} fields separated by {}", n_fields.end(), separator.name()),
+            let (found, expected) = match &whole {
+                Err(bad) => (bad.found(line), bad.expected()),
+                Ok(_) => {
+                    let expected =
+                        format!("{least}{} fields separated by {}", n_fields.end(), separator.name());
+                    (cite(line), expected)
+                }
             };
-            return Err(Error::Malformed {
-                path: path.to_owned(),
-                line: Some(number),
-                found: cite(line),
-                expected,
-            });
+            let line = Some(line_number(bytes, start));
+            return Err(Error::Malformed { path: path.to_owned(), line, found, expected });
         }
-        take(&fields)?;
+        take(start, &fields)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::layout::Layout;
 use super::number;
 use super::plain::{PlainParser, PlainRow};
-use super::record::{Field, line_at, record};
+use super::record::{Field, line_at, line_number, record};
 use super::report::{Drops, OnBadRow, Reason};
 use crate::error::cite;
 use crate::id_builder::IdBuilder;
@@ -44,18 +44,14 @@ struct BadRow {
 impl BadRow {
     /// Returns the error that names the line.
     fn into_error(self, path: &Path, file: &[u8]) -> Error {
-        let line = 1 + file[..self.at].iter().filter(|&&byte| byte == b'\n').count() as u64;
         Error::Malformed {
             path: path.to_owned(),
-            line: Some(line),
+            line: Some(line_number(file, self.at)),
             found: self.found,
             expected: self.expected,
         }
     }
 }
-
-/// The most bytes of an id. A longer one is a field that swallowed others.
-const LONGEST_ID: usize = 4096;
 
 /// Bytes per chunk: small enough for an even load of the threads, large enough that joining costs little.
 const CHUNK_BYTES: usize = 4 << 20;
@@ -149,7 +145,7 @@ impl Chunk {
                 Err(bad) => {
                     let line = line_at(file, at);
                     next = file.len().min(at + line.len() + 1);
-                    Err((Reason::Quote, cite(line), bad.expected()))
+                    Err((bad.reason(), bad.found(line), bad.expected()))
                 }
             };
             if let Err((reason, found, expected)) = taken {
@@ -218,15 +214,7 @@ impl Rows {
                 number::seconds(&field).ok_or_else(|| not_a(Reason::Time, "time", &field))?
             }
         };
-        let of = |at: usize, what: &str| {
-            let field = fields[at].bytes(file);
-            if field.len() <= LONGEST_ID {
-                return Ok(field);
-            }
-            let found = format!("{} bytes in column {}: {}", field.len(), at + 1, cite(&field));
-            Err((Reason::Long, found, format!("at most {LONGEST_ID} bytes as {what} id")))
-        };
-        let (user, item) = (of(layout.user, "user")?, of(layout.item, "item")?);
+        let (user, item) = (fields[layout.user].bytes(file), fields[layout.item].bytes(file));
         let (user, item) = (id(&user, "user")?, id(&item, "item")?);
         self.users.push(user);
         self.items.push(item);
@@ -249,7 +237,8 @@ fn not_a(reason: Reason, what: &str, field: &[u8]) -> (Reason, String, String) {
     (reason, cite(field), format!("{kind} as {what}"))
 }
 
-fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, String)> {
+/// Returns a field as the id of a `what`, or why it is none.
+pub fn id<'a>(field: &'a [u8], what: &str) -> Result<&'a str, (Reason, String, String)> {
     if field.is_empty() {
         return Err((Reason::MissingId, format!("no {what} id"), format!("an id as {what}")));
     }

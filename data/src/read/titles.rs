@@ -5,6 +5,7 @@ use std::path::Path;
 use super::columns::{Columns, ITEM, TITLE, find, list};
 use super::file::{TextFile, csv_separator, header_of};
 use super::parquet;
+use super::record::BadField;
 use super::report::FileRead;
 use super::source::uncompressed;
 use super::table::records_below_header;
@@ -24,7 +25,8 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
             titles.0[row as usize] = title.trim().to_owned();
         }
     };
-    if path.extension().is_some_and(|extension| extension == "parquet") {
+    let file = TextFile::open(path)?;
+    if file.is_parquet() {
         let names = parquet::names(path)?;
         let (item, title) = pick(path, &names, columns)?;
         let texts = parquet::texts(path, &[names[item].clone(), names[title].clone()])?;
@@ -35,23 +37,26 @@ pub fn read_titles(path: &Path, items: &Vocab, columns: &Columns) -> Result<(Fil
         }
         return Ok((FileRead::of(path)?, titles));
     }
-    let file = TextFile::open(path)?;
     let text = file.text();
     match uncompressed(&path.file_name().unwrap_or_default().to_string_lossy()) {
         "u.item" => {
             // Fields are divided by `|`: id, title, dates, address, and 19 genres.
             for (number, line) in lines(&text) {
+                check(path, number, line, "|")?;
                 let mut fields = line.split('|');
                 let both = fields.next().zip(fields.next());
-                let (id, title) = both.ok_or_else(|| bad(path, number, line, "id|title|…"))?;
+                let (id, title) =
+                    both.ok_or_else(|| bad(path, number, cite(line.as_bytes()), "id|title|…"))?;
                 take(id.trim_ascii(), title);
             }
         }
         "movies.dat" => {
             // A title may hold colons, even two, but neither ids nor genres do.
             for (number, line) in lines(&text) {
+                check(path, number, line, "::")?;
                 let both = line.split_once("::").and_then(|(id, rest)| Some((id, rest.rsplit_once("::")?.0)));
-                let (id, title) = both.ok_or_else(|| bad(path, number, line, "id::title::genres"))?;
+                let (id, title) =
+                    both.ok_or_else(|| bad(path, number, cite(line.as_bytes()), "id::title::genres"))?;
                 take(id.trim_ascii(), title);
             }
         }
@@ -69,7 +74,7 @@ fn table(
     mut take: impl FnMut(&str, &str),
 ) -> Result<()> {
     let separator = csv_separator(file.bytes());
-    let names = header_of(file, separator);
+    let names = header_of(file, separator)?;
     let (item, title) = pick(path, &names, columns)?;
     let bytes = text.as_bytes();
     records_below_header(path, bytes, separator, names.len()..=names.len(), |fields| {
@@ -95,7 +100,14 @@ fn lines(text: &str) -> impl Iterator<Item = (u64, &str)> {
     (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
 }
 
-fn bad(path: &Path, line: u64, found: &str, expected: &str) -> Error {
-    let found = cite(found.as_bytes());
-    Error::Malformed { path: path.to_owned(), line: Some(line), found, expected: expected.to_owned() }
+/// Refuses a line with a field that is too long.
+fn check(path: &Path, number: u64, line: &str, separator: &str) -> Result<()> {
+    match BadField::too_long(line.split(separator)) {
+        None => Ok(()),
+        Some(field) => Err(bad(path, number, field.found(line.as_bytes()), field.expected())),
+    }
+}
+
+fn bad(path: &Path, line: u64, found: String, expected: impl Into<String>) -> Error {
+    Error::Malformed { path: path.to_owned(), line: Some(line), found, expected: expected.into() }
 }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{Candidates, Lists, Split, SplitPart, SplitSummary, assemble, candidates, leave_one_out, random};
-use crate::filter::{dedupe, retain};
+use crate::filter::{Duplicates, dedupe, retain};
 use crate::{Dataset, Error, Interactions, Result};
 
 /// The number of candidates drawn for valid beside the given ones of test, as the NCF paper has them.
@@ -39,12 +39,13 @@ pub enum GivenSplit {
 pub fn split_given(dataset: &Dataset, given: GivenSplit, seed: u64) -> Result<(Split, SplitSummary)> {
     let (n_users, n_items) = (dataset.users.len(), dataset.items.len());
     let mut summary = SplitSummary::default();
+    let last = |rows| dedupe(rows, &dataset.users, &dataset.items, Duplicates::Last);
     let (test, mut lists) = match given {
         GivenSplit::Ncf { test, candidates } => (test, Some(candidates)),
-        GivenSplit::Fold { test } => (dedupe(test, n_users).0, None),
+        GivenSplit::Fold { test } => (last(test)?.0, None),
     };
     check(&test, lists.as_ref(), n_users, n_items)?;
-    let (mut rows, repeated) = dedupe(dataset.interactions.clone(), n_users);
+    let (mut rows, repeated) = last(dataset.interactions.clone())?;
     summary.repeated_rows = repeated;
     let in_test = test.to_csr(n_users, n_items);
     let keep: Vec<bool> = (0..rows.len())

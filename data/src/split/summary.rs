@@ -110,7 +110,6 @@ impl std::fmt::Display for SplitSummary {
         }
         let notes = [
             (self.short_users, "users with too few rows to hold one out stay in train"),
-            (self.repeated_rows, "repeated rows of the base dropped"),
             (self.leaked_rows, "rows of the base dropped, as the test has them"),
             (self.dropped_candidates, "given candidates dropped, as they are the held-out item"),
         ];

@@ -92,7 +92,7 @@ fn a_quote_does_not_swallow_lines_and_an_id_has_a_bound() {
     long.extend(b",1\n");
     let found = error("r.csv", &long, Format::Auto);
     assert!(found.starts_with("r.csv:2: found 5000 bytes in column 1: \"xxx"), "{found}");
-    assert!(found.ends_with("expected at most 4096 bytes as user id"), "{found}");
+    assert!(found.ends_with("expected at most 4096 bytes in a field"), "{found}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bad;
 mod damaged;
 mod formats;
+mod lists;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod real;

@@ -1,7 +1,9 @@
 //! Parquet files: the types of their columns, and damaged ones.
 
+use std::path::{Path, PathBuf};
+
 use burnrec_data::Vocab;
-use burnrec_data::read::{Format, ReadOptions, read};
+use burnrec_data::read::{Columns, Format, ReadOptions, ReadOutcome, read};
 use burnrec_data::table::{TableColumn, write_table};
 use polars::prelude::{DataFrame, DataType, IntoColumn, NamedFrom, ParquetWriter, Series, TimeUnit};
 
@@ -113,5 +115,120 @@ fn parquet_times_may_be_texts_or_in_milliseconds() {
             [("user", TableColumn::I64(vec![1, 2])), ("item", TableColumn::I64(vec![3, 4])), ("time", times)];
         write_table(&path, &columns).unwrap();
         assert_eq!(take(&path).dataset.interactions.times, [978_300_760; 2], "{number}");
+    }
+}
+
+/// Returns the file of columns that `fixtures/write_parquet.py` writes.
+fn columns_of_all_types() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/columns.parquet")
+}
+
+/// Reads the fixture with these columns as item, value and time; the users are 3, 1 and 2.
+fn with(item: &str, value: &str, time: &str) -> burnrec_data::Result<ReadOutcome> {
+    let some = |name: &str| Some(name.to_owned());
+    let columns = Columns {
+        user: some("int64"),
+        item: some(item),
+        value: some(value),
+        time: some(time),
+        ..Columns::default()
+    };
+    read(&columns_of_all_types(), &ReadOptions { columns, ..ReadOptions::default() })
+}
+
+#[test]
+fn ids_of_every_type_are_integers_or_the_texts_they_are() {
+    let ids = |item: &str| {
+        let dataset =
+            with(item, "float64", "date32").unwrap_or_else(|error| panic!("{item}: {error}")).dataset;
+        let rows = dataset.interactions.items.iter();
+        (
+            matches!(dataset.items, Vocab::Int(_)),
+            rows.map(|row| dataset.items.id(row.0).to_string()).collect(),
+        )
+    };
+    let integers = |ids: [i64; 3]| (true, ids.map(|id| id.to_string()).to_vec());
+    for item in ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"] {
+        assert_eq!(ids(item), integers([3, 1, 2]), "{item}");
+    }
+    for item in ["decimal_id", "dictionary_of_int64"] {
+        assert_eq!(ids(item), integers([3, 1, 2]), "{item}");
+    }
+    let texts = |ids: [&str; 3]| (false, ids.map(str::to_owned).to_vec());
+    assert_eq!(ids("large_uint64"), texts(["9223372036854775808", "7", "18446744073709551615"]));
+    assert_eq!(ids("large_decimal_id"), texts(["9223372036854775808", "7", "-5"]));
+    for item in [
+        "string",
+        "large_string",
+        "string_view",
+        "binary",
+        "dictionary_int8",
+        "dictionary_int32",
+        "dictionary_uint16",
+        "dictionary_of_large_strings",
+    ] {
+        assert_eq!(ids(item), texts(["c", "007", "a, b"]), "{item}");
+    }
+}
+
+#[test]
+fn values_and_times_of_every_type_are_the_numbers_they_stand_for() {
+    let rows = |value: &str, time: &str| {
+        let read = with("string", value, time).unwrap_or_else(|error| panic!("{value}, {time}: {error}"));
+        read.dataset.interactions
+    };
+    for value in ["float32", "float64", "decimal", "wide_decimal", "dictionary_of_float64"] {
+        assert_eq!(rows(value, "date32").values, [0.5, 4.25, -1.0], "{value}");
+    }
+    for value in ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "decimal_id"] {
+        assert_eq!(rows(value, "date32").values, [3.0, 1.0, 2.0], "{value}");
+    }
+    for unit in ["s", "ms", "us", "ns"] {
+        for zone in ["", "_utc", "_berlin", "_offset"] {
+            let time = format!("timestamp_{unit}{zone}");
+            assert_eq!(rows("int8", &time).times, [978_300_760, -1, 0], "{time}");
+        }
+    }
+    for time in ["date32", "date64"] {
+        assert_eq!(rows("int8", time).times, [978_220_800, -86_400, 0], "{time}");
+    }
+    for time in ["time_texts", "time_dictionary"] {
+        assert_eq!(rows("int8", time).times, [978_300_760, -1, 0], "{time}");
+    }
+    assert_eq!(rows("int8", "time_float64").times, [978_300_760, -1, 0]);
+    assert_eq!(rows("int8", "time_decimal").times, [978_300_760, -1, 0]);
+    assert_eq!(rows("int8", "time_uint64").times, [978_300_760, 978_300_760, 0]);
+}
+
+#[test]
+fn a_type_that_has_no_such_meaning_is_named() {
+    for (item, value, time, expected) in [
+        (
+            "float64",
+            "int8",
+            "date32",
+            "column \"float64\" of type Float64, expected integers or strings as item ids",
+        ),
+        (
+            "decimal",
+            "int8",
+            "date32",
+            "column \"decimal\" of type Decimal(9, 2), expected integers or strings as item ids",
+        ),
+        (
+            "bool",
+            "int8",
+            "date32",
+            "column \"bool\" of type Boolean, expected integers or strings as item ids",
+        ),
+        ("int8", "bool", "date32", "column \"bool\" of type Boolean, expected numbers as ratings"),
+        ("int8", "float16", "date32", "column \"float16\" of type Float16, expected numbers as ratings"),
+        ("int8", "timestamp_ms", "date32", "expected numbers as ratings"),
+        ("int8", "dictionary_int8", "date32", "expected numbers as ratings"),
+        ("list", "int8", "date32", "column \"list\" of type "),
+        ("int8", "int8", "duration", "expected Unix seconds, timestamps, dates or texts of these as times"),
+    ] {
+        let error = with(item, value, time).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }

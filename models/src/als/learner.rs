@@ -9,7 +9,7 @@ use burnrec_data::{Csr, Error as DataError};
 use serde::{Deserialize, Serialize};
 
 use super::warm_start::{self, FirstFactors};
-use super::{AlsConfig, AlsModel, Objective, RowSolver, Weights, first_factors};
+use super::{AlsConfig, AlsModel, Convention, Feedback, Objective, RowSolver, Weights, first_factors};
 use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
 use crate::model::{Compute, Model};
@@ -34,6 +34,11 @@ impl Trainable for AlsConfig {
 
     fn trains_on(&self) -> Compute {
         Compute::HostOrNamed
+    }
+
+    fn takes_negative_values(&self) -> bool {
+        // Where the convention weighs values, one that is not over 0 has the target 0.
+        self.feedback == Feedback::Explicit || self.convention != Convention::Rendle
     }
 
     fn starts_from_runs(training: &AlsTraining) -> Option<&'static str> {

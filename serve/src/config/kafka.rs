@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::secret::{HIDDEN, is_secret};
+use super::{Partitioner, Span};
 use crate::{Error, Result};
 
 /// Topics, guarantee and pace.
@@ -41,6 +42,10 @@ pub struct KafkaConfig {
     pub receipts: Option<String>,
     /// The topic of what shadow models reply.
     pub shadow: Option<String>,
+    /// How those who write the requests choose the partition of a user's id, their key: `murmur2` (Kafka's own clients),
+    /// `crc32` (librdkafka's by themselves), or `any`, which is not checked. Events over HTTP are written by it.
+    #[serde(default)]
+    pub partitioner: Partitioner,
     /// Where a group begins with a topic of which it has committed no offset: `committed` (the default) and `earliest` at
     /// the earliest event, `latest` at the end, or `ts=UNIX_MS`, `last=1h`, `offsets=0:17,1:4`. Where it has committed
     /// one, it goes on there, whatever this says.
@@ -127,7 +132,7 @@ impl FromStr for Start {
             None if text == "earliest" => Ok(Self::Earliest),
             None if text == "latest" => Ok(Self::Latest),
             Some(("ts", ms)) => Ok(Self::Time(ms.parse().map_err(|_| bad())?)),
-            Some(("last", span)) => Ok(Self::Last(duration(span).ok_or_else(bad)?)),
+            Some(("last", span)) => Ok(Self::Last(span.parse::<Span>().map_err(|_| bad())?.0)),
             Some(("offsets", list)) => list
                 .split(',')
                 .map(|pair| {
@@ -165,18 +170,6 @@ impl TryFrom<String> for Start {
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
     }
-}
-
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    Some(Duration::from_secs(number.parse::<u64>().ok()?.checked_mul(seconds)?))
 }
 
 /// Flattens nested tables into one, their names joined by dots.
@@ -237,15 +230,27 @@ impl KafkaConfig {
         };
         name("kafka.bootstrap", &self.bootstrap)?;
         name("kafka.group", &self.group)?;
-        name("kafka.replies", &self.replies)?;
-        name("kafka.rejects", &self.rejects)?;
         if self.requests.is_empty() {
             return Err(Error::config("kafka.requests", "none", "at least one topic"));
         }
-        for out in [Some(&self.replies), Some(&self.rejects), self.state.as_ref(), self.receipts.as_ref()] {
-            if let Some(topic) = out.filter(|topic| self.requests.contains(topic)) {
-                let expected = "a topic outside kafka.requests: the service would read its own output";
-                return Err(Error::config("kafka", topic, expected));
+        let optional = [
+            ("kafka.state", self.state.as_ref()),
+            ("kafka.receipts", self.receipts.as_ref()),
+            ("kafka.shadow", self.shadow.as_ref()),
+        ];
+        let out = [("kafka.replies", Some(&self.replies)), ("kafka.rejects", Some(&self.rejects))];
+        let mut taken: BTreeMap<&str, &str> = BTreeMap::new();
+        for topic in &self.requests {
+            if taken.insert(topic, "kafka.requests").is_some() {
+                return Err(Error::config("kafka.requests", format!("{topic} twice"), "each topic once"));
+            }
+        }
+        for (field, topic) in out.into_iter().chain(optional) {
+            let Some(topic) = topic else { continue };
+            name(field, topic)?;
+            if let Some(other) = taken.insert(topic, field) {
+                let expected = format!("a topic of its own: {other} is that one as well");
+                return Err(Error::config(field, topic, expected));
             }
         }
         if self.guarantee == Guarantee::ExactlyOnce && self.instance.is_none() {
@@ -295,7 +300,7 @@ impl KafkaConfig {
 }
 
 /// Settings of librdkafka that the service itself must set.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "bootstrap.servers",
     "group.id",
     "transactional.id",
@@ -306,6 +311,7 @@ const OURS: [&str; 10] = [
     "enable.partition.eof",
     "isolation.level",
     "auto.offset.reset",
+    "partitioner",
 ];
 
 impl fmt::Debug for KafkaConfig {
@@ -322,6 +328,28 @@ impl fmt::Debug for KafkaConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_topic_has_one_use() {
+        let found = |more: &str| {
+            let topics = "bootstrap = 'b'\nreplies = 'r'\nrejects = 'x'";
+            let config: KafkaConfig = toml::from_str(&format!("{topics}\n{more}")).unwrap();
+            config.validate().map_err(|error| error.to_string())
+        };
+        found("requests = ['q', 'p']\nstate = 's'\nreceipts = 't'\nshadow = 'v'").unwrap();
+        for (more, field, other) in [
+            ("requests = ['q']\nstate = 'r'", "kafka.state", "kafka.replies"),
+            ("requests = ['q']\nstate = 'x'", "kafka.state", "kafka.rejects"),
+            ("requests = ['q']\nshadow = 'q'", "kafka.shadow", "kafka.requests"),
+            ("requests = ['q']\nstate = 's'\nshadow = 's'", "kafka.shadow", "kafka.state"),
+            ("requests = ['q']\nreceipts = 'r'", "kafka.receipts", "kafka.replies"),
+            ("requests = ['r']", "kafka.replies", "kafka.requests"),
+            ("requests = ['q', 'q']", "kafka.requests", "twice"),
+        ] {
+            let error = found(more).unwrap_err();
+            assert!(error.starts_with(field) && error.contains(other), "{more}: {error}");
+        }
+    }
 
     fn read(settings: &str) -> Result<Vec<(String, String)>, toml::de::Error> {
         let topics = "bootstrap = 'b'\nrequests = ['q']\nreplies = 'r'\nrejects = 'x'";

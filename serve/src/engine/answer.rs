@@ -5,7 +5,7 @@ use super::plan::BatchPlan;
 use super::{Engine, Reading};
 use crate::Reject;
 use crate::config::InputFormat;
-use crate::event::Incoming;
+use crate::event::{BYTES, Incoming};
 use crate::message::decode;
 use crate::outbox::{EventOutcome, Outbox};
 use crate::reject::Stage;
@@ -26,15 +26,32 @@ impl Engine {
                 plan.end(at, EventOutcome::Failed(Reject::sink("not-taken", &**text)));
                 continue;
             }
+            if let Some(why) = self.hopeless(event) {
+                plan.end(at, EventOutcome::GivenUp(why));
+                continue;
+            }
             let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
             match decode(event.payload(), format, reading.http, &self.limits) {
-                Ok(request) => plan.add(at, event, request, undo),
+                Ok(request) => {
+                    let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
+                    out.elsewhere.extend(right.map(|right| (at, right)));
+                    plan.add(at, event, request, undo);
+                }
                 Err(reject) => plan.end(at, EventOutcome::Failed(reject)),
             }
         }
         plan.compute();
         Encoder { engine: self, events, as_csv: self.output.csv.is_some() && reading.http.is_none() }
             .write(plan, out);
+    }
+
+    /// Returns why a reject is not to be tried again.
+    fn hopeless(&self, event: &Incoming) -> Option<&'static str> {
+        self.resubmits()?;
+        match event.header(BYTES) {
+            Some(_) => Some("cut"),
+            None => (event.tries() > self.limits.attempts).then_some("attempts"),
+        }
     }
 
     fn late(&self, event: &Incoming, now_ms: i64) -> Option<Reject> {

@@ -10,11 +10,11 @@ use burnrec_models::Scorer;
 use super::route::Route;
 use super::{Engine, HTTP};
 use crate::config::{UnknownItem, UnknownUser};
-use crate::event::{Home, Incoming};
+use crate::event::{Home, Incoming, SOURCE};
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::EventOutcome;
 use crate::served::{Served, Set};
-use crate::state::{History, Room, Undo};
+use crate::state::{History, Undo};
 use crate::{Kind, Reject};
 
 /// Stands in [`BatchPlan::rows`] for an item that the model does not know: one without training rows, too.
@@ -110,10 +110,16 @@ impl<'a> BatchPlan<'a> {
     /// Adds a request.
     pub fn add(&mut self, at: usize, event: &Incoming, request: Request<'a>, undo: &mut Vec<Undo>) {
         if let Ask::Event { user, item, value } = &request.ask {
-            if let Some(replaying) = &self.engine.replaying {
+            if self.engine.replaying.is_some() {
+                let source = event.header(SOURCE).and_then(|source| source.split('/').next());
+                let is_known = |topics: &[String]| topics.iter().any(|topic| Some(topic.as_str()) == source);
                 self.end(
                     at,
-                    if replaying.resubmit { EventOutcome::Resubmitted } else { EventOutcome::Filtered },
+                    match self.engine.resubmits() {
+                        Some(topics) if is_known(topics) => EventOutcome::Resubmitted,
+                        Some(_) => EventOutcome::GivenUp("source"),
+                        None => EventOutcome::Filtered,
+                    },
                 );
                 return;
             }
@@ -130,8 +136,17 @@ impl<'a> BatchPlan<'a> {
                 self.end(at, EventOutcome::Failed(Reject::score("bad-value", error.to_string())));
                 return;
             }
-            let most = Room { events: self.engine.limits.history, bytes: self.engine.record_bytes };
-            let (length, change) = self.engine.state.push(event.home(), user, item, *value, most);
+            let (home, now) = (event.home(), self.engine.clock.unix_ms() / 1000);
+            let most = self.engine.room();
+            let Some((length, change)) = self.engine.state.push(home, user, (item, *value), now, most) else {
+                let text = format!(
+                    "user {}, where {} have a history; expected no more, as limits.users says",
+                    user.id(),
+                    most.users
+                );
+                self.end(at, EventOutcome::Failed(Reject::score("no-room", text)));
+                return;
+            };
             let work = Work::Event { length, forgotten: change.forgotten };
             undo.push(change);
             let (shadow, served, user, failed) = (false, None, User::None, None);

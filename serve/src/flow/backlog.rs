@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Queue;
-use crate::config::FlowConfig;
+use crate::config::{FlowConfig, Order};
 use crate::engine::Engine;
 use crate::event::{Incoming, TopicPartition};
+
+/// How many events are read at once where more is read than a batch takes.
+const READ: usize = 1024;
 
 /// The events of a worker that are not answered yet.
 pub struct Backlog {
@@ -21,6 +24,8 @@ pub struct Backlog {
     penalised: Vec<(Instant, Incoming)>,
     /// No batch is due before this moment.
     yield_until: Option<Instant>,
+    /// Whether the next batch depends on what waits beyond it: more is then read than it takes, up to the queues' bounds.
+    pub reads_ahead: bool,
 }
 
 impl Backlog {
@@ -29,7 +34,9 @@ impl Backlog {
         let routes = engine.routes.all();
         let queues = routes.iter().map(|route| Queue::new(config.order.clone(), route.bounds)).collect();
         let batch = (config.batch_events, Duration::from_millis(config.batch_ms));
-        Self { engine, batch, queues, turn: 0, penalised: Vec::new(), yield_until: None }
+        let reads_ahead = config.order != Order::FirstIn || routes.len() > 1;
+        let (turn, penalised, yield_until) = (0, Vec::new(), None);
+        Self { engine, batch, queues, turn, penalised, yield_until, reads_ahead }
     }
 
     /// Adds an event to the queue of its route.
@@ -56,15 +63,21 @@ impl Backlog {
         &self.queues
     }
 
-    /// Returns how many more events a batch takes.
+    /// Returns how many events to read next, at least one.
     pub fn room(&self) -> usize {
-        self.batch.0.saturating_sub(self.len())
+        match self.reads_ahead {
+            true => READ,
+            false => self.batch.0.saturating_sub(self.len()).max(1),
+        }
     }
 
-    /// Returns when the next batch is due by its age, unless nothing waits or the flow yields.
+    /// Returns when the next batch is due by its age, unless nothing waits, it is full already, or the flow yields.
     pub fn due(&self) -> Option<Instant> {
+        if self.is_full_batch() || self.is_yielding() {
+            return None;
+        }
         let oldest = self.queues.iter().filter_map(Queue::oldest).min();
-        oldest.filter(|_| self.yield_until.is_none()).map(|received| received + self.batch.1)
+        oldest.map(|received| received + self.batch.1)
     }
 
     /// Returns whether the whole flow waits before a retry.

@@ -6,6 +6,7 @@ use super::{Refused, Transport, Trouble};
 use crate::config::{Pace, Stages, Then};
 use crate::engine::Engine;
 use crate::event::Incoming;
+use crate::metrics::Metrics;
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
 use crate::{Error, Reject};
@@ -36,6 +37,17 @@ pub fn mark_refused<T: Transport>(transport: &T, events: &mut [Incoming], outbox
     }
     leave_out(outbox, &left_out);
     is_any
+}
+
+/// Counts the events of a batch whose users' histories are in other partitions.
+pub fn note_elsewhere(engine: &Engine, metrics: &Metrics, events: &[Incoming], outbox: &Outbox) {
+    let Some(&(at, right)) = outbox.elsewhere.first() else { return };
+    let text = format!(
+        "{} is of a user whose id belongs to partition {right} by kafka.partitioner, and whose history is there; let all \
+         who write requests have that partitioner and the user's id as the key, or set kafka.partitioner to what they have",
+        engine.source(&events[at])
+    );
+    metrics.elsewhere(outbox.elsewhere.len(), text);
 }
 
 /// Takes messages out of an outbox; `places` ascend.
@@ -74,7 +86,10 @@ impl<T: Transport> BatchWriter<'_, T> {
         let mut retried = Vec::new();
         for (at, event) in events.iter_mut().enumerate() {
             match outbox.outcomes[at].clone() {
-                EventOutcome::Replied(_) | EventOutcome::Filtered | EventOutcome::Dropped(_) => {}
+                EventOutcome::Replied(_)
+                | EventOutcome::Filtered
+                | EventOutcome::GivenUp(_)
+                | EventOutcome::Dropped(_) => {}
                 EventOutcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
                 EventOutcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
                 EventOutcome::Failed(reject) => {

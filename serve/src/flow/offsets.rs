@@ -55,6 +55,20 @@ impl Offsets {
         Some(self.ends.iter().map(lag).collect())
     }
 
+    /// Returns whether a partition is known to have more than was read of it, other than those that are not read now.
+    pub fn is_behind(&self, paused: &[TopicPartition]) -> bool {
+        let more = |(part, ledger): (&TopicPartition, &Ledger)| {
+            let end = self.ends.get(part).filter(|end| !end.is_read && !paused.contains(part));
+            end.is_some_and(|end| ledger.is_behind(end.offset))
+        };
+        self.ledgers.iter().any(more)
+    }
+
+    /// Returns the partitions of which too much is open to read on.
+    pub fn wide(&mut self) -> Vec<TopicPartition> {
+        self.ledgers.iter_mut().filter_map(|(part, ledger)| ledger.is_wide().then_some(*part)).collect()
+    }
+
     /// Marks events as done.
     pub fn mark_done(&mut self, turns: &[(TopicPartition, u64)]) {
         for (part, turn) in turns {

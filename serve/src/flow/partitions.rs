@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Change, Flow, Position, Queue, Transport, Trouble};
+use super::{Change, FIRST_QUIET, Flow, Position, Queue, Transport, Trouble};
 use crate::config::Guarantee;
 use crate::event::{Home, TopicPartition};
 use crate::metrics::PartitionLabels;
@@ -19,6 +19,7 @@ impl<T: Transport> Flow<T> {
                 }
             },
             Change::Revoked { parts, lost } => self.revoke(&parts, lost),
+            Change::Erased { part, key } => self.erase(part, key),
             Change::Renewed(positions) => {
                 let parts: Vec<TopicPartition> = positions.iter().map(|(part, ..)| *part).collect();
                 self.backlog.drop_partitions(&parts);
@@ -31,7 +32,14 @@ impl<T: Transport> Flow<T> {
     }
 
     fn assign(&mut self, parts: &[TopicPartition], positions: Vec<Position>) -> Result<(), Trouble> {
+        for &part in parts {
+            if let Some(n) = self.transport.partitions(part.topic) {
+                self.engine.has_partitions(part.topic, n);
+            }
+        }
         self.offsets.assign(positions.iter().cloned());
+        self.note_lags();
+        self.quiet = self.clock.now() + FIRST_QUIET;
         tracing::info!(partitions = parts.len(), users = self.engine.state.n_users(), "assigned");
         self.metrics.assigned(parts);
         self.transport.begin(&positions)
@@ -71,11 +79,10 @@ impl<T: Transport> Flow<T> {
         let (engine, metrics) = (&self.engine, &self.metrics);
         let worker = self.options.worker;
         parts.iter().for_each(|&part| engine.state.forget(Home { worker, part }));
-        let mut bad = 0;
+        let (mut bad, since) = (0, engine.forgets_before());
         let positions = self.transport.positions(parts, &mut |part, key, value| {
-            if let Err(error) =
-                engine.state.restore(Home { worker, part }, engine.state_topic(part), key, value)
-            {
+            let (home, topic) = (Home { worker, part }, engine.state_topic(part));
+            if let Err(error) = engine.state.restore(home, topic, (key, value), since) {
                 bad += 1;
                 metrics.bad_record(&error);
             }
@@ -97,7 +104,7 @@ impl<T: Transport> Flow<T> {
         self.metrics.lags_of(&format!("worker {}", self.options.worker), named.collect());
     }
 
-    fn home(&self, part: TopicPartition) -> Home {
+    pub(super) fn home(&self, part: TopicPartition) -> Home {
         Home { worker: self.options.worker, part }
     }
 
@@ -150,6 +157,7 @@ impl<T: Transport> Flow<T> {
             }
         }
         self.offsets.commit(positions);
+        self.note_confirmed();
         self.undo.clear();
         self.unsaved = false;
         self.failures_in_a_row = 0;

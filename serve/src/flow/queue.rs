@@ -117,6 +117,11 @@ impl Queue {
         self.full
     }
 
+    /// Returns what [`Queue::is_full`] returned last.
+    pub fn was_full(&self) -> bool {
+        self.full
+    }
+
     /// Returns how full it is.
     pub fn level(&self) -> QueueLevel {
         let fill = (self.len() as f64 / self.bounds.0 as f64).max(self.bytes as f64 / self.bounds.1 as f64);

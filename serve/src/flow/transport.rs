@@ -21,6 +21,14 @@ pub enum Change {
     /// The topics of these were made anew, and are read from these positions on. What was read of them before and is not
     /// committed never can be.
     Renewed(Vec<Position>),
+    /// Somebody else wrote a record without a value for this key into the state topic: what is kept for a partition under
+    /// the key is to be forgotten.
+    Erased {
+        /// The partition.
+        part: TopicPartition,
+        /// The record's key.
+        key: Vec<u8>,
+    },
 }
 
 /// Where to read on in a partition: the offset, and the metadata that was committed with it.
@@ -85,6 +93,9 @@ pub trait Transport {
         parts: &[TopicPartition],
         record: &mut Records<'_>,
     ) -> Result<Vec<Position>, Trouble>;
+
+    /// Returns how many partitions a topic of requests has, where that is known.
+    fn partitions(&self, topic: u16) -> Option<i32>;
 
     /// Begins to read at these positions.
     ///

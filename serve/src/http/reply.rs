@@ -60,7 +60,7 @@ pub(super) fn refusal(reject: &Reject) -> Response {
         "too-slow" => StatusCode::REQUEST_TIMEOUT,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" | "other-scale" => StatusCode::CONFLICT,
-        "busy" => StatusCode::SERVICE_UNAVAILABLE,
+        "busy" | "no-room" => StatusCode::SERVICE_UNAVAILABLE,
         "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
         "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,

@@ -139,5 +139,6 @@ fn warnings(app: &App) -> Value {
         app.engine.models.troubles().into_iter().map(|(name, text)| (format!("models.{name}"), text.into()));
     let losses = app.metrics.losses().into_iter();
     let lost = losses.map(|(of, text)| (format!("{}/{}", of.topic, of.partition), text.into()));
-    Value::Object(named.chain(lost).collect())
+    let other = app.metrics.warnings().into_iter().map(|(of, text)| (of, text.into()));
+    Value::Object(named.chain(lost).chain(other).collect())
 }

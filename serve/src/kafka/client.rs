@@ -53,6 +53,11 @@ pub enum ClientKind {
     /// Writes the events that come over HTTP.
     #[cfg(feature = "http")]
     Events,
+    /// Writes counts and histories that move.
+    Upkeep {
+        /// Whether in transactions.
+        transactional: bool,
+    },
     /// Asks for metadata before the start.
     Metadata,
     /// Asks for the configs of topics.
@@ -63,7 +68,7 @@ impl ClientKind {
     fn role(self) -> Role {
         match self {
             Self::Worker { .. } | Self::Restore { .. } | Self::Metadata => Role::Consumer,
-            Self::Replies { .. } | Self::Admin => Role::Producer,
+            Self::Replies { .. } | Self::Upkeep { .. } | Self::Admin => Role::Producer,
             #[cfg(feature = "http")]
             Self::Events => Role::Producer,
         }
@@ -91,6 +96,8 @@ impl ClientKind {
                     .set("heartbeat.interval.ms", "500")
                     .set("client.id", client_id(config, worker))
                     .set("statistics.interval.ms", "1000")
+                    // How soon it is noticed that a topic has more partitions.
+                    .set("topic.metadata.refresh.interval.ms", "10000")
                     // Enough to be busy until the next fetch; what waits longer has left the processor's caches when
                     // it is read.
                     .set("queued.min.messages", "10000")
@@ -99,7 +106,7 @@ impl ClientKind {
             Self::Replies { worker } => {
                 client
                     .set("enable.idempotence", "true")
-                    .set("partitioner", "murmur2_random")
+                    .set("partitioner", config.partitioner.of_librdkafka())
                     .set("batch.num.messages", "50000")
                     .set("linger.ms", if is_message { "0" } else { "5" });
                 if config.guarantee == Guarantee::ExactlyOnce {
@@ -120,8 +127,14 @@ impl ClientKind {
             Self::Events => {
                 client
                     .set("enable.idempotence", "true")
-                    .set("partitioner", "murmur2_random")
+                    .set("partitioner", config.partitioner.of_librdkafka())
                     .set("message.timeout.ms", "10000");
+            }
+            Self::Upkeep { transactional } => {
+                client.set("enable.idempotence", "true").set("message.timeout.ms", "30000");
+                if transactional {
+                    client.set("transactional.id", format!("{}-upkeep", config.group));
+                }
             }
             Self::Metadata | Self::Admin => {}
         }
@@ -208,6 +221,17 @@ where
     make_consumer(config, ClientKind::Restore { committed }, listener)
 }
 
+/// Makes a consumer that asks for the group's offsets and never joins it.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn group_reader<L: Listener>(config: &KafkaConfig, listener: L) -> KafkaResult<BaseConsumer<Context<L>>>
+where
+    Context<L>: ConsumerContext,
+{
+    make_consumer(config, ClientKind::Worker { worker: 0, tells_ends: false }, listener)
+}
+
 /// Makes a client that asks for metadata.
 ///
 /// # Errors
@@ -262,6 +286,7 @@ mod tests {
     const PRODUCERS: &[ClientKind] = &[
         ClientKind::Replies { worker: 0 },
         ClientKind::Admin,
+        ClientKind::Upkeep { transactional: true },
         #[cfg(feature = "http")]
         ClientKind::Events,
     ];
@@ -280,7 +305,7 @@ mod tests {
     const OF_CONSUMERS: [(&str, &str); 3] =
         [("fetch.min.bytes", "7"), ("session.timeout.ms", "4000"), ("max.poll.interval.ms", "70000")];
     const OF_PRODUCERS: [(&str, &str); 4] =
-        [("linger.ms", "9"), ("compression.type", "zstd"), ("partitioner", "consistent"), ("acks", "all")];
+        [("linger.ms", "9"), ("compression.type", "zstd"), ("batch.size", "70000"), ("acks", "all")];
 
     fn config(guarantee: &str) -> KafkaConfig {
         let all = COMMON.iter().chain(&OF_CONSUMERS).chain(&OF_PRODUCERS);

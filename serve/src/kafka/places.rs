@@ -9,7 +9,6 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::KafkaTransport;
 use super::client::{ASK, CALL};
-use super::restore::restore;
 use crate::Error;
 use crate::config::OnDataLoss;
 use crate::event::TopicPartition;
@@ -77,6 +76,10 @@ impl KafkaTransport {
         if parts.is_empty() {
             return Ok(Vec::new());
         }
+        let counted = self.until_done("count partitions", |transport| transport.ask_counts(parts));
+        if let Some((counts, of_state)) = counted {
+            self.take_counts(counts, of_state)?;
+        }
         let asked = self.names(parts);
         let begin = Instant::now();
         let found = self.until_done("find where to begin", |transport| {
@@ -98,23 +101,14 @@ impl KafkaTransport {
                 }
                 found.push((*part, next, metadata, low, high));
             }
-            if let Some(topic) = &transport.config.state {
-                let mut partitions: Vec<i32> = parts.iter().map(|part| part.partition).collect();
-                partitions.sort_unstable();
-                partitions.dedup();
-                restore(&transport.config, topic, &partitions, &mut |partition, key, value| {
-                    for part in parts.iter().filter(|part| part.partition == partition) {
-                        record(*part, key, value);
-                    }
-                })?;
-            }
-            Ok(found)
+            Ok((found, transport.read_histories(parts, record)?))
         });
-        let Some(found) = found else {
+        let Some((found, restored)) = found else {
             // The service stops. librdkafka still waits for an answer to the assignment, and could not be closed
             // without one; nothing is read or committed any more.
             return Ok(parts.iter().map(|part| (*part, None, String::new())).collect());
         };
+        self.take_histories(parts, restored)?;
         let (mut positions, mut moved) = (Vec::new(), Vec::new());
         for (part, next, metadata, low, high) in found {
             let position = match next.map(|next| (next, self.log_places.find(part, next, low, high))) {

@@ -217,9 +217,8 @@ impl ReplyProducer {
         record.payload = outbox.value(message).or(event.payload().filter(|_| message.value.is_none()));
         if message.to == To::State {
             record.partition = Some(event.part.partition);
-        } else {
-            record.headers = headers::write(&event.headers, message);
         }
+        record.headers = headers::write(kept(event, message), message);
         if let (MessageKind::CutReject, Some(most)) = (kind, self.limits.most(topic)) {
             let over = size(event, message).saturating_sub(most);
             let value = outbox.value(message).unwrap_or_default();
@@ -315,7 +314,12 @@ impl ReplyProducer {
 fn size(event: &Incoming, message: &Outgoing) -> usize {
     let key = message.key.as_ref().map_or(event.key().map(<[u8]>::len), |range| Some(range.len()));
     let value = message.value.as_ref().map_or(event.payload().map(<[u8]>::len), |range| Some(range.len()));
-    let kept = event.headers.iter().map(|(name, value)| (name.len(), value.as_ref().map(Vec::len)));
+    let kept = kept(event, message).iter().map(|(name, value)| (name.len(), value.as_ref().map(Vec::len)));
     let own = message.headers.iter().map(|(name, value)| (name.len(), Some(value.len())));
-    alone(key, value, kept.chain(own).filter(|_| message.to != To::State))
+    alone(key, value, kept.chain(own))
+}
+
+/// Returns the headers of the event that a message keeps: none in the state topic.
+fn kept<'a>(event: &'a Incoming, message: &Outgoing) -> &'a [(String, Option<Vec<u8>>)] {
+    if message.to == To::State { &[] } else { &event.headers }
 }

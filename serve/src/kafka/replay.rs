@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 
@@ -16,12 +16,15 @@ use super::restore::restore;
 use super::{KafkaTransport, TopicLimits};
 use crate::config::{KafkaConfig, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
-use crate::event::{Incoming, TopicPartition};
+use crate::event::{ATTEMPTS, BYTES, Incoming, OWN, SOURCE, TopicPartition};
 use crate::flow::{Change, End, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
 use crate::health::Health;
 use crate::metrics::{Metrics, OutcomeLabels};
 use crate::outbox::Outbox;
 use crate::{Error, Result};
+
+/// Longer than any promise of a worker.
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What to answer again.
 #[derive(Clone, Debug)]
@@ -47,7 +50,7 @@ pub fn replay(
         .kafka
         .as_ref()
         .ok_or_else(|| Error::config("kafka", "none", "the table [kafka]: a replay reads from its topics"))?;
-    let limits = super::check(kafka)?;
+    let limits = super::check(kafka, config.ttl())?;
     let metrics = Arc::new(Metrics::default());
     let topics = if range.rejects { vec![kafka.rejects.clone()] } else { kafka.requests.clone() };
     for topic in topics {
@@ -59,7 +62,8 @@ pub fn replay(
             requests: vec![topic],
             ..kafka.clone()
         });
-        let replaying = Replaying { state_topic: source, resubmit: range.rejects };
+        let resubmit = range.rejects.then(|| kafka.requests.clone());
+        let replaying = Replaying { state_topic: source, resubmit };
         let engine = Arc::new(Engine::open(&config)?.replaying(replaying));
         one(&config, range, &limits, &engine, &metrics, asked)?;
     }
@@ -91,7 +95,16 @@ fn one(
         stop.store(true, Ordering::Relaxed);
         flow.into_transport().inner.close();
         result
-    })
+    })?;
+    // A stop leaves what it could not commit to the next reader, which for a replay is nobody.
+    match metrics.progress.late(Instant::now() + A_YEAR).is_empty() || asked() {
+        true => Ok(()),
+        false => {
+            let found =
+                "the brokers did not take all that the last events led to; the next replay begins with these";
+            Err(Error::Stop { stage: "sink", found: found.into() })
+        }
+    }
 }
 
 /// A Kafka transport that has all partitions of its topic and ends where its range does.
@@ -184,8 +197,9 @@ impl Transport for RangeTransport {
                 into.remove(at);
                 continue;
             }
-            // The headers of the old reject would pass for those of the new reply; only the event's source is kept.
-            into[at].headers.retain(|(name, _)| !name.starts_with("burnrec-") || name == "burnrec-source");
+            // The other headers of the old reject would pass for those of the new reply.
+            let kept = [SOURCE, ATTEMPTS, BYTES];
+            into[at].headers.retain(|(name, _)| !name.starts_with(OWN) || kept.contains(&name.as_str()));
             at += 1;
         }
         self.ends.retain(|partition, _| !over.contains(partition));
@@ -217,6 +231,10 @@ impl Transport for RangeTransport {
                 .map_err(trouble)?;
         }
         Ok(positions)
+    }
+
+    fn partitions(&self, topic: u16) -> Option<i32> {
+        self.inner.partitions(topic)
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {

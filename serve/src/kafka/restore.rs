@@ -1,16 +1,18 @@
 //! Reads what the state topic keeps for a partition.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::message::Message;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::client::{ASK, state_reader};
 use super::context::{Context, Listener};
+use super::counts::Count;
 use crate::config::KafkaConfig;
+use crate::event::ERASED;
 
 /// How long the transactions that were open when partitions changed hands may take to end.
 const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
@@ -18,8 +20,43 @@ const OPEN_TRANSACTIONS: Duration = Duration::from_secs(120);
 /// Takes the partition, the key and the value of each record of the state topic.
 pub type Found<'a> = dyn FnMut(i32, &[u8], Option<&[u8]>) + 'a;
 
+/// What stands in the state topic beside the users' records.
+#[derive(Default)]
+pub struct Restored {
+    /// The end of each partition.
+    pub ends: HashMap<i32, i64>,
+    /// How many partitions the topics of requests had when the histories of a partition came there.
+    pub counts: HashMap<(i32, String), i32>,
+    /// The keys of records that somebody else erased, by partition, and which the service has not confirmed.
+    pub erased: BTreeSet<(i32, Vec<u8>)>,
+}
+
+impl Restored {
+    /// Takes up a record; returns whether it is of a user.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        let (partition, key) = (message.partition(), message.key().unwrap_or_default());
+        if let Some(count) = Count::read(key, message.payload()) {
+            self.counts.insert((partition, count.topic), count.partitions);
+            return false;
+        }
+        if message.payload().is_none() {
+            let at = (partition, key.to_vec());
+            match is_confirmation(message) {
+                true => drop(self.erased.remove(&at)),
+                false => drop(self.erased.insert(at)),
+            }
+        }
+        true
+    }
+}
+
+/// Returns whether a record without a value is the service's own.
+pub fn is_confirmation(message: &BorrowedMessage<'_>) -> bool {
+    message.headers().is_some_and(|headers| headers.iter().any(|header| header.key == ERASED))
+}
+
 /// Logs errors for debugging alone: the end of a partition counts as one, and real ones come with a poll as well.
-struct Quiet;
+pub struct Quiet;
 
 impl Listener for Quiet {
     fn error(&self, error: KafkaError, reason: &str) {
@@ -41,7 +78,8 @@ pub fn restore(
     topic: &str,
     partitions: &[i32],
     record: &mut Found<'_>,
-) -> KafkaResult<()> {
+) -> KafkaResult<Restored> {
+    let mut restored = Restored::default();
     let (all, committed) = (state_reader(config, false, Quiet)?, state_reader(config, true, Quiet)?);
     let mut list = TopicPartitionList::new();
     let mut ends = HashMap::new();
@@ -54,13 +92,14 @@ pub fn restore(
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+        restored.ends.insert(partition, high);
         if low < high {
             list.add_partition_offset(topic, partition, Offset::Beginning)?;
             ends.insert(partition, high);
         }
     }
     if ends.is_empty() {
-        return Ok(());
+        return Ok(restored);
     }
     committed.assign(&list)?;
     // The offset after the last record read, and the one at which the end was reported before.
@@ -68,7 +107,9 @@ pub fn restore(
     while !ends.is_empty() {
         match committed.poll(ASK) {
             Some(Ok(message)) => {
-                record(message.partition(), message.key().unwrap_or_default(), message.payload());
+                if restored.take(&message) {
+                    record(message.partition(), message.key().unwrap_or_default(), message.payload());
+                }
                 next.insert(message.partition(), message.offset() + 1);
                 if ends.get(&message.partition()).is_some_and(|&end| message.offset() + 1 >= end) {
                     ends.remove(&message.partition());
@@ -100,5 +141,5 @@ pub fn restore(
             None => return Err(KafkaError::NoMessageReceived),
         }
     }
-    Ok(())
+    Ok(restored)
 }

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, Wake, Waker};
 use std::thread::Thread;
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext};
@@ -35,6 +36,8 @@ pub struct TopicLimits {
     client: Option<usize>,
     /// Whether the client compresses: only the brokers then know how large a batch is.
     compresses: bool,
+    /// What the state topic does with old records: its `cleanup.policy` and `retention.ms`.
+    cleanup: Option<(String, i64)>,
 }
 
 struct Asking;
@@ -50,7 +53,7 @@ impl TopicLimits {
         let codec = find(&["compression.type", "compression.codec"]);
         let client = find(&["message.max.bytes"]).and_then(|bytes| bytes.parse().ok());
         let mut limits =
-            Self { topics: HashMap::new(), client, compresses: codec.is_some_and(|codec| codec != "none") };
+            Self { client, compresses: codec.is_some_and(|codec| codec != "none"), ..Self::default() };
         // The client that asks polls no tokens.
         let mechanism = find(&["sasl.mechanism", "sasl.mechanisms"]).unwrap_or_default();
         if mechanism.eq_ignore_ascii_case("OAUTHBEARER") {
@@ -78,11 +81,14 @@ impl TopicLimits {
             }) else {
                 continue;
             };
-            let most = found.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok());
-            if let (rdkafka::admin::OwnedResourceSpecifier::Topic(name), Some(most)) =
-                (&found.specifier, most)
-            {
+            let rdkafka::admin::OwnedResourceSpecifier::Topic(name) = &found.specifier else { continue };
+            let value = |key: &str| found.get(key).and_then(|entry| entry.value.clone());
+            if let Some(most) = value("max.message.bytes").and_then(|most| most.parse().ok()) {
                 self.topics.insert(name.clone(), most);
+            }
+            if config.state.as_ref() == Some(name) {
+                let retention = value("retention.ms").and_then(|ms| ms.parse().ok());
+                self.cleanup = value("cleanup.policy").zip(retention);
             }
         }
         Ok(())
@@ -107,6 +113,35 @@ impl TopicLimits {
         }
         let topic = self.topics.get(topic).copied();
         topic.into_iter().chain(self.client).min()
+    }
+
+    /// Checks that the state topic keeps the last record of each user, for `ttl` at least where it deletes old ones.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn check_cleanup(&self, config: &KafkaConfig, ttl: Option<Duration>) -> Result<()> {
+        let (Some(topic), Some((policy, retention))) = (&config.state, &self.cleanup) else { return Ok(()) };
+        let is = |part: &str| policy.split(',').any(|of| of.trim() == part);
+        let wrong = |found: String, expected: String| {
+            Err(Error::Topics { found: format!("{found} of the state topic {topic}"), expected })
+        };
+        if !is("compact") {
+            let expected = "compact: the topic keeps the last record of each user".to_owned();
+            return wrong(format!("cleanup.policy={policy}"), expected);
+        }
+        let lasts = u64::try_from(*retention).map_or(Duration::MAX, Duration::from_millis);
+        match ttl {
+            _ if !is("delete") => Ok(()),
+            Some(ttl) if lasts >= ttl => Ok(()),
+            _ => {
+                let least = ttl.map(|ttl| format!(" and retention.ms={} or more", ttl.as_millis()));
+                let expected = format!(
+                    "cleanup.policy=compact, or with it state.ttl{}: users whose histories it deletes must be forgotten before",
+                    least.unwrap_or_default()
+                );
+                wrong(format!("cleanup.policy={policy} and retention.ms={retention}"), expected)
+            }
+        }
     }
 
     /// Returns the most bytes of the value of a state record, with which it fits into its topic whatever its key is.
@@ -194,7 +229,7 @@ mod tests {
         let limits = |topics: &[(&str, usize)], client| TopicLimits {
             topics: topics.iter().map(|(name, most)| ((*name).to_owned(), *most)).collect(),
             client,
-            compresses: false,
+            ..TopicLimits::default()
         };
         let all = limits(&[("replies", 20_000), ("rejects", 5_000_000)], None);
         let mut client = ClientConfig::new();
@@ -210,5 +245,31 @@ mod tests {
         all.bound(&mut client);
         assert_eq!((client.get("batch.size"), client.get("message.max.bytes")), (Some("7"), Some("9000")));
         assert_eq!(all.most("replies"), Some(9_000));
+    }
+
+    #[test]
+    fn the_state_topic_must_keep_what_is_not_forgotten() {
+        let text = "bootstrap = 'b'\nrequests = ['q']\nreplies = 'r'\nrejects = 'x'\nstate = 's'";
+        let config: KafkaConfig = toml::from_str(text).unwrap();
+        let found = |policy: &str, retention: i64, ttl: Option<u64>| {
+            let limits = TopicLimits { cleanup: Some((policy.into(), retention)), ..TopicLimits::default() };
+            let checked = limits.check_cleanup(&config, ttl.map(Duration::from_secs));
+            checked.map_err(|error| error.to_string())
+        };
+        for (policy, retention, ttl) in
+            [("compact", 1000, None), ("compact,delete", 7000, Some(7)), ("delete, compact", -1, Some(7))]
+        {
+            found(policy, retention, ttl).unwrap();
+        }
+        for (policy, retention, ttl) in
+            [("delete", -1, Some(7)), ("compact,delete", 7000, None), ("compact,delete", 6999, Some(7))]
+        {
+            let error = found(policy, retention, ttl).unwrap_err();
+            assert!(
+                error.contains(&format!("cleanup.policy={policy}")) && error.contains("topic s"),
+                "{error}"
+            );
+        }
+        TopicLimits::default().check_cleanup(&config, None).expect("what brokers do not tell is not refused");
     }
 }

@@ -1,7 +1,8 @@
 //! Checks before the start that the brokers answer and have the topics that the config names.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{Consumer, ConsumerContext};
@@ -11,17 +12,21 @@ use super::client::{check_settings, metadata_reader};
 use super::context::{Context, Listener};
 use super::sizes::TopicLimits;
 use crate::config::KafkaConfig;
+use crate::metrics::Metrics;
 use crate::{Error, Result};
+
+/// How often the state topic's config is looked at.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// How long the brokers may take to answer for the first time.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// Checks that the brokers answer and have all topics, and that the state topic fits; returns how large messages to the
-/// topics may be.
+/// Checks that the brokers answer and have all topics, and that the state topic fits and keeps what is not forgotten after
+/// `ttl`; returns how large messages to the topics may be.
 ///
 /// # Errors
 /// When they do not.
-pub fn check(config: &KafkaConfig) -> Result<TopicLimits> {
+pub fn check(config: &KafkaConfig, ttl: Option<Duration>) -> Result<TopicLimits> {
     check_settings(config)?;
     let heard = Heard::default();
     let reader = metadata_reader(config, heard.clone())?;
@@ -67,7 +72,29 @@ pub fn check(config: &KafkaConfig) -> Result<TopicLimits> {
             }
         }
     }
-    Ok(TopicLimits::ask(config))
+    let limits = TopicLimits::ask(config);
+    limits.check_cleanup(config, ttl)?;
+    Ok(limits)
+}
+
+/// Looks at the config of the state topic now and then until `stop` is set, in a thread of its own that nobody waits for;
+/// `/health/ready` and the page say what is wrong with it.
+pub fn watch(config: &KafkaConfig, ttl: Option<Duration>, metrics: &Arc<Metrics>, stop: &Arc<AtomicBool>) {
+    if config.state.is_none() {
+        return;
+    }
+    let (config, metrics, stop) = (config.clone(), Arc::clone(metrics), Arc::clone(stop));
+    std::thread::spawn(move || {
+        let mut looked = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(100));
+            if looked.elapsed() >= LOOK {
+                let found = TopicLimits::ask(&config).check_cleanup(&config, ttl);
+                metrics.warn("kafka.state", found.err().map(|error| error.to_string()));
+                looked = Instant::now();
+            }
+        }
+    });
 }
 
 /// Remembers the first thing that the client reported, which is the cause.

@@ -14,9 +14,11 @@ use super::begin::{begin, partitions};
 use super::client::consumer;
 use super::context::Context;
 use super::headers;
+use super::histories::Histories;
 use super::places::LogPlaces;
 use super::producing::ReplyProducer;
 use super::sizes::TopicLimits;
+use super::tail::StateTail;
 use super::watch::{NamedEnd, Pending, Watch};
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Incoming, TopicPartition};
@@ -42,6 +44,7 @@ pub struct KafkaTransport {
     pub(super) log_places: LogPlaces,
     /// The ends of partitions that nobody has asked about since they were found.
     pub(super) ends: Vec<End>,
+    pub(super) histories: Histories,
     health: Arc<Health>,
     stop: Arc<AtomicBool>,
 }
@@ -61,6 +64,8 @@ impl KafkaTransport {
         stop: Arc<AtomicBool>,
     ) -> Result<Self> {
         let mut transport = Self::new(config, worker, limits, false, health, metrics, stop)?;
+        let tail = config.state.as_ref().map(|topic| StateTail::new(config, topic)).transpose();
+        transport.histories.tail = tail.map_err(Error::kafka("make a consumer"))?;
         transport.until_done("find where the group begins", |transport| {
             begin(&transport.consumer, &transport.config)
         });
@@ -117,6 +122,7 @@ impl KafkaTransport {
             stored: HashMap::new(),
             log_places: LogPlaces::default(),
             ends: Vec::new(),
+            histories: Histories::default(),
             health,
             stop,
         };
@@ -240,7 +246,8 @@ impl Transport for KafkaTransport {
                     let (key, payload) = (message.key(), message.payload());
                     let mut event = Incoming::new(received, part, message.offset(), key, payload);
                     event.timestamp_ms = message.timestamp().to_millis();
-                    event.headers = headers::read(&message);
+                    let is_reject = message.topic() == self.config.rejects;
+                    event.headers = headers::read(&message, is_reject);
                     into.push(event);
                     wait = Duration::ZERO;
                 }
@@ -269,6 +276,10 @@ impl Transport for KafkaTransport {
             into.retain(|event| renewed.iter().all(|(part, ..)| *part != event.part));
             changes.extend((!renewed.is_empty()).then_some(Change::Renewed(renewed)));
         }
+        self.look_at_counts()?;
+        self.look_at_tail();
+        let erased = self.histories.erased.drain(..).map(|(part, key)| Change::Erased { part, key });
+        changes.extend(erased);
         while let Some(pending) = self.consumer.context().next_change() {
             let parts = self.parts(&pending.parts);
             changes.push(match pending.assign {
@@ -285,6 +296,10 @@ impl Transport for KafkaTransport {
         record: &mut Records<'_>,
     ) -> Result<Vec<Position>, Trouble> {
         self.find_positions(parts, record)
+    }
+
+    fn partitions(&self, topic: u16) -> Option<i32> {
+        self.histories.counts.get(self.config.requests.get(usize::from(topic))?).copied()
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
@@ -306,6 +321,7 @@ impl Transport for KafkaTransport {
         };
         self.owned.retain(|part| !parts.contains(part));
         self.log_places.release(parts);
+        self.leave_state();
         self.stored.retain(|part, _| !parts.contains(part));
         self.producer.release(parts);
         told.map_err(|error| Trouble::Abort(format!("cannot release partitions: {error}")))

@@ -40,6 +40,7 @@ pub struct Watch {
     closing: AtomicBool,
     last_error: Mutex<Option<Instant>>,
     ends: Mutex<Vec<NamedEnd>>,
+    counts: Mutex<Vec<(String, i32)>>,
 }
 
 /// A partition with its last stable offset, and whether all before that was handed out.
@@ -56,6 +57,7 @@ impl Watch {
             closing: false.into(),
             last_error: Mutex::default(),
             ends: Mutex::default(),
+            counts: Mutex::default(),
         }
     }
 
@@ -72,6 +74,11 @@ impl Watch {
     /// Takes the ends of partitions that the last statistics told of.
     pub fn ends(&self) -> Vec<NamedEnd> {
         std::mem::take(&mut self.ends.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes how many partitions the topics have by the last statistics.
+    pub fn counts(&self) -> Vec<(String, i32)> {
+        std::mem::take(&mut self.counts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// From here on rebalances are answered at once.
@@ -103,6 +110,11 @@ impl Listener for Watch {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             self.alive();
         }
+        let count = |(topic, of): (&String, &rdkafka::statistics::Topic)| {
+            (topic.clone(), of.partitions.keys().filter(|partition| **partition >= 0).count() as i32)
+        };
+        let counts = statistics.topics.iter().map(count).collect();
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         ends.clear();
         for (topic, of_topic) in statistics.topics {

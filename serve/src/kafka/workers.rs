@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{KafkaTransport, TopicLimits};
+use super::{KafkaTransport, TopicLimits, topics};
 use crate::config::ServeConfig;
 use crate::engine::Engine;
 use crate::flow::{Flow, FlowOptions};
@@ -36,6 +36,7 @@ impl Workers {
         let Some(kafka) = config.kafka.clone() else {
             return Ok(Self { threads: Vec::new(), drain: Duration::ZERO });
         };
+        topics::watch(&kafka, config.ttl(), metrics, stop);
         let mut threads = Vec::new();
         let ready = Arc::new(Ready::default());
         for worker in 0..kafka.workers {

@@ -7,7 +7,7 @@ use crate::outbox::EventOutcome;
 /// Labels of an outcome.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// `replied`, `filtered`, `resubmitted`, `expired`, `rejected` or `dropped`.
+    /// `replied`, `filtered`, `resubmitted`, `given-up`, `expired`, `rejected` or `dropped`.
     pub outcome: &'static str,
     /// The request's type if it was replied to, else the reason.
     pub of: &'static str,
@@ -56,6 +56,7 @@ impl OutcomeLabels {
             EventOutcome::Replied(kind) => (kind.name(), ""),
             EventOutcome::Filtered => ("threshold", "filter"),
             EventOutcome::Resubmitted => ("event", ""),
+            EventOutcome::GivenUp(why) => (*why, ""),
             EventOutcome::Expired(reject) => ("age", reject.stage.name()),
             EventOutcome::Failed(reject) | EventOutcome::Dropped(reject) => {
                 (reject.reason, reject.stage.name())

@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use burnrec_data::UserIx;
 use burnrec_data::rng::stream;
+use burnrec_data::{Id, UserIx};
 use burnrec_serve::clock::Clock;
 use burnrec_serve::config::ServeConfig;
 use burnrec_serve::event::TopicPartition;
 use burnrec_serve::flow::{Flow, FlowOptions};
+use burnrec_serve::message::WireId;
 use burnrec_serve::metrics::Metrics;
 use burnrec_serve::outbox::To;
 use burnrec_serve::served::Served;
+use burnrec_serve::state::Key;
 use burnrec_serve::{Engine, Result};
 
 use crate::common;
@@ -68,6 +70,21 @@ shadow = "shadow"
             timestamp_ms: Some(self.now_ms()),
         };
         self.cluster.put(part, stored);
+    }
+
+    /// Returns how many erasures nobody has confirmed.
+    pub fn unconfirmed(&self) -> usize {
+        self.cluster.unconfirmed()
+    }
+
+    /// Returns the items of a user's history in memory, as the last owner of the user's partition had it.
+    pub fn history(&self, user: i64) -> Vec<i64> {
+        let history = self.engine.state.get(None, &WireId::Int(user), 0);
+        let item = |(item, _): &(Key, f32)| match item.id() {
+            Id::Int(item) => item,
+            Id::Str(text) => panic!("{text}"),
+        };
+        history.map(|(history, _)| history.events.iter().map(item).collect()).unwrap_or_default()
     }
 
     pub fn score(&self, part: TopicPartition, user: i64) {

@@ -13,3 +13,4 @@ mod routes;
 mod sink;
 mod storm;
 mod twin;
+mod users;

@@ -149,11 +149,11 @@ fn many_gaps_fit_into_the_metadata_of_a_commit() {
         let bench = Bench::new(guarantee, &format!("{flow}\n{HOLD}"), Rules::default());
         bench.fail_at(2, 2);
         bench.put(FIRST, 2, &score(2), &[("priority", "9")]);
-        for at in 0..2000 {
+        for at in 0..8000 {
             bench.put(FIRST, 1, &score(1), &[("priority", if at % 2 == 0 { "1" } else { "2" })]);
         }
         bench.run().unwrap();
-        assert_eq!(bench.replied().len(), 2001, "{guarantee}");
+        assert_eq!(bench.replied().len(), 8001, "{guarantee}");
         let committed = |call: &Call| match call {
             Call::Committed(positions) => {
                 positions.iter().map(|(.., metadata)| metadata.len()).max().unwrap_or(0)

@@ -8,6 +8,7 @@ mod fate;
 mod group;
 mod member;
 mod trace;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -132,6 +133,8 @@ pub enum Act {
     Lose(TopicPartition),
     /// The partition's topic is made anew, with as many requests as it had, from offset 0 on.
     Renew(TopicPartition),
+    /// Somebody else erases the record with this key.
+    Erase(TopicPartition, &'static str),
 }
 
 /// What the members and the test share.
@@ -238,6 +241,11 @@ impl Cluster {
         log.last().map_or(0, |last| last.offset)
     }
 
+    /// Returns how many erasures nobody has confirmed.
+    pub fn unconfirmed(&self) -> usize {
+        self.lock().unconfirmed().len()
+    }
+
     /// Returns the requests of all partitions.
     pub fn requests(&self) -> Vec<(TopicPartition, Stored)> {
         let inner = self.lock();
@@ -287,10 +295,11 @@ impl Cluster {
 
 impl Inner {
     fn is_done(&self) -> bool {
-        self.log.iter().all(|(part, log)| {
+        let is_committed = |(part, log): (&TopicPartition, &Vec<Stored>)| {
             log.last()
                 .is_none_or(|last| self.committed.get(part).is_some_and(|(next, _)| *next > last.offset))
-        })
+        };
+        self.log.iter().all(is_committed) && self.unconfirmed().is_empty()
     }
 
     /// Draws whether something goes wrong now, with the probability `share`.

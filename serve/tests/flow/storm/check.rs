@@ -58,7 +58,7 @@ impl Ran {
             }
             let word = match &outbox.outcomes[0] {
                 EventOutcome::Replied(_) => "replied",
-                EventOutcome::Filtered | EventOutcome::Resubmitted => "filtered",
+                EventOutcome::Filtered | EventOutcome::Resubmitted | EventOutcome::GivenUp(_) => "filtered",
                 EventOutcome::Expired(_) => "expired",
                 EventOutcome::Failed(reject) if reject.stage.name() == "decode" && storm.then == "drop" => {
                     "dropped"
@@ -109,7 +109,7 @@ impl Ran {
             visible.iter().filter(|kept| kept.to == To::State && kept.part.partition == part.partition);
         for record in kept {
             let key = record.key.as_deref().expect("a key");
-            state.restore(home(part), topic, key, record.value.as_deref()).expect("a record");
+            state.restore(home(part), topic, (key, record.value.as_deref()), 0).expect("a record");
         }
         state
     }

@@ -45,6 +45,7 @@ impl Twin {
                 Act::Rejoin(part) => inner.move_part(part, self.me, false),
                 Act::Lose(part) => inner.move_part(part, self.me, true),
                 Act::Renew(part) => self.renew(inner, part),
+                Act::Erase(part, key) => inner.erase(part, key),
             }
         }
         if inner.fails(rules, rules.faults.moved) {

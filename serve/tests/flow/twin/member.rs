@@ -26,7 +26,7 @@ pub struct Twin {
     /// Tells the flow to stop.
     pub stop: Arc<AtomicBool>,
     /// The index in each log at which reading goes on.
-    at: BTreeMap<TopicPartition, usize>,
+    pub(super) at: BTreeMap<TopicPartition, usize>,
     paused: BTreeSet<TopicPartition>,
     /// The open transaction.
     transaction: Vec<Record>,
@@ -38,6 +38,8 @@ pub struct Twin {
     handed: Vec<Position>,
     /// Requests that brokers were found to refuse.
     refused: HashMap<(TopicPartition, i64), String>,
+    /// The erasures that the flow was told of since the partition was restored.
+    pub(super) told: BTreeSet<(TopicPartition, Vec<u8>)>,
     /// Whether another has its name: nothing that it writes counts any more.
     pub(super) fenced: bool,
     /// Whether a commit came since the last failure: failure upon failure makes flows wait.
@@ -61,6 +63,7 @@ impl Twin {
             arrived: 0,
             handed: Vec::new(),
             refused: HashMap::new(),
+            told: BTreeSet::new(),
             fenced: false,
             recovered: true,
         }
@@ -73,29 +76,6 @@ impl Twin {
     fn check_name(&self) -> Result<(), Trouble> {
         let fenced = || Error::Fenced { group: "twin".into(), instance: "a".into() };
         if self.fenced { Err(Trouble::Fatal(fenced())) } else { Ok(()) }
-    }
-
-    fn record(&self, event: &Incoming, message: &Outgoing, outbox: &Outbox) -> Record {
-        let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
-        if message.to != To::State {
-            let kept = event.headers.iter();
-            headers.extend(kept.map(|(name, value)| (name.clone(), value.clone().unwrap_or_default())));
-            headers.extend(message.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
-        }
-        Record {
-            to: message.to,
-            part: event.part,
-            offset: event.offset,
-            key: match &message.key {
-                Some(range) => Some(outbox.bytes[range.clone()].to_vec()),
-                None => event.key().map(<[u8]>::to_vec),
-            },
-            value: match message.value {
-                Some(_) => outbox.value(message).map(<[u8]>::to_vec),
-                None => event.payload().map(<[u8]>::to_vec),
-            },
-            headers,
-        }
     }
 
     /// Lets each message that is on its way either arrive or be lost.
@@ -136,14 +116,6 @@ impl Twin {
             }
         }
     }
-
-    /// Whether a message is too large for its topic: a cut reject never is.
-    fn is_too_large(&self, message: &Outgoing, event: &Incoming) -> bool {
-        let (rules, source) = (&self.cluster.rules, (event.part, event.offset));
-        let whole = message.to != To::Receipts && (message.to != To::Rejects || message.value.is_none());
-        whole && rules.too_large.contains(&source)
-            || message.to == To::Shadow && rules.too_large_shadows.contains(&source)
-    }
 }
 
 impl Transport for Twin {
@@ -182,7 +154,7 @@ impl Transport for Twin {
             into.push(inner.log[&part][*at].event(now, part));
             *at += 1;
         }
-        let changes: Vec<Change> = inner.members[self.me].changes.drain(..).collect();
+        let mut changes: Vec<Change> = inner.members[self.me].changes.drain(..).collect();
         inner.received += into.len() - before;
         let busy = into.len() > before || !changes.is_empty() || !self.underway.is_empty();
         inner.idle = if busy { 0 } else { inner.idle + 1 };
@@ -191,6 +163,7 @@ impl Transport for Twin {
             // No member has anything to do, so time passes.
             cluster.clock.advance(if alive == 1 { wait } else { wait.min(NAP) });
         }
+        changes.extend(self.erasures(&inner));
         Ok(changes)
     }
 
@@ -202,6 +175,7 @@ impl Transport for Twin {
         let cluster = Arc::clone(&self.cluster);
         let mut inner = cluster.lock();
         self.fail(&mut inner, cluster.rules.faults.positions, "positions")?;
+        self.told.retain(|(part, _)| !parts.contains(part));
         for kept in inner.visible.iter().filter(|kept| kept.to == To::State) {
             for part in parts.iter().filter(|part| part.partition == kept.part.partition) {
                 record(*part, kept.key.as_deref().expect("a key"), kept.value.as_deref());
@@ -212,6 +186,10 @@ impl Transport for Twin {
             None => (*part, None, String::new()),
         };
         Ok(parts.iter().map(position).collect())
+    }
+
+    fn partitions(&self, _: u16) -> Option<i32> {
+        None
     }
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {

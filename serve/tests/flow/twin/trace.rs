@@ -61,6 +61,10 @@ impl Transport for Traced {
         result
     }
 
+    fn partitions(&self, topic: u16) -> Option<i32> {
+        self.twin.partitions(topic)
+    }
+
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         let result = self.twin.begin(positions);
         self.note(("begin", positions), &result);
