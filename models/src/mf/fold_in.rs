@@ -13,35 +13,38 @@
 //! ```
 //!
 //! All are convex in x, so the answer does not depend on where the search starts. Of a large catalogue some items stand for
-//! all ([`Negatives`]). For `bpr` each seen item is compared with a part of these where all pairs would be over [`PAIRS`],
-//! with another part than the one before. What is computed for each unseen item is in f32, all else in f64.
+//! all ([`Negatives`]). The search begins over the first few of these, and goes on over more where it has ended.
 
 use std::sync::Arc;
 
 use burnrec_data::Csr;
 use rayon::prelude::*;
 
+use self::unseen::{Exponential, Logistic, Pairs};
 use super::MfConfig;
-use super::lbfgs::{dot, minimise};
+use super::lbfgs::{Search, add, dot};
 use super::model::{MfModel, Side};
 use super::negatives::Negatives;
 use crate::nn::loss::Loss;
 use crate::scorer::{FoldIn, Scorer, check_histories};
-use crate::simd::exp::{exp, ln_1p};
-use crate::simd::vectorised;
 use crate::{Error, Result};
 
-/// The most pairs of a seen and an unseen item for `bpr`, but for what [`CONTRASTS`] asks for.
-const PAIRS: usize = 1 << 14;
+mod unseen;
 
-/// How many unseen items each seen one is compared with for `bpr`, at least.
-const CONTRASTS: usize = 100;
+/// Over how many items the search goes before it goes over all that are drawn; whole blocks.
+const FIRST: [usize; 2] = [512, 2048];
+
+/// Such a part of the search ends where the loss can fall by no more than about this part of it.
+const FIRST_TOLERANCE: f64 = 1e-2;
+
+/// The search ends so where the items are drawn: their choice changes the loss by more.
+const DRAWN_TOLERANCE: f64 = 1e-3;
+
+/// The search ends so where every item counts: f32 does not hold less.
+const TOLERANCE: f64 = 1e-6;
 
 /// Keeps the answer finite where `reg` is 0 and a history can be fitted exactly.
 const LEAST_REG: f64 = 1e-6;
-
-/// The search ends where the loss can fall by no more than about this part of it: f32 does not hold less.
-const TOLERANCE: f64 = 1e-6;
 
 impl FoldIn for MfModel {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
@@ -63,24 +66,23 @@ impl FoldIn for MfModel {
 impl MfModel {
     /// Returns the vector and then the bias of the user with this history.
     fn folded(&self, history: (&[u32], &[f32])) -> Vec<f64> {
-        let mut user = UserLoss::new(self, history);
-        minimise(vec![0.0; self.config.dim + 1], TOLERANCE, |x, gradient| user.at(x, gradient))
-    }
-
-    /// Returns the score of an item by the user `x`, in f64.
-    fn precise_score(&self, x: &[f64], item: u32) -> f64 {
-        let dim = self.config.dim;
-        let vector = self.items.vector(item as usize, dim);
-        let dot: f64 = x.iter().zip(vector).map(|(&x, &z)| x * f64::from(z)).sum();
-        f64::from(self.mean) + f64::from(self.items.biases[item as usize]) + x[dim] + dot
+        let user = UserLoss::new(self, history);
+        let mut search = Search::new(vec![0.0; self.config.dim + 1]);
+        for (n, tolerance) in user.stages() {
+            search.descend(tolerance, |x, gradient| user.at(n, x, gradient));
+        }
+        search.x
     }
 }
 
 /// The loss of one user's row over the user's history.
 struct UserLoss<'a> {
-    model: &'a MfModel,
-    seen: &'a [u32],
+    loss: Loss,
     ratings: &'a [f32],
+    /// Mean and item bias of each seen item.
+    base: Vec<f64>,
+    /// `[seen, dim + 1]`: their vectors, each with a 1 for the user's bias.
+    rows: Vec<f64>,
     /// Absent where the loss has no negatives, or there are none.
     unseen: Option<Unseen<'a>>,
     reg: f64,
@@ -89,56 +91,68 @@ struct UserLoss<'a> {
 /// The unseen items of a user.
 struct Unseen<'a> {
     negatives: &'a Negatives,
-    /// The weight of each drawn item for each item seen, 0 where the user has seen it; their sum is `negatives`.
+    /// The weights of the drawn items, 0 where the user has seen them.
     weights: Vec<f32>,
-    /// The scores of the drawn items.
-    scores: Vec<f32>,
-    /// The derivatives of the loss by these.
-    slopes: Vec<f32>,
+    /// What all weights of unseen items add up to, for each item seen.
+    n_negatives: f64,
 }
 
 impl<'a> UserLoss<'a> {
     fn new(model: &'a MfModel, (seen, ratings): (&'a [u32], &'a [f32])) -> Self {
-        let MfConfig { loss, negatives, reg, .. } = model.config;
+        let MfConfig { loss, negatives, reg, dim, .. } = model.config;
         let n_negatives = loss.negatives(negatives) as f64;
         let has_unseen = n_negatives > 0.0 && !seen.is_empty() && seen.len() < model.n_items();
-        let unseen = has_unseen.then(|| Unseen::new(model.negatives(), seen, n_negatives));
-        let reg = f64::from(reg).max(LEAST_REG) * seen.len() as f64 * (1.0 + n_negatives);
-        Self { model, seen, ratings, unseen, reg }
+        let of = |item: u32| {
+            let vector = model.items.vector(item as usize, dim);
+            vector.iter().map(|&z| f64::from(z)).chain([1.0])
+        };
+        let base = |item: &u32| f64::from(model.mean) + f64::from(model.items.biases[*item as usize]);
+        Self {
+            loss,
+            ratings,
+            base: seen.iter().map(base).collect(),
+            rows: seen.iter().flat_map(|&item| of(item)).collect(),
+            unseen: has_unseen.then(|| Unseen::new(model.negatives(), seen, n_negatives)),
+            reg: f64::from(reg).max(LEAST_REG) * seen.len() as f64 * (1.0 + n_negatives),
+        }
     }
 
-    /// Returns the loss at `x`, and writes its gradient.
-    fn at(&mut self, x: &[f64], gradient: &mut [f64]) -> f64 {
-        let Self { model, seen, ratings, unseen, reg } = self;
-        let scores: Vec<f64> = seen.iter().map(|&item| model.precise_score(x, item)).collect();
+    /// Returns over how many drawn items the search goes, part by part, each with its tolerance.
+    fn stages(&self) -> Vec<(usize, f64)> {
+        let Some(unseen) = &self.unseen else { return vec![(0, TOLERANCE)] };
+        let all = unseen.weights.len();
+        let first = FIRST.into_iter().filter(|&n| n < all).map(|n| (n, FIRST_TOLERANCE));
+        let last = if unseen.negatives.whole { TOLERANCE } else { DRAWN_TOLERANCE };
+        first.chain([(all, last)]).collect()
+    }
+
+    /// Returns the loss at `x` over the first `n` drawn items, and writes its gradient.
+    fn at(&self, n: usize, x: &[f64], gradient: &mut [f64]) -> f64 {
+        let rows = || self.rows.chunks_exact(x.len());
+        let scores: Vec<f64> = rows().zip(&self.base).map(|(row, base)| base + dot(row, x)).collect();
         let mut slopes = vec![0.0; scores.len()];
-        gradient.iter_mut().zip(x).for_each(|(gradient, x)| *gradient = 2.0 * *reg * x);
-        let mut loss = *reg * dot(x, x);
-        loss += match model.config.loss {
-            Loss::Mse => squares(&scores, ratings, &mut slopes),
+        gradient.iter_mut().zip(x).for_each(|(gradient, x)| *gradient = 2.0 * self.reg * x);
+        let mut loss = self.reg * dot(x, x);
+        loss += match self.loss {
+            Loss::Mse => squares(&scores, self.ratings, &mut slopes),
             Loss::Bce => positives(&scores, &mut slopes),
             Loss::Bpr | Loss::Softmax => 0.0,
         };
-        if let Some(unseen) = unseen {
-            unseen.negatives.score(x, &mut unseen.scores);
-            loss += match model.config.loss {
-                Loss::Bpr => unseen.pairs(&scores, &mut slopes),
-                Loss::Softmax => unseen.softmax(&scores, &mut slopes),
-                Loss::Bce | Loss::Mse => unseen.logistic(scores.len()),
+        if let Some(unseen) = &self.unseen {
+            let (value, factor, pulled) = match self.loss {
+                Loss::Bpr => unseen.pairs(n, x, &scores, &mut slopes),
+                Loss::Softmax => unseen.softmax(n, x, &scores, &mut slopes),
+                Loss::Bce | Loss::Mse => unseen.logistic(n, x, scores.len()),
             };
-            unseen.negatives.pull(&unseen.slopes, gradient);
+            loss += value;
+            gradient.iter_mut().zip(pulled).for_each(|(gradient, z)| *gradient += factor * f64::from(z));
         }
-        let dim = model.config.dim;
-        for (&item, &slope) in seen.iter().zip(&slopes) {
-            let vector = model.items.vector(item as usize, dim);
-            gradient.iter_mut().zip(vector).for_each(|(gradient, &z)| *gradient += slope * f64::from(z));
-            gradient[dim] += slope;
-        }
+        rows().zip(&slopes).for_each(|(row, &slope)| add(gradient, slope, row));
         loss
     }
 }
 
-// Each of the losses below returns its value, and writes or changes its derivatives by the scores.
+// Both of these return the loss, and write its derivatives by the scores of the seen items.
 
 fn squares(seen: &[f64], ratings: &[f32], slopes: &mut [f64]) -> f64 {
     let mut loss = 0.0;
@@ -156,88 +170,55 @@ fn positives(seen: &[f64], slopes: &mut [f64]) -> f64 {
     seen.iter().map(|s| (-s).max(0.0) + (-s.abs()).exp().ln_1p()).sum()
 }
 
+// Each of the losses below returns its value over the first `n` drawn items, and a factor and a vector whose product is its
+// gradient through these; it writes its derivatives by the scores of the seen items.
 impl<'a> Unseen<'a> {
     fn new(negatives: &'a Negatives, seen: &[u32], n_negatives: f64) -> Self {
         let mut weights = negatives.weights.clone();
         seen.iter().filter_map(|&item| negatives.place(item)).for_each(|place| weights[place] = 0.0);
+        Self { negatives, weights, n_negatives }
+    }
+
+    /// Returns the first `n` weights, and the factor that makes them add up to what they should.
+    fn first(&self, n: usize) -> (&[f32], f64) {
+        let weights = &self.weights[..n];
         let all: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
-        if all > 0.0 {
-            weights.iter_mut().for_each(|weight| *weight *= (n_negatives / all) as f32);
-        }
-        let zeros = || vec![0.0; weights.len()];
-        Self { scores: zeros(), slopes: zeros(), negatives, weights }
+        (weights, if all > 0.0 { self.n_negatives / all } else { 0.0 })
     }
 
-    /// The unseen items' part of cross-entropy, for a number of seen items.
-    fn logistic(&mut self, n_seen: usize) -> f64 {
-        self.slopes.fill(0.0);
-        f64::from(contrast(&self.scores, 0.0, &self.weights, n_seen as f32, &mut self.slopes).0)
+    fn logistic(&self, n: usize, x: &[f64], n_seen: usize) -> (f64, f64, Vec<f32>) {
+        let (weights, factor) = self.first(n);
+        let factor = factor * n_seen as f64;
+        let mut sum = Logistic::default();
+        let pulled = self.negatives.walk(weights, x, &mut sum);
+        (factor * sum.loss, factor, pulled)
     }
 
-    fn pairs(&mut self, seen: &[f64], slopes_of_seen: &mut [f64]) -> f64 {
-        let Self { negatives, weights, scores, slopes } = self;
-        let contrasts = (PAIRS / seen.len()).max(CONTRASTS);
-        let all: f32 = weights.iter().sum();
-        let (mut loss, mut start) = (0.0, 0);
-        slopes.fill(0.0);
-        for (&s, slope) in seen.iter().zip(slopes_of_seen) {
-            let (runs, next) = negatives.runs(start, contrasts);
-            start = next;
-            let weight: f32 = runs.iter().map(|run| weights[run.clone()].iter().sum::<f32>()).sum();
-            for run in runs.into_iter().filter(|_| weight > 0.0) {
-                let (scores, weights) = (&scores[run.clone()], &weights[run.clone()]);
-                let (value, sum) = contrast(scores, s as f32, weights, all / weight, &mut slopes[run]);
-                loss += f64::from(value);
-                *slope -= f64::from(sum);
-            }
-        }
-        loss
+    fn pairs(&self, n: usize, x: &[f64], seen: &[f64], slopes: &mut [f64]) -> (f64, f64, Vec<f32>) {
+        let (weights, factor) = self.first(n);
+        let seen: Vec<f32> = seen.iter().map(|&s| s as f32).collect();
+        let mut pairs = Pairs::new(&seen);
+        let pulled = self.negatives.walk(weights, x, &mut pairs);
+        slopes.iter_mut().zip(&pairs.slopes).for_each(|(slope, of)| *slope += factor * f64::from(*of));
+        (factor * pairs.loss, factor, pulled)
     }
 
-    fn softmax(&mut self, seen: &[f64], slopes_of_seen: &mut [f64]) -> f64 {
-        let Self { weights, scores, slopes, .. } = self;
-        let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let most = seen.iter().copied().fold(f64::from(most), f64::max);
-        vectorised(|| {
-            for ((slope, s), weight) in slopes.iter_mut().zip(&*scores).zip(&*weights) {
-                *slope = weight * exp(s - most as f32);
-            }
-        });
-        let all: f64 = slopes.iter().map(|&share| f64::from(share)).sum();
-        let (mut loss, mut factor) = (0.0, 0.0);
-        for (slope, s) in slopes_of_seen.iter_mut().zip(seen) {
+    fn softmax(&self, n: usize, x: &[f64], seen: &[f64], slopes: &mut [f64]) -> (f64, f64, Vec<f32>) {
+        let (weights, factor) = self.first(n);
+        let most = seen.iter().fold(f64::NEG_INFINITY, |most, &s| most.max(s));
+        let mut others = Exponential { most: most as f32, sum: 0.0 };
+        let pulled = self.negatives.walk(weights, x, &mut others);
+        let (most, all) = (f64::from(others.most), factor * others.sum);
+        let (mut loss, mut shares) = (0.0, 0.0);
+        for (slope, s) in slopes.iter_mut().zip(seen) {
             let own = (s - most).exp();
             let both = (own + all).max(f64::MIN_POSITIVE);
             loss += both.ln() + most - s;
             *slope = own / both - 1.0;
-            factor += 1.0 / both;
+            shares += 1.0 / both;
         }
-        slopes.iter_mut().for_each(|slope| *slope *= factor as f32);
-        loss
+        (loss, factor * shares, pulled)
     }
-}
-
-/// Returns `factor` times the weighted sum of `ln(1 + e^(s - at))` over the scores s, and the sum of its derivatives by
-/// these, which are added to `slopes`.
-fn contrast(scores: &[f32], at: f32, weights: &[f32], factor: f32, slopes: &mut [f32]) -> (f32, f32) {
-    // Sums side by side, so that the compiler can use wide registers.
-    const LANES: usize = 16;
-    let (mut values, mut sums) = ([0.0f32; LANES], [0.0f32; LANES]);
-    vectorised(|| {
-        let chunks = scores.chunks(LANES).zip(weights.chunks(LANES)).zip(slopes.chunks_mut(LANES));
-        for ((scores, weights), slopes) in chunks {
-            let sums = values.iter_mut().zip(&mut sums);
-            for ((((value, sum), s), weight), slope) in sums.zip(scores).zip(weights).zip(slopes) {
-                let (difference, weight) = (s - at, factor * weight);
-                let e = exp(-difference.abs());
-                let sigmoid = if difference > 0.0 { 1.0 } else { e } / (1.0 + e);
-                *value += weight * (difference.max(0.0) + ln_1p(e));
-                *sum += weight * sigmoid;
-                *slope += weight * sigmoid;
-            }
-        }
-    });
-    (values.iter().sum(), sums.iter().sum())
 }
 
 #[cfg(test)]
