@@ -4,9 +4,11 @@
 mod config;
 mod family;
 mod fold_in;
+mod lbfgs;
 #[cfg(feature = "train")]
 mod learner;
 mod model;
+mod negatives;
 mod network;
 
 pub use config::MfConfig;

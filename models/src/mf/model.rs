@@ -1,12 +1,13 @@
 //! Matrix factorisation as it is served.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burnrec_data::tensors::{Tensor, TensorFile};
 use burnrec_data::{ItemIx, UserIx};
 use rayon::prelude::*;
 
 use super::MfConfig;
+use super::negatives::Negatives;
 use crate::Result;
 use crate::model::Model;
 use crate::model::ModelConfig;
@@ -20,6 +21,8 @@ pub struct MfModel {
     pub(super) mean: f32,
     pub(super) users: Side,
     pub(super) items: Arc<Side>,
+    /// The items that stand for the unseen ones where users are folded in, drawn at the first call.
+    negatives: OnceLock<Negatives>,
 }
 
 /// The vectors and biases of all users, or of all items.
@@ -31,6 +34,10 @@ pub(super) struct Side {
 }
 
 impl MfModel {
+    pub(super) fn new(config: MfConfig, mean: f32, users: Side, items: Arc<Side>) -> Self {
+        Self { config, mean, users, items, negatives: OnceLock::new() }
+    }
+
     /// Opens saved weights.
     ///
     /// # Errors
@@ -39,18 +46,21 @@ impl MfModel {
         config.validate()?;
         let values: &mut Values<'_> = &mut saved(weights);
         let mut get = |name, rows, cols| values(name, [rows, cols], Init::Constant(0.0));
-        Ok(Self {
-            mean: get("mean", 1, 1)?[0],
-            users: Side {
-                vectors: get("user_embedding", shape.n_users, config.dim)?,
-                biases: get("user_bias", shape.n_users, 1)?,
-            },
-            items: Arc::new(Side {
-                vectors: get("item_embedding", shape.n_items, config.dim)?,
-                biases: get("item_bias", shape.n_items, 1)?,
-            }),
-            config,
-        })
+        let mean = get("mean", 1, 1)?[0];
+        let users = Side {
+            vectors: get("user_embedding", shape.n_users, config.dim)?,
+            biases: get("user_bias", shape.n_users, 1)?,
+        };
+        let items = Side {
+            vectors: get("item_embedding", shape.n_items, config.dim)?,
+            biases: get("item_bias", shape.n_items, 1)?,
+        };
+        Ok(Self::new(config, mean, users, Arc::new(items)))
+    }
+
+    /// Returns the items that stand for the unseen ones.
+    pub(super) fn negatives(&self) -> &Negatives {
+        self.negatives.get_or_init(|| Negatives::new(&self.items, self.mean, self.config.dim))
     }
 
     fn score(&self, user: usize, item: usize) -> f32 {

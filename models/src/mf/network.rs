@@ -117,16 +117,9 @@ impl Network for MfNetwork {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        let model = MfModel {
-            config: self.config.clone(),
-            mean: self.mean,
-            users: Side { vectors: on_host(&self.user_embedding), biases: on_host(&self.user_bias) },
-            items: Arc::new(Side {
-                vectors: on_host(&self.item_embedding),
-                biases: on_host(&self.item_bias),
-            }),
-        };
-        Box::new(model)
+        let users = Side { vectors: on_host(&self.user_embedding), biases: on_host(&self.user_bias) };
+        let items = Side { vectors: on_host(&self.item_embedding), biases: on_host(&self.item_bias) };
+        Box::new(MfModel::new(self.config.clone(), self.mean, users, Arc::new(items)))
     }
 }
 
