@@ -1,6 +1,6 @@
 //! What happens to a running service in a storm, beside kills.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rdkafka::consumer::Consumer;
@@ -27,7 +27,7 @@ pub fn erase(kafka: &Kafka, user: u64) {
             let all = read_all(&kafka.client(), &["replies"]);
             found = all.into_iter().filter(|read| read.key == key.as_bytes()).collect::<Vec<Read>>();
             // At least once some come twice.
-            found.iter().map(Read::source).collect::<std::collections::BTreeSet<_>>().len() >= n
+            found.iter().map(Read::source).collect::<BTreeSet<_>>().len() >= n
         });
         found.sort_by_key(|read| (read.source().1, read.place));
         found.clone()
@@ -53,9 +53,10 @@ pub fn cut(kafka: &Kafka, inputs: &mut BTreeMap<(i32, i64), Read>) {
     inputs.extend(read_all(&kafka.client(), &["requests"]).into_iter().map(|read| (read.place, read)));
     let group = reader(kafka.client().set("group.id", "burnrec"), "read_committed");
     let mut list = TopicPartitionList::new();
-    let partitions: std::collections::BTreeSet<i32> =
-        inputs.keys().map(|(partition, _)| *partition).collect();
-    partitions.iter().for_each(|partition| drop(list.add_partition("requests", *partition)));
+    let partitions: BTreeSet<i32> = inputs.keys().map(|(partition, _)| *partition).collect();
+    for &partition in &partitions {
+        list.add_partition("requests", partition);
+    }
     let committed = group.committed_offsets(list, Duration::from_secs(30)).expect("offsets");
     for part in committed.elements() {
         if let Some(offset) = part.offset().to_raw().filter(|offset| *offset > 0) {
