@@ -60,7 +60,8 @@ impl MfModel {
 
     /// Returns the items that stand for the unseen ones.
     pub(super) fn negatives(&self) -> &Negatives {
-        self.negatives.get_or_init(|| Negatives::new(&self.items, self.mean, self.config.dim))
+        self.negatives
+            .get_or_init(|| Negatives::new(&self.items, self.mean, self.config.dim, self.config.reg))
     }
 
     fn score(&self, user: usize, item: usize) -> f32 {

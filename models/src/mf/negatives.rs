@@ -6,6 +6,10 @@ use crate::simd::{Isa, Kernel, Simd};
 /// The most items that are drawn, and the largest catalogue that is taken as a whole.
 pub const MOST: usize = 8192;
 
+/// With a weaker regulariser every catalogue is taken as a whole: a user's row then goes wherever the few drawn items leave it
+/// free to, up to many times the least loss at none.
+pub const LEAST_DRAWN_REG: f32 = 0.003;
+
 /// Items are walked through in blocks of this many, whose vectors stay in the first cache.
 pub const BLOCK: usize = 64;
 
@@ -46,9 +50,10 @@ pub trait Slopes {
 }
 
 impl Negatives {
-    /// Draws from the items of a model.
-    pub fn new(items: &Side, mean: f32, dim: usize) -> Self {
-        let drawn = drawn(items, dim);
+    /// Draws from the items of a model with this regulariser.
+    pub fn new(items: &Side, mean: f32, dim: usize, reg: f32) -> Self {
+        let whole = items.biases.len() <= MOST || reg < LEAST_DRAWN_REG;
+        let drawn = drawn(items, dim, whole);
         let n = drawn.len();
         let (padded, width) = (n.next_multiple_of(BLOCK), dim.next_multiple_of(LANES));
         let mut all = Self {
@@ -57,7 +62,7 @@ impl Negatives {
             rows: vec![0.0; padded * width],
             width,
             places: Vec::with_capacity(n),
-            whole: items.biases.len() <= MOST,
+            whole,
         };
         // Steps of the golden section spread neighbours, so that the first items are of all kinds.
         let step = (0..n).map(|more| (n as f64 * 0.618) as usize + more).find(|&step| gcd(step, n) == 1);
@@ -160,14 +165,14 @@ impl<L: Slopes> Kernel for Walk<'_, L> {
     }
 }
 
-/// Returns all items of a small catalogue; of a large one about [`MOST`], drawn systematically along their biases. An item
+/// Returns all items if the whole catalogue is asked for, else about [`MOST`], drawn systematically along their biases. An item
 /// matters by how much its share of a gradient varies: the root of the mean of e^score over users whose vectors are spread as
 /// the items' are, times the length of its vector. Each comes with its weight, the inverse of how often it is drawn.
-fn drawn(items: &Side, dim: usize) -> Vec<(u32, f32)> {
+fn drawn(items: &Side, dim: usize, whole: bool) -> Vec<(u32, f32)> {
     let n = items.biases.len();
     let mut order: Vec<u32> = (0..n as u32).collect();
     order.sort_by(|&a, &b| items.biases[a as usize].total_cmp(&items.biases[b as usize]).then(a.cmp(&b)));
-    if n <= MOST {
+    if whole {
         return order.into_iter().map(|item| (item, 1.0)).collect();
     }
     let square = |item: u32| {

@@ -2,7 +2,7 @@
 
 use burnrec_data::UserIx;
 
-use super::super::negatives::MOST;
+use super::super::negatives::{LEAST_DRAWN_REG, MOST};
 use super::*;
 use crate::nn::params::{Init, drawn};
 
@@ -155,17 +155,20 @@ fn in_a_small_catalogue_a_folded_in_row_is_the_minimum() {
 #[test]
 fn in_a_large_catalogue_the_loss_is_within_a_hundredth_of_the_least() {
     let n_items = 20_000;
-    let model = |loss| model(MfConfig { dim: 16, loss, negatives: 4, ..MfConfig::default() }, n_items);
-    for loss in [Loss::Bce, Loss::Bpr, Loss::Softmax, Loss::Mse] {
-        let model = model(loss);
-        assert!(model.negatives().weights.len() <= MOST);
+    let losses_of = [Loss::Bce, Loss::Bpr, Loss::Softmax, Loss::Mse];
+    let model =
+        |loss, reg| model(MfConfig { dim: 16, loss, reg, negatives: 4, ..MfConfig::default() }, n_items);
+    for (loss, reg) in losses_of.into_iter().flat_map(|loss| [0.0, LEAST_DRAWN_REG].map(|reg| (loss, reg))) {
+        let model = model(loss, reg);
+        // Without a regulariser all items are needed.
+        assert_eq!(model.negatives().weights.len() <= MOST, reg > 0.0);
         let all: f32 = model.negatives().weights.iter().sum();
         assert!((all / n_items as f32 - 1.0).abs() < 0.02, "{all} items of {n_items}");
         for (user, n_seen) in [(0, 5), (1, 20), (2, 60)] {
             let seen: Vec<u32> = (0..n_seen).map(|at| (at * 20_000 / n_seen + 37 * user) as u32).collect();
             let ratings: Vec<f32> = seen.iter().map(|item| 1.0 + (item % 5) as f32).collect();
             let (found, least) = losses(&model, (&seen, &ratings));
-            assert!(found <= 1.01 * least, "{loss:?}, {n_seen} seen: {found}, least {least}");
+            assert!(found <= 1.01 * least, "{loss:?}, reg {reg}, {n_seen} seen: {found}, least {least}");
         }
     }
 }
