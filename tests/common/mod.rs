@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
-pub mod acts;
-pub mod after;
 pub mod kafka;
 pub mod storm;
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
+use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -21,9 +21,6 @@ pub const USERS: u64 = 300;
 pub const ITEMS: u64 = 200;
 /// Items with ids up to this one never reach their threshold, so that they are filtered out.
 pub const FILTERED: u64 = 20;
-
-/// So many items make a reply too large for its topic.
-pub const LARGE: u64 = 190;
 
 /// The longest time that a test waits for events to be answered; after it the test fails.
 const LIMIT: Duration = Duration::from_secs(180);
@@ -57,19 +54,17 @@ pub fn producer(client: &ClientConfig) -> ThreadedProducer<DefaultProducerContex
 }
 
 impl Feed {
-    /// Starts to write `per_second` requests a second, drawn from the seed, with numbers from `first` on.
-    pub fn start(client: &ClientConfig, seed: u64, per_second: usize, first: usize) -> Self {
+    /// Starts to write `per_second` requests a second, drawn from the seed.
+    pub fn start(client: &ClientConfig, seed: u64, per_second: usize) -> Self {
         let (producer, stop) = (producer(client), Arc::new(AtomicBool::new(false)));
         let until = Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             let (mut draw, begin, mut n) = (Draw(seed), Instant::now(), 0_usize);
             while !until.load(Ordering::Relaxed) {
                 while n < (begin.elapsed().as_secs_f64() * per_second as f64) as usize {
-                    let (user, text, old) = request(&mut draw, first + n);
-                    let (key, rank) = (user.to_string(), draw.below(3).to_string());
-                    let header = Header { key: "rank", value: Some(&rank) };
+                    let (user, text, old) = request(&mut draw, n);
+                    let key = user.to_string();
                     let mut record = BaseRecord::to("requests").key(&key).payload(&text);
-                    record = record.headers(OwnedHeaders::new().insert(header));
                     if old {
                         record = record.timestamp(now_ms() - 7_200_000);
                     }
@@ -109,9 +104,7 @@ fn request(draw: &mut Draw, id: usize) -> (u64, String, bool) {
             let value = 1 + draw.below(5);
             format!(r#"{{"type":"event","id":{id},"user":{user},"item":{item},"value":{value}}}"#)
         }
-        // More than the topic of replies takes.
-        83 => format!(r#"{{"type":"recommend","id":{id},"user":{user},"k":{LARGE}}}"#),
-        84..88 => format!(r#"{{"type":"recommend","id":{id},"user":{user},"k":3,"without":[{item}]}}"#),
+        83..88 => format!(r#"{{"type":"recommend","id":{id},"user":{user},"k":3,"without":[{item}]}}"#),
         88..92 => format!("nonsense {id}"),
         92..95 => score(&format!("{item},987654321")),
         95..97 => format!(r#"{{"type":"similar","id":{id},"item":{item},"k":2}}"#),
@@ -160,7 +153,7 @@ impl Read {
             key: message.key().unwrap_or_default().to_vec(),
             value: message.payload().unwrap_or_default().to_vec(),
             headers,
-            old: message.timestamp().to_millis().is_some_and(|at| now_ms() - at > 5_400_000),
+            old: message.timestamp().to_millis().is_some_and(|at| now_ms() - at > 3_600_000),
         }
     }
 }
