@@ -155,7 +155,7 @@ fn a_history_that_does_not_fit_loses_its_oldest_events() {
     let run = trained(&kafka.folder, SYNTH, "popularity.toml", "");
     for guarantee in ["exactly-once", "at-least-once"] {
         let case = Case::new(&kafka, &run, guarantee, "history");
-        kafka.limit(&case.topic("state"), 9_000);
+        kafka.limit(&case.topic("state"), 9_500);
         let item = |at: usize| format!("{at}-{}", "\\u0001".repeat(200));
         case.write((0..30).map(|at| format!(r#"{{"type":"event","user":7,"item":"{}"}}"#, item(at))));
         let serving = case.start();

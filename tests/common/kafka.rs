@@ -94,7 +94,11 @@ impl Kafka {
     /// Sets how large a batch of messages a topic takes.
     pub fn limit(&self, topic: &str, bytes: usize) {
         let bytes = bytes.to_string();
-        let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+        // The call gives every setting that it does not name its default.
+        let mut config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
+        if topic.contains("state") {
+            config = config.set("cleanup.policy", "compact");
+        }
         let done = wait_for(self.admin().alter_configs([&config], &AdminOptions::new())).expect("an answer");
         done.into_iter().for_each(|topic| drop(topic.expect("a config")));
     }

@@ -6,13 +6,14 @@ use crate::sandbox::{Sandbox, Service};
 
 /// The commands that a test cannot run, where `*` stands for any text, with the reason. Only the subcommands, options,
 /// settings, examples, tests and features that they name are checked.
-const NOT_RUN: [(&str, &str); 19] = [
+const NOT_RUN: [(&str, &str); 20] = [
     ("sudo apt-get install *", "installs packages"),
     ("curl --proto * https://sh.rustup.rs *", "installs Rust from the internet"),
     ("cargo *", "builds the program, the tests or an example, or runs one for minutes"),
     ("PYTHON=* cargo *", "the same, and needs implicit, Spark or PyTorch"),
     ("BURNREC_* cargo *", "builds and runs the tests"),
     ("CARGO_* cargo *", "builds the program once more"),
+    ("RAYON_* cargo *", "measures for minutes"),
     ("perf *", "needs the build above, and a kernel that lets it"),
     (".ci/run", "runs this test, and takes an hour"),
     ("python3 -m venv *", "installs Python packages from the internet"),
@@ -110,13 +111,13 @@ fn check_usage(sandbox: &Sandbox, words: &[&str], place: &str) {
     }
 }
 
-/// Checks that the example, test or feature that a cargo command names exists, and the arguments that `cargo run`
+/// Checks that the example, test, benchmark or feature that a cargo command names exists, and the arguments that `cargo run`
 /// passes to `burnrec`.
 fn check_cargo(sandbox: &Sandbox, words: &[&str], place: &str) {
     let end = words.iter().position(|word| *word == "--").unwrap_or(words.len());
     let (own, given) = words.split_at(end);
     let value = |option: &str| own.windows(2).find(|pair| pair[0] == option).map(|pair| pair[1]);
-    for (option, folder) in [("--example", "examples"), ("--test", "tests")] {
+    for (option, folder) in [("--example", "examples"), ("--test", "tests"), ("--bench", "benches")] {
         if let Some(name) = value(option) {
             assert!(
                 has_target(folder, name),
@@ -134,7 +135,7 @@ fn check_cargo(sandbox: &Sandbox, words: &[&str], place: &str) {
     }
 }
 
-/// Returns whether a default package of the workspace has an example or a test of this name.
+/// Returns whether a default package of the workspace has an example, a test or a benchmark of this name.
 fn has_target(folder: &str, name: &str) -> bool {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
     let (_, rest) = manifest.split_once("default-members = [").expect("default members");

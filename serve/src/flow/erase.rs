@@ -46,7 +46,8 @@ impl<T: Transport> Flow<T> {
 
     /// After a commit, forgets whose erasure is confirmed.
     pub(super) fn note_confirmed(&mut self) {
-        if !self.offsets.is_in_flight() {
+        if !self.offsets.is_in_flight() && !self.erased.is_empty() {
+            tracing::info!(users = self.erased.len(), "erased by records without a value in the state topic");
             self.erased.clear();
         }
     }
