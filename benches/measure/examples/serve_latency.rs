@@ -176,11 +176,14 @@ impl Setting {
         let command = contender.command(&values)?;
         broker.create(&topics.input, PARTITIONS, &[])?;
         broker.create(&topics.output, PARTITIONS, &[])?;
+        let rejects = format!("{}-rejects", topics.output);
+        broker.create(&rejects, 1, &[])?;
         let latencies = self.measure(contender, &command, |process| {
             over_kafka::ask(&topics, process, &self.requests, self.common.rate, self.warm)
         });
         broker.delete(&topics.input)?;
         broker.delete(&topics.output)?;
+        broker.delete(&rejects)?;
         latencies
     }
 

@@ -195,6 +195,8 @@ impl<'a> Setting<'a> {
         values.insert("state", state.display().to_string());
         let command = contender.command(&values)?;
         self.broker.create(&output, partitions, &[("message.timestamp.type", "LogAppendTime")])?;
+        let rejects = format!("{output}-rejects");
+        self.broker.create(&rejects, 1, &[])?;
         let ran = self.run(contender, &command, &output, run);
         let scores = (contender.scores && !self.args.recommend).then_some(&self.scores[..]);
         let verdict = ran.and_then(|ran| {
@@ -202,6 +204,7 @@ impl<'a> Setting<'a> {
             Ok((ran, check_topic(&self.broker, &output, partitions, contender.guarantee, check)?))
         });
         self.broker.delete(&output)?;
+        self.broker.delete(&rejects)?;
         let ((ended, warm_bytes, last_bytes), verdict) = verdict?;
         match verdict.fault(contender.guarantee) {
             Some(fault) => Err(io::Error::other(format!("WRONG: {fault}"))),

@@ -1,11 +1,11 @@
 //! librdkafka's clients: one builder for all of them, so that a setting of the user reaches every client that knows it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::BaseProducer;
+use rdkafka::producer::{BaseProducer, ProducerContext};
 
 use super::context::{Context, Listener};
 use super::deliveries::Deliveries;
@@ -25,8 +25,9 @@ pub const SESSION: Duration = Duration::from_secs(15);
 /// How long a question to the brokers waits for its answer before it is asked again.
 pub const ASK: Duration = Duration::from_secs(5);
 
-/// How long a poll of a producer lasts: rdkafka uses up all of the time that it is given.
-pub const POLL: Duration = Duration::from_millis(1);
+/// How long messages wait for others at most, if the user does not set `linger.ms`.
+pub const LINGERS: Duration = Duration::from_millis(5);
+
 /// How long one try of a call may block, so that a stop of the service is noticed.
 pub const SLICE: Duration = Duration::from_secs(1);
 
@@ -50,6 +51,8 @@ pub enum ClientKind {
         /// Whether it sees only what is committed.
         committed: bool,
     },
+    /// Reads on in the state topic while the service runs.
+    Follow,
     /// Writes the events that come over HTTP.
     #[cfg(feature = "http")]
     Events,
@@ -67,7 +70,7 @@ pub enum ClientKind {
 impl ClientKind {
     fn role(self) -> Role {
         match self {
-            Self::Worker { .. } | Self::Restore { .. } | Self::Metadata => Role::Consumer,
+            Self::Worker { .. } | Self::Restore { .. } | Self::Follow | Self::Metadata => Role::Consumer,
             Self::Replies { .. } | Self::Upkeep { .. } | Self::Admin => Role::Producer,
             #[cfg(feature = "http")]
             Self::Events => Role::Producer,
@@ -108,7 +111,7 @@ impl ClientKind {
                     .set("enable.idempotence", "true")
                     .set("partitioner", config.partitioner.of_librdkafka())
                     .set("batch.num.messages", "50000")
-                    .set("linger.ms", if is_message { "0" } else { "5" });
+                    .set("linger.ms", if is_message { 0 } else { LINGERS.as_millis() }.to_string());
                 if config.guarantee == Guarantee::ExactlyOnce {
                     client
                         .set("transactional.id", transactional_id(config, worker))
@@ -122,6 +125,16 @@ impl ClientKind {
                     .set("enable.partition.eof", "true")
                     .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
                     .set("auto.offset.reset", "earliest");
+            }
+            Self::Follow => {
+                client
+                    .set("group.id", format!("{}-state", config.group))
+                    .set("enable.auto.commit", "false")
+                    .set("isolation.level", "read_committed")
+                    .set("auto.offset.reset", "earliest")
+                    // Nearly all that it reads is what the service itself writes: not a fetch for each of its batches.
+                    .set("fetch.min.bytes", "1000000")
+                    .set("fetch.wait.max.ms", "500");
             }
             #[cfg(feature = "http")]
             Self::Events => {
@@ -221,6 +234,17 @@ where
     make_consumer(config, ClientKind::Restore { committed }, listener)
 }
 
+/// Makes a consumer that reads on in the state topic.
+///
+/// # Errors
+/// When a setting is refused.
+pub fn state_follower<L: Listener>(config: &KafkaConfig, listener: L) -> KafkaResult<BaseConsumer<Context<L>>>
+where
+    Context<L>: ConsumerContext,
+{
+    make_consumer(config, ClientKind::Follow, listener)
+}
+
 /// Makes a consumer that asks for the group's offsets and never joins it.
 ///
 /// # Errors
@@ -262,6 +286,18 @@ pub fn producer(
     Ok(producer)
 }
 
+/// Takes up what a producer delivers, as a caller does again and again since `begin`. At first it stays awake, as healthy
+/// brokers answer soon: rdkafka rounds what is left of a time down to milliseconds, so that its `poll` of one never sleeps.
+/// Later it lets other threads work in between.
+pub fn await_deliveries<C: ProducerContext>(producer: &BaseProducer<C>, begin: Instant) {
+    if begin.elapsed() < 2 * LINGERS {
+        producer.poll(Duration::from_millis(1));
+    } else {
+        producer.poll(Duration::ZERO);
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
 /// Returns a worker's client id, by which the brokers name it in the group.
 pub fn client_id(config: &KafkaConfig, worker: usize) -> String {
     format!("burnrec-{}-{worker}", config.instance.as_deref().unwrap_or_default())
@@ -276,11 +312,12 @@ pub fn transactional_id(config: &KafkaConfig, worker: usize) -> String {
 mod tests {
     use super::*;
 
-    const CONSUMERS: [ClientKind; 5] = [
+    const CONSUMERS: [ClientKind; 6] = [
         ClientKind::Worker { worker: 0, tells_ends: false },
         ClientKind::Worker { worker: 1, tells_ends: true },
         ClientKind::Restore { committed: false },
         ClientKind::Restore { committed: true },
+        ClientKind::Follow,
         ClientKind::Metadata,
     ];
     const PRODUCERS: &[ClientKind] = &[

@@ -9,7 +9,7 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
-use super::client::{CALL, POLL, SLICE, producer};
+use super::client::{CALL, LINGERS, SLICE, await_deliveries, producer};
 use super::context::Context;
 use super::deliveries::{Deliveries, RefusedMessage, opaque};
 use super::headers;
@@ -132,14 +132,14 @@ impl ReplyProducer {
     /// # Errors
     /// When something will never be delivered.
     pub fn delivered(&mut self, wait: Duration) -> Result<u64, Trouble> {
-        let deadline = Instant::now() + wait;
+        let begin = Instant::now();
         self.producer.poll(Duration::ZERO);
         loop {
             let last = self.last_delivered()?;
-            if last >= self.last_batch || Instant::now() >= deadline {
+            if last >= self.last_batch || begin.elapsed() >= wait {
                 return Ok(last);
             }
-            self.producer.poll(POLL);
+            await_deliveries(&self.producer, begin);
         }
     }
 
@@ -153,7 +153,7 @@ impl ReplyProducer {
         // The abort waits for the delivery reports of purged messages, which only polling brings.
         let begin = Instant::now();
         while self.producer.in_flight_count() > 0 && begin.elapsed() < self.patience() {
-            self.producer.poll(POLL);
+            await_deliveries(&self.producer, begin);
         }
         if rebuild {
             self.rebuild()?;
@@ -238,7 +238,7 @@ impl ReplyProducer {
                         Some(Code::QueueFull) if begin.elapsed() > self.patience() => {
                             return Err(Trouble::Abort("the producer's queue stays full".into()));
                         }
-                        Some(Code::QueueFull) => self.producer.poll(POLL),
+                        Some(Code::QueueFull) => await_deliveries(&self.producer, begin),
                         Some(Code::MessageSizeTooLarge) => {
                             let text = format!("{error}; expected at most message.max.bytes");
                             self.refusals.refuse(event.part, event.offset, kind, text.clone());
@@ -261,7 +261,7 @@ impl ReplyProducer {
 
     /// Waits until all that was sent is delivered or failed.
     pub(super) fn flush(&self) -> Result<(), Trouble> {
-        let begin = Instant::now();
+        let (begin, mut pushed) = (Instant::now(), None::<Instant>);
         while self.producer.in_flight_count() > 0 {
             if begin.elapsed() > self.patience() {
                 return Err(Trouble::Abort(format!(
@@ -269,9 +269,13 @@ impl ReplyProducer {
                     self.producer.in_flight_count()
                 )));
             }
-            // Sends what lingers; an error only means that not all is delivered at once.
-            let _ = self.producer.flush(Duration::ZERO);
-            self.producer.poll(POLL);
+            // Sends what lingers; an error only means that not all is delivered at once. Each call wakes the threads of
+            // all brokers, so that it is made seldom while one of them is away.
+            if begin.elapsed() < 2 * LINGERS || pushed.is_none_or(|at| at.elapsed() > 10 * LINGERS) {
+                let _ = self.producer.flush(Duration::ZERO);
+                pushed = Some(Instant::now());
+            }
+            await_deliveries(&self.producer, begin);
         }
         Ok(())
     }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::state_reader;
+use super::client::state_follower;
 use super::context::Context;
 use super::restore::{Quiet, is_confirmation};
 use crate::config::KafkaConfig;
@@ -29,7 +29,7 @@ impl StateTail {
     /// # Errors
     /// When a setting is refused.
     pub fn new(config: &KafkaConfig, topic: &str) -> KafkaResult<Self> {
-        let consumer = state_reader(config, true, Quiet)?;
+        let consumer = state_follower(config, Quiet)?;
         Ok(Self { consumer, topic: topic.to_owned(), next: BTreeMap::new() })
     }
 
@@ -71,7 +71,6 @@ impl StateTail {
                         erased.push((message.partition(), message.key().unwrap_or_default().to_vec()));
                     }
                 }
-                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) => {
                     tracing::debug!(%error, "following the state topic");
                     break;

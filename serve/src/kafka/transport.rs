@@ -235,7 +235,9 @@ impl Transport for KafkaTransport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
-        let (mut wait, mut now, mut is_off) = (wait, None, false);
+        // In whole milliseconds: of a part of one rdkafka makes a loop without a wait.
+        let whole = Duration::from_millis(wait.as_nanos().div_ceil(1_000_000) as u64);
+        let (mut wait, mut now, mut is_off) = (whole, None, false);
         while into.len() < before + most {
             match self.consumer.poll(wait) {
                 None => break,

@@ -8,7 +8,7 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::client::{CALL, ClientKind, POLL, settings};
+use super::client::{CALL, ClientKind, await_deliveries, settings};
 use super::context::{Context, Listener};
 use super::sizes::TopicLimits;
 use crate::config::KafkaConfig;
@@ -85,7 +85,7 @@ impl Upkeep {
                     if error.rdkafka_error_code() == Some(Code::QueueFull) && begin.elapsed() < CALL =>
                 {
                     record = back;
-                    self.producer.poll(POLL);
+                    await_deliveries(&self.producer, begin);
                 }
                 Err((error, _)) => return Err(Error::kafka("write")(error)),
             }
