@@ -110,9 +110,13 @@ fn histories_follow_their_events_and_are_erased_at_once() {
         let lengths = histories(&kafka, &replies, 2);
         let apart = lengths.values().filter(|length| **length == 1).count();
         assert!((10..USERS).contains(&apart), "{guarantee}: {lengths:?}");
-        assert_eq!(metric(&serving, elsewhere), apart as f64, "{guarantee}");
-        let ready = get(&serving.http, "/health/ready").expect("an answer");
-        assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("kafka.partitioner"), "{ready}");
+        // What a broker that stalls for a while lets the service answer again counts again, and is not ready meanwhile.
+        assert!(metric(&serving, elsewhere) >= apart as f64, "{guarantee}");
+        until("a warning of a service that is ready", Duration::from_secs(60), || {
+            let ready = get(&serving.http, "/health/ready").expect("an answer");
+            assert!(ready.contains("kafka.partitioner"), "{ready}");
+            ready.starts_with("HTTP/1.1 200")
+        });
 
         // A topic that grows while the service runs ends it, and what to do is said until it is done.
         kafka.grow(&requests, 6);
