@@ -110,8 +110,10 @@ fn histories_follow_their_events_and_are_erased_at_once() {
         let lengths = histories(&kafka, &replies, 2);
         let apart = lengths.values().filter(|length| **length == 1).count();
         assert!((10..USERS).contains(&apart), "{guarantee}: {lengths:?}");
-        // What a broker that stalls for a while lets the service answer again counts again, and is not ready meanwhile.
-        assert!(metric(&serving, elsewhere) >= apart as f64, "{guarantee}");
+        // Where a broker stalls for a while, the service answers again, which counts again, and is not ready meanwhile.
+        let counted = metric(&serving, elsewhere);
+        let is_again = serving.logged().contains("rolling back");
+        assert!(counted == apart as f64 || is_again && counted > apart as f64, "{guarantee}: {counted}");
         until("a warning of a service that is ready", Duration::from_secs(60), || {
             let ready = get(&serving.http, "/health/ready").expect("an answer");
             assert!(ready.contains("kafka.partitioner"), "{ready}");

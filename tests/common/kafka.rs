@@ -95,10 +95,9 @@ impl Kafka {
     pub fn limit(&self, topic: &str, bytes: usize) {
         let bytes = bytes.to_string();
         // The call gives every setting that it does not name its default.
-        let mut config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes);
-        if topic.contains("state") {
-            config = config.set("cleanup.policy", "compact");
-        }
+        let config = AlterConfig::new(ResourceSpecifier::Topic(topic))
+            .set("max.message.bytes", &bytes)
+            .set("cleanup.policy", cleanup_policy(topic));
         let done = wait_for(self.admin().alter_configs([&config], &AdminOptions::new())).expect("an answer");
         done.into_iter().for_each(|topic| drop(topic.expect("a config")));
     }
@@ -118,14 +117,19 @@ impl Kafka {
         let new: Vec<NewTopic<'_>> = topics
             .iter()
             .map(|(name, partitions)| {
-                let topic = NewTopic::new(name, *partitions, TopicReplication::Fixed(copies));
-                if name.contains("state") { topic.set("cleanup.policy", "compact") } else { topic }
+                NewTopic::new(name, *partitions, TopicReplication::Fixed(copies))
+                    .set("cleanup.policy", cleanup_policy(name))
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         let made = wait_for(admin.create_topics(&new, &options)).expect("topics");
         made.into_iter().for_each(|topic| drop(topic.expect("a topic")));
     }
+}
+
+/// Returns what a topic does with old records, by its name: those of histories keep the last one of each user.
+fn cleanup_policy(topic: &str) -> &'static str {
+    if topic.contains("state") { "compact" } else { "delete" }
 }
 
 impl Drop for Kafka {
