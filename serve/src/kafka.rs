@@ -7,6 +7,7 @@ mod counts;
 mod deliveries;
 mod headers;
 mod histories;
+mod members;
 mod places;
 mod producing;
 mod refusals;

@@ -268,9 +268,9 @@ impl KafkaConfig {
                 let found = format!("the type {}", value.type_str());
                 return Err(Error::config(format!("kafka.librdkafka.{key}"), found, "a text or a number"));
             }
-            if key == "group.protocol" && value.as_str() != Some("classic") {
-                let expected = "classic: brokers do not tell who is in a group of the other protocol, so that a second \
-                                instance of the same name would not be found";
+            if OF_MEMBERS.contains(&key.as_str()) && self.brokers_keep_group() {
+                let expected =
+                    "no such key beside group.protocol = \"consumer\": brokers set it, by group.consumer.*";
                 return Err(Error::config(format!("kafka.librdkafka.{key}"), value, expected));
             }
             if OURS.contains(&key.as_str()) {
@@ -289,6 +289,12 @@ impl KafkaConfig {
         })
     }
 
+    /// Returns whether brokers assign the partitions and end the sessions of members (KIP-848), in place of a member and by its
+    /// settings: `group.protocol = "consumer"` of librdkafka.
+    pub fn brokers_keep_group(&self) -> bool {
+        self.librdkafka().any(|(key, value)| key == "group.protocol" && value == "consumer")
+    }
+
     /// Returns the other settings of librdkafka, with their values as it takes them.
     pub fn librdkafka(&self) -> impl Iterator<Item = (&str, String)> {
         let text = |value: &toml::Value| match value {
@@ -298,6 +304,10 @@ impl KafkaConfig {
         self.librdkafka.iter().map(move |(key, value)| (key.as_str(), text(value)))
     }
 }
+
+/// Settings of librdkafka by which the members keep their group; brokers that keep it have their own.
+const OF_MEMBERS: [&str; 4] =
+    ["group.protocol.type", "heartbeat.interval.ms", "partition.assignment.strategy", "session.timeout.ms"];
 
 /// Settings of librdkafka that the service itself must set.
 const OURS: [&str; 11] = [
@@ -358,17 +368,19 @@ mod tests {
     }
 
     #[test]
-    fn the_other_group_protocol_is_refused_with_its_reason() {
-        let config = |protocol: &str| -> KafkaConfig {
+    fn a_group_that_brokers_keep_takes_no_settings_of_members() {
+        let check = |settings: &str| -> Result<()> {
             let topics = "bootstrap = 'b'\nrequests = ['q']\nreplies = 'r'\nrejects = 'x'";
-            toml::from_str(&format!("{topics}\n[librdkafka]\ngroup.protocol = '{protocol}'")).unwrap()
+            toml::from_str::<KafkaConfig>(&format!("{topics}\n[librdkafka]\n{settings}")).unwrap().validate()
         };
-        config("classic").validate().unwrap();
-        let error = config("consumer").validate().unwrap_err().to_string();
-        assert!(
-            error.contains("group.protocol") && error.contains("expected classic: brokers do not tell"),
-            "{error}"
-        );
+        let both = "group.protocol = 'consumer'\nsession.timeout.ms = 4000";
+        for sound in
+            ["group.protocol = 'consumer'", &both.replace("consumer", "classic"), "session.timeout.ms = 4000"]
+        {
+            check(sound).unwrap();
+        }
+        let error = check(both).unwrap_err().to_string();
+        assert!(error.starts_with("kafka.librdkafka.session.timeout.ms: found 4000"), "{error}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! librdkafka's clients: one builder for all of them, so that a setting of the user reaches every client that knows it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::{BaseProducer, ProducerContext};
+use rdkafka::producer::BaseProducer;
 
 use super::context::{Context, Listener};
 use super::deliveries::Deliveries;
@@ -19,14 +19,14 @@ use crate::{Error, Result};
 /// How long a call to the brokers may take.
 pub const CALL: Duration = Duration::from_secs(30);
 
-/// How long the group waits for a member that is silent.
-pub const SESSION: Duration = Duration::from_secs(15);
+/// How long a member that is silent stays in the group: by `session.timeout.ms` as it is set here, or where brokers keep the group
+/// by their `group.consumer.session.timeout.ms`, whose default this is.
+pub fn session(config: &KafkaConfig) -> Duration {
+    Duration::from_secs(if config.brokers_keep_group() { 45 } else { 15 })
+}
 
 /// How long a question to the brokers waits for its answer before it is asked again.
 pub const ASK: Duration = Duration::from_secs(5);
-
-/// How long messages wait for others at most, if the user does not set `linger.ms`.
-pub const LINGERS: Duration = Duration::from_millis(5);
 
 /// How long one try of a call may block, so that a stop of the service is noticed.
 pub const SLICE: Duration = Duration::from_secs(1);
@@ -92,11 +92,6 @@ impl ClientKind {
                     .set("isolation.level", "read_committed")
                     // What a log does not have any more is noticed.
                     .set("auto.offset.reset", "error")
-                    .set("partition.assignment.strategy", "cooperative-sticky")
-                    .set("session.timeout.ms", SESSION.as_millis().to_string())
-                    // A member hears of others that come and go with its next heartbeat: the default of 3 s leaves them
-                    // waiting.
-                    .set("heartbeat.interval.ms", "500")
                     .set("client.id", client_id(config, worker))
                     .set("statistics.interval.ms", "1000")
                     // How soon it is noticed that a topic has more partitions.
@@ -105,36 +100,41 @@ impl ClientKind {
                     // it is read.
                     .set("queued.min.messages", "10000")
                     .set("fetch.wait.max.ms", if is_message { "10" } else { "100" });
+                if !config.brokers_keep_group() {
+                    client
+                        .set("partition.assignment.strategy", "cooperative-sticky")
+                        .set("session.timeout.ms", session(config).as_millis().to_string())
+                        // A member hears of others that come and go with its next heartbeat: the default of 3 s leaves
+                        // them waiting.
+                        .set("heartbeat.interval.ms", "500");
+                }
             }
             Self::Replies { worker } => {
                 client
                     .set("enable.idempotence", "true")
                     .set("partitioner", config.partitioner.of_librdkafka())
                     .set("batch.num.messages", "50000")
-                    .set("linger.ms", if is_message { 0 } else { LINGERS.as_millis() }.to_string());
+                    // How long messages wait for others at most.
+                    .set("linger.ms", if is_message { "0" } else { "5" });
                 if config.guarantee == Guarantee::ExactlyOnce {
                     client
                         .set("transactional.id", transactional_id(config, worker))
                         .set("transaction.timeout.ms", "10000");
                 }
             }
-            Self::Restore { committed } => {
+            Self::Restore { .. } | Self::Follow => {
+                let committed = self != Self::Restore { committed: false };
                 client
                     .set("group.id", format!("{}-state", config.group))
                     .set("enable.auto.commit", "false")
-                    .set("enable.partition.eof", "true")
                     .set("isolation.level", if committed { "read_committed" } else { "read_uncommitted" })
                     .set("auto.offset.reset", "earliest");
-            }
-            Self::Follow => {
-                client
-                    .set("group.id", format!("{}-state", config.group))
-                    .set("enable.auto.commit", "false")
-                    .set("isolation.level", "read_committed")
-                    .set("auto.offset.reset", "earliest")
+                if self == Self::Follow {
                     // Nearly all that it reads is what the service itself writes: not a fetch for each of its batches.
-                    .set("fetch.min.bytes", "1000000")
-                    .set("fetch.wait.max.ms", "500");
+                    client.set("fetch.min.bytes", "1000000").set("fetch.wait.max.ms", "500");
+                } else {
+                    client.set("enable.partition.eof", "true");
+                }
             }
             #[cfg(feature = "http")]
             Self::Events => {
@@ -286,18 +286,6 @@ pub fn producer(
     Ok(producer)
 }
 
-/// Takes up what a producer delivers, as a caller does again and again since `begin`. At first it stays awake, as healthy
-/// brokers answer soon: rdkafka rounds what is left of a time down to milliseconds, so that its `poll` of one never sleeps.
-/// Later it lets other threads work in between.
-pub fn await_deliveries<C: ProducerContext>(producer: &BaseProducer<C>, begin: Instant) {
-    if begin.elapsed() < 2 * LINGERS {
-        producer.poll(Duration::from_millis(1));
-    } else {
-        producer.poll(Duration::ZERO);
-        std::thread::sleep(Duration::from_micros(500));
-    }
-}
-
 /// Returns a worker's client id, by which the brokers name it in the group.
 pub fn client_id(config: &KafkaConfig, worker: usize) -> String {
     format!("burnrec-{}-{worker}", config.instance.as_deref().unwrap_or_default())
@@ -368,6 +356,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn brokers_keep_the_group_where_that_is_asked_for() {
+        let worker = ClientKind::Worker { worker: 0, tells_ends: false };
+        for (protocol, session) in [("classic", Some("15000")), ("consumer", None)] {
+            let mut config = config("exactly-once");
+            config.librdkafka = toml::from_str(&format!("\"group.protocol\" = \"{protocol}\"")).unwrap();
+            let client = settings(&config, worker);
+            assert_eq!(client.get("session.timeout.ms"), session);
+            // librdkafka itself refuses what does not go with the protocol.
+            client.create::<BaseConsumer>().unwrap();
+        }
+    }
+
+    #[test]
     #[test]
     fn a_setting_of_one_kind_reaches_that_kind_alone() {
         let config = config("exactly-once");

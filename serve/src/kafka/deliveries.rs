@@ -1,14 +1,18 @@
-//! The delivery reports of a producer.
+//! The delivery reports of a producer, and the wait for them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::ProducerContext;
+use rdkafka::producer::{BaseProducer, ProducerContext};
 
 use super::context::{Context, Listener};
 use super::refusals::MessageKind;
+
+/// For how long a worker that waits for deliveries stays awake: healthy brokers answer in that time.
+pub const AWAKE: Duration = Duration::from_millis(10);
 
 /// Counts the messages of each batch that are not delivered yet.
 #[derive(Clone, Default)]
@@ -118,5 +122,16 @@ impl ProducerContext for Context<Deliveries> {
             return;
         }
         self.remove(batch, 1);
+    }
+}
+
+/// Takes up what a producer delivers, as a caller does again and again since `begin`. At first it stays awake: rdkafka rounds what
+/// is left of a time down to milliseconds, so that its `poll` of one never sleeps. Later it lets other threads work in between.
+pub fn await_deliveries<C: ProducerContext>(producer: &BaseProducer<C>, begin: Instant) {
+    if begin.elapsed() < AWAKE {
+        producer.poll(Duration::from_millis(1));
+    } else {
+        producer.poll(Duration::ZERO);
+        std::thread::sleep(Duration::from_micros(500));
     }
 }

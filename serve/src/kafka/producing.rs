@@ -9,9 +9,9 @@ use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
-use super::client::{CALL, LINGERS, SLICE, await_deliveries, producer};
+use super::client::{CALL, SLICE, producer};
 use super::context::Context;
-use super::deliveries::{Deliveries, RefusedMessage, opaque};
+use super::deliveries::{AWAKE, Deliveries, RefusedMessage, await_deliveries, opaque};
 use super::headers;
 use super::refusals::{MessageKind, Refusals};
 use super::sizes::{TopicLimits, alone};
@@ -261,7 +261,8 @@ impl ReplyProducer {
 
     /// Waits until all that was sent is delivered or failed.
     pub(super) fn flush(&self) -> Result<(), Trouble> {
-        let (begin, mut pushed) = (Instant::now(), None::<Instant>);
+        let begin = Instant::now();
+        let mut pushed = begin;
         while self.producer.in_flight_count() > 0 {
             if begin.elapsed() > self.patience() {
                 return Err(Trouble::Abort(format!(
@@ -271,9 +272,9 @@ impl ReplyProducer {
             }
             // Sends what lingers; an error only means that not all is delivered at once. Each call wakes the threads of
             // all brokers, so that it is made seldom while one of them is away.
-            if begin.elapsed() < 2 * LINGERS || pushed.is_none_or(|at| at.elapsed() > 10 * LINGERS) {
+            if begin.elapsed() < AWAKE || pushed.elapsed() > 5 * AWAKE {
                 let _ = self.producer.flush(Duration::ZERO);
-                pushed = Some(Instant::now());
+                pushed = Instant::now();
             }
             await_deliveries(&self.producer, begin);
         }

@@ -7,8 +7,9 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 
 use super::begin::partitions;
-use super::client::{ASK, metadata_reader};
+use super::client::{ASK, metadata_reader, session};
 use super::counts::Count;
+use super::members::members;
 use super::restore::{Quiet, restore};
 use super::upkeep::Upkeep;
 use crate::config::{KafkaConfig, Partitioner, ServeConfig};
@@ -56,12 +57,13 @@ pub fn repartition(config: &ServeConfig, tell: &mut dyn FnMut(bool, usize)) -> R
     super::check(kafka, config.ttl())?;
     let reader = metadata_reader(kafka, Quiet)?;
     let ask = |what: &'static str| Error::kafka(what);
-    let groups = reader.fetch_group_list(Some(&kafka.group), ASK).map_err(ask("ask for the group"))?;
-    let members: usize = groups.groups().iter().map(|group| group.members().len()).sum();
+    let members = members(reader.client(), &kafka.group, ASK).map_err(ask("ask for the group"))?.len();
     if members > 0 {
         let found = format!("{members} members of the group {}", kafka.group);
-        let expected = "none: stop all instances first; one that was killed stays a member for 15 s";
-        return Err(Error::Topics { found, expected: expected.into() });
+        let session = session(kafka).as_secs();
+        let expected =
+            format!("none: stop all instances first; one that was killed stays a member for {session} s");
+        return Err(Error::Topics { found, expected });
     }
     let count = |topic: &str| -> Result<i32> {
         Ok(partitions(&reader, topic).map_err(ask("ask for partitions"))?.len() as i32)

@@ -9,7 +9,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client::{ASK, SESSION, SLICE, client_id};
+use super::client::{ASK, SLICE, client_id, session};
+use super::members::members;
 use super::producing::ReplyProducer;
 use crate::Error;
 use crate::flow::Trouble;
@@ -61,10 +62,9 @@ impl ReplyProducer {
     fn is_id_taken(&self) -> bool {
         let (begin, name) = (Instant::now(), client_id(&self.config, self.worker));
         let mut bearers = Bearers::default();
-        while begin.elapsed() < SESSION + JOINED && !self.stop.load(Ordering::Relaxed) {
-            if let Ok(groups) = self.consumer.fetch_group_list(Some(&self.config.group), SLICE) {
-                let members = groups.groups().iter().flat_map(|group| group.members());
-                let bearing = members.filter(|member| member.client_id() == name).count();
+        while begin.elapsed() < session(&self.config) + JOINED && !self.stop.load(Ordering::Relaxed) {
+            if let Ok(members) = members(self.consumer.client(), &self.config.group, SLICE) {
+                let bearing = members.iter().filter(|member| **member == name).count();
                 if bearers.are_one(bearing, Instant::now()) {
                     return false;
                 }

@@ -8,8 +8,9 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 
-use super::client::{CALL, ClientKind, await_deliveries, settings};
+use super::client::{CALL, ClientKind, settings};
 use super::context::{Context, Listener};
+use super::deliveries::await_deliveries;
 use super::sizes::TopicLimits;
 use crate::config::KafkaConfig;
 use crate::{Error, Result};
