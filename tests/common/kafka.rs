@@ -217,8 +217,12 @@ impl Serving {
             .port();
         let log = folder.path(&format!("{name}-{port}.log"));
         let out = File::create(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
-        command.arg("serve").arg(config).args(["--set", &format!("http.listen=127.0.0.1:{port}")]);
+        // The brokers, which would have machines of their own, come first on this one.
+        let mut command = Command::new("nice");
+        command
+            .args(["-n", "10", env!("CARGO_BIN_EXE_burnrec"), "serve"])
+            .arg(config)
+            .args(["--set", &format!("http.listen=127.0.0.1:{port}")]);
         for set in set {
             command.args(["--set", set]);
         }
@@ -251,6 +255,24 @@ impl Serving {
             assert!(self.lines.more_than(seen, end), "not within {LIMIT:?}: {what}");
             seen = self.lines.count();
         }
+    }
+
+    /// Returns how much memory it holds, in MiB.
+    pub fn mib(&self) -> u64 {
+        let id = self.child.as_ref().expect("running").id();
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("its status");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line of it");
+        resident.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") / 1024
+    }
+
+    /// Returns the sum of a metric over its labels; none where there is no such metric.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let text = get(&self.http, "/metrics").expect("metrics");
+        let of = text
+            .lines()
+            .filter(|line| line.starts_with(name))
+            .map(|line| line.rsplit_once(' ').expect("a value").1.parse::<f64>().expect("a number"));
+        of.reduce(|a, b| a + b)
     }
 
     /// Kills it by SIGKILL.

@@ -1,16 +1,16 @@
-//! Writes a stream of random requests of every kind, and reads what is committed.
+//! Writes a stream of random requests of every kind, and reads what topics hold.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
@@ -18,12 +18,16 @@ use serde_json::Value;
 /// The number of users of the requests; their ids count from 1.
 pub const USERS: u64 = 300;
 /// The number of items, whose ids count from 1 too.
-pub const ITEMS: u64 = 200;
+pub const ITEMS: u64 = 600;
 /// Items with ids up to this one never reach their threshold, so that they are filtered out.
 pub const FILTERED: u64 = 20;
 
-/// The longest time that a test waits for events to be answered; after it the test fails.
-const LIMIT: Duration = Duration::from_secs(180);
+/// A reply with so many items is larger than [`LARGEST_REPLY`], so that its request is rejected.
+pub const TOO_MANY: u64 = 500;
+/// The `max.message.bytes` of the topic of replies.
+pub const LARGEST_REPLY: usize = 10_000;
+/// The header by which requests are answered first.
+pub const RANK: &str = "rank";
 
 /// A random generator: SplitMix64 (Steele, Lea and Flood 2014).
 pub struct Draw(pub u64);
@@ -54,7 +58,7 @@ pub fn producer(client: &ClientConfig) -> ThreadedProducer<DefaultProducerContex
 }
 
 impl Feed {
-    /// Starts to write `per_second` requests a second, drawn from the seed.
+    /// Starts to write `per_second` requests a second, drawn from the seed; their ids tell the seed too.
     pub fn start(client: &ClientConfig, seed: u64, per_second: usize) -> Self {
         let (producer, stop) = (producer(client), Arc::new(AtomicBool::new(false)));
         let until = Arc::clone(&stop);
@@ -62,11 +66,15 @@ impl Feed {
             let (mut draw, begin, mut n) = (Draw(seed), Instant::now(), 0_usize);
             while !until.load(Ordering::Relaxed) {
                 while n < (begin.elapsed().as_secs_f64() * per_second as f64) as usize {
-                    let (user, text, old) = request(&mut draw, n);
+                    let Request { user, text, is_old, is_urgent } = request(&mut draw, seed, n);
                     let key = user.to_string();
                     let mut record = BaseRecord::to("requests").key(&key).payload(&text);
-                    if old {
+                    if is_old {
                         record = record.timestamp(now_ms() - 7_200_000);
+                    }
+                    if is_urgent {
+                        let rank = Header { key: RANK, value: Some("5") };
+                        record = record.headers(OwnedHeaders::new().insert(rank));
                     }
                     producer.send(record).map_err(|(error, _)| error).expect("room in the queue");
                     n += 1;
@@ -91,13 +99,22 @@ fn now_ms() -> i64 {
     since.as_millis() as i64
 }
 
-/// Returns a user, a request, and whether the request is to have a timestamp too old to be answered.
-fn request(draw: &mut Draw, id: usize) -> (u64, String, bool) {
+struct Request {
+    user: u64,
+    text: String,
+    /// Whether its timestamp is too old for it to be answered.
+    is_old: bool,
+    is_urgent: bool,
+}
+
+fn request(draw: &mut Draw, seed: u64, n: usize) -> Request {
     let user = 1 + draw.below(USERS);
     let item = FILTERED + 1 + draw.below(ITEMS - FILTERED);
     let other = FILTERED + 1 + draw.below(ITEMS - FILTERED);
+    let id = format!("\"{seed}-{n}\"");
     let score = |items: &str| format!(r#"{{"type":"score","id":{id},"user":{user},"items":[{items}]}}"#);
-    let text = match draw.below(100) {
+    let kind = draw.below(100);
+    let text = match kind {
         0..70 => score(&format!("{item},{other}")),
         70..75 => score(&(1 + draw.below(FILTERED)).to_string()),
         75..83 => {
@@ -105,12 +122,13 @@ fn request(draw: &mut Draw, id: usize) -> (u64, String, bool) {
             format!(r#"{{"type":"event","id":{id},"user":{user},"item":{item},"value":{value}}}"#)
         }
         83..88 => format!(r#"{{"type":"recommend","id":{id},"user":{user},"k":3,"without":[{item}]}}"#),
-        88..92 => format!("nonsense {id}"),
+        88..91 => format!("nonsense {id}"),
+        91 => format!(r#"{{"type":"recommend","id":{id},"user":{user},"k":{TOO_MANY}}}"#),
         92..95 => score(&format!("{item},987654321")),
         95..97 => format!(r#"{{"type":"similar","id":{id},"item":{item},"k":2}}"#),
-        _ => return (user, score(&item.to_string()), true),
+        _ => score(&item.to_string()),
     };
-    (user, text, false)
+    Request { user, text, is_old: kind >= 97, is_urgent: kind < 5 }
 }
 
 /// A record that was read from a topic.
@@ -139,7 +157,7 @@ impl Read {
         (parts.next().expect("a partition") as i32, parts.next().expect("an offset"))
     }
 
-    fn of(message: &impl Message) -> Self {
+    pub fn of(message: &impl Message) -> Self {
         let mut headers = BTreeMap::new();
         if let Some(all) = message.headers() {
             for header in all.iter() {
@@ -165,7 +183,8 @@ pub fn reader(client: &ClientConfig, isolation: &str) -> BaseConsumer {
     client.create().expect("a consumer")
 }
 
-fn from_the_start(reader: &BaseConsumer, topics: &[&str]) -> usize {
+/// Returns the beginnings of all partitions of some topics.
+pub fn beginnings(reader: &BaseConsumer, topics: &[&str]) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for topic in topics {
         let metadata = reader.fetch_metadata(Some(topic), Duration::from_secs(30)).expect("metadata");
@@ -173,16 +192,16 @@ fn from_the_start(reader: &BaseConsumer, topics: &[&str]) -> usize {
             list.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
         }
     }
-    reader.assign(&list).expect("assigned");
-    list.count()
+    list
 }
 
 /// Reads all records that are committed in some topics now.
 pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
     let mut client = client.clone();
     let reader = reader(client.set("enable.partition.eof", "true"), "read_committed");
-    let mut left = from_the_start(&reader, topics);
-    let mut all = Vec::new();
+    let list = beginnings(&reader, topics);
+    reader.assign(&list).expect("assigned");
+    let (mut left, mut all) = (list.count(), Vec::new());
     while left > 0 {
         match reader.poll(Duration::from_secs(60)).expect("an event or an end") {
             Ok(message) => all.push(Read::of(&message)),
@@ -191,52 +210,4 @@ pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
         }
     }
     all
-}
-
-/// Reads committed records in the background while services write them.
-pub struct Checker {
-    stop: Arc<AtomicBool>,
-    receipts: Arc<(Mutex<usize>, Condvar)>,
-    all: Arc<Mutex<Vec<Read>>>,
-    thread: JoinHandle<()>,
-}
-
-impl Checker {
-    pub fn start(client: &ClientConfig, topics: &'static [&'static str]) -> Self {
-        let reader = reader(client, "read_committed");
-        let (stop, receipts) = (Arc::new(AtomicBool::new(false)), Arc::<(Mutex<usize>, Condvar)>::default());
-        let all = Arc::new(Mutex::new(Vec::new()));
-        let (until, count, into) = (Arc::clone(&stop), Arc::clone(&receipts), Arc::clone(&all));
-        let thread = std::thread::spawn(move || {
-            from_the_start(&reader, topics);
-            while !until.load(Ordering::Relaxed) {
-                if let Some(Ok(message)) = reader.poll(Duration::from_millis(100)) {
-                    let read = Read::of(&message);
-                    if read.topic == "receipts" {
-                        *count.0.lock().expect("no panic") += 1;
-                        count.1.notify_all();
-                    }
-                    into.lock().expect("no panic").push(read);
-                }
-            }
-        });
-        Self { stop, receipts, all, thread }
-    }
-
-    /// Waits until `more` further events have a receipt.
-    #[track_caller]
-    pub fn progress(&self, more: usize) {
-        let (receipts, came) = &*self.receipts;
-        let receipts = receipts.lock().expect("no panic");
-        let goal = *receipts + more;
-        let waited = came.wait_timeout_while(receipts, LIMIT, |receipts| *receipts < goal);
-        assert!(!waited.expect("no panic").1.timed_out(), "events no longer answered for {LIMIT:?}");
-    }
-
-    /// Stops it; returns the records that it has read.
-    pub fn end(self) -> Vec<Read> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the checker ends well");
-        std::mem::take(&mut self.all.lock().expect("no panic"))
-    }
 }
