@@ -10,7 +10,7 @@ use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
-pub use prepare::{Cut, Input, Prepare, SplitKind};
+pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
 pub use serve::{LogFormat, Repartition, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.

@@ -88,7 +88,7 @@ fn a_search_goes_on_where_it_was_cut_off() {
     fs::write(cut.join("trials.jsonl"), &text[..text.len() - 10]).expect("written");
     fs::remove_file(cut.join("best.toml")).expect("removed");
     let found = burnrec(&format!("{random} --set search.trials=6"), &[&config, &data, &cut]).json();
-    assert_eq!(found["taken_up"], 2);
+    assert_eq!(found["resumed"], 2);
     let after = lines(&cut);
     assert_eq!((after.len(), &after[..2]), (6, &before[..2]), "the first two lines stay, times and all");
     assert_eq!(timeless(found), timeless(expected), "the same draws, the same values");
@@ -121,7 +121,7 @@ fn the_directory_of_another_search_is_refused() {
     fs::write(out.join("trials.jsonl"), format!("{}\nnonsense\n", before[0])).expect("written");
     again("").fails(&["trials.jsonl:2", "a finished trial"]);
     let found = again("--force --set dim=9").json();
-    assert_eq!((&found["taken_up"], lines(&out).len()), (&0.into(), 3));
+    assert_eq!((&found["resumed"], lines(&out).len()), (&0.into(), 3));
 }
 
 #[test]

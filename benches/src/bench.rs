@@ -26,7 +26,7 @@ use burnrec_train::{Result, TrainConfig};
 
 use crate::record::{BenchRecord, CaseName, CaseRecord, FORMAT, SplitCounts, SplitRecord, Task, read, save};
 use outcome::CaseOutcome;
-pub use plan::Place;
+pub use plan::CaseKey;
 use plan::{BenchPlan, CasePlan, TaskPlan};
 
 /// The rows that a bench splits, read from files or synthetic.
@@ -113,22 +113,22 @@ impl Bench {
 
     /// Returns the cases that have no record yet, and the number of all cases. Seeds come one after the other, so that
     /// a bench that is stopped early has the whole table of its first seed.
-    pub fn pending(&self) -> (Vec<Place>, usize) {
+    pub fn pending(&self) -> (Vec<CaseKey>, usize) {
         let seeds = self.plan.seeds.iter();
         let all = seeds.flat_map(|&seed| {
-            self.plan.cases().map(move |(task, case)| Place { task, seed, case: case.name.clone() })
+            self.plan.cases().map(move |(task, case)| CaseKey { task, seed, case: case.name.clone() })
         });
-        let all: Vec<Place> = all.collect();
+        let all: Vec<CaseKey> = all.collect();
         let n = all.len();
-        (all.into_iter().filter(|place| !self.record_path(place).exists()).collect(), n)
+        (all.into_iter().filter(|key| !self.record_path(key).exists()).collect(), n)
     }
 
     /// Reads the split of a case, and returns it with its folder.
     ///
     /// # Errors
     /// When its files cannot be read.
-    pub fn data(&self, place: &Place) -> Result<(Prepared, PathBuf)> {
-        let dir = self.split_dir(place.task, place.seed);
+    pub fn data(&self, key: &CaseKey) -> Result<(Prepared, PathBuf)> {
+        let dir = self.split_dir(key.task, key.seed);
         Ok((Prepared::open(&dir)?, dir))
     }
 
@@ -136,13 +136,13 @@ impl Bench {
     ///
     /// # Errors
     /// When the bench has no such case.
-    pub fn case(&self, place: &Place) -> Result<(&TaskPlan, &CasePlan)> {
-        let task = self.plan.tasks.get(&place.task);
-        let case = task.and_then(|task| task.cases.iter().find(|case| case.name == place.case));
+    pub fn case(&self, key: &CaseKey) -> Result<(&TaskPlan, &CasePlan)> {
+        let task = self.plan.tasks.get(&key.task);
+        let case = task.and_then(|task| task.cases.iter().find(|case| case.name == key.case));
         task.zip(case).ok_or_else(|| {
             let names = self.plan.cases().map(|(task, case)| format!("{task} {}", case.name));
             let expected = names.collect::<Vec<_>>().join(", ");
-            ModelError::config("case", format!("{} {}", place.task, place.case), expected).into()
+            ModelError::config("case", format!("{} {}", key.task, key.case), expected).into()
         })
     }
 
@@ -150,17 +150,17 @@ impl Bench {
     ///
     /// # Errors
     /// When the settings make no sense.
-    pub fn config(&self, place: &Place, config: &toml::Table) -> Result<TrainConfig> {
+    pub fn config(&self, key: &CaseKey, config: &toml::Table) -> Result<TrainConfig> {
         let mut config = config.clone();
         for (_, run) in plan::runs_of(&mut config) {
             if let Some(case) = plan::case_of(run) {
-                let dir = self.run_dir(&Place { case: case.to_owned(), ..place.clone() });
+                let dir = self.run_dir(&CaseKey { case: case.to_owned(), ..key.clone() });
                 *run = dir.to_string_lossy().into_owned();
             }
         }
         let mut config = TrainConfig::from_table(config)?;
-        config.run.seed = place.seed;
-        config.run.select_by.get_or_insert(self.case(place)?.0.metric);
+        config.run.seed = key.seed;
+        config.run.select_by.get_or_insert(self.case(key)?.0.metric);
         Ok(config)
     }
 
@@ -170,32 +170,32 @@ impl Bench {
     }
 
     /// Returns the run directory of a case.
-    pub fn run_dir(&self, place: &Place) -> PathBuf {
-        self.dir.join("runs").join(format!("{}-seed{}-{}", place.task, place.seed, place.case))
+    pub fn run_dir(&self, key: &CaseKey) -> PathBuf {
+        self.dir.join("runs").join(format!("{}-seed{}-{}", key.task, key.seed, key.case))
     }
 
     /// Saves the record of a finished case. The times of the cases that it started from are added to its own.
     ///
     /// # Errors
     /// When the record cannot be written, or that of a case it started from cannot be read.
-    pub fn keep(&self, place: &Place, mut outcome: CaseOutcome, data: &Prepared) -> Result<()> {
-        let (task, case) = self.case(place)?;
+    pub fn keep(&self, key: &CaseKey, mut outcome: CaseOutcome, data: &Prepared) -> Result<()> {
+        let (task, case) = self.case(key)?;
         for earlier in case.starts_from() {
-            let path = self.record_path(&Place { case: earlier.to_owned(), ..place.clone() });
+            let path = self.record_path(&CaseKey { case: earlier.to_owned(), ..key.clone() });
             let earlier: CaseRecord = read(&path)?;
             outcome.fit_seconds += earlier.fit_seconds;
             outcome.total_seconds += earlier.total_seconds;
         }
-        let record = outcome.into_record(place, case, task.metric, data.manifest.hash.clone());
-        save(&record, &self.record_path(place))
+        let record = outcome.into_record(key, case, task.metric, data.manifest.hash.clone());
+        save(&record, &self.record_path(key))
     }
 
     fn split_dir(&self, task: Task, seed: u64) -> PathBuf {
         self.dir.join("splits").join(format!("{task}-seed{seed}"))
     }
 
-    fn record_path(&self, place: &Place) -> PathBuf {
-        CaseRecord::path(&self.dir, place.task, &place.case, place.seed)
+    fn record_path(&self, key: &CaseKey) -> PathBuf {
+        CaseRecord::path(&self.dir, key.task, &key.case, key.seed)
     }
 }
 

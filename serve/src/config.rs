@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use flow::{Failure, FlowConfig, Order, Pace, Stages, Then};
+pub use flow::{Failure, Failures, FlowConfig, Order, Pace, Then};
 pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 pub use partitioner::Partitioner;
@@ -70,7 +70,7 @@ pub struct ServeConfig {
     pub flow: FlowConfig,
     /// What to do where a stage fails.
     #[serde(default)]
-    pub failures: Stages,
+    pub failures: Failures,
 }
 
 /// A model to serve.

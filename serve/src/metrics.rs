@@ -128,7 +128,7 @@ impl Default for Metrics {
             all.queue_fill.clone(),
         );
         registry.register(
-            "burnrec_taken_back",
+            "burnrec_rollbacks",
             "Rollbacks, after which uncommitted events are read again",
             all.troubles.clone(),
         );
@@ -365,7 +365,7 @@ mod tests {
         metrics.bad_record("no JSON");
         let text = metrics.text(0);
         assert!(text.contains("\nburnrec_bad_state_records_total 1\n"), "{text}");
-        assert!(!text.contains("burnrec_taken_back_total{"), "{text}");
+        assert!(!text.contains("burnrec_rollbacks_total{"), "{text}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Prepare {
     #[command(flatten)]
     pub input: Input,
     #[command(flatten)]
-    pub cut: Cut,
+    pub cut: FilterAndSplit,
 }
 
 #[derive(Args)]
@@ -58,7 +58,7 @@ pub struct Input {
 }
 
 #[derive(Args)]
-pub struct Cut {
+pub struct FilterAndSplit {
     /// Of several rows of a user and item keep the last or the first by time, or their sum, mean or max as one row.
     #[arg(long, default_value = "last")]
     pub duplicates: Duplicates,

@@ -14,8 +14,8 @@ use burnrec::train::run_dir::EPOCHS;
 use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
 use burnrec_bench::bench::cluster::ClusterConfig;
 use burnrec_bench::bench::outcome::{CaseOutcome, epochs};
-use burnrec_bench::bench::plan::{BenchPlan, Extent, Way};
-use burnrec_bench::bench::{Bench, Place, Rows, inference, peer};
+use burnrec_bench::bench::plan::{BenchPlan, CaseMethod, Extent};
+use burnrec_bench::bench::{Bench, CaseKey, Rows, inference, peer};
 use burnrec_bench::record::{BenchRecord, Records, Task};
 use burnrec_bench::report::Report;
 
@@ -77,10 +77,10 @@ pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Resul
         eprintln!("{}: {} of {n} cases have their records already", dir.display(), n - pending.len());
     }
     let done = n - pending.len();
-    for (at, place) in pending.iter().enumerate() {
-        let (_, case) = bench.case(place)?;
-        eprintln!("[{}/{n}] {}, seed {}: {}", done + at + 1, place.task, place.seed, case.label);
-        if let Err(error) = in_a_process(dir, place) {
+    for (at, key) in pending.iter().enumerate() {
+        let (_, case) = bench.case(key)?;
+        eprintln!("[{}/{n}] {}, seed {}: {}", done + at + 1, key.task, key.seed, case.label);
+        if let Err(error) = in_a_process(dir, key) {
             let how = format!("{}: the cases before it are kept; the same command goes on", case.label);
             return Err(error.context(how));
         }
@@ -90,15 +90,10 @@ pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Resul
 
 /// Runs a case in a child process. The child's stdin is a pipe whose end tells it that this process has ended or wants
 /// it to stop (`end_with_parent`).
-fn in_a_process(dir: &Path, place: &Place) -> Result<()> {
+fn in_a_process(dir: &Path, key: &CaseKey) -> Result<()> {
     let program = std::env::current_exe().context("cannot find this program")?;
     let mut command = Command::new(program);
-    command
-        .arg("bench-case")
-        .arg(dir)
-        .arg(place.task.to_string())
-        .arg(place.seed.to_string())
-        .arg(&place.case);
+    command.arg("bench-case").arg(dir).arg(key.task.to_string()).arg(key.seed.to_string()).arg(&key.case);
     command.arg("--threads").arg(rayon::current_num_threads().to_string());
     let mut child = command.stdin(Stdio::piped()).spawn().context("cannot start a process for the case")?;
     loop {
@@ -133,23 +128,23 @@ pub fn case(args: BenchCase) -> Result<()> {
     interrupt::install()?;
     end_with_parent();
     let bench = Bench::open(&args.dir)?;
-    let place = Place { task: args.task.into(), seed: args.seed, case: args.case };
-    let (data, data_dir) = bench.data(&place)?;
-    let outcome = match &bench.case(&place)?.1.way {
-        Way::Train { config } => {
-            let config = bench.config(&place, config)?;
-            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&place))?
+    let key = CaseKey { task: args.task.into(), seed: args.seed, case: args.case };
+    let (data, data_dir) = bench.data(&key)?;
+    let outcome = match &bench.case(&key)?.1.method {
+        CaseMethod::Train { config } => {
+            let config = bench.config(&key, config)?;
+            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&key))?
         }
-        Way::Cluster { clusters, config } => {
-            let config = ClusterConfig::of(*clusters, &bench.config(&place, config)?)?;
-            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&place))?
+        CaseMethod::Cluster { clusters, config } => {
+            let config = ClusterConfig::of(*clusters, &bench.config(&key, config)?)?;
+            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&key))?
         }
-        Way::Peer { script, args, .. } => {
-            let rating = place.task == Task::Rating;
-            peer::run(&data, rating, &bench.run_dir(&place), script, args, &Bars::default())?
+        CaseMethod::Peer { script, args, .. } => {
+            let rating = key.task == Task::Rating;
+            peer::run(&data, rating, &bench.run_dir(&key), script, args, &Bars::default())?
         }
     };
-    Ok(bench.keep(&place, outcome, &data)?)
+    Ok(bench.keep(&key, outcome, &data)?)
 }
 
 fn trained(

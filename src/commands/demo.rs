@@ -54,7 +54,7 @@ pub fn run(args: Demo) -> Result<()> {
     bench::bench(&args.out, plan, show::command_line(&[]), &rows)?;
     let records = Records::read(&args.out)?;
     let best = best(&records.cases).context("the demo has models")?;
-    let run = Bench::open(&args.out)?.run_dir(&best.place());
+    let run = Bench::open(&args.out)?.run_dir(&best.key());
     recommend(&run)?;
     serve(&run)?;
     show::say("")?;

@@ -7,7 +7,7 @@ use burnrec::data::read::Columns;
 use burnrec::data::split::TimePoint;
 use burnrec::{Filters, PrepareOptions, ReadOptions, SplitConfig};
 
-use crate::cli::{Cut, Input, Prepare, SplitKind};
+use crate::cli::{FilterAndSplit, Input, Prepare, SplitKind};
 use crate::show;
 
 pub fn run(args: Prepare) -> Result<()> {
@@ -42,12 +42,12 @@ fn read_options(input: Input) -> ReadOptions {
     }
 }
 
-fn filters(cut: &Cut) -> Filters {
-    let Cut { duplicates, positive_from, min_user, min_item, .. } = *cut;
+fn filters(cut: &FilterAndSplit) -> Filters {
+    let FilterAndSplit { duplicates, positive_from, min_user, min_item, .. } = *cut;
     Filters { duplicates, positive_from, min_user, min_item }
 }
 
-fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {
+fn split_config(cut: &FilterAndSplit) -> Result<Option<SplitConfig>> {
     refuse_idle_options(cut)?;
     let Some(kind) = cut.split else {
         return Ok(cut.candidates.map(|n| SplitConfig::LeaveOneOut { candidates: Some(n) }));
@@ -77,7 +77,7 @@ fn split_config(cut: &Cut) -> Result<Option<SplitConfig>> {
 }
 
 /// Refuses options that the chosen split does not use: they are taken for a mistake, and not ignored.
-fn refuse_idle_options(cut: &Cut) -> Result<()> {
+fn refuse_idle_options(cut: &FilterAndSplit) -> Result<()> {
     use SplitKind::{KFold, LeaveOneOut, Random, Temporal, UserHoldout};
     let takes = |kinds: &[SplitKind]| cut.split.is_some_and(|kind| kinds.contains(&kind));
     let options = [

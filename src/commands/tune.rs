@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 use burnrec::Prepared;
 use burnrec::train::device::{ChosenDevice, Work, choose};
-use burnrec::train::tune::{BEST, Found, TrialOutcome, TrialRecord, TuneConfig, search};
+use burnrec::train::tune::{BEST, SearchResult, TrialOutcome, TrialRecord, TuneConfig, search};
 use serde_json::{Value, json};
 
 use crate::cli::Tune;
@@ -32,8 +32,8 @@ pub fn run(args: Tune) -> Result<()> {
         Ok(())
     };
     let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)?;
-    if found.taken_up > 0 {
-        eprintln!("{} finished trials were taken up from {}", found.taken_up, args.out.display());
+    if found.resumed > 0 {
+        eprintln!("{} finished trials are resumed from {}", found.resumed, args.out.display());
     }
     if args.json {
         let object = json!({
@@ -42,7 +42,7 @@ pub fn run(args: Tune) -> Result<()> {
             "protocol": found.protocol,
             "metric": config.metric(),
             "folds": config.search().folds,
-            "taken_up": found.taken_up,
+            "resumed": found.resumed,
             "trials": found.trials,
             "best_config": args.out.join(BEST),
         });
@@ -65,7 +65,7 @@ fn trial_line(config: &TuneConfig, trial: &TrialRecord) -> String {
     format!("trial {number}/{n}  {came}  {:.2} s  {}", trial.seconds, settings.join(" "))
 }
 
-fn print(args: &Tune, config: &TuneConfig, data: &Prepared, found: &Found) -> Result<()> {
+fn print(args: &Tune, config: &TuneConfig, data: &Prepared, found: &SearchResult) -> Result<()> {
     let (n, metric) = (found.trials.len(), config.metric().to_string());
     let keys: Vec<&str> = config.search().space.keys().map(String::as_str).collect();
     let head: Vec<&str> = [&["trial"][..], &keys, &[metric.as_str(), "epoch", "seconds"]].concat();

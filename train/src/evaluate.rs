@@ -84,7 +84,7 @@ pub fn evaluate(
     if !holdout.fold_in {
         return judge(scorer, &holdout.users, holdout, train, options, progress);
     }
-    let folded = able(scorer)?.fold_in(&holdout.history)?;
+    let folded = require_fold_in(scorer)?.fold_in(&holdout.history)?;
     let users: Vec<UserIx> = (0..holdout.len() as u32).map(UserIx).collect();
     judge(&*folded, &users, holdout, train, options, progress)
 }
@@ -93,7 +93,7 @@ pub fn evaluate(
 ///
 /// # Errors
 /// When it cannot.
-pub fn able(scorer: &dyn Scorer) -> Result<&dyn FoldIn> {
+pub fn require_fold_in(scorer: &dyn Scorer) -> Result<&dyn FoldIn> {
     scorer.as_fold_in().ok_or_else(|| {
         Error::evaluate(
             "a model that cannot fold users in",

@@ -11,7 +11,7 @@ use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Reco
 
 use crate::checkpoints::{Checkpoints, Chosen};
 use crate::device::AutoDevice;
-use crate::evaluate::{EvaluateOptions, Scores, able, evaluate};
+use crate::evaluate::{EvaluateOptions, Scores, evaluate, require_fold_in};
 use crate::fit::{Best, EpochSelection, FitState, Fitted, fit};
 use crate::machine::{Machine, peak_memory_bytes};
 use crate::record::{EpochRecord, Metrics, RunRecord};
@@ -147,7 +147,7 @@ impl Work<'_> {
         let (data, device, seed) = (self.data, self.device, self.config.run.seed);
         let mut learner = self.config.trainer.learner(&FitInput { train, data, phase, seed, device })?;
         if self.data.split.valid.fold_in || self.data.split.test.fold_in {
-            able(&*learner.model())?;
+            require_fold_in(&*learner.model())?;
         }
         let (chosen, best) = chosen.unzip();
         let mut state = match &self.checkpoints {

@@ -12,4 +12,4 @@ mod space;
 
 pub use config::{Method, SearchConfig, Trial, TuneConfig};
 pub use log::{BEST, FoldScore, TrialOutcome, TrialRecord};
-pub use search::{Found, search};
+pub use search::{SearchResult, search};

@@ -11,7 +11,7 @@ use burnrec_train::machine::Machine;
 use burnrec_train::metrics::Metric;
 use burnrec_train::record::{EpochRecord, RunRecord};
 
-use super::plan::{CasePlan, Place, Way};
+use super::plan::{CaseKey, CaseMethod, CasePlan};
 use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task};
 
 /// The result of a case; the fields are those of [`CaseRecord`].
@@ -71,27 +71,27 @@ impl CaseOutcome {
 
     pub(super) fn into_record(
         self,
-        place: &Place,
+        key: &CaseKey,
         case: &CasePlan,
         metric: Metric,
         data_hash: String,
     ) -> CaseRecord {
-        let rating = place.task == Task::Rating;
+        let rating = key.task == Task::Rating;
         let kept = [metric, Metric::Hr(10), Metric::Ndcg(10)];
         let per_user = self.test.per_user.into_iter().filter(|(metric, _)| kept.contains(metric) && !rating);
         let errors = self.test.errors.iter().map(|errors| [errors.squared, errors.absolute, errors.pairs]);
         let per_user_errors = if rating { errors.collect() } else { Vec::new() };
-        let peer = match &case.way {
-            Way::Peer { peer, .. } => Some(peer.clone()),
-            Way::Train { .. } | Way::Cluster { .. } => None,
+        let peer = match &case.method {
+            CaseMethod::Peer { peer, .. } => Some(peer.clone()),
+            CaseMethod::Train { .. } | CaseMethod::Cluster { .. } => None,
         };
         CaseRecord {
             format: FORMAT,
-            task: place.task,
+            task: key.task,
             case: case.name.clone(),
             label: case.label.clone(),
             peer,
-            seed: place.seed,
+            seed: key.seed,
             data_hash,
             config: self.config,
             metric,

@@ -49,12 +49,13 @@ pub struct CasePlan {
     /// The name in reports.
     pub label: String,
     /// How it is trained.
-    pub way: Way,
+    #[serde(rename = "way")]
+    pub method: CaseMethod,
 }
 
 /// Identifies a case on the split of a seed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct CaseKey {
     /// The task.
     pub task: Task,
     /// The seed of the split.
@@ -65,15 +66,15 @@ pub struct Place {
 
 impl CaseRecord {
     /// Returns which case on which split the record is of.
-    pub fn place(&self) -> Place {
-        Place { task: self.task, seed: self.seed, case: self.case.clone() }
+    pub fn key(&self) -> CaseKey {
+        CaseKey { task: self.task, seed: self.seed, case: self.case.clone() }
     }
 }
 
 /// How a case is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
-pub enum Way {
+pub enum CaseMethod {
     /// A run of `burnrec train`.
     Train {
         /// The settings.
@@ -246,7 +247,7 @@ impl BenchPlan {
 impl CasePlan {
     /// Returns the names of the cases whose runs this one starts from.
     pub fn starts_from(&self) -> Vec<&str> {
-        let Way::Train { config } = &self.way else { return Vec::new() };
+        let CaseMethod::Train { config } = &self.method else { return Vec::new() };
         let runs = config.get("pretrained").and_then(Value::as_table).into_iter().flatten();
         runs.filter_map(|(_, run)| case_of(run.as_str()?)).collect()
     }
@@ -270,7 +271,7 @@ impl FileCase {
     fn resolve(self, task: Task, file: &dyn Fn(&str) -> Result<String>, quick: bool) -> Result<CasePlan> {
         let Self { name, label, config, set, quick: shortened, clusters, peer, script, args } = self;
         let label = label.unwrap_or_else(|| name.clone());
-        let way = match (config, peer, script) {
+        let method = match (config, peer, script) {
             (Some(config), None, None) => {
                 let refused = |error: toml::de::Error| {
                     ModelError::config(&config, error.message(), "a training config")
@@ -295,16 +296,16 @@ impl FileCase {
                     Some(0) => {
                         return Err(ModelError::config(format!("{name}.clusters"), 0, "at least 1").into());
                     }
-                    Some(clusters) => Way::Cluster { clusters, config },
-                    None => Way::Train { config },
+                    Some(clusters) => CaseMethod::Cluster { clusters, config },
+                    None => CaseMethod::Train { config },
                 }
             }
-            (None, Some(peer), Some(script)) => Way::Peer { peer, script, args },
+            (None, Some(peer), Some(script)) => CaseMethod::Peer { peer, script, args },
             _ => {
                 let expected = "either config, or peer and script";
                 return Err(ModelError::config(format!("case {name}"), "neither or both", expected).into());
             }
         };
-        Ok(CasePlan { name, label, way })
+        Ok(CasePlan { name, label, method })
     }
 }

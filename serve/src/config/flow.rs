@@ -83,7 +83,7 @@ impl TryFrom<String> for Order {
 /// What to do where a stage fails.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Stages {
+pub struct Failures {
     /// Decoding: a message is no valid request, or is over the limits.
     pub decode: Failure,
     /// Scoring: the model does not know an id, or fails.
@@ -92,7 +92,7 @@ pub struct Stages {
     pub sink: Failure,
 }
 
-impl Stages {
+impl Failures {
     /// Returns what to do where this stage fails.
     pub fn of(&self, stage: Stage) -> Failure {
         match stage {

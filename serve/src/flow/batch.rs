@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Refused, Transport, Trouble};
-use crate::config::{Pace, Stages, Then};
+use crate::config::{Failures, Pace, Then};
 use crate::engine::Engine;
 use crate::event::Incoming;
 use crate::metrics::Metrics;
@@ -12,7 +12,11 @@ use crate::reject::Stage;
 use crate::{Error, Reject};
 
 /// Returns the index of the first failed event for whose retry the whole flow waits (`pace = "yield"`), and how long.
-pub fn first_to_yield(failures: &Stages, events: &[Incoming], outbox: &Outbox) -> Option<(usize, Duration)> {
+pub fn first_to_yield(
+    failures: &Failures,
+    events: &[Incoming],
+    outbox: &Outbox,
+) -> Option<(usize, Duration)> {
     events.iter().zip(&outbox.outcomes).enumerate().find_map(|(at, (event, outcome))| {
         let EventOutcome::Failed(reject) = outcome else { return None };
         let failure = failures.of(reject.stage);
@@ -61,7 +65,7 @@ pub struct BatchWriter<'a, T> {
     /// The engine that answered the batch.
     pub engine: &'a Engine,
     /// What to do where a stage fails.
-    pub failures: &'a Stages,
+    pub failures: &'a Failures,
     /// Where the messages go.
     pub transport: &'a mut T,
     /// The batch's number.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{FlowConfig, Guarantee, KafkaConfig, Mode, Stages};
+use crate::config::{Failures, FlowConfig, Guarantee, KafkaConfig, Mode};
 
 /// The wait after the first failure; each one doubles it.
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -18,7 +18,7 @@ pub struct FlowOptions {
     /// Batches and queues.
     pub flow: FlowConfig,
     /// What to do where a stage fails.
-    pub failures: Stages,
+    pub failures: Failures,
     /// The delivery guarantee.
     pub guarantee: Guarantee,
     /// How often to commit.
@@ -31,7 +31,7 @@ pub struct FlowOptions {
 
 impl FlowOptions {
     /// Returns the options that a config asks for; in `message` mode a batch waits for no event that is not there yet.
-    pub fn new(worker: usize, flow: &FlowConfig, failures: Stages, kafka: &KafkaConfig) -> Self {
+    pub fn new(worker: usize, flow: &FlowConfig, failures: Failures, kafka: &KafkaConfig) -> Self {
         let mut flow = flow.clone();
         if kafka.mode == Mode::Message {
             (flow.batch_events, flow.batch_ms) = (flow.batch_events.min(MOST_MESSAGES), 0);

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::log::{BEST, Log, VERSION, settings};
 use super::{FoldScore, Trial, TrialOutcome, TrialRecord, TuneConfig};
-use crate::evaluate::{EvaluateOptions, able, evaluate, protocol};
+use crate::evaluate::{EvaluateOptions, evaluate, protocol, require_fold_in};
 use crate::fit::{EpochSelection, FitState, fit};
 use crate::metrics::Metric;
 use crate::run::options;
@@ -25,11 +25,11 @@ const FORMAT: u32 = 1;
 
 /// What a search found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct SearchResult {
     /// What relevant items were ranked against: `full ranking`, or `99 drawn candidates`.
     pub protocol: String,
     /// How many trials had been finished by an earlier command.
-    pub taken_up: usize,
+    pub resumed: usize,
     /// All trials, the best first and failed ones last; of equal ones the earlier comes first.
     pub trials: Vec<TrialRecord>,
 }
@@ -53,10 +53,10 @@ pub fn search(
     replace: bool,
     on_trial: &mut dyn FnMut(&TrialRecord) -> Result<()>,
     progress: &dyn Progress,
-) -> Result<Found> {
+) -> Result<SearchResult> {
     let (split, trials) = (&data.split, config.trials());
     let (mut log, mut done) = Log::open(dir, &about(data, config), trials, replace)?;
-    let taken_up = done.len();
+    let resumed = done.len();
     let train;
     let cut;
     let pairs: Vec<(&Csr, &Holdout)> = match config.search().folds {
@@ -75,10 +75,10 @@ pub fn search(
     };
     let protocol = protocol(pairs[0].1);
     if let (true, Some(trial)) = (split.valid.fold_in, trials.first()) {
-        able(&*learner(&trial.config, pairs[0].0, data, device)?.model())?;
+        require_fold_in(&*learner(&trial.config, pairs[0].0, data, device)?.model())?;
     }
     progress.begin("tune", trials.len() as u64);
-    progress.advance(taken_up as u64);
+    progress.advance(resumed as u64);
     for trial in trials {
         if done.iter().any(|record| record.number == trial.number) {
             continue;
@@ -96,7 +96,7 @@ pub fn search(
     sort(&mut done, config.metric());
     let best = best(data, config, &protocol, &done)?;
     write_file(&dir.join(BEST), best.as_bytes())?;
-    Ok(Found { protocol, taken_up, trials: done })
+    Ok(SearchResult { protocol, resumed, trials: done })
 }
 
 /// Returns all that the trials depend on, for the file of the search's settings.
