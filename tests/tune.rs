@@ -9,7 +9,7 @@ use burnrec_data::Prepared;
 use burnrec_models::DeviceChoice;
 use burnrec_models::Silent;
 use burnrec_models::device::{OpenDevice, open};
-use burnrec_train::tune::{Found, TuneConfig, search};
+use burnrec_train::tune::{SearchResult, TuneConfig, search};
 use common::{Folder, burnrec};
 use serde_json::Value;
 
@@ -178,12 +178,12 @@ fn test_is_not_touched() {
     let mut data =
         Prepared::open(&prepared(&folder, "leave-one-out --candidates 20")).expect("prepared data");
     let device: OpenDevice = open(DeviceChoice::Cpu).expect("the CPU");
-    let search = |data: &Prepared, name: &str, text: &str| -> Found {
+    let search = |data: &Prepared, name: &str, text: &str| -> SearchResult {
         let config = TuneConfig::from_table(toml::from_str(text).expect("TOML")).expect("a search");
         search(data, &config, &device, &folder.path(name), false, &mut |_| Ok(()), &Silent).expect("found")
     };
     let folded = GRID.replace("[search.space]", "[search]\nfolds = 2\n[search.space]");
-    let values = |found: Found| found.trials.iter().map(|trial| trial.value()).collect::<Vec<_>>();
+    let values = |found: SearchResult| found.trials.iter().map(|trial| trial.value()).collect::<Vec<_>>();
     let before = [values(search(&data, "one", GRID)), values(search(&data, "two", &folded))];
     // Replaces test by a holdout without users.
     data.split.test = data.split.valid.clone();

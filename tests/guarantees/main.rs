@@ -1,7 +1,7 @@
 //! Tests the guarantees of `serve` on a real Apache Kafka, modelled on Kafka's own test of transactions: services and brokers
 //! are killed and stopped, instances join and leave, models are replaced, users are erased, answered requests are deleted and
 //! topics grow, while requests come in, some urgent and some with replies that the topic does not take. A reader from outside
-//! checks what it sees. `BURNREC_STORM_ROUNDS` sets for how many rounds, of a good minute each.
+//! checks what it sees. `BURNREC_STORM_MINUTES=60` lets a storm last an hour, in place of four rounds of a good minute each.
 
 mod checker;
 mod checks;
@@ -11,7 +11,7 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use checker::{Checker, OUTPUTS};
 use checks::{each_has_its_end, order_is_kept, others_agree, state_is_whole};
@@ -23,6 +23,8 @@ use rdkafka::producer::{BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 const PARTITIONS: i32 = 6;
+/// The rounds after which the topics get one more partition; later the instance that stays is one and the same.
+const GROWS_AT: [usize; 2] = [0, 4];
 /// How many requests are written in a second.
 const PACE: usize = 500;
 /// The item of all events of a user who is erased that come after it.
@@ -243,7 +245,7 @@ impl<'a> Storm<'a> {
         self.partitions.set(partitions);
         // An instance that was killed stays a member of the group for the time of its session.
         until("the histories move", Duration::from_secs(60), || {
-            burnrec("repartition {} --json", &[&self.config]).code == Some(0)
+            burnrec("repartition {} --set kafka.instance=a --json", &[&self.config]).code == Some(0)
         });
     }
 }
@@ -253,13 +255,17 @@ fn tell(round: usize, what: &str) {
 }
 
 /// Runs the storm, and returns the contents of the topics after it.
-fn storm(kafka: &Kafka, guarantee: &str, protocol: &str, rounds: usize) -> After {
+fn storm(kafka: &Kafka, guarantee: &str, protocol: &str, span: Span) -> After {
     let storm = Storm::new(kafka, guarantee, protocol);
     let [mut a, mut b, mut stays] = storm.start_all();
     let mut feed = storm.feed(0);
     storm.checker.progress(1000);
     let (mut erased, mut held) = (Vec::new(), Vec::new());
-    for round in 0..rounds {
+    let begin = Instant::now();
+    for round in 0.. {
+        if span.is_over(round, begin.elapsed()) {
+            break;
+        }
         storm.shake(round, &mut a, &mut b);
         let user = USERS + 1 + round as u64;
         storm.erase(round, user);
@@ -268,7 +274,7 @@ fn storm(kafka: &Kafka, guarantee: &str, protocol: &str, rounds: usize) -> After
         let mib = stays.as_ref().expect("running").mib();
         tell(round, &format!("the instance that stays holds {mib} MiB"));
         held.push(mib);
-        if round % 16 == 0 {
+        if GROWS_AT.contains(&round) {
             feed.end();
             storm.checker.all_are_answered();
             for one in [&mut a, &mut b, &mut stays] {
@@ -328,16 +334,32 @@ fn probe(kafka: &Kafka, partitions: i32, erased: &[u64]) {
 const CLASSIC: &str = r#""session.timeout.ms" = 4000, "heartbeat.interval.ms" = 500"#;
 const BROKERS: &str = r#""group.protocol" = "consumer""#;
 
-fn rounds() -> usize {
-    match std::env::var("BURNREC_STORM_ROUNDS") {
-        Ok(rounds) => rounds.parse().expect("BURNREC_STORM_ROUNDS is a number"),
-        Err(_) => 4,
+/// How long a storm lasts.
+#[derive(Clone, Copy)]
+enum Span {
+    Rounds(usize),
+    Minutes(u64),
+}
+
+impl Span {
+    fn asked_for() -> Self {
+        match std::env::var("BURNREC_STORM_MINUTES") {
+            Ok(minutes) => Self::Minutes(minutes.parse().expect("BURNREC_STORM_MINUTES is a number")),
+            Err(_) => Self::Rounds(4),
+        }
+    }
+
+    fn is_over(self, rounds: usize, spent: Duration) -> bool {
+        match self {
+            Self::Rounds(all) => rounds >= all,
+            Self::Minutes(minutes) => spent >= Duration::from_secs(60 * minutes),
+        }
     }
 }
 
-fn check_exactly_once(protocol: &str, rounds: usize) {
+fn check_exactly_once(protocol: &str, span: Span) {
     let Some(kafka) = Kafka::start(3, false) else { return };
-    let after = storm(&kafka, "exactly-once", protocol, rounds);
+    let after = storm(&kafka, "exactly-once", protocol, span);
     assert_eq!(each_has_its_end(&after, true), 0, "records are there twice");
     order_is_kept(&after);
     state_is_whole(&kafka, &after);
@@ -346,18 +368,18 @@ fn check_exactly_once(protocol: &str, rounds: usize) {
 
 #[test]
 fn exactly_once_under_kills() {
-    check_exactly_once(CLASSIC, rounds());
+    check_exactly_once(CLASSIC, Span::asked_for());
 }
 
 #[test]
 fn exactly_once_in_a_group_that_brokers_keep() {
-    check_exactly_once(BROKERS, 2);
+    check_exactly_once(BROKERS, Span::Rounds(2));
 }
 
 #[test]
 fn at_least_once_under_kills() {
     let Some(kafka) = Kafka::start(3, false) else { return };
-    let after = storm(&kafka, "at-least-once", CLASSIC, rounds());
+    let after = storm(&kafka, "at-least-once", CLASSIC, Span::asked_for());
     let twice = each_has_its_end(&after, false);
     eprintln!("at least once: {twice} records twice, none missing");
 }

@@ -370,7 +370,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn a_setting_of_one_kind_reaches_that_kind_alone() {
         let config = config("exactly-once");
         let cases = [
