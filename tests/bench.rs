@@ -206,3 +206,79 @@ fn a_config_that_makes_no_sense_is_refused_by_name() {
     refused("config = \"explicit.toml\"", "config = \"als.toml\"", &["rating als"]);
     refused("clusters = 3", "clusters = 0", &["clusters"]);
 }
+
+#[test]
+fn settings_are_searched_on_valid_of_each_split_within_one_budget() {
+    let folder = Folder::new();
+    CONFIGS.iter().for_each(|(name, text)| drop(folder.file(name, text)));
+    let raw = folder.path("raw");
+    burnrec("synth --users 200 --items 120 --rows 8000 --out {}", &[&raw]).ok();
+    let config = folder.file(
+        "tuned.toml",
+        r#"
+        seeds = [0, 1]
+        tune = { trials = 5, seconds = 600 }
+        [ranking]
+        split = { protocol = "leave-one-out" }
+        metric = "ndcg@10"
+        against = "als"
+        [[ranking.case]]
+        name = "popularity"
+        config = "popularity.toml"
+        [[ranking.case]]
+        name = "als"
+        config = "als.toml"
+        set = { reg = 1000.0 }
+        space = { reg = { low = 0.001, high = 0.1, scale = "log" } }
+        [[ranking.case]]
+        name = "cluster-als"
+        config = "als.toml"
+        clusters = 3
+        space = { clusters = [2, 3] }
+        [[ranking.case]]
+        name = "gmf"
+        config = "gmf.toml"
+        space = { learning_rate = [0.001, 0.01], negatives = [2, 4] }
+        "#,
+    );
+    let out = folder.path("out");
+    let said = burnrec(RUN, &[&config, &raw, &out]).ok();
+    assert!(!said.contains("No settings were searched"), "{said}");
+    let record = |out: &Path, seed: u64, case: &str| -> Value {
+        let path = out.join(format!("records/ranking-seed{seed}-{case}.case.json"));
+        serde_json::from_slice(&std::fs::read(path).expect("a record")).expect("JSON")
+    };
+    for (seed, (case, trials)) in [0, 1]
+        .into_iter()
+        .flat_map(|seed| [("als", 5), ("cluster-als", 2), ("gmf", 5)].map(|case| (seed, case)))
+    {
+        let found = record(&out, seed, case);
+        let tuned = &found["tuned"];
+        assert_eq!((&tuned["trials"], &tuned["failed"]), (&trials.into(), &0.into()), "{case}: {tuned}");
+        assert!(tuned["best"].as_f64() >= tuned["stood"].as_f64(), "{case}: {tuned}");
+        // The model is trained with what was chosen, and its scores on valid are those of the search.
+        for (key, value) in tuned["chosen"].as_object().expect("settings") {
+            assert_eq!(&found["config"][key], value, "{case}: {key}");
+        }
+        assert_eq!(found["valid"]["metrics"]["ndcg@10"]["value"], tuned["best"], "{case}");
+    }
+    let reg = |found: &Value| found["config"]["reg"].as_f64().expect("a number");
+    assert!(reg(&record(&out, 0, "als")) <= 0.1 && record(&out, 0, "popularity")["tuned"].is_null());
+    let markdown = std::fs::read_to_string(out.join("report.md")).expect("the report");
+    assert!(markdown.contains("5 settings or 600 s") && markdown.contains("reg 0.001 to 0.1"), "{markdown}");
+
+    let out = folder.path("as-it-stands");
+    let said = burnrec(&format!("{RUN} --no-tune --seeds 1"), &[&config, &raw, &out]).ok();
+    assert!(said.contains("No settings were searched on this data"), "{said}");
+    assert!(reg(&record(&out, 0, "als")) == 1000.0 && record(&out, 0, "als")["tuned"].is_null());
+
+    let text = std::fs::read_to_string(&config).expect("the config");
+    for (from, to, words) in [
+        ("trials = 5", "trials = 1", ["tune.trials", "at least 2"]),
+        ("space = { reg", "space = { rge", ["space of als", "rge"]),
+        ("space = { clusters", "space = { dim", ["space of cluster-als", "dim"]),
+    ] {
+        let bad = folder.file("bad.toml", text.replace(from, to));
+        burnrec("check {}", &[&bad]).fails(&words);
+    }
+}

@@ -1,7 +1,7 @@
 //! A bench trains and judges every case of a config on the same splits, and saves each case's record before the next
 //! begins.
 //!
-//! The folder of a bench has `bench.json` (its plan), `splits/`, `runs/` and `records/`. A case that has its
+//! The folder of a bench has `bench.json` (its plan), `splits/`, `searches/`, `runs/` and `records/`. A case that has its
 //! record is done; a bench that was stopped continues with the others. Each case is meant to run in a process of its
 //! own, so that its memory and its time are its own: [`Bench::pending`] lists the cases that are left, and
 //! [`Bench::keep`] saves the record of a finished one.
@@ -11,6 +11,7 @@ pub mod inference;
 pub mod outcome;
 pub mod peer;
 pub mod plan;
+pub mod search;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use burnrec_data::{Csr, Dataset, Error as DataError, Prepared};
 use burnrec_models::DataFacts;
 use burnrec_models::Error as ModelError;
 use burnrec_train::evaluate::protocol;
+use burnrec_train::tune::Budget;
 use burnrec_train::{Result, TrainConfig};
 
 use crate::record::{BenchRecord, CaseName, CaseRecord, FORMAT, SplitCounts, SplitRecord, Task, read, save};
@@ -167,6 +169,17 @@ impl Bench {
     /// Returns the device of networks, as `--device` names it.
     pub fn device(&self) -> &str {
         &self.plan.device
+    }
+
+    /// Returns what the search of a case's settings may take; none where settings are taken as they stand, or the case has
+    /// nothing to search.
+    pub fn budget(&self, case: &CasePlan) -> Option<Budget> {
+        self.plan.tune.filter(|_| !case.space.is_empty())
+    }
+
+    /// Returns the directory of the search of a case's settings.
+    pub fn search_dir(&self, key: &CaseKey) -> PathBuf {
+        self.dir.join("searches").join(format!("{}-seed{}-{}", key.task, key.seed, key.case))
     }
 
     /// Returns the run directory of a case.

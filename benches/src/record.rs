@@ -12,13 +12,15 @@ use burnrec_data::Error as DataError;
 use burnrec_data::write::write_file;
 use burnrec_models::DataFacts;
 use burnrec_models::Phase;
-use burnrec_train::Result;
 use burnrec_train::evaluate::Scores;
 use burnrec_train::machine::Machine;
 use burnrec_train::metrics::Metric;
 use burnrec_train::record::EpochRecord;
+use burnrec_train::tune::{Budget, TrialRecord};
+use burnrec_train::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use toml::Table;
 
 /// The format of the files that this version writes; files of another format are refused.
 pub const FORMAT: u32 = 1;
@@ -106,6 +108,9 @@ pub struct CaseRecord {
     pub data_hash: String,
     /// Every setting, defaults included.
     pub config: serde_json::Value,
+    /// How settings were searched on valid of the split; none where they were taken as they stood.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<Tuned>,
     /// The metric that is shown first and tested; it was fixed before anything was trained.
     pub metric: Metric,
     /// The epochs, those of the final fit too.
@@ -146,6 +151,56 @@ pub struct CaseRecord {
     pub item_shown: Vec<u32>,
     /// `[items]`: in how many of these lists it was relevant for the user.
     pub item_hits: Vec<u32>,
+}
+
+/// How the settings of a case were searched on valid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tuned {
+    /// What the search was allowed; the same for all cases of a bench.
+    pub budget: Budget,
+    /// For each searched setting its values or its range.
+    pub space: serde_json::Value,
+    /// The values of the searched settings with which the case was trained.
+    pub chosen: serde_json::Value,
+    /// The metric on valid with the settings as they stood in the config; none where they could not be trained.
+    pub stood: Option<f64>,
+    /// The metric on valid with the chosen settings.
+    pub best: f64,
+    /// How many settings were tried.
+    pub trials: usize,
+    /// How many of them were stopped early, as others were better by then.
+    pub stopped: usize,
+    /// How many of them could not be trained.
+    pub failed: usize,
+    /// Seconds of all of them together.
+    pub seconds: f64,
+}
+
+impl Tuned {
+    /// Takes the figures of a search. Trial 1 is of the settings as they stood, and the first of the list is the best.
+    ///
+    /// # Errors
+    /// When no trial could be trained.
+    pub fn of(budget: Budget, space: &Table, trials: &[TrialRecord]) -> Result<Self> {
+        let none = || {
+            let found = format!("{} settings of which none could be trained and judged", trials.len());
+            Error::Evaluate { found, expected: "at least one".into() }
+        };
+        let first = trials.first().ok_or_else(none)?;
+        let count = |holds: fn(&TrialRecord) -> bool| trials.iter().filter(|trial| holds(trial)).count();
+        Ok(Self {
+            budget,
+            space: serde_json::to_value(space).expect("settings are plain values"),
+            chosen: first.settings.clone(),
+            stood: trials.iter().find(|trial| trial.number == 1).and_then(TrialRecord::value),
+            best: first.value().ok_or_else(none)?,
+            trials: trials.len(),
+            stopped: count(|trial| trial.stopped),
+            failed: count(|trial| trial.value().is_none()),
+            seconds: trials.iter().map(|trial| trial.seconds).sum(),
+        })
+    }
 }
 
 /// One epoch of a learning curve.

@@ -15,6 +15,7 @@ mod markdown;
 mod scores;
 mod section;
 mod table;
+mod tuning;
 
 use std::path::{Path, PathBuf};
 

@@ -8,9 +8,10 @@ mod records;
 use std::path::Path;
 
 use burnrec_bench::chart::escape;
-use burnrec_bench::record::{CaseRecord, Records, Task};
+use burnrec_bench::record::{CaseRecord, Records, Task, Tuned};
 use burnrec_bench::report::{Report, Verdict};
 use burnrec_train::metrics::Metric;
+use burnrec_train::tune::Budget;
 use records::{USERS, machine, records};
 use serde_json::Value;
 
@@ -149,6 +150,57 @@ fn sentences_are_plain_and_follow_from_the_tests() {
     let neumf = find(1, "NeuMF");
     assert!(neumf.difference.value < 0.0 && neumf.verdict == Verdict::Better);
     assert!(neumf.sentence.contains("RMSE [."), "{}", neumf.sentence);
+}
+
+#[test]
+fn how_settings_were_chosen_is_told() {
+    let mut records = records(&[Task::Ranking], &[1, 2]);
+    let none = "No settings were searched on this data";
+    let warned = |records: &Records| report(std::slice::from_ref(records)).markdown().contains(none);
+    assert!(warned(&records));
+    for case in records.cases.iter_mut().filter(|case| case.case == "als") {
+        case.tuned = Some(Tuned {
+            budget: Budget { trials: 10, seconds: 300.0 },
+            space: serde_json::json!({ "dim": [32, 64], "reg": { "low": 0.001, "high": 0.1, "scale": "log" } }),
+            chosen: serde_json::json!({ "dim": 64, "reg": 0.01 * case.seed as f64 }),
+            stood: Some(0.25),
+            best: 0.5 + 0.25 * (case.seed - 1) as f64,
+            trials: 10,
+            stopped: 3,
+            failed: 0,
+            seconds: 12.0,
+        });
+    }
+    assert!(!warned(&records));
+    let made = report(std::slice::from_ref(&records));
+    let json: Value = serde_json::from_str(&made.json()).unwrap();
+    let of = |model: &str, column: &str| cell(&json, 0, "Settings", model, column);
+    assert_eq!(of("ALS", "Searched"), "dim 32 or 64, reg 0.001 to 0.1");
+    assert_eq!(of("ALS", "Chosen"), "seed 1: dim = 64, reg = 0.01; seed 2: dim = 64, reg = 0.02");
+    close(&of("ALS", "Settings tried"), 20.0);
+    close(&of("ALS", "Stopped early"), 6.0);
+    close(&of("ALS", "Seconds"), 24.0);
+    close(&of("ALS", "NDCG@10 on valid, as they stood"), 0.25);
+    close(&of("ALS", "NDCG@10 on valid, chosen"), 0.625);
+    assert_eq!((of("MF", "Searched"), of("MF", "Chosen")), ("nothing".into(), "as in the config".into()));
+    assert!(made.markdown().contains("the same budget: 10 settings or 300 s, whichever came first"));
+    // Those of each seed are listed.
+    let settings = json["parts"][0]["settings"].as_array().unwrap();
+    assert_eq!(settings.iter().filter(|one| one["model"] == "ALS").count(), 2);
+    assert_eq!(settings.iter().filter(|one| one["model"] == "MF").count(), 1);
+}
+
+#[test]
+fn what_is_no_better_than_popularity_is_told_first() {
+    let mut records = records(&[Task::Ranking], &[1, 2]);
+    let first = |records: &Records| report(std::slice::from_ref(records)).sections[0].sentences[0].clone();
+    assert!(first(&records).contains("has the highest"), "{}", first(&records));
+    for case in records.cases.iter_mut().filter(|case| case.case == "mlp") {
+        case.test.metrics.get_mut(&Metric::Ndcg(10)).unwrap().value = 0.01;
+        case.per_user.get_mut(&Metric::Ndcg(10)).unwrap().fill(0.01);
+    }
+    let told = first(&records);
+    assert!(told.starts_with("No better than Popularity (0.") && told.contains("is: MLP (0.01"), "{told}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct Bench {
     /// Directory for splits, runs, records and the report. One that has records of the same bench goes on.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// The first seed alone, and what the config calls quick: about a minute.
+    /// The first seed alone with what the config calls quick, and no search of settings: about a minute.
     #[arg(long)]
     pub quick: bool,
     /// The first so many seeds of the config alone.
@@ -27,6 +27,9 @@ pub struct Bench {
     /// benches/peers/requirements.txt.
     #[arg(long)]
     pub peers: bool,
+    /// Take the settings as they stand in the config, and search none on this data.
+    #[arg(long)]
+    pub no_tune: bool,
     /// Begin anew where another bench is.
     #[arg(long)]
     pub force: bool,

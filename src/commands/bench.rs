@@ -15,7 +15,7 @@ use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
 use burnrec_bench::bench::cluster::ClusterConfig;
 use burnrec_bench::bench::outcome::{CaseOutcome, epochs};
 use burnrec_bench::bench::plan::{BenchPlan, CaseMethod, Extent};
-use burnrec_bench::bench::{Bench, CaseKey, Rows, inference, peer};
+use burnrec_bench::bench::{Bench, CaseKey, Rows, inference, peer, search};
 use burnrec_bench::record::{BenchRecord, Records, Task};
 use burnrec_bench::report::Report;
 
@@ -26,7 +26,8 @@ use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: BenchArgs) -> Result<()> {
-    let extent = Extent { quick: args.quick, seeds: args.seeds.map(usize::from), peers: args.peers };
+    let BenchArgs { quick, peers, no_tune, .. } = args;
+    let extent = Extent { quick, seeds: args.seeds.map(usize::from), peers, no_tune };
     let plan = BenchPlan::read(&args.config, &args.device.choice.to_string(), extent)?;
     if args.force && BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
@@ -130,34 +131,59 @@ pub fn case(args: BenchCase) -> Result<()> {
     let bench = Bench::open(&args.dir)?;
     let key = CaseKey { task: args.task.into(), seed: args.seed, case: args.case };
     let (data, data_dir) = bench.data(&key)?;
-    let outcome = match &bench.case(&key)?.1.method {
-        CaseMethod::Train { config } => {
-            let config = bench.config(&key, config)?;
-            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&key))?
-        }
+    let (task, case) = bench.case(&key)?;
+    let run_dir = bench.run_dir(&key);
+    let train = |config: TrainConfig| -> Result<CaseOutcome> {
+        let choice = choice(&config, bench.device())?;
+        let (config, tuned) = match bench.budget(case) {
+            Some(budget) => {
+                let dir = bench.search_dir(&key);
+                let (config, tuned) =
+                    search::of_model(&data, &config, (budget, &case.space), choice, &dir, &Bars::default())?;
+                (config, Some(tuned))
+            }
+            None => (config, None),
+        };
+        Ok(CaseOutcome { tuned, ..trained(&data, &data_dir, &config, choice, &run_dir)? })
+    };
+    let outcome = match &case.method {
+        CaseMethod::Train { config } => train(bench.config(&key, config)?)?,
         CaseMethod::Cluster { clusters, config } => {
-            let config = ClusterConfig::of(*clusters, &bench.config(&key, config)?)?;
-            trained(&data, &data_dir, &config, bench.device(), &bench.run_dir(&key))?
+            train(ClusterConfig::of(*clusters, &bench.config(&key, config)?)?)?
         }
         CaseMethod::Peer { script, args, .. } => {
+            let (args, tuned) = match bench.budget(case) {
+                Some(budget) => {
+                    let (dir, space) = (bench.search_dir(&key), (budget, &case.space));
+                    let peer = (script.as_str(), args.as_slice());
+                    let (args, tuned) =
+                        search::of_peer(&data, peer, space, task.metric, &dir, &Bars::default())?;
+                    (args, Some(tuned))
+                }
+                None => (args.clone(), None),
+            };
             let rating = key.task == Task::Rating;
-            peer::run(&data, rating, &bench.run_dir(&key), script, args, &Bars::default())?
+            CaseOutcome { tuned, ..peer::run(&data, rating, &run_dir, script, &args, &Bars::default())? }
         }
     };
     Ok(bench.keep(&key, outcome, &data)?)
+}
+
+/// Returns what a case's model computes on; `device` is what networks are to compute on.
+fn choice(config: &TrainConfig, device: &str) -> Result<DeviceChoice> {
+    Ok(match config.trainer.trains_on() {
+        Compute::Device => device.parse()?,
+        Compute::Host | Compute::HostOrNamed => DeviceChoice::Cpu,
+    })
 }
 
 fn trained(
     data: &Prepared,
     data_dir: &Path,
     config: &TrainConfig,
-    device: &str,
+    choice: DeviceChoice,
     out: &Path,
 ) -> Result<CaseOutcome> {
-    let choice = match config.trainer.trains_on() {
-        Compute::Device => device.parse()?,
-        Compute::Host | Compute::HostOrNamed => DeviceChoice::Cpu,
-    };
     let begin = if checkpoints::newest(out)?.is_some() { Begin::Resume } else { Begin::Replace };
     let record = train(data, data_dir, config, choice, out, begin)?.record;
     // A model answers where `auto` trained it.

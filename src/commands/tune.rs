@@ -57,7 +57,8 @@ fn trial_line(config: &TuneConfig, trial: &TrialRecord) -> String {
     let settings: Vec<String> = settings.map(|(key, value)| format!("{key}={}", cell(value))).collect();
     let came = match &trial.outcome {
         TrialOutcome::Scored { value, epoch, .. } => {
-            format!("valid {} {value:.4}  epoch {epoch}", config.metric())
+            let stopped = if trial.stopped { ", stopped" } else { "" };
+            format!("valid {} {value:.4}  epoch {epoch}{stopped}", config.metric())
         }
         TrialOutcome::Failed { failed } => format!("failed: {failed}"),
     };

@@ -1,5 +1,6 @@
 //! The epoch loop of every training run.
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burnrec_models::{Learner, Model, Phase, Progress, Scorer};
@@ -64,8 +65,8 @@ pub struct Best {
     pub model: Box<dyn Model>,
 }
 
-/// Called after every epoch with all that the next ones depend on.
-pub type AfterEpoch<'a> = dyn FnMut(&EpochRecord, &dyn Learner, &FitState) -> Result<()> + 'a;
+/// Called after every epoch with all that the next ones depend on; says whether there are to be next ones.
+pub type AfterEpoch<'a> = dyn FnMut(&EpochRecord, &dyn Learner, &FitState) -> Result<ControlFlow<()>> + 'a;
 
 /// Trains from `state` on to at most `epochs`. With a `selection` it evaluates every `run.eval_every` epochs and after
 /// the last, and returns the model of the best epoch. Of equal values the earlier epoch is kept.
@@ -112,7 +113,9 @@ pub fn fit(
                 state.since_best += 1;
             }
         }
-        after_epoch(&record, learner, &state)?;
+        if after_epoch(&record, learner, &state)?.is_break() {
+            break;
+        }
     }
     let (seconds, computed_by) = (state.seconds, learner.computed_by());
     Ok(match (selection, state.best) {

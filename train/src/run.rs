@@ -1,5 +1,6 @@
 //! A whole training run: choose the epoch on valid, fit again on train and valid together, touch test once.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -158,10 +159,10 @@ impl Work<'_> {
         let (progress, clock) = (self.progress, self.clock);
         let mut after_epoch = |record: &EpochRecord, learner: &dyn Learner, state: &FitState| {
             (self.on_epoch)(record)?;
-            match &mut self.checkpoints {
-                Some(checkpoints) => checkpoints.save(learner, state, chosen, clock.seconds()),
-                None => Ok(()),
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.save(learner, state, chosen, clock.seconds())?;
             }
+            Ok(ControlFlow::Continue(()))
         };
         fit(&mut *learner, &self.config.run, epochs, selection, state, &mut after_epoch, progress)
     }

@@ -4,12 +4,14 @@
 //! or settings drawn at random. [`search`] runs the trials one after the other and keeps each in a line of a file, so
 //! that a search that was stopped can go on.
 
+mod budget;
 mod config;
 mod log;
 mod range;
 mod search;
 mod space;
 
+pub use budget::Budget;
 pub use config::{Method, SearchConfig, Trial, TuneConfig};
 pub use log::{BEST, FoldScore, TrialOutcome, TrialRecord};
 pub use search::{SearchResult, search};

@@ -12,13 +12,15 @@ use burnrec_train::metrics::Metric;
 use burnrec_train::record::{EpochRecord, RunRecord};
 
 use super::plan::{CaseKey, CaseMethod, CasePlan};
-use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task};
+use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task, Tuned};
 
 /// The result of a case; the fields are those of [`CaseRecord`].
 #[derive(Clone, Debug)]
 pub struct CaseOutcome {
     /// Every setting, defaults included.
     pub config: serde_json::Value,
+    /// How settings were searched on valid; none where they were taken as they stood.
+    pub tuned: Option<Tuned>,
     /// The epochs, those of the final fit too.
     pub epochs: Vec<EpochPoint>,
     /// The number of epochs chosen on valid.
@@ -52,6 +54,7 @@ impl CaseOutcome {
     pub fn of_run(run: RunRecord, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
         Self {
             config: serde_json::to_value(run.config).expect("settings are plain values"),
+            tuned: None,
             epochs,
             chosen_epochs: run.epochs,
             fit_seconds: run.fit_seconds,
@@ -94,6 +97,7 @@ impl CaseOutcome {
             seed: key.seed,
             data_hash,
             config: self.config,
+            tuned: self.tuned,
             metric,
             epochs: self.epochs,
             chosen_epochs: self.chosen_epochs,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burnrec_data::tensors::TensorFile;
 use burnrec_data::write::write_file;
-use burnrec_data::{Error as DataError, ItemIx, Prepared, UserIx};
+use burnrec_data::{Csr, Error as DataError, Holdout, ItemIx, Prepared, UserIx};
 use burnrec_models::Scorer;
 use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{Phase, Progress};
@@ -15,6 +15,7 @@ use burnrec_train::Result;
 use burnrec_train::evaluate::{EvaluateOptions, Scores, evaluate};
 use burnrec_train::machine::Machine;
 use serde_json::Value;
+use toml::Table;
 
 use super::outcome::CaseOutcome;
 use super::seen;
@@ -24,11 +25,11 @@ use crate::record::{EpochPoint, Inference};
 /// The most bytes of scores that a peer may be asked for.
 const MOST: u64 = 4 << 30;
 
-/// Runs a script on the rows of train and valid together, and judges the scores that it writes. The files that go in
+/// Runs a script on the rows of train and valid together, and judges the scores that it writes on test. The files that go in
 /// and come out are kept in `dir`.
 ///
 /// # Errors
-/// When there would be too many scores, the script fails or writes anything but scores, or judging fails.
+/// As [`judge`].
 pub fn run(
     data: &Prepared,
     rating: bool,
@@ -37,19 +38,38 @@ pub fn run(
     args: &[String],
     progress: &dyn Progress,
 ) -> Result<CaseOutcome> {
-    let (seen, test) = (seen(data), &data.split.test);
-    let (n_users, n_items) = (seen.n_rows(), seen.n_cols());
-    let bytes = test.len() as u64 * n_items as u64 * 4;
-    if test.fold_in || bytes > MOST {
-        let found = format!("{} users to score {n_items} items for", test.len());
+    let (said, test) = judge(data, &seen(data), &data.split.test, rating, dir, script, args, progress)?;
+    Ok(outcome(&said, test))
+}
+
+/// Runs a script on the rows of `train`, `[n_users, n_items]`, and judges the scores that it writes on `holdout`. Returns the
+/// script's own record too. The files that go in and come out are kept in `dir`.
+///
+/// # Errors
+/// When there would be too many scores, the script fails or writes anything but scores, or judging fails.
+#[expect(clippy::too_many_arguments, reason = "what a script is run on and how")]
+pub fn judge(
+    data: &Prepared,
+    train: &Csr,
+    holdout: &Holdout,
+    rating: bool,
+    dir: &Path,
+    script: &str,
+    args: &[String],
+    progress: &dyn Progress,
+) -> Result<(Value, Scores)> {
+    let (n_users, n_items) = (train.n_rows(), train.n_cols());
+    let bytes = holdout.len() as u64 * n_items as u64 * 4;
+    if holdout.fold_in || bytes > MOST {
+        let found = format!("{} users to score {n_items} items for", holdout.len());
         let expected = format!("users with rows in training, and at most {MOST} bytes of scores");
         return Err(DataError::setting("peer", found, expected).into());
     }
     fs::create_dir_all(dir).map_err(DataError::io("make", dir))?;
     let path = |name: &str| dir.join(name);
     let (rows, users, scores) = (path("train.csv"), path("users.txt"), path("scores.safetensors"));
-    peers::write_rows(&rows, &seen).map_err(DataError::io("write", &rows))?;
-    let list: String = test.users.iter().map(|user| format!("{}\n", user.0)).collect();
+    peers::write_rows(&rows, train).map_err(DataError::io("write", &rows))?;
+    let list: String = holdout.users.iter().map(|user| format!("{}\n", user.0)).collect();
     write_file(&users, list.as_bytes())?;
 
     let [n_users, n_items_text] = [n_users, n_items].map(|n| n.to_string());
@@ -62,19 +82,48 @@ pub fn run(
 
     let file = TensorFile::open(&scores)?;
     let (shape, values) = file.get::<f32>("scores")?;
-    if shape != [test.len(), n_items] {
-        let expected = format!("[{}, {n_items}]", test.len());
+    if shape != [holdout.len(), n_items] {
+        let expected = format!("[{}, {n_items}]", holdout.len());
         return Err(DataError::malformed(&scores, format!("scores of shape {shape:?}"), expected).into());
     }
     let scorer = Written {
-        rows: test.users.iter().enumerate().map(|(row, user)| (*user, row)).collect(),
+        rows: holdout.users.iter().enumerate().map(|(row, user)| (*user, row)).collect(),
         n_items,
         values,
     };
     let options = EvaluateOptions { rating, ..EvaluateOptions::default() };
-    let trained = Arc::new(TrainedRows::of(&seen));
-    let test = evaluate(&Answering::new(&scorer, &trained), test, &seen, &options, progress)?;
-    Ok(outcome(&said, test))
+    let trained = Arc::new(TrainedRows::of(train));
+    let scores = evaluate(&Answering::new(&scorer, &trained), holdout, train, &options, progress)?;
+    Ok((said, scores))
+}
+
+/// Returns the values of the searched settings among a script's arguments: `reg` is the word after `--reg`.
+///
+/// # Errors
+/// When an argument of the space is not there.
+pub fn stands(args: &[String], space: &Table) -> Result<Table> {
+    let value = |key: &String| {
+        let at = args.iter().position(|word| *word == format!("--{key}"));
+        let word = at.and_then(|at| args.get(at + 1)).ok_or_else(|| {
+            let found = format!("no --{key} in {}", args.join(" "));
+            DataError::setting(key, found, "an argument of the script, with its value")
+        })?;
+        let whole = word.parse().map(toml::Value::Integer).ok();
+        let value = whole.or_else(|| word.parse().map(toml::Value::Float).ok());
+        Ok((key.clone(), value.unwrap_or_else(|| toml::Value::String(word.clone()))))
+    };
+    space.keys().map(value).collect()
+}
+
+/// Returns a script's arguments with other values of some.
+pub fn with(args: &[String], settings: &Table) -> Vec<String> {
+    let mut args = args.to_vec();
+    for (key, value) in settings {
+        if let Some(at) = args.iter().position(|word| *word == format!("--{key}")) {
+            args[at + 1] = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        }
+    }
+    args
 }
 
 /// Makes the result of a case from a script's record. A figure that the record lacks is 0 or absent.
@@ -101,6 +150,7 @@ fn outcome(said: &Value, test: Scores) -> CaseOutcome {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     CaseOutcome {
         config: said.get("config").cloned().unwrap_or_default(),
+        tuned: None,
         epochs: seconds.iter().enumerate().map(point).collect(),
         chosen_epochs: n_epochs,
         fit_seconds,
@@ -158,5 +208,24 @@ impl Scorer for Written {
                 None => out.fill(f32::NAN),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searched_arguments_are_the_words_after_their_names() {
+        let args = ["--dim", "256", "--reg", "0.5", "--way", "a"].map(str::to_owned);
+        let space: Table = toml::from_str("reg = [1.0]\nway = ['b']").expect("TOML");
+        let found = stands(&args, &space).expect("they are there");
+        assert_eq!(found, toml::from_str("reg = 0.5\nway = 'a'").expect("TOML"));
+        assert_eq!(with(&args, &found), args);
+        let other = toml::from_str("reg = 2\nway = 'b'").expect("TOML");
+        assert_eq!(with(&args, &other), ["--dim", "256", "--reg", "2", "--way", "b"]);
+        let error =
+            stands(&args, &toml::from_str("alpha = [1]").expect("TOML")).expect_err("not there").to_string();
+        assert!(error.contains("no --alpha in --dim 256"), "{error}");
     }
 }

@@ -8,10 +8,13 @@ use burnrec_data::Error as DataError;
 use burnrec_data::split::SplitConfig;
 use burnrec_models::Error as ModelError;
 use burnrec_train::metrics::Metric;
+use burnrec_train::tune::Budget;
 use burnrec_train::{Result, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::cluster::ClusterConfig;
+use super::peer;
 use crate::record::{CaseRecord, Task};
 
 /// The resolved config of a bench: it holds the settings of every case, so that no other file is needed.
@@ -22,6 +25,9 @@ pub struct BenchPlan {
     pub seeds: Vec<u64>,
     /// The device of networks, as `--device` names it.
     pub device: String,
+    /// What the search of each case's settings may take on each split; none where settings are taken as they stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tune: Option<Budget>,
     /// The tasks, each with its split and its cases.
     pub tasks: BTreeMap<Task, TaskPlan>,
 }
@@ -51,6 +57,9 @@ pub struct CasePlan {
     /// How it is trained.
     #[serde(rename = "way")]
     pub method: CaseMethod,
+    /// The settings to search on valid, each with a list of values or a range; of a peer its arguments.
+    #[serde(default, skip_serializing_if = "Table::is_empty")]
+    pub space: Table,
 }
 
 /// Identifies a case on the split of a seed.
@@ -107,12 +116,15 @@ pub struct Extent {
     pub seeds: Option<usize>,
     /// Runs the peers too.
     pub peers: bool,
+    /// Takes the settings as they stand in the config.
+    pub no_tune: bool,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     seeds: Vec<u64>,
+    tune: Option<Budget>,
     ranking: Option<FileTask>,
     rating: Option<FileTask>,
 }
@@ -136,6 +148,8 @@ struct FileCase {
     set: Table,
     #[serde(default)]
     quick: Table,
+    #[serde(default)]
+    space: Table,
     clusters: Option<usize>,
     peer: Option<String>,
     script: Option<String>,
@@ -171,7 +185,9 @@ impl BenchPlan {
         let refused = |error: toml::de::Error| {
             ModelError::config("bench", error.message(), "what configs/bench.toml shows")
         };
-        let File { mut seeds, ranking, rating } = toml::from_str(text).map_err(refused)?;
+        let File { mut seeds, tune, ranking, rating } = toml::from_str(text).map_err(refused)?;
+        tune.as_ref().map_or(Ok(()), Budget::check)?;
+        let tune = tune.filter(|_| !extent.quick && !extent.no_tune);
         seeds.truncate(extent.seeds.unwrap_or(if extent.quick { 1 } else { usize::MAX }));
         let mut tasks = BTreeMap::new();
         for (task, of) in [(Task::Ranking, ranking), (Task::Rating, rating)] {
@@ -182,7 +198,7 @@ impl BenchPlan {
                 tasks.insert(task, TaskPlan { split, metric, against, cases });
             }
         }
-        let plan = Self { seeds, device: device.to_owned(), tasks };
+        let plan = Self { seeds, device: device.to_owned(), tune, tasks };
         plan.check()?;
         Ok(plan)
     }
@@ -253,6 +269,30 @@ impl CasePlan {
     }
 }
 
+impl CasePlan {
+    /// Refuses a space that the case's settings cannot be taken from.
+    fn check_space(&self) -> Result<()> {
+        if self.space.is_empty() {
+            return Ok(());
+        }
+        let budget = Budget { trials: 2, seconds: 1.0 };
+        let checked = match &self.method {
+            CaseMethod::Train { config } => budget.search(config.clone(), &self.space, 0).map(drop),
+            CaseMethod::Cluster { clusters, config } => {
+                let config = ClusterConfig::of(*clusters, &TrainConfig::from_table(config.clone())?)?;
+                budget.search(config.to_table(), &self.space, 0).map(drop)
+            }
+            CaseMethod::Peer { args, .. } => peer::stands(args, &self.space)
+                .and_then(|stands| budget.settings(&stands, &self.space, 0))
+                .map(drop),
+        };
+        checked.map_err(|error| {
+            let expected = "settings of the case, each with a list of values or a range";
+            ModelError::config(format!("space of {}", self.name), error, expected).into()
+        })
+    }
+}
+
 /// Returns the case's name, `gmf`, where a config names a run as `case:gmf`; none where it names a directory.
 pub fn case_of(run: &str) -> Option<&str> {
     run.strip_prefix("case:")
@@ -269,7 +309,7 @@ pub fn runs_of(config: &mut Table) -> impl Iterator<Item = (&String, &mut String
 
 impl FileCase {
     fn resolve(self, task: Task, file: &dyn Fn(&str) -> Result<String>, quick: bool) -> Result<CasePlan> {
-        let Self { name, label, config, set, quick: shortened, clusters, peer, script, args } = self;
+        let Self { name, label, config, set, quick: shortened, space, clusters, peer, script, args } = self;
         let label = label.unwrap_or_else(|| name.clone());
         let method = match (config, peer, script) {
             (Some(config), None, None) => {
@@ -306,6 +346,8 @@ impl FileCase {
                 return Err(ModelError::config(format!("case {name}"), "neither or both", expected).into());
             }
         };
-        Ok(CasePlan { name, label, method })
+        let case = CasePlan { name, label, method, space };
+        case.check_space()?;
+        Ok(case)
     }
 }

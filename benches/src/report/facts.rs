@@ -15,7 +15,7 @@ use crate::record::{SplitCounts, SplitRecord};
 pub struct Setting {
     /// The model.
     pub model: String,
-    /// The seed of the run; the other seeds' settings differ in nothing else.
+    /// The seed of the run. Where no settings were searched, those of the other seeds differ in nothing else and are left out.
     pub seed: u64,
     /// Every setting, defaults included.
     pub config: Json,
@@ -97,7 +97,7 @@ pub fn data(group: &Group) -> Table {
 }
 
 /// Writes a small config in one line: `kind = leave-one-out, seed = 1`.
-fn words(config: &Json) -> String {
+pub fn words(config: &Json) -> String {
     match config {
         Json::Object(table) => {
             let pair = |(key, value): (&String, &Json)| match value {
@@ -169,6 +169,12 @@ pub fn versions(group: &Group) -> Table {
 /// Returns what a reader must know before comparing figures of the group.
 pub fn warnings(group: &Group) -> Vec<String> {
     let mut found = Vec::new();
+    if !group.models.is_empty() && runs(group).all(|(_, run)| run.case.tuned.is_none()) {
+        found.push(
+            "No settings were searched on this data: each model has those of its config, which may suit other data better."
+                .to_owned(),
+        );
+    }
     if group.splits.iter().any(|split| split.data.synthetic) {
         found.push(
             "The data is synthetic: it was drawn by a program. The scores say how well models find what that program put \
@@ -214,9 +220,14 @@ pub fn warnings(group: &Group) -> Vec<String> {
 
 /// Returns each model's settings.
 pub fn settings(group: &Group) -> Vec<Setting> {
-    let of = |model: &Model| {
-        let case = model.runs[0].case;
-        Setting { model: model.name.clone(), seed: case.seed, config: case.config.clone() }
+    let is_shown = |(at, run): &(usize, &Run)| *at == 0 || run.case.tuned.is_some();
+    let of = |model: &Model| -> Vec<Setting> {
+        let shown = model.runs.iter().enumerate().filter(is_shown);
+        let one = |(_, run): (usize, &Run)| {
+            let (model, seed, config) = (model.name.clone(), run.case.seed, run.case.config.clone());
+            Setting { model, seed, config }
+        };
+        shown.map(one).collect()
     };
-    group.models.iter().map(of).collect()
+    group.models.iter().flat_map(of).collect()
 }

@@ -297,11 +297,13 @@ pub fn measure(runs: &[Run], metric: Metric) -> Option<Measure> {
     Some(Measure { statistic, seeds: runs.iter().map(users).collect::<Option<_>>()? })
 }
 
-/// Returns a case's settings without its seed.
+/// Returns a case's settings without its seed, and without those that were searched, which each split has its own values of.
 fn settings(case: &CaseRecord) -> Json {
     let mut config = case.config.clone();
     if let Some(table) = config.as_object_mut() {
         table.remove("seed");
+        let searched = case.tuned.iter().filter_map(|tuned| tuned.space.as_object());
+        searched.flat_map(|space| space.keys()).for_each(|key| drop(table.remove(key)));
     }
     config
 }

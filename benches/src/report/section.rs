@@ -10,7 +10,7 @@ use super::group::Group;
 use super::items::{self, Items};
 use super::scores::{self, Scored};
 use super::table::{Cell, Table};
-use super::{buckets, cost, curves};
+use super::{buckets, cost, curves, tuning};
 use crate::chart::Chart;
 use crate::number::{self, count, counted};
 use crate::record::Task;
@@ -93,7 +93,8 @@ impl ReportSection {
     fn fill(&mut self, group: &Group, metric: Metric) {
         let scored: Vec<Scored> = group.models.iter().map(scores::scored).collect();
         let (comparisons, reasons) = compare::comparisons(group);
-        self.sentences = vec![leader(group, metric, &scored)];
+        self.sentences = under_popularity(group, metric, &scored);
+        self.sentences.push(leader(group, metric, &scored));
         self.sentences.extend(comparisons.iter().map(|one| one.sentence.clone()));
         self.sentences.extend(reasons);
         let title = format!("{}: {} against training time", self.title, name(metric));
@@ -111,6 +112,9 @@ impl ReportSection {
         {
             let title = format!("Differences from {}", comparisons[0].against);
             self.block(&title, vec![], vec![chart], vec![table]);
+        }
+        if let Some(table) = tuning::table(group) {
+            self.block("How settings were chosen", tuning::notes(group), vec![], vec![table]);
         }
         self.block("Speed and memory", vec![], cost::charts(group), vec![cost::table(group)]);
         let mut charts = curves::valid(group);
@@ -140,6 +144,30 @@ impl ReportSection {
             self.blocks.push(Block { title: title.to_owned(), notes, charts, tables });
         }
     }
+}
+
+/// Writes which models are no better than the same list for everyone.
+fn under_popularity(group: &Group, metric: Metric, scored: &[Scored]) -> Vec<String> {
+    let value = |at: usize| scored[at][&metric].value;
+    let is_popularity = |at: &usize| group.models[*at].runs[0].case.config["model"] == "popularity";
+    let Some(popularity) = (0..group.models.len()).find(is_popularity) else { return Vec::new() };
+    let is_under = |at: &usize| match metric.higher_is_better() {
+        true => value(*at) <= value(popularity),
+        false => value(*at) >= value(popularity),
+    };
+    let others = (0..group.models.len()).filter(|at| *at != popularity);
+    let under: Vec<usize> = others.filter(is_under).collect();
+    if under.is_empty() {
+        return Vec::new();
+    }
+    let say = |at: usize| format!("{} ({})", group.models[at].name, number::score(value(at)));
+    let names: Vec<String> = under.iter().map(|&at| say(at)).collect();
+    let verb = if under.len() == 1 { "is" } else { "are" };
+    vec![format!(
+        "No better than {}, which gives everyone the same list, {verb}: {}.",
+        say(popularity),
+        names.join(", ")
+    )]
 }
 
 /// Writes which model has the best value, and the value of the baseline.

@@ -6,6 +6,7 @@ use burnrec_models::settings::{Settings, decode, refuse_unknown};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::log::is_false;
 use super::space::Space;
 use crate::metrics::Metric;
 use crate::{Error, Result, TrainConfig};
@@ -36,6 +37,16 @@ pub struct SearchConfig {
     /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<u32>,
+    /// No trial begins after those before it took so many seconds together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Whether trial 1 has the settings as they stand outside the space, which the others then must beat.
+    #[serde(skip_serializing_if = "is_false")]
+    pub incumbent: bool,
+    /// Whether a trial stops where its best value so far is below the median of the earlier trials' after as many evaluations
+    /// (the median stopping rule of Golovin et al. 2017, section 3.2.2). Without folds alone.
+    #[serde(skip_serializing_if = "is_false")]
+    pub prune: bool,
     /// For each setting to search a list of values, or a range.
     pub space: Table,
 }
@@ -64,7 +75,16 @@ pub struct Trial {
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { method: Method::Grid, trials: None, seed: None, folds: None, space: Table::new() }
+        Self {
+            method: Method::Grid,
+            trials: None,
+            seed: None,
+            folds: None,
+            seconds: None,
+            incumbent: false,
+            prune: false,
+            space: Table::new(),
+        }
     }
 }
 
@@ -96,10 +116,16 @@ impl TuneConfig {
         let defaults =
             TrainConfig::from_table(Table::from_iter([("model".to_owned(), Value::String(model))]))?;
         let space = Space::new(&search.space, &defaults.to_table())?;
-        let settings = match search.method {
+        let mut settings = match search.method {
             Method::Grid => space.grid()?,
             Method::Random => space.draws(search.seed(), search.trials.unwrap_or(TRIALS))?,
         };
+        if search.incumbent {
+            let mut stands = TrainConfig::from_table(base.clone())?.to_table();
+            stands.retain(|key, _| search.space.contains_key(key));
+            settings.retain(|other| *other != stands);
+            settings.insert(0, stands);
+        }
         let trial = |(settings, number)| Trial::new(&base, number, settings);
         let trials: Vec<Trial> = settings.into_iter().zip(1..).map(trial).collect::<Result<_>>()?;
         let metric = one_metric(&trials)?;
@@ -136,6 +162,7 @@ impl TuneConfig {
     pub(super) fn identity(&self) -> Table {
         let mut search = table_of(&self.search);
         search.remove("trials");
+        search.remove("seconds");
         let mut identity = Table::new();
         identity.insert("config".to_owned(), self.base.clone().into());
         identity.insert("search".to_owned(), search.into());
@@ -177,7 +204,13 @@ impl SearchConfig {
             (_, _, _, Some(folds)) if folds < 2 => {
                 return refused("folds", folds.to_string(), "at least 2, or no such key");
             }
+            (_, _, _, Some(_)) if search.prune => {
+                return refused("prune", "true with folds".to_owned(), "one of the two");
+            }
             _ => {}
+        }
+        if let Some(seconds) = search.seconds.filter(|seconds| !(*seconds > 0.0)) {
+            return refused("seconds", seconds.to_string(), "more than 0, or no such key");
         }
         if random {
             search.trials.get_or_insert(TRIALS);

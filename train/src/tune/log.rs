@@ -29,8 +29,19 @@ pub struct TrialRecord {
     /// How it ended.
     #[serde(flatten)]
     pub outcome: TrialOutcome,
+    /// The best value on valid so far after each evaluation; empty with cross-validation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub curve: Vec<f64>,
+    /// Whether it was stopped before its last epoch because others were better by then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopped: bool,
     /// Seconds of all its fits and evaluations.
     pub seconds: f64,
+}
+
+/// Returns whether a field is left out of what is written.
+pub fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// How a trial ended.
@@ -220,10 +231,20 @@ mod tests {
     #[test]
     fn a_line_is_flat_and_comes_back() {
         let scored = TrialOutcome::Scored { value: 0.25, epoch: 3, folds: Vec::new() };
-        let record = TrialRecord { number: 2, settings: json!({"dim": 8}), outcome: scored, seconds: 0.5 };
+        let record = TrialRecord {
+            number: 2,
+            settings: json!({"dim": 8}),
+            outcome: scored,
+            curve: Vec::new(),
+            stopped: false,
+            seconds: 0.5,
+        };
         let line = serde_json::to_string(&record).expect("JSON");
         assert_eq!(line, r#"{"number":2,"settings":{"dim":8},"value":0.25,"epoch":3,"seconds":0.5}"#);
         assert_eq!(serde_json::from_str::<TrialRecord>(&line).expect("a record"), record);
+        let stopped = TrialRecord { curve: vec![0.125, 0.25], stopped: true, ..record.clone() };
+        let line = serde_json::to_string(&stopped).expect("JSON");
+        assert_eq!(serde_json::from_str::<TrialRecord>(&line).expect("a record"), stopped);
         let failed = TrialRecord { outcome: TrialOutcome::Failed { failed: "diverged".into() }, ..record };
         let line = serde_json::to_string(&failed).expect("JSON");
         assert_eq!(serde_json::from_str::<TrialRecord>(&line).expect("a record"), failed);

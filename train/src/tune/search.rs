@@ -1,5 +1,6 @@
 //! The search itself: one trial after the other, each judged on valid, the best written as a config to train.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,6 +18,7 @@ use super::{FoldScore, Trial, TrialOutcome, TrialRecord, TuneConfig};
 use crate::evaluate::{EvaluateOptions, evaluate, protocol, require_fold_in};
 use crate::fit::{EpochSelection, FitState, fit};
 use crate::metrics::Metric;
+use crate::record::EpochRecord;
 use crate::run::options;
 use crate::{Error, Result, TrainConfig};
 
@@ -77,16 +79,27 @@ pub fn search(
     if let (true, Some(trial)) = (split.valid.fold_in, trials.first()) {
         require_fold_in(&*learner(&trial.config, pairs[0].0, data, device)?.model())?;
     }
+    let limit = config.search().seconds.unwrap_or(f64::INFINITY);
     progress.begin("tune", trials.len() as u64);
     progress.advance(resumed as u64);
     for trial in trials {
         if done.iter().any(|record| record.number == trial.number) {
             continue;
         }
+        if done.iter().map(|record| record.seconds).sum::<f64>() > limit {
+            break;
+        }
         let start = Instant::now();
-        let outcome = outcome(trial, &pairs, config.search().folds.is_some(), data, device)?;
+        let mut watch =
+            Watch { earlier: &done, prunes: config.search().prune, curve: Vec::new(), stopped: false };
+        let outcome = outcome(trial, &pairs, config.search().folds.is_some(), data, device, &mut watch)?;
+        let Watch { mut curve, stopped, .. } = watch;
+        if config.search().folds.is_some() {
+            curve.clear();
+        }
         let seconds = start.elapsed().as_secs_f64();
-        let record = TrialRecord { number: trial.number, settings: settings(trial), outcome, seconds };
+        let (number, settings) = (trial.number, settings(trial));
+        let record = TrialRecord { number, settings, outcome, curve, stopped, seconds };
         log.append(&record)?;
         on_trial(&record)?;
         done.push(record);
@@ -121,10 +134,11 @@ fn outcome(
     has_folds: bool,
     data: &Prepared,
     device: &OpenDevice,
+    watch: &mut Watch<'_>,
 ) -> Result<TrialOutcome> {
     let mut scores = Vec::new();
     for (fold, pair) in pairs.iter().enumerate() {
-        match choose(trial, *pair, data, device) {
+        match choose(trial, *pair, data, device, watch) {
             Ok(score) => scores.push(score),
             Err(error @ (Error::Model(ModelError::Diverged { .. }) | Error::Evaluate { .. })) => {
                 let of = if has_folds { format!("fold {}: ", fold + 1) } else { String::new() };
@@ -155,6 +169,7 @@ fn choose(
     (train, valid): (&Csr, &Holdout),
     data: &Prepared,
     device: &OpenDevice,
+    watch: &mut Watch<'_>,
 ) -> Result<FoldScore> {
     let (config, metric) = (&trial.config, trial.config.select_by());
     let options = EvaluateOptions { resamples: 0, ..options(config) };
@@ -164,13 +179,25 @@ fn choose(
     let selection = EpochSelection { evaluate: &on_valid, metric };
     let mut learner = learner(config, train, data, device)?;
     let epochs = config.run.epochs;
+    let mut after_epoch = |record: &EpochRecord, _: &dyn Learner, state: &FitState| {
+        let best = state.best.as_ref().filter(|_| record.valid.is_some()).map(|best| best.value);
+        let value = best.map(|value| if metric.higher_is_better() { value } else { -value });
+        // The last epoch is not cut short.
+        Ok(match value.is_some_and(|value| watch.falls_behind(value, metric) && record.epoch < epochs) {
+            true => {
+                watch.stopped = true;
+                ControlFlow::Break(())
+            }
+            false => ControlFlow::Continue(()),
+        })
+    };
     let fitted = fit(
         &mut *learner,
         &config.run,
         epochs,
         Some(selection),
         FitState::default(),
-        &mut |_, _, _| Ok(()),
+        &mut after_epoch,
         &Silent,
     )?;
     let epoch = fitted.epoch;
@@ -179,6 +206,38 @@ fn choose(
         return Err(Error::evaluate(format!("{metric} = {value} after epoch {epoch}"), "a finite value"));
     }
     Ok(FoldScore { value, epoch })
+}
+
+/// Watches a trial beside the earlier ones.
+struct Watch<'a> {
+    earlier: &'a [TrialRecord],
+    prunes: bool,
+    /// The best value so far after each evaluation.
+    curve: Vec<f64>,
+    stopped: bool,
+}
+
+/// As many earlier trials must have come as far as a trial before it may fall behind them.
+const LEAST_EARLIER: usize = 3;
+
+impl Watch<'_> {
+    /// Takes up the best value so far after one more evaluation; returns whether it is worse than the median of the earlier
+    /// trials' after as many.
+    fn falls_behind(&mut self, value: f64, metric: Metric) -> bool {
+        self.curve.push(value);
+        let n = self.curve.len();
+        // A trial that ended by itself stays at its best value; of one that was stopped nothing is known beyond its end.
+        let reached =
+            |trial: &&TrialRecord| !trial.curve.is_empty() && !(trial.stopped && trial.curve.len() < n);
+        let earlier = self.earlier.iter().filter(reached);
+        let mut values: Vec<f64> = earlier.map(|trial| trial.curve[n.min(trial.curve.len()) - 1]).collect();
+        if !self.prunes || values.len() < LEAST_EARLIER {
+            return false;
+        }
+        values.sort_by(f64::total_cmp);
+        let median = (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0;
+        if metric.higher_is_better() { value < median } else { value > median }
+    }
 }
 
 /// Sorts trials, the best first; of equal ones the earlier comes first.
@@ -213,4 +272,44 @@ fn best(data: &Prepared, config: &TuneConfig, protocol: &str, trials: &[TrialRec
     Ok(format!(
         "# {metric} {value:.4} ({protocol}) on {on} of {name}{synthetic}: trial {number}, the best of {n}.\n{settings}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trial(curve: &[f64], stopped: bool) -> TrialRecord {
+        let outcome = TrialOutcome::Failed { failed: String::new() };
+        TrialRecord { number: 1, settings: json!({}), outcome, curve: curve.to_vec(), stopped, seconds: 0.0 }
+    }
+
+    #[test]
+    fn a_trial_falls_behind_the_median_of_those_that_came_as_far() {
+        let ndcg = Metric::Ndcg(10);
+        let earlier = [
+            trial(&[0.1, 0.3, 0.5], false),
+            trial(&[0.2, 0.2], false),
+            trial(&[0.3, 0.4, 0.4], false),
+            trial(&[0.0], true),
+        ];
+        let watch = |prunes| Watch { earlier: &earlier, prunes, curve: Vec::new(), stopped: false };
+        // The medians are .15 of all four, .3 of the three that came to the second evaluation, and .4.
+        for (values, behind) in [
+            ([0.15, 0.3, 0.4], [false; 3]),
+            ([0.14, 0.3, 0.39], [true, false, true]),
+            ([0.2, 0.29, 0.6], [false, true, false]),
+        ] {
+            let (mut prunes, mut never) = (watch(true), watch(false));
+            assert_eq!(values.map(|value| prunes.falls_behind(value, ndcg)), behind, "{values:?}");
+            assert_eq!(values.map(|value| never.falls_behind(value, ndcg)), [false; 3]);
+            assert_eq!(prunes.curve, values);
+        }
+        assert!(
+            !Watch { earlier: &earlier[..2], prunes: true, curve: Vec::new(), stopped: false }
+                .falls_behind(0.0, ndcg)
+        );
+        assert!(
+            watch(true).falls_behind(0.16, Metric::Rmse) && !watch(true).falls_behind(0.14, Metric::Rmse)
+        );
+    }
 }

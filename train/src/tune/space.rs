@@ -106,7 +106,7 @@ impl Space {
     }
 
     /// Returns how many different settings there are; `None` where there is a range of numbers that are not integers.
-    fn size(&self) -> Option<usize> {
+    pub fn size(&self) -> Option<usize> {
         self.0.iter().try_fold(1usize, |size, (_, axis)| {
             let of_axis = match axis {
                 Axis::Values(values) => values.len(),
