@@ -24,6 +24,11 @@ pub trait Learner {
     /// Returns the model as learned so far.
     fn model(&self) -> Box<dyn Model>;
 
+    /// Returns whether another epoch would change nothing, as after the first of a closed form.
+    fn is_finished(&self) -> bool {
+        false
+    }
+
     /// Returns what computes the epochs, where a device can do it in more than one way.
     fn computed_by(&self) -> Option<String> {
         None

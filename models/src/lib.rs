@@ -1,4 +1,5 @@
-//! Models that score, and how they learn: popularity, ALS, matrix factorisation and neural collaborative filtering.
+//! Models that score, and how they learn: popularity, ALS, item-item models in closed form (EASE, nearest neighbours, RP3beta), matrix
+//! factorisation and neural collaborative filtering.
 //!
 //! ```
 //! # #[cfg(feature = "train")] {
@@ -32,7 +33,12 @@
 #![deny(missing_docs)]
 
 pub mod als;
+pub mod ease;
 pub mod error;
+#[cfg(feature = "train")]
+mod free_memory;
+pub mod item_item;
+pub mod knn;
 #[cfg(feature = "train")]
 pub mod learner;
 pub mod mf;
@@ -43,6 +49,8 @@ pub mod popularity;
 pub mod progress;
 pub mod recommender;
 pub mod registry;
+mod retrieval;
+pub mod rp3beta;
 pub mod saved;
 pub mod scorer;
 pub mod settings;

@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::model::Model;
 use crate::model::Output;
 use crate::scorer::{Allowed, Scorer};
-use crate::similar::similar;
 use crate::topk::{select, top_k};
 use crate::trained::TrainedRows;
 use crate::{Error, Result};
@@ -66,8 +65,8 @@ pub struct DataFacts {
 pub struct ScoredItem {
     /// The item's id.
     pub id: String,
-    /// For a recommendation what [`Recommender::output`] says, for a similar item the cosine of the angle between both
-    /// vectors.
+    /// For a recommendation what [`Recommender::output`] says, for a similar item its likeness
+    /// ([`Scorer::likeness`]).
     pub score: f32,
     /// The item's title, where there is one.
     pub title: Option<String>,
@@ -268,14 +267,15 @@ impl Recommender {
             .collect()
     }
 
-    /// Returns the `k` items whose vectors have the highest cosine similarity to an item's, best first.
+    /// Returns the `k` items that are most like an item, best first: those whose vectors have the highest cosine similarity
+    /// to its own or, of a model that is an item-item matrix, those for which the item has the highest weights.
     ///
     /// # Errors
-    /// When the item is unknown, or the model has no item vectors.
+    /// When the item is unknown, or the model cannot compare items.
     pub fn similar(&self, item: impl Display, k: usize) -> Result<Vec<ScoredItem>> {
         let item = self.item(item)?;
-        let vectors = self.model.item_vectors().ok_or_else(|| self.unable("item vectors to compare"))?;
-        Ok(self.scored(&similar(vectors, item, k, self.trained.allowed()), |cosine| cosine))
+        let likeness = self.model.likeness().ok_or_else(|| self.unable("item vectors to compare"))?;
+        Ok(self.scored(&likeness.nearest(item, k, self.trained.allowed()), |likeness| likeness))
     }
 
     /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, each with its value,

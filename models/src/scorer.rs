@@ -2,6 +2,7 @@
 
 use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
 
+use crate::similar::Likeness;
 use crate::{Error, Result};
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no sigmoid is applied,
@@ -60,6 +61,12 @@ pub trait Scorer: Send + Sync {
     /// Returns one vector per item whose direction says what the item is like, where the model has such vectors.
     fn item_vectors(&self) -> Option<Vectors<'_>> {
         None
+    }
+
+    /// Returns what the model says of how alike items are, where it does: the directions of their vectors, if it has no
+    /// other measure.
+    fn likeness(&self) -> Option<Likeness<'_>> {
+        self.item_vectors().map(Likeness::Cosines)
     }
 
     /// Returns one vector per user, where the model has such vectors.

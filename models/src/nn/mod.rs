@@ -10,8 +10,6 @@ pub mod batch;
 #[cfg(feature = "train")]
 mod batches;
 pub mod device;
-#[cfg(feature = "train")]
-mod free_memory;
 #[cfg(all(feature = "cube", feature = "train"))]
 pub(crate) mod gpu;
 #[cfg(all(test, feature = "train"))]

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use burnrec_data::{ItemIx, UserIx};
 use burnrec_models::Scorer;
-use burnrec_models::similar::similar;
 use burnrec_models::topk::{select, top_k};
 use rayon::prelude::*;
 
@@ -113,8 +112,8 @@ impl BatchPlan<'_> {
         let best = match &job.work {
             Work::Event { .. } => return,
             Work::Similar { item, .. } => {
-                let vectors = served.recommender.model.item_vectors();
-                vectors.map(|vectors| similar(vectors, *item, job.k(), trained.allowed()))
+                let likeness = served.recommender.model.likeness();
+                likeness.map(|likeness| likeness.nearest(*item, job.k(), trained.allowed()))
             }
             Work::Recommend { only: None, exclude, .. } => {
                 let mut scores = vec![0.0; scorer.n_items()];

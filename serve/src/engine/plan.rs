@@ -192,7 +192,7 @@ impl<'a> BatchPlan<'a> {
                 Work::Recommend { exclude, only, best: Vec::new() }
             }
             Ask::Similar { item, .. } => {
-                if served.recommender.model.item_vectors().is_none() {
+                if served.recommender.model.likeness().is_none() {
                     let text = format!("{} has no item vectors to compare", served.label());
                     return Err(Reject::score("no-vectors", text));
                 }
