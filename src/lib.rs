@@ -63,7 +63,7 @@ pub use burnrec_data::split::SplitConfig;
 pub use burnrec_data::{Csr, Dataset, Holdout, ItemIx, Prepared, UserIx};
 pub use burnrec_models::als::{AlsConfig, AlsTraining};
 pub use burnrec_models::ease::EaseConfig;
-pub use burnrec_models::knn::{KnnConfig, Similarity};
+pub use burnrec_models::knn::{KnnConfig, NeighboursOf, Similarity};
 pub use burnrec_models::mf::MfConfig;
 pub use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig, NeumfTraining};
 pub use burnrec_models::nn::NnTraining;

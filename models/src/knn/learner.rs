@@ -2,7 +2,7 @@
 
 use burnrec_data::Csr;
 
-use super::{KnnConfig, Similarity};
+use super::{KnnConfig, NeighboursOf, Similarity};
 use crate::Result;
 use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, nearest};
 use crate::learner::{FitInput, Learner};
@@ -22,7 +22,11 @@ impl Trainable for KnnConfig {
 impl ClosedForm for KnnConfig {
     fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix> {
         let factors = vec![1.0; train.n_cols()];
-        Ok(ItemMatrix::Sparse(nearest(&self.weighted(train), &factors, self.k, Itself::Kept, progress)?))
+        let nearest = nearest(&self.weighted(train), &factors, self.k, Itself::Kept, progress)?;
+        Ok(ItemMatrix::Sparse(match self.neighbours_of {
+            NeighboursOf::History => nearest,
+            NeighboursOf::Target => nearest.transpose(),
+        }))
     }
 }
 

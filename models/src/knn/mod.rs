@@ -9,7 +9,8 @@
 //!
 //! with `idf_u = ln n_items - ln(1 + n_u)` for a user of `n_u` items, and
 //! `norm_i = 1 - b + b * sum of the item's values / mean of these sums`. A user's score of an item is the sum of its similarities
-//! to the items of the history that keep it, each times the value there.
+//! to items of the history, each times the value there: to those that keep it (`neighbours_of = "history"`, as in `implicit`), or to
+//! those that it keeps (`"target"`; Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms").
 
 use burnrec_data::Csr;
 use burnrec_data::tensors::TensorFile;
@@ -32,10 +33,23 @@ pub struct KnnConfig {
     pub similarity: Similarity,
     /// How many items each keeps, itself among them.
     pub k: usize,
+    /// Whose neighbours score an item: those of the history's items, or its own.
+    pub neighbours_of: NeighboursOf,
     /// The parameter K1 of BM25: how slowly a value saturates.
     pub k1: f32,
     /// The parameter B of BM25: how much the values of popular items are scaled down, from 0 to 1.
     pub b: f32,
+}
+
+/// Whose neighbours score an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NeighboursOf {
+    /// Those of the history: an item gets a part of its score from each that has it among its `k` nearest, so that what many
+    /// items are near to comes first.
+    History,
+    /// Its own: an item gets a part of its score from each of its `k` nearest that is in the history.
+    Target,
 }
 
 /// How values are weighted before items are compared.
@@ -52,7 +66,13 @@ pub enum Similarity {
 
 impl Default for KnnConfig {
     fn default() -> Self {
-        Self { similarity: Similarity::Cosine, k: 100, k1: 1.2, b: 0.75 }
+        Self {
+            similarity: Similarity::Cosine,
+            k: 100,
+            neighbours_of: NeighboursOf::History,
+            k1: 1.2,
+            b: 0.75,
+        }
     }
 }
 

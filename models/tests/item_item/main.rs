@@ -6,7 +6,7 @@ use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::{ClosedForm, ItemItem, ItemItemLearner, ItemMatrix};
-use burnrec_models::knn::{KnnConfig, Similarity};
+use burnrec_models::knn::{KnnConfig, NeighboursOf, Similarity};
 use burnrec_models::rp3beta::Rp3betaConfig;
 use burnrec_models::scorer::Allowed;
 use burnrec_models::{Error, Learner, Model, Progress, Scorer, Silent};
@@ -104,6 +104,17 @@ fn a_folded_in_history_equals_its_row() {
     a_history_equals_its_row(&EaseConfig::default(), &train);
     a_history_equals_its_row(&knn(Similarity::Cosine), &train);
     a_history_equals_its_row(&Rp3betaConfig::default(), &train);
+}
+
+#[test]
+fn neighbours_of_the_target_are_those_of_the_history_turned() {
+    let train = drawn(200, 150);
+    let history = knn(Similarity::Tfidf);
+    let target = KnnConfig { neighbours_of: NeighboursOf::Target, ..history.clone() };
+    let [history, target] = [history, target].map(|config| dense(&config.solve(&train, &Silent).unwrap()));
+    let mut turned = vec![0.0; history.len()];
+    (0..150 * 150).for_each(|at| turned[at % 150 * 150 + at / 150] = history[at]);
+    assert!(target == turned && target != history);
 }
 
 #[test]
