@@ -66,6 +66,7 @@ pub use burnrec_models::mf::MfConfig;
 pub use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig, NeumfTraining};
 pub use burnrec_models::nn::NnTraining;
 pub use burnrec_models::popularity::PopularityConfig;
+pub use burnrec_models::transition::TransitionConfig;
 pub use burnrec_models::{
     DeviceChoice, EpochLoss, Family, FitInput, FoldedUser, Learner, Model, ModelConfig, Output, Phase,
     Progress, Query, Recommender, ScoredItem, Scorer, Shape, Silent, Trainable, device, registry,

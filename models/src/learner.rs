@@ -45,7 +45,8 @@ pub trait Learner {
 /// What a learner is made from: the data, the seed and the device of one fit of a run.
 #[derive(Clone, Copy)]
 pub struct FitInput<'a> {
-    /// The training matrix, `[n_users, n_items]`.
+    /// The training matrix, `[n_users, n_items]`; its rows have an order where the model reads it
+    /// ([`Family::reads_order`](crate::Family::reads_order)) and the data has times.
     pub train: &'a Csr,
     /// The prepared data that the matrix is from, with the ids of its rows.
     pub data: &'a Prepared,

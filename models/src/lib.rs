@@ -1,4 +1,5 @@
-//! Models that score, and how they learn: popularity, ALS, matrix factorisation and neural collaborative filtering.
+//! Models that score, and how they learn: popularity, ALS, transitions between items, matrix factorisation and neural
+//! collaborative filtering.
 //!
 //! ```
 //! # #[cfg(feature = "train")] {
@@ -35,6 +36,8 @@ pub mod als;
 pub mod error;
 #[cfg(feature = "train")]
 pub mod learner;
+#[cfg(feature = "train")]
+mod linalg;
 pub mod mf;
 pub mod model;
 pub mod ncf;
@@ -54,6 +57,7 @@ pub mod topk;
 pub mod trained;
 #[cfg(feature = "train")]
 pub mod trainer;
+pub mod transition;
 pub mod weights;
 
 pub use error::{Error, Result};

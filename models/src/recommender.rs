@@ -3,12 +3,11 @@
 //! Everything that is asked of a model from outside goes through here: the program, the service and users of the
 //! library. Outside ids become rows on the way in and ids again on the way out.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burnrec_data::{Csr, Id, Index, ItemIx, Titles, UserIx, Vocab};
+use burnrec_data::{Csr, Entry, Id, Index, ItemIx, Titles, UserIx, Vocab};
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +32,7 @@ pub struct Recommender {
     pub items: Index,
     /// The items' titles.
     pub titles: Option<Titles>,
-    /// `[n_users, n_items]`: what the model was trained on, each user's history.
+    /// `[n_users, n_items]`: what the model was trained on, each user's history, in order where the model reads it.
     pub seen: Csr,
     /// What a score means.
     pub output: Output,
@@ -278,32 +277,32 @@ impl Recommender {
         Ok(self.scored(&similar(vectors, item, k, self.trained.allowed()), |cosine| cosine))
     }
 
-    /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, each with its value,
-    /// such as a rating or 1.
+    /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, the oldest first, each with
+    /// its value, such as a rating or 1.
     ///
     /// # Errors
     /// When an item is unknown, there is none, a value is not within those of training, or the model cannot fold users in.
     pub fn fold_in<I: Display>(&self, history: &[(I, f32)]) -> Result<FoldedUser<'_>> {
-        let rows = history.iter().map(|(item, value)| Ok((self.item(item)?, *value)));
-        let history: BTreeMap<u32, f32> =
-            rows.map(|row| row.map(|(item, value)| (item.0, value))).collect::<Result<_>>()?;
+        let entry =
+            |(item, value): &(I, f32)| Ok(Entry { col: self.item(item)?.0, value: *value, time: None });
+        let history = history.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
+        let history = Csr::from_histories(self.items.vocab().len(), [history]);
         let scorer = self.fold_in_rows(&history)?;
-        Ok(FoldedUser { recommender: self, scorer, history: history.into_keys().collect() })
+        Ok(FoldedUser { recommender: self, scorer, history: history.cols().to_vec() })
     }
 
-    /// Folds in a user from item rows with values.
+    /// Folds in a user from a history, `[1, n_items]`.
     ///
     /// # Errors
-    /// When there is no row, a value is not within those of training, or the model cannot fold users in.
-    pub fn fold_in_rows(&self, history: &BTreeMap<u32, f32>) -> Result<Box<dyn Scorer>> {
+    /// When there is no entry, a value is not within those of training, or the model cannot fold users in.
+    pub fn fold_in_rows(&self, history: &Csr) -> Result<Box<dyn Scorer>> {
         let fold_in = self.model.as_fold_in().ok_or_else(|| self.unable("way to fold users in"))?;
-        if history.is_empty() {
+        if history.nnz() == 0 {
             let (found, expected) = ("an empty history".to_owned(), "at least one item".to_owned());
             return Err(Error::FoldIn { found, expected });
         }
-        history.values().try_for_each(|&value| self.trained.check_value(value))?;
-        let (items, values): (Vec<u32>, Vec<f32>) = history.iter().unzip();
-        fold_in.fold_in(&Csr::new(self.items.vocab().len(), vec![0, items.len()], items, values))
+        history.values().iter().try_for_each(|&value| self.trained.check_value(value))?;
+        fold_in.fold_in(history)
     }
 
     /// Returns the items that the query allows.

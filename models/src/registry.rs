@@ -14,12 +14,13 @@ use crate::settings::did_you_mean;
 use crate::settings::{Settings, cut};
 #[cfg(feature = "train")]
 use crate::trainer::{Trainable, Trainer};
-use crate::{Error, Result, als, mf, ncf, popularity};
+use crate::{Error, Result, als, mf, ncf, popularity, transition};
 
 /// The kinds that come with burnrec, in the order in which messages list them.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 7] = [
     Kind::of::<popularity::PopularityConfig>(),
     Kind::of::<als::AlsConfig>(),
+    Kind::of::<transition::TransitionConfig>(),
     Kind::of::<mf::MfConfig>(),
     Kind::of::<ncf::GmfConfig>(),
     Kind::of::<ncf::MlpConfig>(),
@@ -207,7 +208,7 @@ mod tests {
     fn an_unknown_kind_and_a_damaged_setting_are_named() {
         let error = |text: &str| read(text).expect_err(text).to_string();
         let unknown = error(r#"{"model":"emf","dim":8}"#);
-        let expected = "model: found \"emf\", expected one of popularity, als, mf, gmf, mlp, neumf; did you mean \"mf\"?";
+        let expected = "model: found \"emf\", expected one of popularity, als, transition, mf, gmf, mlp, neumf; did you mean \"mf\"?";
         assert!(unknown.starts_with(expected), "{unknown}");
         assert!(error(r#"{"model":7}"#).contains("model: found 7, expected a name"));
         assert!(error(r#"{"dim":8}"#).contains("missing field `model`"));

@@ -102,7 +102,7 @@ pub trait FoldIn {
     /// Returns a scorer whose user `k` has row `k` of `histories`, `[new users, n_items]`, as its history.
     ///
     /// # Errors
-    /// When `histories` has another number of items, or values the model cannot take.
+    /// When `histories` has another number of items, values the model cannot take, or no order and the model reads it.
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>>;
 }
 
@@ -116,6 +116,18 @@ pub fn check_histories(histories: &Csr, n_items: usize) -> Result<()> {
     }
     let found = format!("histories over {} items", histories.n_cols());
     Err(Error::FoldIn { found, expected: format!("{n_items} items, as the model has") })
+}
+
+/// Refuses histories without an order, for the [`FoldIn::fold_in`] of a model that reads it.
+///
+/// # Errors
+/// When there are entries and they have no order.
+pub fn check_order(histories: &Csr) -> Result<()> {
+    if histories.order().is_some() || histories.nnz() == 0 {
+        return Ok(());
+    }
+    let expected = "rows in the order of their times; prepared data of before, or without times, has none: prepare it again";
+    Err(Error::FoldIn { found: "histories without an order".to_owned(), expected: expected.to_owned() })
 }
 
 /// Vectors of equal length, one per row.

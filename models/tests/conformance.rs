@@ -10,6 +10,7 @@ use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{NnLearner, NnTraining};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::testing::{Expect, conforms};
+use burnrec_models::transition::{TransitionConfig, TransitionLearner};
 use burnrec_models::{DeviceChoice, Learner, Model, Silent};
 
 fn cpu() -> OpenDevice {
@@ -37,6 +38,13 @@ fn popularity() {
 #[test]
 fn als() {
     let fit = |train: &Csr| fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn transition() {
+    let config = TransitionConfig { reg: 10.0, ..TransitionConfig::default() };
+    let fit = |train: &Csr| fitted(TransitionLearner::new(train, config).expect("a learner"), 1);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 

@@ -116,7 +116,7 @@ fn fits(
 }
 
 /// Returns a size in a readable unit, such as `1.6 GB`.
-fn told(bytes: u64) -> String {
+pub(crate) fn told(bytes: u64) -> String {
     let units = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")];
     match units.into_iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),

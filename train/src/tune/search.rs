@@ -57,11 +57,12 @@ pub fn search(
     let (split, trials) = (&data.split, config.trials());
     let (mut log, mut done) = Log::open(dir, &about(data, config), trials, replace)?;
     let taken_up = done.len();
+    let in_order = trials.iter().any(|trial| trial.config.model().reads_order());
     let train;
     let cut;
     let pairs: Vec<(&Csr, &Holdout)> = match config.search().folds {
         None => {
-            train = split.train.to_csr(data.users.len(), data.items.len());
+            train = data.matrix(&split.train, in_order);
             vec![(&train, &split.valid)]
         }
         Some(n) => {
@@ -69,7 +70,7 @@ pub fn search(
                 let expected = "no folds: the runs that training starts from have seen what a fold holds out";
                 return Err(ModelError::config(key, "with search.folds", expected).into());
             }
-            cut = folds(split, data.users.len(), n, config.search().seed())?;
+            cut = folds(split, data.users.len(), n, config.search().seed(), in_order)?;
             cut.iter().map(|Fold { train, valid }| (train, valid)).collect()
         }
     };
