@@ -1,7 +1,7 @@
 //! Every model does what every model must. One line per model.
 
 use burnrec_data::Csr;
-use burnrec_models::als::AlsLearner;
+use burnrec_models::als::{AlsConfig, AlsLearner, Recency};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
@@ -38,6 +38,13 @@ fn popularity() {
 #[test]
 fn als() {
     let fit = |train: &Csr| fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn als_with_recency() {
+    let config = AlsConfig { recency: Recency::Rows(3.0), ..AlsConfig::default() };
+    let fit = |train: &Csr| fitted(AlsLearner::new(train, config.clone(), 7).expect("a learner"), 10);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 

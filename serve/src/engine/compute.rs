@@ -186,8 +186,9 @@ impl BatchPlan<'_> {
 fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<dyn Scorer>, String> {
     let recommender = &served.recommender;
     let mut all = row.map(|row| recommender.seen.history(row.at())).unwrap_or_default();
-    all.extend(history.events.iter().filter_map(|(item, value)| {
-        Some(Entry { col: recommender.item_row(item.id())?.0, value: *value, time: None })
+    all.extend(history.events.iter().filter_map(|event| {
+        let col = recommender.item_row(event.item.id())?.0;
+        Some(Entry { col, value: event.value, time: event.time })
     }));
     let all = Csr::from_histories(recommender.seen.n_cols(), [all]);
     recommender.fold_in_rows(&all).map(Arc::from).map_err(|error| error.to_string())
