@@ -102,6 +102,9 @@ pub struct CaseRecord {
     pub label: String,
     /// The peer that trained it: `implicit`, `Spark`, `PyTorch`; none where burnrec did.
     pub peer: Option<String>,
+    /// Whether the model reads the order of a user's rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub order_aware: bool,
     /// The seed of the split and of the training.
     pub seed: u64,
     /// The hash of the split.

@@ -1,14 +1,20 @@
 //! A sparse matrix by rows.
 
+mod order;
+
 use crate::{ItemIx, UserIx};
 
-/// A sparse matrix in compressed sparse rows; the columns of a row ascend and do not repeat.
+pub use order::{Entry, Order};
+
+/// A sparse matrix in compressed sparse rows; the columns of a row ascend and do not repeat. Rows may have an [`Order`] in
+/// time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Csr {
     n_cols: usize,
     offsets: Vec<usize>,
     cols: Vec<u32>,
     values: Vec<f32>,
+    order: Option<Order>,
 }
 
 impl Csr {
@@ -21,7 +27,7 @@ impl Csr {
         assert_eq!(offsets.first(), Some(&0), "offsets start at 0");
         assert_eq!(offsets.last(), Some(&cols.len()), "offsets end at the number of entries");
         assert_eq!(cols.len(), values.len(), "one value per column");
-        let matrix = Self { n_cols, offsets, cols, values };
+        let matrix = Self { n_cols, offsets, cols, values, order: None };
         for row in 0..matrix.n_rows() {
             let cols = matrix.row(row).0;
             assert!(cols.is_sorted_by(|a, b| a < b), "columns of row {row} ascend");
@@ -32,12 +38,13 @@ impl Csr {
 
     /// Builds a matrix without entries.
     pub fn empty(n_rows: usize, n_cols: usize) -> Self {
-        Self { n_cols, offsets: vec![0; n_rows + 1], cols: Vec::new(), values: Vec::new() }
+        Self { n_cols, offsets: vec![0; n_rows + 1], cols: Vec::new(), values: Vec::new(), order: None }
     }
 
     /// Builds a matrix without rows, with space for `nnz` entries: growing by doubling would need twice the memory.
     fn with_capacity(n_cols: usize, nnz: usize) -> Self {
-        Self { n_cols, offsets: vec![0], cols: Vec::with_capacity(nnz), values: Vec::with_capacity(nnz) }
+        let (cols, values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
+        Self { n_cols, offsets: vec![0], cols, values, order: None }
     }
 
     /// Builds a matrix from interactions in any order; of a repeated pair, the last value counts.
@@ -70,7 +77,7 @@ impl Csr {
             }
             offsets.push(cols.len());
         }
-        Self { n_cols: n_items, offsets, cols, values: kept }
+        Self { n_cols: n_items, offsets, cols, values: kept, order: None }
     }
 
     /// Returns the number of rows.
@@ -120,7 +127,7 @@ impl Csr {
         self.row(row).0.binary_search(&col).is_ok()
     }
 
-    /// Returns the transpose `[n_cols, n_rows]`.
+    /// Returns the transpose `[n_cols, n_rows]`, without an order.
     pub fn transpose(&self) -> Self {
         let mut offsets = vec![0usize; self.n_cols + 1];
         self.cols.iter().for_each(|&col| offsets[col as usize + 1] += 1);
@@ -137,7 +144,7 @@ impl Csr {
                 (cols[at], values[at]) = (row as u32, value);
             }
         }
-        Self { n_cols: self.n_rows(), offsets, cols, values }
+        Self { n_cols: self.n_rows(), offsets, cols, values, order: None }
     }
 
     /// Returns the same entries with the values that `f` computes from (row, column, value).
@@ -152,8 +159,12 @@ impl Csr {
     }
 
     /// Returns the union of some rows of two matrices of the same width, in the order given; where both have an entry,
-    /// the value is this matrix's.
+    /// the value is this matrix's. If the rows of both have an order, so have those of the union: by time, and at equal
+    /// times this matrix's entries are the older.
     pub fn union(&self, other: &Self, rows: impl Iterator<Item = usize> + Clone) -> Self {
+        if self.order.is_some() && other.order.is_some() {
+            return self.union_in_order(other, rows);
+        }
         let nnz = rows.clone().map(|row| self.row(row).0.len() + other.row(row).0.len()).sum();
         let mut out = Self::with_capacity(self.n_cols, nnz);
         for row in rows {
@@ -177,6 +188,9 @@ impl Csr {
 
     /// Returns a matrix of the given rows, in the order given.
     pub fn select_rows(&self, rows: impl Iterator<Item = usize> + Clone) -> Self {
+        if self.order.is_some() {
+            return Self::from_histories(self.n_cols, rows.map(|row| self.history(row)));
+        }
         let nnz = rows.clone().map(|row| self.row(row).0.len()).sum();
         let mut out = Self::with_capacity(self.n_cols, nnz);
         for row in rows {

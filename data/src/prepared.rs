@@ -13,7 +13,7 @@ use crate::counts::Counts;
 use crate::filter::{self, Duplicates, FilterSummary, Filters};
 use crate::read::ReadSummary;
 use crate::split::{GivenSplit, Split, SplitConfig, split, split_given};
-use crate::{Dataset, Error, Result, Titles, Vocab};
+use crate::{Csr, Dataset, Error, Interactions, Result, Titles, Vocab};
 
 /// A dataset, ready for training and evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +96,19 @@ impl Prepared {
         };
         prepared.manifest.hash = prepared.hash();
         Ok(prepared)
+    }
+
+    /// Returns some of the data's rows, such as `split.train`, as a matrix `[n_users, n_items]`; with `in_order`, in the
+    /// order of their times ([`Interactions::to_histories`], with the split's seed), if the data has times.
+    pub fn matrix(&self, rows: &Interactions, in_order: bool) -> Csr {
+        let (n_users, n_items) = (self.users.len(), self.items.len());
+        let Split { train, valid_rows, .. } = &self.split;
+        let mut times = train.times.iter().chain(&valid_rows.times);
+        let first = times.next();
+        if in_order && times.any(|time| Some(time) != first) {
+            return rows.to_histories(n_users, n_items, self.manifest.seed);
+        }
+        rows.to_csr(n_users, n_items)
     }
 }
 

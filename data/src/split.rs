@@ -101,7 +101,8 @@ pub struct Holdout {
     pub users: Vec<UserIx>,
     /// `[users, items]`: the held-out items of each user, with their ratings as values.
     pub relevant: Csr,
-    /// `[users, items]`: the known items of each user, which are never ranked; folded in where `fold_in` is set.
+    /// `[users, items]`: the known items of each user, which are never ranked; folded in where `fold_in` is set, in the
+    /// order of their times if the data has times.
     pub history: Csr,
     /// The items to rank the relevant ones against.
     pub candidates: Candidates,
@@ -174,7 +175,7 @@ pub fn split(dataset: &Dataset, config: &SplitConfig, seed: u64) -> Result<(Spli
         }
         SplitConfig::Given {} => return Err(config.needs_files()),
     };
-    let mut split = assemble::assemble(rows, n_users, n_items, &marks, fold_in.is_some())?;
+    let mut split = assemble::assemble(rows, n_users, n_items, &marks, fold_in.is_some(), seed)?;
     if let SplitConfig::LeaveOneOut { candidates: Some(n) } = *config {
         let seen = rows.to_csr(n_users, n_items);
         for (holdout, purpose) in [(&mut split.valid, "valid"), (&mut split.test, "test")] {

@@ -3,6 +3,7 @@
 //! Each takes a prefix, so that one file can hold several. Reading checks all that the types promise, so a
 //! damaged file is an error and not a panic later on.
 
+use crate::csr::Order;
 use crate::tensors::{Tensor, TensorFile};
 use crate::{Csr, Error, ItemIx, Lists, Result, Titles, Vocab};
 
@@ -51,21 +52,29 @@ pub fn read_titles(file: &TensorFile, prefix: &str) -> Result<Titles> {
 }
 
 /// Returns a matrix as `PREFIX.n_cols` `[1]`, `PREFIX.offsets` `[n_rows + 1]`, `PREFIX.cols` and `PREFIX.values`
-/// `[nnz]`.
+/// `[nnz]`; if its rows have an order, as `PREFIX.ages` and, with times, `PREFIX.times` `[nnz]` as well.
 pub fn csr_tensors(prefix: &str, matrix: &Csr) -> Vec<(String, Tensor)> {
     let offsets = Tensor::new(&[matrix.offsets().len()], matrix.offsets().iter().map(|&at| at as u64));
-    vec![
+    let shape = [matrix.nnz()];
+    let ages = matrix.order().map(|order| Tensor::new(&shape, order.ages.iter().copied()));
+    let times = matrix.order().and_then(|order| order.times.as_ref());
+    let times = times.map(|times| Tensor::new(&shape, times.iter().copied()));
+    let mut tensors = vec![
         (format!("{prefix}.n_cols"), Tensor::new(&[1], [matrix.n_cols() as u64])),
         (format!("{prefix}.offsets"), offsets),
-        (format!("{prefix}.cols"), Tensor::new(&[matrix.nnz()], matrix.cols().iter().copied())),
-        (format!("{prefix}.values"), Tensor::new(&[matrix.nnz()], matrix.values().iter().copied())),
-    ]
+        (format!("{prefix}.cols"), Tensor::new(&shape, matrix.cols().iter().copied())),
+        (format!("{prefix}.values"), Tensor::new(&shape, matrix.values().iter().copied())),
+    ];
+    tensors.extend(ages.map(|ages| (format!("{prefix}.ages"), ages)));
+    tensors.extend(times.map(|times| (format!("{prefix}.times"), times)));
+    tensors
 }
 
 /// Reads what [`csr_tensors`] made.
 ///
 /// # Errors
-/// When the arrays are not there, or a row's columns do not ascend, do not fit or have a value that is not finite.
+/// When the arrays are not there, a row's columns do not ascend, do not fit or have a value that is not finite, or the
+/// ages and times are not those of the rows.
 pub fn read_csr(file: &TensorFile, prefix: &str) -> Result<Csr> {
     let n_cols = file.column::<u64>(&format!("{prefix}.n_cols"))?;
     check(file, prefix, n_cols.len() == 1, "several numbers of columns", "one")?;
@@ -81,7 +90,16 @@ pub fn read_csr(file: &TensorFile, prefix: &str) -> Result<Csr> {
     check(file, prefix, fits, "columns out of order or range", "ascending columns below n_cols")?;
     let finite = values.iter().all(|value| value.is_finite());
     check(file, prefix, finite, "a value that is not finite", "finite values")?;
-    Ok(Csr::new(n_cols, offsets, cols, values))
+    let matrix = Csr::new(n_cols, offsets, cols, values);
+    let (ages, times) = (format!("{prefix}.ages"), format!("{prefix}.times"));
+    if !file.has(&ages) {
+        return Ok(matrix);
+    }
+    let times = file.has(&times).then(|| file.column::<i64>(&times)).transpose()?;
+    let order = Order { ages: file.column::<u32>(&ages)?, times };
+    let expected = "ages that count each row from its newest entry, and as many times";
+    check(file, prefix, matrix.takes(&order), "an order that does not fit", expected)?;
+    Ok(matrix.with_order(order))
 }
 
 /// Returns lists as `PREFIX.offsets` `[n + 1]` and `PREFIX.items`.
@@ -159,6 +177,8 @@ mod tests {
         let empty = Vocab::from_strs([]);
         let titles = Titles(vec!["Amber Harbour (1987)".into(), String::new(), "日本".into()]);
         let matrix = Csr::new(4, vec![0, 2, 2, 3], vec![0, 3, 1], vec![1.0, 2.0, 3.0]);
+        let timed = matrix.clone().with_order(Order { ages: vec![1, 0, 0], times: Some(vec![4, 9, -1]) });
+        let untimed = matrix.clone().with_order(Order { ages: vec![0, 1, 0], times: None });
         let mut lists = Lists::new();
         lists.push(&[ItemIx(2), ItemIx(1)]);
         lists.push(&[]);
@@ -167,6 +187,8 @@ mod tests {
         tensors.extend(vocab_tensors("empty", &empty));
         tensors.extend(titles_tensors("titles", &titles));
         tensors.extend(csr_tensors("matrix", &matrix));
+        tensors.extend(csr_tensors("timed", &timed));
+        tensors.extend(csr_tensors("untimed", &untimed));
         tensors.extend(lists_tensors("lists", &lists));
         let file = written(&tensors);
         assert_eq!(read_vocab(&file, "ints").unwrap(), ints);
@@ -174,6 +196,8 @@ mod tests {
         assert_eq!(read_vocab(&file, "empty").unwrap(), empty);
         assert_eq!(read_titles(&file, "titles").unwrap(), titles);
         assert_eq!(read_csr(&file, "matrix").unwrap(), matrix);
+        assert_eq!(read_csr(&file, "timed").unwrap(), timed);
+        assert_eq!(read_csr(&file, "untimed").unwrap(), untimed);
         assert_eq!(read_lists(&file, "lists", 3).unwrap(), lists);
         assert!(read_lists(&file, "lists", 2).is_err());
         assert!(read_vocab(&file, "other").unwrap_err().to_string().contains("other.bytes"));
@@ -220,5 +244,9 @@ mod tests {
             ]);
             assert!(read_csr(&file, "m").is_err(), "{offsets:?} {cols:?} {values:?}");
         }
+        let mut tensors = csr_tensors("m", &Csr::new(4, vec![0, 2], vec![0, 3], vec![1.0, 2.0]));
+        tensors.push(("m.ages".into(), Tensor::new(&[2], [0u32, 2])));
+        let error = read_csr(&written(&tensors), "m").unwrap_err().to_string();
+        assert!(error.contains("an order that does not fit"), "{error}");
     }
 }

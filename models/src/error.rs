@@ -77,6 +77,15 @@ pub enum Error {
         /// Its item's id.
         item: String,
     },
+    /// The model reads the order of a user's rows, and the data has no times.
+    #[error(
+        "model {kind}: found rows without times, expected times that differ, as the model reads the order of a user's rows; \
+         prepare the data again from a file with a column of times"
+    )]
+    NoTimes {
+        /// The kind of model.
+        kind: &'static str,
+    },
     /// An outside id has no row in the model.
     #[error("{what} {id:?} is not in the run, which has {n} {what}s from {first} to {last}")]
     UnknownId {

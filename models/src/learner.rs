@@ -24,6 +24,11 @@ pub trait Learner {
     /// Returns the model as learned so far.
     fn model(&self) -> Box<dyn Model>;
 
+    /// Returns whether another epoch would change nothing, as after the first of a closed form.
+    fn is_finished(&self) -> bool {
+        false
+    }
+
     /// Returns what computes the epochs, where a device can do it in more than one way.
     fn computed_by(&self) -> Option<String> {
         None
@@ -45,7 +50,8 @@ pub trait Learner {
 /// What a learner is made from: the data, the seed and the device of one fit of a run.
 #[derive(Clone, Copy)]
 pub struct FitInput<'a> {
-    /// The training matrix, `[n_users, n_items]`.
+    /// The training matrix, `[n_users, n_items]`; its rows have an order where the model reads it
+    /// ([`Family::reads_order`](crate::Family::reads_order)) and the data has times.
     pub train: &'a Csr,
     /// The prepared data that the matrix is from, with the ids of its rows.
     pub data: &'a Prepared,

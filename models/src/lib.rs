@@ -1,4 +1,5 @@
-//! Models that score, and how they learn: popularity, ALS, matrix factorisation and neural collaborative filtering.
+//! Models that score, and how they learn: popularity, ALS, item-item models in closed form (EASE, nearest neighbours, RP3beta),
+//! transitions between items, matrix factorisation and neural collaborative filtering.
 //!
 //! ```
 //! # #[cfg(feature = "train")] {
@@ -32,9 +33,16 @@
 #![deny(missing_docs)]
 
 pub mod als;
+pub mod ease;
 pub mod error;
 #[cfg(feature = "train")]
+mod free_memory;
+pub mod item_item;
+pub mod knn;
+#[cfg(feature = "train")]
 pub mod learner;
+#[cfg(feature = "train")]
+mod linalg;
 pub mod mf;
 pub mod model;
 pub mod ncf;
@@ -43,6 +51,8 @@ pub mod popularity;
 pub mod progress;
 pub mod recommender;
 pub mod registry;
+mod retrieval;
+pub mod rp3beta;
 pub mod saved;
 pub mod scorer;
 pub mod settings;
@@ -54,6 +64,7 @@ pub mod topk;
 pub mod trained;
 #[cfg(feature = "train")]
 pub mod trainer;
+pub mod transition;
 pub mod weights;
 
 pub use error::{Error, Result};

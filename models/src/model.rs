@@ -47,6 +47,12 @@ pub trait Family:
         Compute::Host
     }
 
+    /// Returns whether the model reads the order of a user's rows; it then cannot do without one, in training and when
+    /// users are folded in.
+    fn reads_order(&self) -> bool {
+        false
+    }
+
     /// Opens the model of these settings and saved weights; one that scores on a device does so on `device`.
     ///
     /// # Errors
@@ -149,6 +155,11 @@ impl ModelConfig {
         self.0.scores_on()
     }
 
+    /// Returns whether the model reads the order of a user's rows.
+    pub fn reads_order(&self) -> bool {
+        self.0.reads_order()
+    }
+
     /// Calls [`Family::load`].
     ///
     /// # Errors
@@ -195,6 +206,7 @@ pub(crate) trait AnyFamily: fmt::Debug + Send + Sync {
     fn validate(&self) -> Result<()>;
     fn output(&self) -> Output;
     fn scores_on(&self) -> Compute;
+    fn reads_order(&self) -> bool;
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
     fn to_table(&self) -> Table;
     fn is_equal(&self, other: &dyn AnyFamily) -> bool;
@@ -216,6 +228,10 @@ impl<F: Family> AnyFamily for F {
 
     fn scores_on(&self) -> Compute {
         Family::scores_on(self)
+    }
+
+    fn reads_order(&self) -> bool {
+        Family::reads_order(self)
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

@@ -3,19 +3,17 @@
 //! Everything that is asked of a model from outside goes through here: the program, the service and users of the
 //! library. Outside ids become rows on the way in and ids again on the way out.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burnrec_data::{Csr, Id, Index, ItemIx, Titles, UserIx, Vocab};
+use burnrec_data::{Csr, Entry, Id, Index, ItemIx, Titles, UserIx, Vocab};
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Model;
 use crate::model::Output;
 use crate::scorer::{Allowed, Scorer};
-use crate::similar::similar;
 use crate::topk::{select, top_k};
 use crate::trained::TrainedRows;
 use crate::{Error, Result};
@@ -33,7 +31,7 @@ pub struct Recommender {
     pub items: Index,
     /// The items' titles.
     pub titles: Option<Titles>,
-    /// `[n_users, n_items]`: what the model was trained on, each user's history.
+    /// `[n_users, n_items]`: what the model was trained on, each user's history, in order where the model reads it.
     pub seen: Csr,
     /// What a score means.
     pub output: Output,
@@ -66,8 +64,8 @@ pub struct DataFacts {
 pub struct ScoredItem {
     /// The item's id.
     pub id: String,
-    /// For a recommendation what [`Recommender::output`] says, for a similar item the cosine of the angle between both
-    /// vectors.
+    /// For a recommendation what [`Recommender::output`] says, for a similar item its likeness
+    /// ([`Scorer::likeness`]).
     pub score: f32,
     /// The item's title, where there is one.
     pub title: Option<String>,
@@ -268,42 +266,43 @@ impl Recommender {
             .collect()
     }
 
-    /// Returns the `k` items whose vectors have the highest cosine similarity to an item's, best first.
+    /// Returns the `k` items that are most like an item, best first: those whose vectors have the highest cosine similarity
+    /// to its own or, of a model that is an item-item matrix, those for which the item has the highest weights.
     ///
     /// # Errors
-    /// When the item is unknown, or the model has no item vectors.
+    /// When the item is unknown, or the model cannot compare items.
     pub fn similar(&self, item: impl Display, k: usize) -> Result<Vec<ScoredItem>> {
         let item = self.item(item)?;
-        let vectors = self.model.item_vectors().ok_or_else(|| self.unable("item vectors to compare"))?;
-        Ok(self.scored(&similar(vectors, item, k, self.trained.allowed()), |cosine| cosine))
+        let likeness = self.model.likeness().ok_or_else(|| self.unable("item vectors to compare"))?;
+        Ok(self.scored(&likeness.nearest(item, k, self.trained.allowed()), |likeness| likeness))
     }
 
-    /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, each with its value,
-    /// such as a rating or 1.
+    /// Folds a user in who has no row in the model: `history` lists the ids of the user's items, the oldest first, each with
+    /// its value, such as a rating or 1.
     ///
     /// # Errors
     /// When an item is unknown, there is none, a value is not within those of training, or the model cannot fold users in.
     pub fn fold_in<I: Display>(&self, history: &[(I, f32)]) -> Result<FoldedUser<'_>> {
-        let rows = history.iter().map(|(item, value)| Ok((self.item(item)?, *value)));
-        let history: BTreeMap<u32, f32> =
-            rows.map(|row| row.map(|(item, value)| (item.0, value))).collect::<Result<_>>()?;
+        let entry =
+            |(item, value): &(I, f32)| Ok(Entry { col: self.item(item)?.0, value: *value, time: None });
+        let history = history.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
+        let history = Csr::from_histories(self.items.vocab().len(), [history]);
         let scorer = self.fold_in_rows(&history)?;
-        Ok(FoldedUser { recommender: self, scorer, history: history.into_keys().collect() })
+        Ok(FoldedUser { recommender: self, scorer, history: history.cols().to_vec() })
     }
 
-    /// Folds in a user from item rows with values.
+    /// Folds in a user from a history, `[1, n_items]`.
     ///
     /// # Errors
-    /// When there is no row, a value is not within those of training, or the model cannot fold users in.
-    pub fn fold_in_rows(&self, history: &BTreeMap<u32, f32>) -> Result<Box<dyn Scorer>> {
+    /// When there is no entry, a value is not within those of training, or the model cannot fold users in.
+    pub fn fold_in_rows(&self, history: &Csr) -> Result<Box<dyn Scorer>> {
         let fold_in = self.model.as_fold_in().ok_or_else(|| self.unable("way to fold users in"))?;
-        if history.is_empty() {
+        if history.nnz() == 0 {
             let (found, expected) = ("an empty history".to_owned(), "at least one item".to_owned());
             return Err(Error::FoldIn { found, expected });
         }
-        history.values().try_for_each(|&value| self.trained.check_value(value))?;
-        let (items, values): (Vec<u32>, Vec<f32>) = history.iter().unzip();
-        fold_in.fold_in(&Csr::new(self.items.vocab().len(), vec![0, items.len()], items, values))
+        history.values().iter().try_for_each(|&value| self.trained.check_value(value))?;
+        fold_in.fold_in(history)
     }
 
     /// Returns the items that the query allows.

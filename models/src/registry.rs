@@ -14,16 +14,20 @@ use crate::settings::did_you_mean;
 use crate::settings::{Settings, cut};
 #[cfg(feature = "train")]
 use crate::trainer::{Trainable, Trainer};
-use crate::{Error, Result, als, mf, ncf, popularity};
+use crate::{Error, Result, als, ease, knn, mf, ncf, popularity, rp3beta, transition};
 
 /// The kinds that come with burnrec, in the order in which messages list them.
-const KINDS: [Kind; 6] = [
+const KINDS: [Kind; 10] = [
     Kind::of::<popularity::PopularityConfig>(),
     Kind::of::<als::AlsConfig>(),
+    Kind::of::<transition::TransitionConfig>(),
     Kind::of::<mf::MfConfig>(),
     Kind::of::<ncf::GmfConfig>(),
     Kind::of::<ncf::MlpConfig>(),
     Kind::of::<ncf::NeumfConfig>(),
+    Kind::of::<ease::EaseConfig>(),
+    Kind::of::<knn::KnnConfig>(),
+    Kind::of::<rp3beta::Rp3betaConfig>(),
 ];
 
 /// The kinds that the program has added.
@@ -207,7 +211,8 @@ mod tests {
     fn an_unknown_kind_and_a_damaged_setting_are_named() {
         let error = |text: &str| read(text).expect_err(text).to_string();
         let unknown = error(r#"{"model":"emf","dim":8}"#);
-        let expected = "model: found \"emf\", expected one of popularity, als, mf, gmf, mlp, neumf; did you mean \"mf\"?";
+        let expected = "model: found \"emf\", expected one of popularity, als, transition, mf, gmf, mlp, neumf, ease, knn, \
+                        rp3beta; did you mean \"mf\"?";
         assert!(unknown.starts_with(expected), "{unknown}");
         assert!(error(r#"{"model":7}"#).contains("model: found 7, expected a name"));
         assert!(error(r#"{"dim":8}"#).contains("missing field `model`"));

@@ -2,6 +2,7 @@
 
 use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
 
+use crate::similar::Likeness;
 use crate::{Error, Result};
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no sigmoid is applied,
@@ -62,6 +63,12 @@ pub trait Scorer: Send + Sync {
         None
     }
 
+    /// Returns what the model says of how alike items are, where it does: the directions of their vectors, if it has no
+    /// other measure.
+    fn likeness(&self) -> Option<Likeness<'_>> {
+        self.item_vectors().map(Likeness::Cosines)
+    }
+
     /// Returns one vector per user, where the model has such vectors.
     fn user_vectors(&self) -> Option<Vectors<'_>> {
         None
@@ -102,7 +109,7 @@ pub trait FoldIn {
     /// Returns a scorer whose user `k` has row `k` of `histories`, `[new users, n_items]`, as its history.
     ///
     /// # Errors
-    /// When `histories` has another number of items, or values the model cannot take.
+    /// When `histories` has another number of items, values the model cannot take, or no order and the model reads it.
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>>;
 }
 
@@ -116,6 +123,18 @@ pub fn check_histories(histories: &Csr, n_items: usize) -> Result<()> {
     }
     let found = format!("histories over {} items", histories.n_cols());
     Err(Error::FoldIn { found, expected: format!("{n_items} items, as the model has") })
+}
+
+/// Refuses histories without an order, for the [`FoldIn::fold_in`] of a model that reads it.
+///
+/// # Errors
+/// When there are entries and they have no order.
+pub fn check_order(histories: &Csr) -> Result<()> {
+    if histories.order().is_some() || histories.nnz() == 0 {
+        return Ok(());
+    }
+    let expected = "rows in the order of their times; prepared data of before, or without times, has none: prepare it again";
+    Err(Error::FoldIn { found: "histories without an order".to_owned(), expected: expected.to_owned() })
 }
 
 /// Vectors of equal length, one per row.

@@ -1,10 +1,43 @@
-//! Similar items: the nearest ones by the cosine of their vectors.
+//! Similar items: the nearest ones by the cosine of their vectors, or by the weights of an item-item matrix.
 
 use std::cmp::Ordering;
 
 use burnrec_data::ItemIx;
 
+use crate::item_item::ItemMatrix;
 use crate::scorer::{Allowed, Vectors};
+
+/// What a model says of how alike items are.
+#[derive(Clone, Copy, Debug)]
+pub enum Likeness<'a> {
+    /// The cosine of the angle between the vectors of two items.
+    Cosines(Vectors<'a>),
+    /// The weight that having an item has for the score of another.
+    Weights(&'a ItemMatrix),
+}
+
+impl Likeness<'_> {
+    /// Returns the name of its values.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cosines(_) => "cosine",
+            Self::Weights(_) => "weight",
+        }
+    }
+
+    /// Returns the `k` of the allowed items that are most like `item`, with the values that say so, best first; `item` itself
+    /// is left out, and so is an item without a weight.
+    pub fn nearest(&self, item: ItemIx, k: usize, allowed: &Allowed) -> Vec<(ItemIx, f32)> {
+        match self {
+            Self::Cosines(vectors) => similar(*vectors, item, k, allowed),
+            Self::Weights(matrix) => {
+                let mut others = matrix.row(item);
+                others.retain(|(other, _)| allowed.contains(*other));
+                best(others, k)
+            }
+        }
+    }
+}
 
 /// Returns the `k` of the allowed items whose vectors have the highest cosine similarity to that of `item`, with their
 /// cosines, best first; `item` itself is left out. A vector of length 0, or with an element that is not finite, is like no
@@ -12,11 +45,12 @@ use crate::scorer::{Allowed, Vectors};
 pub fn similar(vectors: Vectors<'_>, item: ItemIx, k: usize, allowed: &Allowed) -> Vec<(ItemIx, f32)> {
     let target = vectors.row(item.at());
     let n_items = vectors.values.len() / vectors.dim;
-    let mut all: Vec<(ItemIx, f32)> = (0..n_items as u32)
-        .map(ItemIx)
-        .filter(|&other| other != item && allowed.contains(other))
-        .map(|other| (other, cosine(target, vectors.row(other.at()))))
-        .collect();
+    let others = (0..n_items as u32).map(ItemIx).filter(|&other| other != item && allowed.contains(other));
+    best(others.map(|other| (other, cosine(target, vectors.row(other.at())))).collect(), k)
+}
+
+/// Returns the `k` with the highest values, best first, of equal ones the lower item.
+fn best(mut all: Vec<(ItemIx, f32)>, k: usize) -> Vec<(ItemIx, f32)> {
     let better =
         |a: &(ItemIx, f32), b: &(ItemIx, f32)| -> Ordering { b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)) };
     if k < all.len() {

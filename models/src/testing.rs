@@ -9,8 +9,9 @@
 
 use std::collections::HashSet;
 
+use burnrec_data::draws::mixed;
 use burnrec_data::tensors::{self, TensorFile};
-use burnrec_data::{Csr, ItemIx, UserIx};
+use burnrec_data::{Csr, Entry, ItemIx, UserIx};
 
 use crate::device::OpenDevice;
 use crate::model::Model;
@@ -48,22 +49,26 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
         Some(fold_in) => {
             assert!(expect.folds_in, "{} folds users in, which was not expected", model.config().kind());
             folds_in_known_and_unknown_users(fold_in, &train, expect);
+            reads_the_order_or_does_not(&*model, fold_in, &train);
         }
         None => assert!(!expect.folds_in, "{} does not fold users in", model.config().kind()),
     }
 }
 
 /// Makes the planted data: user `u` likes the items `i` with `i = 2 u` modulo 5, and has had all of them but two, which
-/// are hidden. The pattern is not symmetric, so that a model that mixes up users and items fails.
+/// are hidden, in an order of no pattern. The pattern of the items is not symmetric, so that a model that mixes up users and
+/// items fails.
 fn planted() -> Csr {
-    let cells: Vec<(u32, u32)> = (0..SHAPE.n_users as u32)
-        .flat_map(|user| {
-            liked(user).filter(move |&item| !hidden(user).contains(&item)).map(move |item| (user, item))
-        })
-        .collect();
-    let users: Vec<UserIx> = cells.iter().map(|cell| UserIx(cell.0)).collect();
-    let items: Vec<ItemIx> = cells.iter().map(|cell| ItemIx(cell.1)).collect();
-    Csr::from_rows(SHAPE.n_users, SHAPE.n_items, &users, &items, &vec![1.0; users.len()])
+    let history = |user: u32| {
+        let mut items: Vec<u32> = liked(user).filter(|item| !hidden(user).contains(item)).collect();
+        items.sort_by_key(|item| mixed(user * SHAPE.n_items as u32 + item));
+        items.into_iter().map(entry).collect()
+    };
+    Csr::from_histories(SHAPE.n_items, (0..SHAPE.n_users as u32).map(history))
+}
+
+fn entry(item: u32) -> Entry {
+    Entry { col: item, value: 1.0, time: None }
 }
 
 fn liked(user: u32) -> impl Iterator<Item = u32> {
@@ -172,7 +177,7 @@ fn folds_in_known_and_unknown_users(fold_in: &dyn FoldIn, train: &Csr, expect: E
         finds_the_planted_items(&*folded, train);
     }
     // An empty history, and a history of one item.
-    let few = Csr::new(SHAPE.n_items, vec![0, 0, 1], vec![7], vec![1.0]);
+    let few = Csr::from_histories(SHAPE.n_items, [vec![], vec![entry(7)]]);
     let folded = fold_in.fold_in(&few).expect("short histories fold in");
     assert_eq!(folded.n_users(), 2);
     assert!(catalog(&*folded).iter().all(|score| score.is_finite()), "scores of a short history are finite");
@@ -181,4 +186,23 @@ fn folds_in_known_and_unknown_users(fold_in: &dyn FoldIn, train: &Csr, expect: E
         fold_in.fold_in(&Csr::empty(1, SHAPE.n_items + 1)).is_err(),
         "histories over other items are refused"
     );
+}
+
+/// Checks that histories turned round, and without an order, score as before where the model says that it does not read the
+/// order; else that the first score otherwise and the second are refused.
+fn reads_the_order_or_does_not(model: &dyn Model, fold_in: &dyn FoldIn, train: &Csr) {
+    let scores = |histories: &Csr| fold_in.fold_in(histories).map(|folded| catalog(&*folded));
+    let turn = |user: usize| train.history(user).into_iter().rev().collect();
+    let turned = Csr::from_histories(SHAPE.n_items, (0..SHAPE.n_users).map(turn));
+    let (offsets, cols, values) = (train.offsets(), train.cols(), train.values());
+    let unordered = Csr::new(SHAPE.n_items, offsets.to_vec(), cols.to_vec(), values.to_vec());
+    let before = scores(train).expect("histories fold in");
+    let (turned, unordered) = (scores(&turned).expect("histories fold in"), scores(&unordered));
+    if model.config().reads_order() {
+        assert!(turned != before, "histories that are turned round score as before");
+        assert!(unordered.is_err(), "histories without an order are refused");
+    } else {
+        assert!(turned == before, "the order is read, which the settings do not say");
+        assert!(unordered.expect("histories fold in") == before, "an order that is not read changes scores");
+    }
 }

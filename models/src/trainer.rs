@@ -104,11 +104,14 @@ impl Trainer {
     /// Makes the learner of one fit.
     ///
     /// # Errors
-    /// When the settings cannot be met by the data or the device, or the data has negative values for which the model has
-    /// no meaning.
+    /// When the settings cannot be met by the data or the device, the data has negative values for which the model has no
+    /// meaning, or the model reads the order of a user's rows and `fit.train` has none.
     pub fn learner<'a>(&self, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
         if !self.0.takes_negative_values() {
             refuse_negative_values(self.model().kind(), fit.data)?;
+        }
+        if self.model().reads_order() && fit.train.order().is_none() {
+            return Err(Error::NoTimes { kind: self.model().kind() });
         }
         self.0.learner(fit)
     }

@@ -1,15 +1,20 @@
 //! Every model does what every model must. One line per model.
 
 use burnrec_data::Csr;
-use burnrec_models::als::AlsLearner;
+use burnrec_models::als::{AlsConfig, AlsLearner, Recency};
 use burnrec_models::device::{self, OpenDevice};
+use burnrec_models::ease::EaseConfig;
+use burnrec_models::item_item::ItemItemLearner;
+use burnrec_models::knn::{KnnConfig, Similarity};
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::loss::Loss;
 use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{NnLearner, NnTraining};
 use burnrec_models::popularity::Popularity;
+use burnrec_models::rp3beta::Rp3betaConfig;
 use burnrec_models::testing::{Expect, conforms};
+use burnrec_models::transition::{TransitionConfig, TransitionLearner};
 use burnrec_models::{DeviceChoice, Learner, Model, Silent};
 
 fn cpu() -> OpenDevice {
@@ -37,6 +42,43 @@ fn popularity() {
 #[test]
 fn als() {
     let fit = |train: &Csr| fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn ease() {
+    let fit =
+        |train: &Csr| fitted(ItemItemLearner::new(train, EaseConfig { reg: 1.0 }).expect("a learner"), 1);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn knn() {
+    for similarity in [Similarity::Cosine, Similarity::Tfidf, Similarity::Bm25] {
+        let config = KnnConfig { similarity, ..KnnConfig::default() };
+        let fit = |train: &Csr| fitted(ItemItemLearner::new(train, config.clone()).expect("a learner"), 1);
+        conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    }
+}
+
+#[test]
+fn rp3beta() {
+    let fit =
+        |train: &Csr| fitted(ItemItemLearner::new(train, Rp3betaConfig::default()).expect("a learner"), 1);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn als_with_recency() {
+    let config = AlsConfig { recency: Recency::Rows(3.0), ..AlsConfig::default() };
+    let fit = |train: &Csr| fitted(AlsLearner::new(train, config.clone(), 7).expect("a learner"), 10);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn transition() {
+    let config = TransitionConfig { reg: 10.0, ..TransitionConfig::default() };
+    let fit = |train: &Csr| fitted(TransitionLearner::new(train, config).expect("a learner"), 1);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use burnrec_models::Scorer;
-pub use history::{History, Key, Room};
+pub use history::{History, HistoryEvent, Key, Room};
 
 use crate::event::Home;
 use crate::message::WireId;
@@ -133,13 +133,14 @@ impl State {
         }
     }
 
-    /// Adds an event that came at `now`, in Unix seconds, to a user's history; returns the history's length and what
-    /// takes the event back, or `None` where the user has no history and there is no room for one more.
+    /// Adds an event that came at `now`, in Unix seconds, to a user's history: an item, its value and the event's own time.
+    /// Returns the history's length and what takes the event back, or `None` where the user has no history and there is no
+    /// room for one more.
     pub fn push(
         &self,
         home: Home,
         user: &WireId<'_>,
-        (item, value): (&WireId<'_>, f32),
+        (item, value, time): (&WireId<'_>, f32, i64),
         now: i64,
         most: impl Into<Room>,
     ) -> Option<(usize, Undo)> {
@@ -152,7 +153,8 @@ impl State {
             self.n_users.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).ok()?;
         }
         let (history, _) = shard.users.entry(user.clone()).or_default();
-        let forgotten = history.push(Key::from(item), value, most);
+        let event = HistoryEvent { item: Key::from(item), value, time: Some(time) };
+        let forgotten = history.push(event, most);
         history.last = now;
         history.version = self.new_version();
         Some((history.events.len(), Undo { home, user, before, forgotten }))
@@ -262,26 +264,27 @@ mod tests {
     const HOME: Home = Home { worker: 1, part: TopicPartition { topic: 0, partition: 3 } };
 
     fn items(state: &State, user: i64) -> Vec<(Key, f32)> {
-        state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
+        let events = state.get(None, &WireId::Int(user), 0).map(|(history, _)| history.events);
+        events.unwrap_or_default().into_iter().map(|event| (event.item, event.value)).collect()
     }
 
     const NOW: i64 = 1_764_000_000;
 
     fn push(state: &State, item: i64, value: f32) -> Undo {
-        state.push(HOME, &WireId::Int(7), (&WireId::Int(item), value), NOW, 3).expect("room").1
+        state.push(HOME, &WireId::Int(7), (&WireId::Int(item), value, NOW - 9), NOW, 3).expect("room").1
     }
 
     #[test]
     fn a_record_brings_a_history_back() {
         let state = State::default();
         push(&state, 1, 1.0);
-        state.push(HOME, &WireId::Int(7), (&WireId::Str("a\"b".into()), 2.5), NOW, 3);
+        state.push(HOME, &WireId::Int(7), (&WireId::Str("a\"b".into()), 2.5, NOW - 7), NOW, 3);
         let mut record = Vec::new();
         let start = state.write(HOME, "requests", &WireId::Str("7".into()), &mut record);
         assert_eq!(std::str::from_utf8(&record[..start]).unwrap(), r#"["requests",7]"#);
         assert_eq!(
             std::str::from_utf8(&record[start..]).unwrap(),
-            r#"{"v":1,"at":1764000000,"events":[[1,1.0],["a\"b",2.5]]}"#
+            r#"{"v":1,"at":1764000000,"events":[[1,1.0],["a\"b",2.5]],"times":[1763999991,1763999993]}"#
         );
         let other = State::default();
         let (key, value) = (&record[..start], &record[start..]);
@@ -290,8 +293,13 @@ mod tests {
         other.restore(HOME, "requests", (key, Some(value)), NOW + 1).unwrap();
         assert!(other.is_empty(), "a record of a user whose time is over");
         other.restore(HOME, "requests", (key, Some(value)), NOW).unwrap();
-        assert_eq!(items(&other, 7), items(&state, 7));
+        let history = |state: &State| state.get(None, &WireId::Int(7), 0).expect("a history").0.events;
+        assert_eq!(history(&other), history(&state));
         assert_eq!(other.n_users(), 1);
+        let of_before = br#"{"v":1,"at":1764000000,"events":[[1,1.0],["a\"b",2.5]]}"#;
+        other.restore(HOME, "requests", (key, Some(&of_before[..])), 0).unwrap();
+        assert_eq!(items(&other, 7), items(&state, 7));
+        assert!(history(&other).iter().all(|event| event.time.is_none()), "a record of before has no times");
         other.restore(HOME, "requests", (key, None), 0).unwrap();
         assert!(other.is_empty(), "a null value deletes");
         assert!(other.restore(HOME, "requests", (b"7", None), 0).is_err());
@@ -313,17 +321,18 @@ mod tests {
         let push = |item: &str, bytes: usize| {
             let room = Room { bytes: bytes + 16, ..Room::from(9) };
             let item = WireId::Str(item.to_owned().into());
-            let (length, undo) = state.push(HOME, &WireId::Int(7), (&item, 2.5), NOW, room).expect("room");
+            let (length, undo) =
+                state.push(HOME, &WireId::Int(7), (&item, 2.5, NOW), NOW, room).expect("room");
             let mut record = Vec::new();
             let start = state.write(HOME, "requests", &WireId::Int(7), &mut record);
             (length, undo.forgotten, record.len() - start - 16)
         };
-        // `["a\"",2.5]` has 11 bytes, and a comma between two.
-        assert_eq!(push("a\"", 42), (1, 0, 30));
-        assert_eq!(push("b\"", 42), (2, 0, 42));
-        assert_eq!(push("c\"", 41), (1, 2, 30));
-        assert_eq!(push(&"d".repeat(90), 42), (1, 1, 117), "the newest event stays, whatever its size");
-        assert_eq!(push("e", 42), (1, 1, 28));
+        // `["a\"",2.5]` has 11 bytes and its time 10, and there is a comma between two of each.
+        assert_eq!(push("a\"", 74), (1, 0, 51));
+        assert_eq!(push("b\"", 74), (2, 0, 74));
+        assert_eq!(push("c\"", 73), (1, 2, 51));
+        assert_eq!(push(&"d".repeat(90), 74), (1, 1, 138), "the newest event stays, whatever its size");
+        assert_eq!(push("e", 74), (1, 1, 49));
     }
 
     #[test]
@@ -333,7 +342,7 @@ mod tests {
         let before = items(&state, 7);
         let changes = vec![
             push(&state, 2, 1.0),
-            state.push(HOME, &WireId::Int(8), (&WireId::Int(1), 1.0), NOW, 3).expect("room").1,
+            state.push(HOME, &WireId::Int(8), (&WireId::Int(1), 1.0, NOW), NOW, 3).expect("room").1,
             push(&state, 1, 4.0),
         ];
         state.undo(changes);
@@ -348,7 +357,7 @@ mod tests {
         let state = State::default();
         let push = |user: i64, now: i64| {
             let room = Room { users: 2, ..Room::from(3) };
-            state.push(HOME, &WireId::Int(user), (&WireId::Int(1), 1.0), now, room)
+            state.push(HOME, &WireId::Int(user), (&WireId::Int(1), 1.0, now), now, room)
         };
         assert!(push(1, NOW).is_some() && push(2, NOW + 5).is_some());
         assert!(push(3, NOW + 6).is_none() && push(1, NOW + 7).is_some(), "there is room for who is there");

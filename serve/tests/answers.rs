@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::scorer::Allowed;
-use burnrec_models::similar::similar;
 use burnrec_models::{Model, Output, Scorer};
 use burnrec_serve::engine::{Reading, Replaying};
 use burnrec_serve::event::Incoming;
@@ -144,8 +143,9 @@ fn close(found: &[(i64, Option<f64>)], scores: &[f32]) {
 
 #[test]
 fn answers_are_the_models_own_scores() {
-    let models: [(Make, &str); 3] = [
+    let models: [(Make, &str); 4] = [
         (|| Box::new(common::popularity()), "score"),
+        (|| Box::new(common::ease(3)), "score"),
         (|| Box::new(common::als(3)), "score"),
         (|| Box::new(common::mf(3)), "probability"),
     ];
@@ -190,15 +190,16 @@ fn answers_are_the_models_own_scores() {
             }
         }
         let reply = answer(&engine, r#"{"type":"similar","item":110,"k":5}"#);
-        match model.item_vectors() {
+        match model.likeness() {
             None => assert_eq!(reply.reject().reason, "no-vectors"),
-            Some(vectors) => {
-                assert_eq!(reply.json()["score_is"], "cosine");
-                let expected = similar(vectors, ItemIx(9), 5, &Allowed::all(ITEMS));
+            Some(likeness) => {
+                let name = if model.item_vectors().is_some() { "cosine" } else { "weight" };
+                assert_eq!((&reply.json()["score_is"], likeness.name()), (&name.into(), name));
+                let expected = likeness.nearest(ItemIx(9), 5, &Allowed::all(ITEMS));
                 assert_eq!(reply.scores().len(), 5);
-                for ((item, score), (row, cosine)) in reply.scores().into_iter().zip(expected) {
+                for ((item, score), (row, likeness)) in reply.scores().into_iter().zip(expected) {
                     assert_eq!(item, item_id(row.at()));
-                    assert!((score.unwrap() - f64::from(cosine)).abs() < 1e-6);
+                    assert!((score.unwrap() - f64::from(likeness)).abs() < 1e-6);
                 }
             }
         }
@@ -207,7 +208,8 @@ fn answers_are_the_models_own_scores() {
 
 #[test]
 fn a_user_with_events_is_folded_in_from_the_whole_history() {
-    let models: [Make; 2] = [|| Box::new(common::als(3)), || Box::new(common::mf(3))];
+    let models: [Make; 3] =
+        [|| Box::new(common::als(3)), || Box::new(common::mf(3)), || Box::new(common::ease(3))];
     for make in models {
         let model = make();
         let (engine, _folder) = serving(make());

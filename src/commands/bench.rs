@@ -189,6 +189,11 @@ fn trained(
     // A model answers where `auto` trained it.
     let scoring = if record.device.starts_with("cpu") { DeviceChoice::Cpu } else { choice };
     let run = Recommender::open_on(out, scoring)?;
-    let inference = inference::measure(&*run.model, &run.seen, Some(out))?;
-    Ok(CaseOutcome::of_run(record, epochs(&out.join(EPOCHS), config.select_by())?, inference))
+    let inference = inference::measure(&*run.model, &run.seen, out, scoring)?;
+    Ok(CaseOutcome::of_run(
+        record,
+        config.model().reads_order(),
+        epochs(&out.join(EPOCHS), config.select_by())?,
+        inference,
+    ))
 }

@@ -33,7 +33,7 @@ pub fn run(args: Tune) -> Result<()> {
     };
     let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)?;
     if found.resumed > 0 {
-        eprintln!("{} finished trials are resumed from {}", found.resumed, args.out.display());
+        eprintln!("{} finished trials were taken up from {}", found.resumed, args.out.display());
     }
     if args.json {
         let object = json!({

@@ -179,3 +179,19 @@ c.close()
         assert!(theirs == ours, "{package} reads other replies");
     }
 }
+
+/// Checks that the instance that stays holds no more memory in the last third of a long storm than in the third before.
+pub fn memory_is_flat(after: &After) {
+    eprintln!("MiB: {:?}", after.held);
+    let third = after.held.len() / 3;
+    // A service takes some rounds until it has met all that it will hold.
+    if third >= 4 {
+        let median = |held: &[u64]| {
+            let mut held = held.to_vec();
+            held.sort_unstable();
+            held[held.len() / 2]
+        };
+        let (middle, last) = (median(&after.held[third..2 * third]), median(&after.held[2 * third..]));
+        assert!(last <= middle + middle / 10, "the memory grows: {:?} MiB", after.held);
+    }
+}

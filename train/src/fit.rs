@@ -68,7 +68,7 @@ pub struct Best {
 /// Called after every epoch with all that the next ones depend on; says whether there are to be next ones.
 pub type AfterEpoch<'a> = dyn FnMut(&EpochRecord, &dyn Learner, &FitState) -> Result<ControlFlow<()>> + 'a;
 
-/// Trains from `state` on to at most `epochs`. With a `selection` it evaluates every `run.eval_every` epochs and after
+/// Trains from `state` on to at most `epochs`, or until the learner is finished. With a `selection` it evaluates every `run.eval_every` epochs and after
 /// the last, and returns the model of the best epoch. Of equal values the earlier epoch is kept.
 ///
 /// # Errors
@@ -84,7 +84,9 @@ pub fn fit(
 ) -> Result<Fitted> {
     let phase = if selection.is_some() { Phase::Choose } else { Phase::Refit };
     let patience = run.early_stopping.map_or(u32::MAX, |stop| stop.patience);
-    while state.epoch < epochs && state.since_best < patience {
+    // A fit has at least one epoch, for its record.
+    let ended = |learner: &dyn Learner, state: &FitState| state.epoch > 0 && learner.is_finished();
+    while state.epoch < epochs && state.since_best < patience && !ended(learner, &state) {
         let start = Instant::now();
         let loss = learner.epoch(progress)?;
         let spent = start.elapsed().as_secs_f64();
@@ -100,7 +102,7 @@ pub fn fit(
             seconds: spent,
             samples_per_second: loss.samples as f64 / spent.max(1e-9),
         };
-        let is_due = epoch.is_multiple_of(run.eval_every) || epoch == epochs;
+        let is_due = epoch.is_multiple_of(run.eval_every) || epoch == epochs || learner.is_finished();
         if let Some(selection) = selection.as_ref().filter(|_| is_due) {
             let model = learner.model();
             let scores = (selection.evaluate)(&*model)?;

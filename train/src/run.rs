@@ -65,7 +65,7 @@ pub fn run(
     let mut work = Work { data, config, device, checkpoints, on_epoch, progress, clock };
 
     let split = &data.split;
-    let train = split.train.to_csr(data.users.len(), data.items.len());
+    let train = data.matrix(&split.train, config.model().reads_order());
     let options = options(config);
     let (fitted, seen, valid) = match chosen {
         Some(chosen) => work.refit(train, chosen, None)?,
@@ -128,8 +128,9 @@ impl Work<'_> {
     /// Runs the final fit on train and valid together. Returns it with the matrix of both, and with the scores on valid
     /// of the chosen epoch.
     fn refit(&mut self, train: Csr, chosen: Chosen, best: Option<Best>) -> Result<(Fitted, Csr, Scores)> {
-        let (n_users, n_items) = (train.n_rows(), train.n_cols());
-        let both = train.union(&self.data.split.valid_rows.to_csr(n_users, n_items), 0..n_users);
+        let n_users = train.n_rows();
+        let valid = self.data.matrix(&self.data.split.valid_rows, self.config.model().reads_order());
+        let both = train.union(&valid, 0..n_users);
         // With 20 million rows the matrix takes hundreds of megabytes.
         drop(train);
         let fitted = self.fit(&both, chosen.epochs, None, Some((&chosen, best)))?;

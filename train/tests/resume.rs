@@ -142,8 +142,13 @@ fn interrupted(result: Result<Trained>) {
     }
 }
 
-/// Stops a run in each of its pieces of work in turn, and resumes it.
+/// Stops a run of several epochs in each of its pieces of work in turn, and resumes it.
 fn stopped_anywhere(text: &str) {
+    stopped_in_each_piece(text, "of epoch 2");
+}
+
+/// Stops a run in each of its pieces of work in turn, one of which has `name` in its own, and resumes it.
+fn stopped_in_each_piece(text: &str, name: &str) {
     let (data, config) = (data(7), config(text));
     let whole = Place::new();
     let progress = StopIn::new(None);
@@ -151,7 +156,7 @@ fn stopped_anywhere(text: &str) {
     let expected = numbers(&whole, &expected);
     assert_eq!(whole.newest(), None, "a finished run keeps no checkpoint");
     let pieces = progress.names.into_inner().expect("no panic");
-    assert!(pieces.iter().any(|piece| piece.contains("of epoch 2")), "{pieces:?}");
+    assert!(pieces.iter().any(|piece| piece.contains(name)), "{pieces:?}");
     let mut places = Vec::new();
     for piece in 1..=pieces.len() {
         let place = Place::new();
@@ -182,6 +187,21 @@ fn mf_goes_on_to_the_same_numbers() {
 fn neumf_goes_on_to_the_same_numbers() {
     stopped_anywhere(NEUMF);
     stopped_anywhere(&format!("{NEUMF}\nrefit = false"));
+}
+
+#[test]
+fn a_closed_form_goes_on_to_the_same_numbers_and_has_one_epoch() {
+    for (text, name) in [
+        ("model = 'ease'\nreg = 20", "blocks of the inverse"),
+        ("model = 'knn'\nsimilarity = 'bm25'\nk = 20", "items"),
+        ("model = 'rp3beta'\nk = 20\nrefit = false", "items"),
+    ] {
+        stopped_in_each_piece(text, name);
+        let (place, config) = (Place::new(), config(&format!("{text}\nepochs = 9\neval_every = 4")));
+        let trained = place.go(&data(7), &config, &StopIn::new(None)).expect("a run");
+        let fits = 1 + usize::from(config.run.refit);
+        assert_eq!((trained.record.epochs, place.epochs().len()), (1, fits), "{text}");
+    }
 }
 
 /// The best model is from an early epoch, and after resuming it is known only by its saved weights; the count of

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use burnrec_data::rng::stream;
 use burnrec_data::{Csr, ItemIx, UserIx};
-use burnrec_models::Scorer;
 use burnrec_models::topk::top_k;
+use burnrec_models::{DeviceChoice, Scorer};
 use burnrec_serve::engine::Reading;
 use burnrec_serve::event::{Incoming, TopicPartition};
 use burnrec_serve::message::WireId;
@@ -29,17 +29,16 @@ const REQUESTS: usize = 100_000;
 /// The number of rounds. The fastest counts, since other work on the machine can only slow a round down.
 const ROUNDS: usize = 3;
 
-/// Measures a model; `seen`, `[n_users, n_items]`, has the items that lists leave out. With a run directory, it
-/// measures the service's engine with that run too.
+/// Measures a model, and the service's engine with its run directory, on `device`; `seen`, `[n_users, n_items]`, has the items
+/// that lists leave out.
 ///
 /// # Errors
 /// When the service cannot open the run.
-pub fn measure(scorer: &dyn Scorer, seen: &Csr, run: Option<&Path>) -> Result<Inference> {
-    let requests = run.map(requests_per_second).transpose()?;
+pub fn measure(scorer: &dyn Scorer, seen: &Csr, run: &Path, device: DeviceChoice) -> Result<Inference> {
     Ok(Inference {
         pairs_per_second: Some(pairs_per_second(scorer)),
         top10_users_per_second: Some(top10_users_per_second(scorer, seen)),
-        service_requests_per_second: requests,
+        service_requests_per_second: Some(requests_per_second(run, device)?),
     })
 }
 
@@ -75,11 +74,12 @@ fn top10_users_per_second(scorer: &dyn Scorer, seen: &Csr) -> f64 {
 
 /// Returns the requests a second of one thread, from the bytes of a request for one score to the bytes of its reply, in
 /// batches of the service's default size.
-fn requests_per_second(run: &Path) -> Result<f64> {
+fn requests_per_second(run: &Path, device: DeviceChoice) -> Result<f64> {
     let text = |text: &str| toml::Value::String(text.to_owned());
     let model = toml::Table::from_iter([("run".to_owned(), text(&run.to_string_lossy()))]);
     let models = toml::Table::from_iter([("main".to_owned(), toml::Value::Table(model))]);
     let config = toml::Table::from_iter([
+        ("device".to_owned(), text(&device.to_string())),
         ("models".to_owned(), toml::Value::Table(models)),
         ("http".to_owned(), toml::Value::Table(toml::Table::new())),
     ]);

@@ -19,6 +19,8 @@ use crate::record::{CaseRecord, EpochPoint, FORMAT, Inference, Task, Tuned};
 pub struct CaseOutcome {
     /// Every setting, defaults included.
     pub config: serde_json::Value,
+    /// Whether the model reads the order of a user's rows.
+    pub order_aware: bool,
     /// How settings were searched on valid; none where they were taken as they stood.
     pub tuned: Option<Tuned>,
     /// The epochs, those of the final fit too.
@@ -51,9 +53,10 @@ pub struct CaseOutcome {
 
 impl CaseOutcome {
     /// Takes the figures of a run of `burnrec train`.
-    pub fn of_run(run: RunRecord, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
+    pub fn of_run(run: RunRecord, order_aware: bool, epochs: Vec<EpochPoint>, inference: Inference) -> Self {
         Self {
             config: serde_json::to_value(run.config).expect("settings are plain values"),
+            order_aware,
             tuned: None,
             epochs,
             chosen_epochs: run.epochs,
@@ -94,6 +97,7 @@ impl CaseOutcome {
             case: case.name.clone(),
             label: case.label.clone(),
             peer,
+            order_aware: self.order_aware,
             seed: key.seed,
             data_hash,
             config: self.config,

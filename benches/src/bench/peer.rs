@@ -150,6 +150,7 @@ fn outcome(said: &Value, test: Scores) -> CaseOutcome {
     let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     CaseOutcome {
         config: said.get("config").cloned().unwrap_or_default(),
+        order_aware: false,
         tuned: None,
         epochs: seconds.iter().enumerate().map(point).collect(),
         chosen_epochs: n_epochs,

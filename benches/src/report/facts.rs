@@ -182,6 +182,14 @@ pub fn warnings(group: &Group) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if runs(group).any(|(_, run)| run.case.order_aware) {
+        found.push(
+            "Order-aware models are a class of their own: they read the order of a user's rows, which the others do not. How much \
+             that is worth depends on what the order is of (on MovieLens, of sessions of rating), and where times are equal \
+             the seed of the split draws it."
+                .to_owned(),
+        );
+    }
     let machines = differing(group, |run| run.case.machine.clone()).len();
     if machines > 1 {
         found.push(format!(

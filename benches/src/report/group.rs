@@ -257,11 +257,14 @@ impl<'a> Group<'a> {
 
 impl<'a> Model<'a> {
     fn new(run: Run<'a>) -> Self {
-        let CaseRecord { label, peer, .. } = run.case;
-        let name = match peer {
+        let CaseRecord { label, peer, order_aware, .. } = run.case;
+        let mut name = match peer {
             Some(peer) if !label.starts_with(peer.as_str()) => format!("{peer} {label}"),
             _ => label.clone(),
         };
+        if *order_aware {
+            name += ", order-aware";
+        }
         Self { name, style: Style { index: 0, hollow: peer.is_some() }, runs: vec![run] }
     }
 

@@ -133,6 +133,7 @@ fn case(split: &SplitRecord, kind: &Kind) -> CaseRecord {
         seed: split.seed,
         data_hash: split.data.hash.clone(),
         config: json!({ "model": case, "dim": 32, "select_by": metric.to_string(), "seed": split.seed }),
+        order_aware: false,
         tuned: None,
         metric,
         epochs: choose.chain((1..=epochs).map(|at| epoch(Phase::Refit, at))).collect(),

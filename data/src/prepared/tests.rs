@@ -225,3 +225,39 @@ fn files_with_a_test_need_the_given_protocol_and_no_filter() {
     let without = Prepared::build(dataset.clone(), None, None, &Filters::default(), &given, 1);
     assert!(error(without).contains("bring no test"));
 }
+
+#[test]
+fn matrices_have_the_order_of_the_times_where_there_are_times() {
+    let mut prepared = build(LEAVE_ONE_OUT, 3);
+    let Split { train, valid_rows, .. } = prepared.split.clone();
+    let [train, valid] = [&train, &valid_rows].map(|rows| prepared.matrix(rows, true));
+    assert_eq!(prepared.matrix(&prepared.split.train, false).order(), None);
+    let n_users = train.n_rows();
+    let both = train.union(&valid, 0..n_users);
+    for (row, user) in prepared.split.valid.users.iter().enumerate() {
+        let history = both.history(user.at());
+        let newest = history.last().unwrap().col;
+        assert_eq!(
+            newest,
+            prepared.split.valid.relevant.row(row).0[0],
+            "the row of valid is the newest of {user:?}"
+        );
+        assert_eq!(history[..history.len() - 1], train.history(user.at()));
+    }
+    prepared.split.train.times.fill(0);
+    prepared.split.valid_rows.times.fill(0);
+    assert_eq!(prepared.matrix(&prepared.split.train, true).order(), None, "no times");
+}
+
+#[test]
+fn users_to_fold_in_have_histories_in_order() {
+    let config = SplitConfig::UserHoldout { valid_users: 5, test_users: 6, fold_in: 0.8 };
+    let dir = tempfile::tempdir().unwrap();
+    build(config, 3).save(dir.path()).unwrap();
+    let split = Prepared::open(dir.path()).unwrap().split;
+    for holdout in [split.valid, split.test] {
+        let times = |row| holdout.history.history(row).iter().map(|entry| entry.time).collect::<Vec<_>>();
+        let mut rows = (0..holdout.len()).map(times);
+        assert!(rows.all(|times| times.is_sorted() && times.iter().all(Option::is_some)));
+    }
+}

@@ -4,13 +4,15 @@ use super::{Candidates, Holdout, Split, SplitPart};
 use crate::{Csr, Error, Interactions, Result, UserIx};
 
 /// Builds the split that `marks`, one per row, describe; every unseen item is a candidate. With `fold_in` the histories
-/// of the holdouts are their history rows, and all rows of the valid users join the final fit.
+/// of the holdouts are their history rows, in the order of their times if there are times (with equal ones drawn by
+/// `seed`), and all rows of the valid users join the final fit.
 pub(super) fn assemble(
     rows: &Interactions,
     n_users: usize,
     n_items: usize,
     marks: &[SplitPart],
     fold_in: bool,
+    seed: u64,
 ) -> Result<Split> {
     let marked = |parts: &[SplitPart]| rows_marked(rows, marks, parts);
     let held_out = |name: &str, mark| {
@@ -24,8 +26,14 @@ pub(super) fn assemble(
     let mut test = held_out("test", SplitPart::Test)?;
     let valid_rows = marked(&[SplitPart::Valid, SplitPart::ValidHistory]);
     if fold_in {
+        let has_times = rows.have_times();
         for (holdout, mark) in [(&mut valid, SplitPart::ValidHistory), (&mut test, SplitPart::TestHistory)] {
-            holdout.history = select(&marked(&[mark]).to_csr(n_users, n_items), &holdout.users);
+            let known = marked(&[mark]);
+            let known = match has_times {
+                true => known.to_histories(n_users, n_items, seed),
+                false => known.to_csr(n_users, n_items),
+            };
+            holdout.history = select(&known, &holdout.users);
         }
     } else {
         let users = (&valid.users[..], &test.users[..]);

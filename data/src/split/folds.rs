@@ -16,7 +16,8 @@ pub struct Fold {
 
 /// Cuts the train and valid rows of a split, of `n_users` users in all, into `n` folds; each is held out once while the
 /// others are trained on. The same split, `n` and seed give the same folds. All folds are in memory together, which
-/// takes about `2 n` times the rows.
+/// takes about `2 n` times the rows. With `in_order`, rows to train on and histories have the order of their times
+/// ([`Interactions::to_histories`], with the same seed), if there are times.
 ///
 /// - Rows are dealt out at random, whatever their times, as in [`SplitConfig::KFold`](super::SplitConfig::KFold): of a
 ///   user, the rows of this fold are relevant and those of the others history.
@@ -28,9 +29,10 @@ pub struct Fold {
 ///
 /// # Errors
 /// When `n` is below 2 or more than there are rows (users) to deal out.
-pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64) -> Result<Vec<Fold>> {
+pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64, in_order: bool) -> Result<Vec<Fold>> {
     let n_items = split.valid.relevant.n_cols();
     let rows = pooled(split);
+    let in_order = in_order && rows.have_times();
     let dealer = Dealer::new(split, &rows, n_users, seed);
     let most = dealer.len();
     if n < 2 || n as usize > most {
@@ -41,10 +43,14 @@ pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64) -> Result<Vec<Fol
     let fold = |fold: u32| {
         let marks = dealer.marks(n, fold, seed);
         let marked = |mark| rows_marked(&rows, &marks, &[mark]);
-        let train = marked(SplitPart::Train).to_csr(n_users, n_items);
+        let matrix = |rows: Interactions| match in_order {
+            true => rows.to_histories(n_users, n_items, seed),
+            false => rows.to_csr(n_users, n_items),
+        };
+        let train = matrix(marked(SplitPart::Train));
         let mut valid = held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in);
         valid.history = if split.valid.fold_in {
-            select(&marked(SplitPart::ValidHistory).to_csr(n_users, n_items), &valid.users)
+            select(&matrix(marked(SplitPart::ValidHistory)), &valid.users)
         } else {
             select(&train, &valid.users)
         };
@@ -142,7 +148,7 @@ mod tests {
     #[test]
     fn each_row_of_train_and_valid_is_held_out_once_and_none_of_test() {
         let split = cut(SplitConfig::LeaveOneOut { candidates: Some(20) });
-        let folds = folds(&split, N_USERS, 4, 1).unwrap();
+        let folds = folds(&split, N_USERS, 4, 1, false).unwrap();
         let mut all: Vec<_> = folds.iter().flat_map(|fold| held_out_pairs(&fold.valid)).collect();
         all.sort_unstable();
         assert_eq!(all, pairs(&pooled(&split)));
@@ -155,14 +161,24 @@ mod tests {
             }
             assert_eq!(fold.valid.candidates, Candidates::Unseen);
         }
-        assert_eq!(folds, super::folds(&split, N_USERS, 4, 1).unwrap());
-        assert_ne!(folds, super::folds(&split, N_USERS, 4, 2).unwrap());
+        assert_eq!(folds, super::folds(&split, N_USERS, 4, 1, false).unwrap());
+        assert_ne!(folds, super::folds(&split, N_USERS, 4, 2, false).unwrap());
+        let in_order = super::folds(&split, N_USERS, 4, 1, true).unwrap();
+        for (with, without) in in_order.iter().zip(&folds) {
+            assert_eq!(with.valid.relevant, without.valid.relevant);
+            assert_eq!(
+                (with.train.cols(), with.train.values()),
+                (without.train.cols(), without.train.values())
+            );
+            let times: Vec<_> = with.train.history(0).iter().map(|entry| entry.time).collect();
+            assert!(times.len() > 1 && times.is_sorted(), "{times:?}");
+        }
     }
 
     #[test]
     fn users_to_fold_in_are_dealt_out_whole() {
         let split = cut(SplitConfig::UserHoldout { valid_users: 7, test_users: 9, fold_in: 0.8 });
-        let folds = folds(&split, N_USERS, 3, 1).unwrap();
+        let folds = folds(&split, N_USERS, 3, 1, false).unwrap();
         assert_eq!(folds.iter().map(|fold| fold.valid.len()).sum::<usize>(), N_USERS - 9);
         for fold in &folds {
             assert!(fold.valid.fold_in);
@@ -177,7 +193,7 @@ mod tests {
     fn impossible_numbers_of_folds_are_refused() {
         let split = cut(SplitConfig::Random { valid: 0.1, test: 0.3 });
         for n in [0, 1, 2_000] {
-            let error = folds(&split, N_USERS, n, 1).unwrap_err().to_string();
+            let error = folds(&split, N_USERS, n, 1, false).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("folds: found {n}, expected at least 2 and at most")),
                 "{error}"

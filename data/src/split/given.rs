@@ -67,7 +67,7 @@ pub fn split_given(dataset: &Dataset, given: GivenSplit, seed: u64) -> Result<(S
     for k in 0..test.len() {
         rows.push(test.users[k], test.items[k], test.values[k], test.times[k]);
     }
-    let mut split = assemble::assemble(&rows, n_users, n_items, &marks, false)?;
+    let mut split = assemble::assemble(&rows, n_users, n_items, &marks, false, seed)?;
     if let Some(lists) = lists.take() {
         let seen = rows.to_csr(n_users, n_items);
         let users = &split.valid.users;

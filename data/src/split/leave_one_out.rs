@@ -1,12 +1,10 @@
 //! Leave-one-out: the last row of each user is test, the one before it valid (He et al. 2017, section 4.1).
 
-use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::{SplitPart, SplitSummary};
-use crate::Interactions;
 use crate::csr::counting_sort;
-use crate::rng::stream;
+use crate::{Interactions, UserIx};
 
 /// Marks the last two rows of each user with at least 3.
 pub(super) fn marks(
@@ -25,10 +23,8 @@ pub(super) fn marks(
     marks
 }
 
-/// Returns the last `N` rows of each user by time, or none for a user who would have no row left.
-///
-/// A third of the users of ml-1m have several rows at their last time, so the order among equal times matters:
-/// it is drawn per user, and from the items rather than from the order of the file.
+/// Returns the last `N` rows of each user by time, or none for a user who would have no row left. Equal times stand in a
+/// drawn order ([`Interactions::to_histories`] has the same).
 pub(super) fn last_rows<const N: usize>(
     rows: &Interactions,
     n_users: usize,
@@ -39,9 +35,7 @@ pub(super) fn last_rows<const N: usize>(
         .into_par_iter()
         .map(|user| {
             let mut of_user = order[starts[user]..starts[user + 1]].to_vec();
-            of_user.sort_unstable_by_key(|&k| rows.items[k as usize]);
-            of_user.shuffle(&mut stream(seed, "split.ties", user as u64));
-            of_user.sort_by_key(|&k| rows.times[k as usize]);
+            rows.sort_by_time(&mut of_user, UserIx(user as u32), seed);
             let enough = of_user.len() > N;
             enough.then(|| *of_user.last_chunk::<N>().expect("there are more than N"))
         })

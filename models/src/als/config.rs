@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Recency;
 use crate::{Error, Result};
 
 /// Settings of alternating least squares.
@@ -39,6 +40,9 @@ pub struct AlsConfig {
     pub block_size: usize,
     /// Standard deviation of the first factors, before a division by the square root of `dim`.
     pub init_std: f32,
+    /// How the weight of a user's rows falls with their age, in the factors that the user is scored by. Training does not
+    /// read it: the users are folded in once their items' factors are learned.
+    pub recency: Recency,
 }
 
 /// What the values of the training matrix mean.
@@ -137,6 +141,7 @@ impl AlsConfig {
             cg_steps: 10,
             block_size: 32,
             init_std: 0.1,
+            recency: Recency::None,
         }
     }
 
@@ -168,7 +173,7 @@ impl AlsConfig {
             let expected = "none, or implicit feedback with convention \"implicit\" or \"spark\": elsewhere values are no weights";
             return Err(Error::config("weighting", found, expected));
         }
-        Ok(())
+        self.recency.validate()
     }
 
     /// Returns `reg_u` of [`super`], which is `reg` with its scaling, for a row with `n` entries that count, out of
@@ -215,6 +220,7 @@ struct Given {
     cg_steps: Option<usize>,
     block_size: Option<usize>,
     init_std: Option<f32>,
+    recency: Option<Recency>,
 }
 
 impl From<Given> for AlsConfig {
@@ -239,6 +245,7 @@ impl From<Given> for AlsConfig {
             cg_steps: given.cg_steps.unwrap_or(default.cg_steps),
             block_size: given.block_size.unwrap_or(default.block_size),
             init_std: given.init_std.unwrap_or(default.init_std),
+            recency: given.recency.unwrap_or(default.recency),
         }
     }
 }
@@ -258,6 +265,11 @@ mod tests {
         assert_eq!(implicit, AlsConfig { reg: 0.5, ..AlsConfig::implicit(Convention::Implicit) });
         assert_eq!((implicit.unobserved_weight, implicit.reg_scaling), (1.0, RegScaling::None));
         assert_eq!(of("feedback = \"explicit\"").unwrap(), AlsConfig::explicit());
+        assert_eq!(of("recency = { rows = 6 }").unwrap().recency, Recency::Rows(6.0));
+        assert_eq!(of("recency = \"none\"").unwrap(), AlsConfig::default());
+        assert!(
+            of("recency = { days = 0 }").unwrap().validate().unwrap_err().to_string().contains("found 0")
+        );
         let written = toml::to_string(&implicit).unwrap();
         assert_eq!(of(&written).unwrap(), implicit, "the resolved settings say all");
         assert!(of("reg_scale = 1").unwrap_err().to_string().contains("reg_scale"));

@@ -3,7 +3,7 @@
 use burnrec_data::tensors::TensorFile;
 
 use super::model::{ITEMS, USERS};
-use super::{AlsConfig, AlsModel, Feedback};
+use super::{AlsConfig, AlsModel, Feedback, Recency};
 use crate::Result;
 use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, Output};
@@ -27,6 +27,10 @@ impl Family for AlsConfig {
 
     fn scores_on(&self) -> Compute {
         Compute::HostOrNamed
+    }
+
+    fn reads_order(&self) -> bool {
+        self.recency != Recency::None
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

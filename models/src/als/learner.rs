@@ -9,7 +9,9 @@ use burnrec_data::{Csr, Error as DataError};
 use serde::{Deserialize, Serialize};
 
 use super::warm_start::{self, FirstFactors};
-use super::{AlsConfig, AlsModel, Convention, Feedback, Objective, RowSolver, Weights, first_factors};
+use super::{
+    AlsConfig, AlsModel, Convention, Feedback, Objective, Recency, RowSolver, Weights, first_factors,
+};
 use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
 use crate::model::{Compute, Model};
@@ -129,6 +131,7 @@ impl<'a> AlsLearner<'a> {
     /// Draws the first factors.
     fn first(train: &Csr, config: &AlsConfig, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         config.validate()?;
+        config.recency.check(train)?;
         // The items' factors may start at 0: the first epoch solves them before anything reads them.
         let mut users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
         if config.nonnegative {
@@ -144,6 +147,7 @@ impl<'a> AlsLearner<'a> {
     /// As [`AlsLearner::new`], and when the factors do not fit the matrix and `dim`.
     pub fn with_factors(train: &'a Csr, config: AlsConfig, users: Vec<f32>, items: Vec<f32>) -> Result<Self> {
         config.validate()?;
+        config.recency.check(train)?;
         for (side, factors, rows) in [("users", &users, train.n_rows()), ("items", &items, train.n_cols())] {
             let expected = rows * config.dim;
             if factors.len() != expected || factors.iter().any(|x| !x.is_finite()) {
@@ -315,7 +319,11 @@ impl Learner for AlsLearner<'_> {
     fn model(&self) -> Box<dyn Model> {
         let Factors { users, items } = self.on_host();
         let (users, items) = (Arc::clone(users), Arc::clone(items));
-        Box::new(AlsModel::new(self.config.clone(), users, items, self.weights.clone()))
+        let model = AlsModel::new(self.config.clone(), users, items, self.weights.clone());
+        Box::new(match self.config.recency {
+            Recency::None => model,
+            _ => model.of_users(&self.train).expect("the rows were checked to have an order"),
+        })
     }
 
     fn save_state(&self, dir: &Path) -> Result<()> {

@@ -30,6 +30,9 @@
 //! `A = w0 Q^T Q + sum over observed a_ui q_i q_i^T + reg_u I` and `b = sum over observed b_ui q_i`, with
 //! `a_ui = w_ui - w0` (`w_ui` where all cells count as unobserved) and `b_ui = w_ui t_ui`; for explicit feedback
 //! `a_ui = 1`, `b_ui = r_ui`, and there is no `w0` term. [`RowSolver`] solves them, in training and for new users.
+//!
+//! With [`Recency`], the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
+//! unobserved cells and the regulariser stay as they are.
 
 mod cells;
 mod cg;
@@ -50,6 +53,7 @@ mod nonnegative;
 mod normal;
 mod objective;
 mod precise;
+mod recency;
 mod row;
 mod subspace;
 #[cfg(feature = "train")]
@@ -64,5 +68,6 @@ pub use learner::{AlsLearner, AlsTraining};
 pub use model::AlsModel;
 pub use normal::Scratch;
 pub use objective::Objective;
+pub use recency::Recency;
 pub use row::RowSolver;
 pub use weighting::Weights;

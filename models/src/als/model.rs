@@ -61,6 +61,19 @@ impl AlsModel {
         Ok(Self::new(config, Arc::new(users), Arc::new(items), saved))
     }
 
+    /// Returns the model of the users of these histories, whose values are weighted.
+    ///
+    /// # Errors
+    /// When the settings weight rows by their age, and it is not known.
+    pub(super) fn of_users(&self, histories: &Csr) -> Result<Self> {
+        let (config, factors) = (&self.config, &self.items.factors);
+        let by = config.recency.weights(histories)?;
+        let solver = self.items.solver.get_or_init(|| RowSolver::exact(config, factors));
+        let mut users = vec![0.0; histories.n_rows() * config.dim];
+        solver.solve_weighted(factors, histories, by.as_deref(), &mut users, &|_| {});
+        Ok(Self { config: config.clone(), users: Arc::new(users), items: Arc::clone(&self.items) })
+    }
+
     fn user(&self, user: UserIx) -> &[f32] {
         &self.users[user.at() * self.config.dim..(user.at() + 1) * self.config.dim]
     }
@@ -116,12 +129,7 @@ impl Scorer for AlsModel {
 impl FoldIn for AlsModel {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
         check_histories(histories, self.n_items())?;
-        let factors = &self.items.factors;
-        let solver = self.items.solver.get_or_init(|| RowSolver::exact(&self.config, factors));
-        let mut users = vec![0.0; histories.n_rows() * self.config.dim];
-        solver.solve_all(factors, &*self.items.weights.apply(histories)?, &mut users, &|_| {});
-        let items = Arc::clone(&self.items);
-        Ok(Box::new(Self { config: self.config.clone(), users: Arc::new(users), items }))
+        Ok(Box::new(self.of_users(&*self.items.weights.apply(histories)?)?))
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Row<'a> {
     pub cols: &'a [u32],
     /// Their values.
     pub values: &'a [f32],
+    /// What the weight of each is multiplied by; `None` is 1.
+    pub by: Option<&'a [f32]>,
     /// Its regulariser.
     pub reg: f32,
 }
@@ -98,9 +100,9 @@ impl Shared {
         self.precise_gram.get_or_init(|| precise::gram(fixed, self.dim))
     }
 
-    /// Writes `add` and `pull` of every entry, and returns the row's regulariser.
+    /// Writes `add` and `pull` of every entry, whose weight is multiplied by that of `by`, and returns the row's regulariser.
     #[inline(always)]
-    pub fn weigh(&self, values: &[f32], add: &mut Vec<f32>, pull: &mut Vec<f32>) -> f32 {
+    pub fn weigh(&self, values: &[f32], by: Option<&[f32]>, add: &mut Vec<f32>, pull: &mut Vec<f32>) -> f32 {
         let config = &self.config;
         let unobserved = if unobserved_is_all(config) { 0.0 } else { config.unobserved_weight };
         add.resize(values.len(), 0.0);
@@ -111,6 +113,12 @@ impl Shared {
             *add = weight - unobserved;
             *pull = weight * target;
             count += u32::from(counts(config, value));
+        }
+        if let Some(by) = by {
+            for ((add, pull), by) in add.iter_mut().zip(pull.iter_mut()).zip(by) {
+                *add = (*add + unobserved) * by - unobserved;
+                *pull *= by;
+            }
         }
         let count = count as usize;
         config.row_reg(count, self.n_fixed)

@@ -41,7 +41,7 @@ pub struct Precise {
 /// Makes `scratch.precise` the row's A and b.
 #[inline(always)]
 pub fn equations(shared: &Shared, fixed: &[f32], row: Row<'_>, scratch: &mut Scratch) {
-    let Row { cols, values, reg } = row;
+    let Row { cols, values, by, reg } = row;
     let (config, dim) = (&shared.config, shared.dim);
     let Precise { matrix, scale, b, row } = &mut scratch.precise;
     let w0 = f64::from(config.unobserved_weight);
@@ -56,12 +56,13 @@ pub fn equations(shared: &Shared, fixed: &[f32], row: Row<'_>, scratch: &mut Scr
     b.clear();
     b.resize(dim, 0.0);
     let unobserved = if unobserved_is_all(config) { 0.0 } else { w0 };
-    for (&col, &value) in cols.iter().zip(values) {
+    for (at, (&col, &value)) in cols.iter().zip(values).enumerate() {
         row.clear();
         row.extend(fixed[col as usize * dim..][..dim].iter().map(|&x| f64::from(x)));
         let (weight, target) = weight_and_target(config, value);
-        add_outer(matrix, f64::from(weight) - unobserved, row);
-        let pull = f64::from(weight) * f64::from(target);
+        let weight = f64::from(weight) * by.map_or(1.0, |by| f64::from(by[at]));
+        add_outer(matrix, weight - unobserved, row);
+        let pull = weight * f64::from(target);
         b.iter_mut().zip(&*row).for_each(|(b, x)| *b += pull * x);
     }
     for (k, scale) in scale.iter_mut().enumerate() {

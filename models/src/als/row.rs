@@ -60,12 +60,24 @@ impl RowSolver {
     /// solver was made for. A solver that improves a row, such as conjugate gradients, starts from what `x` held. A row
     /// without entries is 0.
     pub fn solve(&self, fixed: &[f32], cols: &[u32], values: &[f32], scratch: &mut Scratch, x: &mut [f32]) {
-        self.isa.run(Solve { solver: self, fixed, cols, values, scratch, x });
+        self.isa.run(Solve { solver: self, fixed, cols, values, by: None, scratch, x });
     }
 
     /// Solves all rows of a matrix `[rows, n_fixed]` into `out`, `[rows, dim]`; the result does not depend on the
     /// number of threads. `done` is called with the number of entries of each task when it is finished.
     pub fn solve_all(&self, fixed: &[f32], rows: &Csr, out: &mut [f32], done: &(dyn Fn(u64) + Sync)) {
+        self.solve_weighted(fixed, rows, None, out, done);
+    }
+
+    /// Does the same as [`RowSolver::solve_all`] with the weight `w_ui` of each entry multiplied by that of `by`, `[nnz]`.
+    pub fn solve_weighted(
+        &self,
+        fixed: &[f32],
+        rows: &Csr,
+        by: Option<&[f32]>,
+        out: &mut [f32],
+        done: &(dyn Fn(u64) + Sync),
+    ) {
         let dim = self.shared.dim;
         assert_eq!(out.len(), rows.n_rows() * dim, "one vector per row");
         let tasks = cut(rows, dim, out);
@@ -78,7 +90,8 @@ impl RowSolver {
             let mut scratch = scratch[thread].lock().expect("no row panics");
             for (row, x) in out.chunks_exact_mut(dim).enumerate() {
                 let (cols, values) = rows.row(first + row);
-                self.solve(fixed, cols, values, &mut scratch, x);
+                let by = by.map(|by| &by[rows.offsets()[first + row]..rows.offsets()[first + row + 1]]);
+                self.isa.run(Solve { solver: self, fixed, cols, values, by, scratch: &mut scratch, x });
             }
             let last = first + out.len() / dim;
             done((rows.offsets()[last] - rows.offsets()[first]) as u64);
@@ -108,6 +121,7 @@ struct Solve<'a> {
     fixed: &'a [f32],
     cols: &'a [u32],
     values: &'a [f32],
+    by: Option<&'a [f32]>,
     scratch: &'a mut Scratch,
     x: &'a mut [f32],
 }
@@ -117,14 +131,14 @@ impl Kernel for Solve<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { solver, fixed, cols, values, scratch, x } = self;
+        let Self { solver, fixed, cols, values, by, scratch, x } = self;
         if cols.is_empty() {
             x.fill(0.0);
             return;
         }
         let shared = &solver.shared;
-        let reg = shared.weigh(values, &mut scratch.add, &mut scratch.pull);
-        let row = Row { cols, values, reg };
+        let reg = shared.weigh(values, by, &mut scratch.add, &mut scratch.pull);
+        let row = Row { cols, values, by, reg };
         match &solver.method {
             Method::Exact => exact::solve(simd, shared, fixed, row, scratch, x),
             Method::Cg(rotated) => {

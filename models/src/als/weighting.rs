@@ -5,12 +5,13 @@ use std::borrow::Cow;
 use burnrec_data::Csr;
 
 use super::Weighting;
+use crate::retrieval::{bm25, bm25_norms, inverse_frequency, tfidf};
 use crate::{Error, Result};
 
-/// The parameter K1 of BM25: how slowly a value saturates.
+/// The parameter K1 of BM25.
 const K1: f64 = 100.0;
 
-/// The parameter B of BM25: how much the values of popular items are scaled down.
+/// The parameter B of BM25.
 const B: f64 = 0.8;
 
 /// A weighting with the statistics of the training matrix that it needs, so that new users are weighted as those of
@@ -25,7 +26,7 @@ pub struct Weights {
 impl Weights {
     /// Computes what the weighting needs from the training matrix, `[n_users, n_items]`.
     pub fn new(weighting: Weighting, train: &Csr) -> Self {
-        let item_norms = if weighting == Weighting::Bm25 { item_norms(train) } else { Vec::new() };
+        let item_norms = if weighting == Weighting::Bm25 { bm25_norms(train, B) } else { Vec::new() };
         Self { weighting, item_norms }
     }
 
@@ -54,32 +55,16 @@ impl Weights {
                 return Err(Error::Value { user, item, found, expected });
             }
         }
-        // The inverse document frequency, with items as documents and users as terms: the more items a user has, the
-        // less each says (as in `implicit.nearest_neighbours`).
-        let idf = |user: usize| (rows.n_cols() as f64).ln() - (rows.row(user).0.len() as f64).ln_1p();
+        let idf = |user: usize| inverse_frequency(rows, user);
         Ok(match self.weighting {
             Weighting::None => Cow::Borrowed(rows),
             Weighting::Log => Cow::Owned(rows.map_values(|_, _, value| value.ln_1p())),
-            Weighting::Tfidf => {
-                Cow::Owned(rows.map_values(|user, _, value| (f64::from(value).sqrt() * idf(user)) as f32))
-            }
+            Weighting::Tfidf => Cow::Owned(rows.map_values(|user, _, value| tfidf(value, idf(user)) as f32)),
             Weighting::Bm25 => Cow::Owned(rows.map_values(|user, item, value| {
-                let (value, norm) = (f64::from(value), f64::from(self.item_norms[item as usize]));
-                (value * (K1 + 1.0) / (K1 * norm + value) * idf(user)) as f32
+                bm25(value, K1, self.item_norms[item as usize].into(), idf(user)) as f32
             })),
         })
     }
-}
-
-/// Computes the norms of BM25 from the training matrix.
-fn item_norms(train: &Csr) -> Vec<f32> {
-    let mut sums = vec![0.0f64; train.n_cols()];
-    for (&item, &value) in train.cols().iter().zip(train.values()) {
-        sums[item as usize] += f64::from(value);
-    }
-    let mean = sums.iter().sum::<f64>() / sums.len() as f64;
-    let share = |sum: f64| if mean > 0.0 { sum / mean } else { 1.0 };
-    sums.into_iter().map(|sum| (1.0 - B + B * share(sum)) as f32).collect()
 }
 
 #[cfg(test)]

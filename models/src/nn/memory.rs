@@ -1,9 +1,9 @@
 //! The memory that training will need, computed before anything is allocated.
 
 use super::device::{OpenDevice, is_host};
-use super::free_memory::free_memory_bytes;
 use super::network::Architecture;
 use super::training::NnTraining;
+use crate::free_memory::{free_memory_bytes, told};
 use crate::scorer::Shape;
 use crate::{Error, Result};
 
@@ -112,15 +112,6 @@ fn fits(
             Err(Error::config("memory", found, expected))
         }
         _ => Ok(()),
-    }
-}
-
-/// Returns a size in a readable unit, such as `1.6 GB`.
-fn told(bytes: u64) -> String {
-    let units = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")];
-    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
-        None => format!("{bytes} bytes"),
     }
 }
 

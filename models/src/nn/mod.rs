@@ -10,8 +10,6 @@ pub mod batch;
 #[cfg(feature = "train")]
 mod batches;
 pub mod device;
-#[cfg(feature = "train")]
-mod free_memory;
 #[cfg(all(feature = "cube", feature = "train"))]
 pub(crate) mod gpu;
 #[cfg(all(test, feature = "train"))]
@@ -23,7 +21,7 @@ pub mod loss;
 #[cfg(feature = "train")]
 mod loss_gradients;
 #[cfg(feature = "train")]
-mod memory;
+pub(crate) mod memory;
 pub mod network;
 pub mod on_card;
 #[cfg(feature = "train")]

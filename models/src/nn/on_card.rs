@@ -26,6 +26,7 @@ mod with_kernels {
     use crate::nn::gpu::{CardWeights, Catalog};
     use crate::nn::pair_score::PairScore;
     use crate::scorer::{Allowed, Factors, FoldIn, Ranked, Scorer, Shape, Vectors};
+    use crate::similar::Likeness;
 
     /// Returns the model with the score that kernels compute on the device, where it is a card and they take it; else as it
     /// is.
@@ -131,6 +132,10 @@ mod with_kernels {
 
         fn item_vectors(&self) -> Option<Vectors<'_>> {
             self.model.item_vectors()
+        }
+
+        fn likeness(&self) -> Option<Likeness<'_>> {
+            self.model.likeness()
         }
 
         fn user_vectors(&self) -> Option<Vectors<'_>> {

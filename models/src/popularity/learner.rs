@@ -37,6 +37,10 @@ impl Learner for PopularityLearner<'_> {
         Ok(EpochLoss { samples: self.train.nnz() as u64, ..EpochLoss::default() })
     }
 
+    fn is_finished(&self) -> bool {
+        true
+    }
+
     fn model(&self) -> Box<dyn Model> {
         Box::new(Popularity::new(self.train))
     }

@@ -1,5 +1,7 @@
 //! ALS by the book, in f64 throughout: dense normal equations and elimination with pivots.
 
+#![allow(dead_code, reason = "each test file uses a part")]
+
 use burnrec_data::Csr;
 use burnrec_models::als::{AlsConfig, Convention, Feedback};
 
@@ -39,7 +41,18 @@ fn row_reg(config: &AlsConfig, row: &[f32], n_fixed: usize) -> f64 {
 /// Sets each row of `rows` to the best one for the fixed factors; with `nonnegative`, to the best without a negative
 /// element.
 pub fn half_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64]) {
-    each_row(config, rows, fixed, out, |a, b, x| match config.nonnegative {
+    weighted_half_sweep(config, rows, &|_, _| 1.0, fixed, out);
+}
+
+/// Does the same with the weight of each observed cell multiplied by `by(row, place in the row)`.
+pub fn weighted_half_sweep(
+    config: &AlsConfig,
+    rows: &Csr,
+    by: &dyn Fn(usize, usize) -> f64,
+    fixed: &[f64],
+    out: &mut [f64],
+) {
+    each_row(config, rows, by, fixed, out, |a, b, x| match config.nonnegative {
         true => descend(&a, &b, x),
         false => x.copy_from_slice(&solved(a, b)),
     });
@@ -48,7 +61,7 @@ pub fn half_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64]
 /// Improves each row of `rows` block after block, each set to the best one with the others fixed.
 pub fn block_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64]) {
     let dim = config.dim;
-    each_row(config, rows, fixed, out, |a, b, x| {
+    each_row(config, rows, &|_, _| 1.0, fixed, out, |a, b, x| {
         for start in (0..dim).step_by(config.block_size) {
             let block = start..dim.min(start + config.block_size);
             let line = |k: usize| &a[k * dim..][..dim];
@@ -64,6 +77,7 @@ pub fn block_sweep(config: &AlsConfig, rows: &Csr, fixed: &[f64], out: &mut [f64
 fn each_row(
     config: &AlsConfig,
     rows: &Csr,
+    by: &dyn Fn(usize, usize) -> f64,
     fixed: &[f64],
     out: &mut [f64],
     solve: impl Fn(Vec<f64>, Vec<f64>, &mut [f64]),
@@ -79,9 +93,10 @@ fn each_row(
             continue;
         }
         let (mut a, mut b) = (gram.clone(), vec![0.0; dim]);
-        for (&col, &value) in cols.iter().zip(values) {
+        for (at, (&col, &value)) in cols.iter().zip(values).enumerate() {
             let q = &fixed[col as usize * dim..][..dim];
             let (weight, target, _) = cell(config, value);
+            let weight = weight * by(row, at);
             add(&mut a, weight + also_unobserved(config) - w0(config), q);
             b.iter_mut().zip(q).for_each(|(b, q)| *b += weight * target * q);
         }

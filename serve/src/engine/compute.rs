@@ -6,9 +6,8 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use burnrec_data::{ItemIx, UserIx};
+use burnrec_data::{Csr, Entry, ItemIx, UserIx};
 use burnrec_models::Scorer;
-use burnrec_models::similar::similar;
 use burnrec_models::topk::{select, top_k};
 use rayon::prelude::*;
 
@@ -113,8 +112,8 @@ impl BatchPlan<'_> {
         let best = match &job.work {
             Work::Event { .. } => return,
             Work::Similar { item, .. } => {
-                let vectors = served.recommender.model.item_vectors();
-                vectors.map(|vectors| similar(vectors, *item, job.k(), trained.allowed()))
+                let likeness = served.recommender.model.likeness();
+                likeness.map(|likeness| likeness.nearest(*item, job.k(), trained.allowed()))
             }
             Work::Recommend { only: None, exclude, .. } => {
                 let mut scores = vec![0.0; scorer.n_items()];
@@ -181,16 +180,17 @@ impl BatchPlan<'_> {
     }
 }
 
-/// Folds a user in from the history before and since the model was trained.
+/// Folds a user in from the history before the model was trained and, after it, the events since in the order in which they
+/// came.
 fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<dyn Scorer>, String> {
-    let mut all: BTreeMap<u32, f32> = BTreeMap::new();
-    if let Some(row) = row {
-        let (items, values) = served.recommender.seen.row(row.at());
-        all.extend(items.iter().copied().zip(values.iter().copied()));
-    }
-    let since = history.events.iter();
-    all.extend(since.filter_map(|(item, value)| Some((served.recommender.item_row(item.id())?.0, *value))));
-    served.recommender.fold_in_rows(&all).map(Arc::from).map_err(|error| error.to_string())
+    let recommender = &served.recommender;
+    let mut all = row.map(|row| recommender.seen.history(row.at())).unwrap_or_default();
+    all.extend(history.events.iter().filter_map(|event| {
+        let col = recommender.item_row(event.item.id())?.0;
+        Some(Entry { col, value: event.value, time: event.time })
+    }));
+    let all = Csr::from_histories(recommender.seen.n_cols(), [all]);
+    recommender.fold_in_rows(&all).map(Arc::from).map_err(|error| error.to_string())
 }
 
 impl Job<'_> {

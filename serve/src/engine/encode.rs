@@ -176,7 +176,9 @@ impl Encoder<'_> {
             out.push(b'}');
         }
         let score_is = match (&job.work, &job.user) {
-            (Work::Similar { .. }, _) => "cosine",
+            (Work::Similar { .. }, _) => {
+                served.recommender.model.likeness().map_or("cosine", |likeness| likeness.name())
+            }
             (_, User::Unknown) => "score",
             _ => served.recommender.output.name(),
         };

@@ -154,8 +154,8 @@ mod tests {
         let routes = Routes::new(&ServeConfig::from_table(config.parse().unwrap()).unwrap());
         for (i, (_, text)) in IDS.iter().enumerate() {
             let state = State::default();
-            state.push(HOME, &ids[i], (&WireId::Int(1), 1.0), 0, 9);
-            state.push(HOME, &WireId::Str("who".into()), (&ids[i], 1.0), 0, 9);
+            state.push(HOME, &ids[i], (&WireId::Int(1), 1.0, 0), 0, 9);
+            state.push(HOME, &WireId::Str("who".into()), (&ids[i], 1.0, 0), 0, 9);
             let one = [("item", TableColumn::Str(vec![text.to_string()])), ("x", TableColumn::U32(vec![1]))];
             write_table(&path("facts.parquet"), &one).unwrap();
             let facts = read_item_table(&path("facts.parquet"), "item", &[]).unwrap();
@@ -181,7 +181,7 @@ mod tests {
                 }
                 assert_eq!(state.get(None, &ids[j], 0).is_some(), same, "history: {what}");
                 let (length, undo) =
-                    state.push(HOME, &WireId::Str("who".into()), (&ids[j], 1.0), 0, 9).unwrap();
+                    state.push(HOME, &WireId::Str("who".into()), (&ids[j], 1.0, 0), 0, 9).unwrap();
                 assert_eq!(length == 1, same, "item of a history: {what}");
                 state.undo(vec![undo]);
                 assert_eq!(join.row(id).is_some(), same, "join: {what}");

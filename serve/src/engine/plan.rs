@@ -138,7 +138,9 @@ impl<'a> BatchPlan<'a> {
             }
             let (home, now) = (event.home(), self.engine.clock.unix_ms() / 1000);
             let most = self.engine.room();
-            let Some((length, change)) = self.engine.state.push(home, user, (item, *value), now, most) else {
+            let time = event.timestamp_ms.map_or(now, |ms| ms / 1000);
+            let pushed = self.engine.state.push(home, user, (item, *value, time), now, most);
+            let Some((length, change)) = pushed else {
                 let text = format!(
                     "user {}, where {} have a history; expected no more, as limits.users says",
                     user.id(),
@@ -192,7 +194,7 @@ impl<'a> BatchPlan<'a> {
                 Work::Recommend { exclude, only, best: Vec::new() }
             }
             Ask::Similar { item, .. } => {
-                if served.recommender.model.item_vectors().is_none() {
+                if served.recommender.model.likeness().is_none() {
                     let text = format!("{} has no item vectors to compare", served.label());
                     return Err(Reject::score("no-vectors", text));
                 }
@@ -228,7 +230,7 @@ impl<'a> BatchPlan<'a> {
             };
             return Ok((user, Cow::Borrowed(trained)));
         };
-        let items = history.events.iter().filter_map(|(item, _)| served.recommender.item_row(item.id()));
+        let items = history.events.iter().filter_map(|event| served.recommender.item_row(event.item.id()));
         let all = union(trained, items);
         let can_fold = served.recommender.model.as_fold_in().is_some() && !all.is_empty();
         let user = match (folded, row, policy) {

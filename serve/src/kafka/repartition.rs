@@ -140,8 +140,8 @@ fn merged(records: &Records, room: Room) -> std::result::Result<Vec<u8>, String>
     let mut one = History::default();
     for history in all {
         one.last = history.last;
-        for (item, value) in history.events {
-            one.push(item, value, room);
+        for event in history.events {
+            one.push(event, room);
         }
     }
     let mut value = Vec::new();
@@ -175,11 +175,14 @@ mod tests {
     fn two_histories_of_a_user_are_one() {
         let records = BTreeMap::from([
             (0, br#"{"v":1,"at":20,"events":[[1,1.0],[4,2.0]]}"#.to_vec()),
-            (3, br#"{"v":1,"at":10,"events":[[2,1.0],[1,5.0],[3,1.0]]}"#.to_vec()),
+            (3, br#"{"v":1,"at":10,"events":[[2,1.0],[1,5.0],[3,1.0]],"times":[7,8,9]}"#.to_vec()),
         ]);
         let one = |most: usize| String::from_utf8(merged(&records, most.into()).unwrap()).unwrap();
-        assert_eq!(one(9), r#"{"v":1,"at":20,"events":[[2,1.0],[3,1.0],[1,1.0],[4,2.0]]}"#);
-        assert_eq!(one(2), r#"{"v":1,"at":20,"events":[[1,1.0],[4,2.0]]}"#);
+        assert_eq!(
+            one(9),
+            r#"{"v":1,"at":20,"events":[[2,1.0],[3,1.0],[1,1.0],[4,2.0]],"times":[7,9,null,null]}"#
+        );
+        assert_eq!(one(2), r#"{"v":1,"at":20,"events":[[1,1.0],[4,2.0]],"times":[null,null]}"#);
         assert!(merged(&BTreeMap::from([(0, b"7".to_vec())]), 9.into()).is_err());
     }
 }

@@ -23,10 +23,10 @@ const DEFAULT_BYTES: usize = 1_000_000;
 const BATCH_HEAD: usize = 61;
 
 /// Bytes of a state record that are neither of its key nor of its events: the batch, the record, the JSON around.
-const RECORD_FRAME: usize = BATCH_HEAD + 64;
+const RECORD_FRAME: usize = BATCH_HEAD + 80;
 
-/// The most bytes that the value and the brackets of one event take in a state record.
-const EVENT_FRAME: usize = 32;
+/// The most bytes that the value, the brackets and the time of one event take in a state record.
+const EVENT_FRAME: usize = 56;
 
 /// The most bytes of a batch that each topic takes.
 #[derive(Clone, Debug, Default)]

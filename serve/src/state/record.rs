@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{History, Key};
+use super::{History, HistoryEvent, Key};
 use crate::message::{VERSION, WireId};
 
 /// The record of a user. An object, so that fields can be added.
@@ -14,6 +14,9 @@ struct Record<'a> {
     at: i64,
     #[serde(borrow)]
     events: Vec<(WireId<'a>, f32)>,
+    /// The times of the events, in Unix seconds; earlier versions did not say them.
+    #[serde(default)]
+    times: Vec<Option<i64>>,
 }
 
 /// The time of a last event of which no time is known: such a user is not forgotten for having been away.
@@ -50,14 +53,20 @@ pub fn read_key(key: &[u8]) -> Result<RecordKey, String> {
 
 /// Writes a history.
 pub fn write_history(history: &History, out: &mut Vec<u8>) {
-    let events = history.events.iter().map(|(item, value)| (item.id().into(), *value)).collect();
-    let record = Record { v: VERSION, at: history.last, events };
+    let events = history.events.iter().map(|event| (event.item.id().into(), event.value)).collect();
+    let times = history.events.iter().map(|event| event.time).collect();
+    let record = Record { v: VERSION, at: history.last, events, times };
     serde_json::to_writer(out, &record).expect("ids and finite numbers are JSON");
 }
 
 /// Reads a history, without a version.
 pub fn read_history(value: &[u8]) -> Result<History, String> {
     let record: Record<'_> = serde_json::from_slice(value).map_err(|error| error.to_string())?;
-    let events = record.events.iter().map(|(item, value)| (Key::from(item), *value)).collect();
-    Ok(History { events, last: record.at, version: 0 })
+    let times = record.times.iter().copied().chain(std::iter::repeat(None));
+    let events = record.events.iter().zip(times).map(|((item, value), time)| HistoryEvent {
+        item: Key::from(item),
+        value: *value,
+        time,
+    });
+    Ok(History { events: events.collect(), last: record.at, version: 0 })
 }

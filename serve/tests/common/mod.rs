@@ -10,6 +10,8 @@ use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, Titles, UserIx, Vocab};
 use burnrec_models::als::{AlsConfig, AlsModel, Convention, Weighting, Weights};
+use burnrec_models::ease::EaseConfig;
+use burnrec_models::item_item::{ItemItem, ItemItemModel, ItemMatrix};
 use burnrec_models::mf::{MfConfig, MfModel};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::{DataFacts, Model, ModelConfig, Recommender, Scorer, Shape};
@@ -121,6 +123,14 @@ impl Model for Hooked {
     fn weights(&self) -> Vec<(String, Tensor)> {
         self.model.weights()
     }
+}
+
+/// An item-item model of drawn weights, with the histories of [`seen`].
+pub fn ease(seed: u64) -> ItemItemModel<EaseConfig> {
+    let config = EaseConfig::default();
+    let matrix = ItemMatrix::Dense { n_items: ITEMS, weights: drawn(seed, "weights", ITEMS * ITEMS) };
+    let histories = config.weigh(&seen());
+    ItemItemModel::new(config, Arc::new(histories), Arc::new(matrix))
 }
 
 /// The popularity model of [`seen`].

@@ -14,7 +14,7 @@ use burnrec_serve::message::WireId;
 use burnrec_serve::metrics::Metrics;
 use burnrec_serve::outbox::To;
 use burnrec_serve::served::Served;
-use burnrec_serve::state::Key;
+use burnrec_serve::state::HistoryEvent;
 use burnrec_serve::{Engine, Result};
 
 use crate::common;
@@ -80,7 +80,7 @@ shadow = "shadow"
     /// Returns the items of a user's history in memory, as the last owner of the user's partition had it.
     pub fn history(&self, user: i64) -> Vec<i64> {
         let history = self.engine.state.get(None, &WireId::Int(user), 0);
-        let item = |(item, _): &(Key, f32)| match item.id() {
+        let item = |event: &HistoryEvent| match event.item.id() {
             Id::Int(item) => item,
             Id::Str(text) => panic!("{text}"),
         };

@@ -97,7 +97,7 @@ impl Storm {
             queue_events: rng.random_range(1..30),
             commit: Duration::from_micros([0, 0, 300, 3000][rng.random_range(0..4)]),
             begins: rng.random_bool(0.3),
-            record_bytes: if rng.random_bool(0.3) { 35 + 3 * 11 } else { usize::MAX },
+            record_bytes: if rng.random_bool(0.3) { 46 + 3 * 22 } else { usize::MAX },
             rules,
         }
     }

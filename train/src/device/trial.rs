@@ -70,7 +70,7 @@ impl<'a> Trial<'a> {
         let n = most.min(part as usize).max(1).min(all);
         // At even distances, as rows that stand together may be of few users.
         let rows: Vec<u32> = (0..n).map(|k| (k as u64 * all as u64 / n as u64) as u32).collect();
-        let train = data.split.train.select(&rows).to_csr(data.users.len(), data.items.len());
+        let train = data.matrix(&data.split.train.select(&rows), config.model().reads_order());
         Self { config, data, work, progress, train, times: all as f64 / n.max(1) as f64 }
     }
 

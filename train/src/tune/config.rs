@@ -209,7 +209,7 @@ impl SearchConfig {
             }
             _ => {}
         }
-        if let Some(seconds) = search.seconds.filter(|seconds| !(*seconds > 0.0)) {
+        if let Some(seconds) = search.seconds.filter(|seconds| seconds.is_nan() || *seconds <= 0.0) {
             return refused("seconds", seconds.to_string(), "more than 0, or no such key");
         }
         if random {

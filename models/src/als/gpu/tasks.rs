@@ -144,7 +144,7 @@ impl Side {
         let mut bounded = true;
         let (mut of_row, mut pull_of_row) = (Vec::new(), Vec::new());
         for row in 0..n_rows {
-            let reg = shared.weigh(matrix.row(row).1, &mut of_row, &mut pull_of_row);
+            let reg = shared.weigh(matrix.row(row).1, None, &mut of_row, &mut pull_of_row);
             add.extend_from_slice(&of_row);
             pull.extend_from_slice(&pull_of_row);
             pull_of_row.resize(pull_of_row.len().next_multiple_of(8), 0.0);

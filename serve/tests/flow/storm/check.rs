@@ -10,7 +10,7 @@ use burnrec_serve::engine::Reading;
 use burnrec_serve::event::{Home, TopicPartition};
 use burnrec_serve::message::WireId;
 use burnrec_serve::outbox::{EventOutcome, Outbox, To};
-use burnrec_serve::state::{Key, State};
+use burnrec_serve::state::{HistoryEvent, Key, State};
 
 use super::Storm;
 use crate::common::USERS;
@@ -119,7 +119,7 @@ fn home(part: TopicPartition) -> Home {
     Home { worker: 0, part }
 }
 
-fn history(state: &State, part: TopicPartition, user: i64) -> Vec<(Key, f32)> {
+fn history(state: &State, part: TopicPartition, user: i64) -> Vec<HistoryEvent> {
     state.get(Some(home(part)), &WireId::Int(user), 0).map(|(history, _)| history.events).unwrap_or_default()
 }
 
@@ -201,7 +201,7 @@ pub fn check(storm: &Storm) -> u32 {
             if first_in {
                 assert_eq!(kept, right, "the history of {user} in {part:?}: {storm:?}");
             } else if right.len() < 3 {
-                let items = |events: &[(Key, f32)]| events.iter().map(|(item, _)| item.clone()).collect();
+                let items = |events: &[HistoryEvent]| events.iter().map(|event| event.item.clone()).collect();
                 let (kept, right): (BTreeSet<Key>, BTreeSet<Key>) = (items(&kept), items(&right));
                 assert_eq!(kept, right, "the items of {user} in {part:?}: {storm:?}");
             }

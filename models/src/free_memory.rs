@@ -1,4 +1,4 @@
-//! How much main memory is free to take.
+//! How much main memory is free to take, and how sizes are told.
 
 use std::fs;
 
@@ -15,6 +15,15 @@ fn free(meminfo: &str, limit: &str, used: &str) -> Option<u64> {
     let left = limit.trim().parse::<u64>().ok().zip(used.trim().parse().ok());
     let left = left.map_or(u64::MAX, |(limit, used)| limit.saturating_sub(used));
     Some((available * 1024).min(left))
+}
+
+/// Returns a size in a readable unit, such as `1.6 GB`.
+pub fn told(bytes: u64) -> String {
+    let units = [(1 << 40, "TB"), (1 << 30, "GB"), (1 << 20, "MB")];
+    match units.into_iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} bytes"),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,55 @@
+//! EASE, embarrassingly shallow autoencoders (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data"): the item-item
+//! matrix `B` of the least squared error with which each user's row is computed from itself, of those whose diagonal is 0.
+//!
+//! ```text
+//! min |X - X B|^2 + reg |B|^2,  diag(B) = 0:     P = (X'X + reg I)^-1     B_ij = -P_ij / P_jj
+//! ```
+//!
+//! with `X` `[n_users, n_items]`, 1 where a user's value is over 0 and else 0 (equation 8 of the paper). `B` is dense.
+
+use burnrec_data::tensors::TensorFile;
+use serde::{Deserialize, Serialize};
+
+use crate::device::OpenDevice;
+use crate::item_item::{ItemItem, ItemItemModel};
+use crate::model::{Family, Model, Output};
+use crate::scorer::Shape;
+use crate::{Error, Result};
+
+#[cfg(feature = "train")]
+mod learner;
+
+/// The settings of EASE.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EaseConfig {
+    /// The strength of the regulariser: how many rows of an item alone weigh as much as it.
+    pub reg: f32,
+}
+
+impl Default for EaseConfig {
+    fn default() -> Self {
+        Self { reg: 500.0 }
+    }
+}
+
+impl Family for EaseConfig {
+    const KIND: &'static str = "ease";
+
+    fn validate(&self) -> Result<()> {
+        if self.reg > 0.0 && self.reg.is_finite() {
+            return Ok(());
+        }
+        Err(Error::config("reg", self.reg, "a finite number over 0, without which X'X may have no inverse"))
+    }
+
+    fn output(&self) -> Output {
+        Output::Raw
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
+        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
+    }
+}
+
+impl ItemItem for EaseConfig {}

@@ -1,0 +1,24 @@
+//! What families share whose models are an item-item matrix `B`: a user with history `x_u` scores
+//! `s_uj = sum over the history of x_ui B_ij`.
+//!
+//! [`ItemMatrix`] is `B`, whole or with the entries of the k nearest items alone. [`ItemItemModel`] scores by it, folds users
+//! in and is saved: a row of histories is all that it knows of a user. [`ItemItemLearner`] computes the closed form of a
+//! family in one epoch; [`nearest`] finds the k nearest items of each by a product of sparse matrices, and [`SymmetricTiles`] inverts.
+
+#[cfg(feature = "train")]
+mod inverse;
+#[cfg(feature = "train")]
+mod learner;
+mod matrix;
+mod model;
+#[cfg(feature = "train")]
+mod nearest;
+
+#[cfg(feature = "train")]
+pub use inverse::SymmetricTiles;
+#[cfg(feature = "train")]
+pub use learner::{ClosedForm, ItemItemLearner};
+pub use matrix::ItemMatrix;
+pub use model::{ItemItem, ItemItemModel, ones};
+#[cfg(feature = "train")]
+pub use nearest::{Itself, nearest};

@@ -1,0 +1,40 @@
+//! Computing the last two steps of the walk for all items: from an item to its users, and on to their items.
+
+use burnrec_data::Csr;
+
+use super::Rp3betaConfig;
+use crate::Result;
+use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, nearest, ones};
+use crate::learner::{FitInput, Learner};
+use crate::progress::Progress;
+use crate::settings::NoSettings;
+use crate::trainer::Trainable;
+
+impl Trainable for Rp3betaConfig {
+    type Training = NoSettings;
+
+    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
+        Ok(Box::new(ItemItemLearner::new(fit.train, self.clone())?))
+    }
+}
+
+impl ClosedForm for Rp3betaConfig {
+    fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix> {
+        let users = ones(train);
+        let mut n_users = vec![0.0; train.n_cols()];
+        users.cols().iter().for_each(|&item| n_users[item as usize] += 1.0);
+        // The walk through a user has the factor n_u^-alpha, one half of it from either item.
+        let half: Vec<f32> =
+            (0..users.n_rows()).map(|user| power(users.row(user).0.len() as f64, self.alpha / 2.0)).collect();
+        let rows = users.map_values(|user, _, _| half[user]);
+        let to_item: Vec<f32> = n_users.iter().map(|&n| power(n, self.beta)).collect();
+        let from_item: Vec<f32> = n_users.iter().map(|&n| power(n, self.alpha)).collect();
+        let nearest = nearest(&rows, &to_item, self.k, Itself::LeftOut, progress)?;
+        Ok(ItemMatrix::Sparse(nearest.map_values(|item, _, value| value * from_item[item])))
+    }
+}
+
+/// Returns `n^-power`, and 0 for what nobody has.
+fn power(n: f64, power: f32) -> f32 {
+    if n > 0.0 { n.powf(-f64::from(power)) as f32 } else { 0.0 }
+}

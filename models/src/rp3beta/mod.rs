@@ -1,0 +1,65 @@
+//! RP3beta: a random walk of three steps from a user to items, users and items again, with popular items held down (Paudel et
+//! al. 2017, "Updatable, Accurate, Diverse, and Scalable Recommendations for Interactive Applications").
+//!
+//! ```text
+//! W_ij = sum over users u of (1 / n_i)^alpha (1 / n_u)^alpha / n_j^beta,  i /= j
+//! ```
+//!
+//! for an item `i` that `n_i` users have and a user of `n_u` items, of values over 0. Each item keeps its `k` greatest weights, and a user's
+//! score of `j` is the sum of `W_ij` over the items of the history: the walk's first step is the same number for all of them.
+
+use burnrec_data::tensors::TensorFile;
+use serde::{Deserialize, Serialize};
+
+use crate::device::OpenDevice;
+use crate::item_item::{ItemItem, ItemItemModel};
+use crate::model::{Family, Model, Output};
+use crate::scorer::Shape;
+use crate::{Error, Result};
+
+#[cfg(feature = "train")]
+mod learner;
+
+/// The settings of RP3beta.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rp3betaConfig {
+    /// The power of the probability of each step.
+    pub alpha: f32,
+    /// The power of an item's popularity that its weights are divided by.
+    pub beta: f32,
+    /// How many items each keeps.
+    pub k: usize,
+}
+
+impl Default for Rp3betaConfig {
+    fn default() -> Self {
+        Self { alpha: 1.0, beta: 0.5, k: 100 }
+    }
+}
+
+impl Family for Rp3betaConfig {
+    const KIND: &'static str = "rp3beta";
+
+    fn validate(&self) -> Result<()> {
+        for (key, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                return Err(Error::config(key, value, "a finite number of at least 0"));
+            }
+        }
+        if self.k == 0 {
+            return Err(Error::config("k", 0, "at least 1"));
+        }
+        Ok(())
+    }
+
+    fn output(&self) -> Output {
+        Output::Raw
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
+        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
+    }
+}
+
+impl ItemItem for Rp3betaConfig {}
