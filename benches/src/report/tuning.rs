@@ -105,10 +105,7 @@ pub fn notes(group: &Group) -> Vec<String> {
         budgets.join(", or ")
     )];
     if group.models.iter().any(|model| searches(model).next().is_none()) {
-        notes.push(
-            "Where nothing is searched, a model has no settings, or they are said to be as in its config."
-                .to_owned(),
-        );
+        notes.push("Models without a search have no settings, or those of their config.".to_owned());
     }
     notes
 }
