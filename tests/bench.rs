@@ -210,9 +210,7 @@ fn a_config_that_makes_no_sense_is_refused_by_name() {
 #[test]
 fn settings_are_searched_on_valid_of_each_split_within_one_budget() {
     let folder = Folder::new();
-    CONFIGS.iter().for_each(|(name, text)| drop(folder.file(name, text)));
-    let raw = folder.path("raw");
-    burnrec("synth --users 200 --items 120 --rows 8000 --out {}", &[&raw]).ok();
+    let (_, raw) = ready(&folder);
     let config = folder.file(
         "tuned.toml",
         r#"

@@ -14,4 +14,4 @@ mod space;
 pub use budget::Budget;
 pub use config::{Method, SearchConfig, Trial, TuneConfig};
 pub use log::{BEST, FoldScore, TrialOutcome, TrialRecord};
-pub use search::{SearchResult, search};
+pub use search::{SearchResult, search, sort};

@@ -8,7 +8,7 @@ use burnrec_data::Prepared;
 use burnrec_models::{DeviceChoice, Progress};
 use burnrec_train::device::{Work, choose};
 use burnrec_train::metrics::Metric;
-use burnrec_train::tune::{Budget, TrialOutcome, TrialRecord, search};
+use burnrec_train::tune::{Budget, TrialOutcome, TrialRecord, search, sort};
 use burnrec_train::{Error, Result, TrainConfig};
 use toml::Table;
 
@@ -78,12 +78,7 @@ pub fn of_peer(
         let (curve, seconds) = (Vec::new(), start.elapsed().as_secs_f64());
         done.push(TrialRecord { number, settings, outcome, curve, stopped: false, seconds });
     }
-    let badness = |trial: &TrialRecord| match trial.value() {
-        Some(value) if metric.higher_is_better() => -value,
-        Some(value) => value,
-        None => f64::INFINITY,
-    };
-    done.sort_by(|a, b| badness(a).total_cmp(&badness(b)));
+    sort(&mut done, metric);
     let tuned = Tuned::of(budget, space, &done)?;
     Ok((peer::with(args, &all[done[0].number - 1]), tuned))
 }

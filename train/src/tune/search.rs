@@ -242,7 +242,7 @@ impl Watch<'_> {
 }
 
 /// Sorts trials, the best first; of equal ones the earlier comes first.
-fn sort(trials: &mut [TrialRecord], metric: Metric) {
+pub fn sort(trials: &mut [TrialRecord], metric: Metric) {
     let badness = |record: &TrialRecord| match record.value() {
         Some(value) if metric.higher_is_better() => -value,
         Some(value) => value,
