@@ -179,12 +179,12 @@ impl Bench {
 
     /// Returns the directory of the search of a case's settings.
     pub fn search_dir(&self, key: &CaseKey) -> PathBuf {
-        self.dir.join("searches").join(format!("{}-seed{}-{}", key.task, key.seed, key.case))
+        self.dir.join("searches").join(key.name())
     }
 
     /// Returns the run directory of a case.
     pub fn run_dir(&self, key: &CaseKey) -> PathBuf {
-        self.dir.join("runs").join(format!("{}-seed{}-{}", key.task, key.seed, key.case))
+        self.dir.join("runs").join(key.name())
     }
 
     /// Saves the record of a finished case. The times of the cases that it started from are added to its own.

@@ -73,6 +73,13 @@ pub struct CaseKey {
     pub case: String,
 }
 
+impl CaseKey {
+    /// Returns the name of the case's directories.
+    pub fn name(&self) -> String {
+        format!("{}-seed{}-{}", self.task, self.seed, self.case)
+    }
+}
+
 impl CaseRecord {
     /// Returns which case on which split the record is of.
     pub fn key(&self) -> CaseKey {
