@@ -207,6 +207,94 @@ fn a_config_that_makes_no_sense_is_refused_by_name() {
     refused("clusters = 3", "clusters = 0", &["clusters"]);
 }
 
+const ORDERED: &str = r#"
+seeds = [0]
+[ranking]
+split = { protocol = "leave-one-out" }
+metric = "ndcg@10"
+against = "als"
+[[ranking.case]]
+name = "popularity"
+config = "popularity.toml"
+[[ranking.case]]
+name = "als"
+label = "ALS"
+config = "als.toml"
+[[ranking.case]]
+name = "transition"
+label = "Transition"
+config = "transition.toml"
+[temporal]
+split = { protocol = "temporal", valid_from = 0.8, test_from = 0.9 }
+metric = "ndcg@10"
+against = "als"
+cases = ["als", "transition"]
+[user-holdout]
+split = { protocol = "user-holdout", valid_users = 30, test_users = 40 }
+metric = "ndcg@100"
+against = "als"
+cases = ["popularity", "als"]
+[rating]
+split = { protocol = "random", valid = 0.1, test = 0.1 }
+metric = "rmse"
+against = "als"
+[[rating.case]]
+name = "als"
+config = "explicit.toml"
+"#;
+
+#[test]
+fn a_temporal_split_and_held_out_users_stand_beside_leave_one_out() {
+    let folder = Folder::new();
+    let (_, raw) = ready(&folder);
+    folder.file("transition.toml", "model = 'transition'");
+    let (config, out) = (folder.file("ordered.toml", ORDERED), folder.path("out"));
+    burnrec(RUN, &[&config, &raw, &out]).ok();
+    let records = records(&out);
+    assert_eq!(records.len(), 4 + 3 + 2 + 2 + 1);
+    let of = |task: &str, case: &str| &records[&format!("{task}-seed0-{case}.case.json")];
+    let split = |task: &str| &records[&format!("{task}-seed0.split.json")];
+    assert_eq!(of("temporal", "transition")["order_aware"], true);
+    assert_eq!(split("temporal")["split"]["protocol"], "temporal");
+    assert_eq!(split("user-holdout")["user_activity"].as_array().map(Vec::len), Some(40));
+    let test = &of("user-holdout", "als")["test"];
+    let value = |metric: &str| test[metric]["value"].as_f64().expect(metric);
+    assert!(value("ndcg@100") > 0.0 && value("recall@20") < value("recall@50"), "{test}");
+    assert!(value("capped-recall@20") >= value("recall@20"), "{test}");
+    assert!(of("ranking", "als")["test"]["recall@50"].is_null());
+    let report = std::fs::read_to_string(out.join("report.md")).expect("a report");
+    for words in ["Ranking, temporal split on raw", "Ranking, strong generalisation on raw", "smaller of k", "Transition, order-aware"] {
+        assert!(report.contains(words), "{words} in {report}");
+    }
+
+    for (from, to, words) in [
+        ("protocol = \"temporal\", valid_from = 0.8, test_from = 0.9", "protocol = \"leave-one-out\"", ["temporal.split", "protocol of the task's name"]),
+        ("cases = [\"als\", \"transition\"]", "cases = [\"als\", \"tradition\"]", ["temporal.cases", "tradition"]),
+    ] {
+        let bad = folder.file("bad.toml", ORDERED.replace(from, to));
+        burnrec("check {}", &[&bad]).fails(&words);
+    }
+}
+
+#[test]
+fn what_the_rows_cannot_be_asked_is_left_out_and_told() {
+    let folder = Folder::new();
+    ready(&folder);
+    folder.file("transition.toml", "model = 'transition'");
+    let rows = (0..1800).map(|row| format!("{},{}\n", row % 120, row * 7 % 53));
+    let raw = folder.file("plain.csv", "user,item\n".to_owned() + &rows.collect::<String>());
+    let (config, out) = (folder.file("ordered.toml", ORDERED), folder.path("out"));
+    let said = burnrec(RUN, &[&config, &raw, &out]).ok();
+    assert!(said.contains("times of the rows do not differ: Ranking, temporal split; Transition."), "{said}");
+    assert!(said.contains("all rows have one value"), "{said}");
+    let records = records(&out);
+    assert!(records.keys().all(|name| !name.contains("transition") && !name.contains("rating")), "{records:?}");
+
+    let alone = ORDERED.replace("against = \"als\"", "against = \"transition\"");
+    let alone = folder.file("alone.toml", alone);
+    burnrec(RUN, &[&alone, &raw, &folder.path("none")]).fails(&["ranking.against", "transition"]);
+}
+
 #[test]
 fn settings_are_searched_on_valid_of_each_split_within_one_budget() {
     let folder = Folder::new();

@@ -1,7 +1,10 @@
-"""The item-item matrices of EASE and RP3beta in numpy float64, and those of the implicit package's nearest neighbours.
+"""The item-item matrices of EASE and RP3beta in numpy float64, of SLIM by scikit-learn, and those of the implicit package's nearest
+neighbours.
 
 * `ease` (Steck 2019): P = (X'X + reg I)^-1, B_ij = -P_ij / P_jj, B_jj = 0, with X 1 where a value is over 0.
 * `rp3beta` (Paudel et al. 2017): W_ij = sum_u (1/n_i)^alpha (1/n_u)^alpha / n_j^beta, W_jj = 0, and in each row the k greatest.
+* `slim` (Ning and Karypis 2011): of each item the elastic net of its column on those of the k items of the greatest cosine, by
+  scikit-learn's `ElasticNet`, whose objective is that of the paper by the number of users.
 * `neighbours`: `CosineRecommender`, `TFIDFRecommender`, `BM25Recommender` of implicit. In each row the k greatest, the item
   itself among them.
 
@@ -59,6 +62,28 @@ def rp3beta(X, alpha, beta, k):
     return greatest(W, k)
 
 
+def slim(X, reg, l1, k, nonnegative):
+    """W [n_items, n_items], of equal cosines the first items."""
+    from sklearn.linear_model import ElasticNet
+
+    X = X.astype(np.float64).toarray()
+    n_users, n_items = X.shape
+    G = X.T @ X
+    W = np.zeros((n_items, n_items))
+    for item in range(n_items):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            closeness = np.nan_to_num(G[item] ** 2 / np.diag(G), nan=0)
+        closeness[item] = 0
+        near = np.sort(np.argsort(-closeness, kind="stable")[: min(k, np.count_nonzero(closeness))])
+        if len(near):
+            net = ElasticNet(
+                alpha=(reg + l1) / n_users, l1_ratio=l1 / (reg + l1), positive=nonnegative, fit_intercept=False,
+                tol=1e-12, max_iter=100_000,
+            )
+            W[near, item] = net.fit(X[:, near], X[:, item]).coef_
+    return W
+
+
 def neighbours(X, similarity, k, k1=1.2, b=0.75, threads=0):
     """implicit's fitted recommender."""
     model = {
@@ -76,6 +101,7 @@ def solve(problem, config, threads=0, repeats=1):
     X = matrix_of(problem, binary=family != "knn")
     work = {
         "ease": lambda: ease(X, config.get("reg")),
+        "slim": lambda: slim(X, config.get("reg"), config.get("l1"), config.get("k"), config.get("nonnegative", True)),
         "rp3beta": lambda: rp3beta(X, config.get("alpha"), config.get("beta"), config.get("k")),
         "knn": lambda: neighbours(
             X, config.get("similarity"), config.get("k"), config.get("k1", 1.2), config.get("b", 0.75), threads

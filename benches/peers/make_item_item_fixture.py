@@ -1,5 +1,5 @@
-"""Writes `models/tests/fixtures/item_item.json`: drawn rows, and for some settings of EASE, RP3beta and the nearest neighbours the
-item-item matrix and the scores of all users, by numpy and the implicit package.
+"""Writes `models/tests/fixtures/item_item.json`: drawn rows, and for some settings of EASE, SLIM, RP3beta and the nearest neighbours
+the item-item matrix and the scores of all users, by numpy, scikit-learn and the implicit package.
 
 No values are equal, so that the k greatest are the same everywhere. Item 5 and user 7 have no rows.
 """
@@ -21,6 +21,9 @@ CONFIGS = [
     {"model": "ease", "reg": 20.0},
     {"model": "rp3beta", "alpha": 1.0, "beta": 0.5, "k": 18},
     {"model": "rp3beta", "alpha": 0.7, "beta": 0.9, "k": 18},
+    {"model": "slim", "reg": 2.0, "l1": 0.3, "k": 18},
+    {"model": "slim", "reg": 0.5, "l1": 0.1, "k": 5},
+    {"model": "slim", "reg": 1.0, "l1": 0.5, "k": 18, "nonnegative": False},
     {"model": "knn", "similarity": "cosine", "k": 6},
     {"model": "knn", "similarity": "tfidf", "k": 6},
     {"model": "knn", "similarity": "bm25", "k": 6, "k1": 1.2, "b": 0.75},

@@ -54,7 +54,8 @@ impl Bench {
     /// # Errors
     /// When the folder has a bench of another config or other data, the data cannot be split as the config says, or a
     /// file cannot be written.
-    pub fn begin(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Result<Self> {
+    pub fn begin(dir: &Path, mut plan: BenchPlan, command: String, rows: &Rows) -> Result<Self> {
+        let left_out = plan.fit_to(&rows.dataset.interactions)?;
         fs::create_dir_all(dir).map_err(DataError::io("make", dir))?;
         let path = BenchRecord::path(dir);
         let config = serde_json::to_value(&plan).expect("a plan has only string keys");
@@ -69,7 +70,7 @@ impl Bench {
         let against = plan.tasks.iter().map(|(&task, of)| (task, of.against.clone())).collect();
         let bench = Self { dir: dir.to_owned(), plan };
         let splits = bench.splits(rows)?;
-        save(&BenchRecord { format: FORMAT, command, config, cases, against }, &path)?;
+        save(&BenchRecord { format: FORMAT, command, config, cases, against, left_out }, &path)?;
         for (task, split) in splits {
             let seed = split.manifest.seed;
             split.save(&bench.split_dir(task, seed))?;

@@ -58,6 +58,7 @@ pub mod scorer;
 pub mod settings;
 pub mod simd;
 pub mod similar;
+pub mod slim;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod topk;

@@ -13,6 +13,7 @@ use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{NnLearner, NnTraining};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::rp3beta::Rp3betaConfig;
+use burnrec_models::slim::SlimConfig;
 use burnrec_models::testing::{Expect, conforms};
 use burnrec_models::transition::{TransitionConfig, TransitionLearner};
 use burnrec_models::{DeviceChoice, Learner, Model, Silent};
@@ -65,6 +66,13 @@ fn knn() {
 fn rp3beta() {
     let fit =
         |train: &Csr| fitted(ItemItemLearner::new(train, Rp3betaConfig::default()).expect("a learner"), 1);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn slim() {
+    let config = SlimConfig { reg: 1.0, l1: 0.1, ..SlimConfig::default() };
+    let fit = |train: &Csr| fitted(ItemItemLearner::new(train, config.clone()).expect("a learner"), 1);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use burnrec_bench::record::Task;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Device;
 
@@ -53,24 +53,9 @@ pub struct BenchCase {
     /// The directory of the bench.
     pub dir: PathBuf,
     /// What is asked.
-    pub task: TaskArg,
+    pub task: Task,
     /// The seed of the split.
     pub seed: u64,
     /// The name of the case.
     pub case: String,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-pub enum TaskArg {
-    Ranking,
-    Rating,
-}
-
-impl From<TaskArg> for Task {
-    fn from(task: TaskArg) -> Self {
-        match task {
-            TaskArg::Ranking => Self::Ranking,
-            TaskArg::Rating => Self::Rating,
-        }
-    }
 }

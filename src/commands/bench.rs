@@ -28,7 +28,8 @@ use crate::show;
 pub fn run(args: BenchArgs) -> Result<()> {
     let BenchArgs { quick, peers, no_tune, .. } = args;
     let extent = Extent { quick, seeds: args.seeds.map(usize::from), peers, no_tune };
-    let plan = BenchPlan::read(&args.config, &args.device.choice.to_string(), extent)?;
+    let plan = BenchPlan::read(&args.config, &args.device.choice.to_string(), extent)
+        .with_context(|| args.config.display().to_string())?;
     if args.force && BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
     }
@@ -129,7 +130,7 @@ pub fn case(args: BenchCase) -> Result<()> {
     interrupt::install()?;
     end_with_parent();
     let bench = Bench::open(&args.dir)?;
-    let key = CaseKey { task: args.task.into(), seed: args.seed, case: args.case };
+    let key = CaseKey { task: args.task, seed: args.seed, case: args.case };
     let (data, data_dir) = bench.data(&key)?;
     let (task, case) = bench.case(&key)?;
     let run_dir = bench.run_dir(&key);

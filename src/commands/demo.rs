@@ -23,9 +23,10 @@ const SEED: u64 = 42;
 const BENCH: &str = include_str!("../../configs/demo.toml");
 
 /// The training configs that the bench config names.
-const CONFIGS: [(&str, &str); 6] = [
+const CONFIGS: [(&str, &str); 7] = [
     ("popularity.toml", include_str!("../../configs/popularity.toml")),
     ("als.toml", include_str!("../../configs/als.toml")),
+    ("transition.toml", include_str!("../../configs/transition.toml")),
     ("mf.toml", include_str!("../../configs/mf.toml")),
     ("gmf.toml", include_str!("../../configs/gmf.toml")),
     ("mlp.toml", include_str!("../../configs/mlp.toml")),

@@ -48,7 +48,7 @@ pub fn run(args: Evaluate) -> Result<()> {
             run.data.hash
         );
     }
-    let options = EvaluateOptions::with(run.output == Output::Rating, config.seed, config.select_by);
+    let options = EvaluateOptions::of(holdout, run.output == Output::Rating, config.seed, config.select_by);
     let bars = Bars::default();
     let answering = Answering::new(&*run.model, run.trained());
     let scores = evaluate(&answering, holdout, &run.seen, &options, &bars)?;

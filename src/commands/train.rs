@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burnrec::train::checkpoints::{self, Manifest};
 use burnrec::train::device::AutoDevice;
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
 use burnrec::{Begin, DeviceChoice, Metric, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
 use burnrec_bench::bench::plan::{BenchPlan, Extent};
+use burnrec_bench::record::Task;
 
 use crate::cli::{Check, Train};
 use crate::interrupt;
@@ -25,8 +26,10 @@ pub fn check(args: Check) -> Result<()> {
         toml::to_string(&serve_config(file, set)?)?
     } else if has("search") {
         toml::to_string(&tune_config(file, set)?.to_table())?
-    } else if has("ranking") || has("rating") {
-        toml::to_string(&BenchPlan::read(file, "auto", Extent { peers: true, ..Extent::default() })?)?
+    } else if Task::ALL.iter().any(|task| has(&task.to_string())) {
+        let extent = Extent { peers: true, ..Extent::default() };
+        let plan = BenchPlan::read(file, "auto", extent).with_context(|| file.display().to_string())?;
+        toml::to_string(&plan)?
     } else {
         toml::to_string(&train_config(file, set)?.to_table())?
     };

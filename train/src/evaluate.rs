@@ -39,10 +39,16 @@ pub struct EvaluateOptions {
 }
 
 impl EvaluateOptions {
-    /// Returns the defaults, with the cut of `select_by` added to `ks`.
-    pub fn with(rating: bool, seed: u64, select_by: Option<Metric>) -> Self {
+    /// Returns the defaults for a holdout. The cut of `select_by` is added to `ks`, and where users are folded in those of
+    /// the published tables of strong generalisation, 50 and 100.
+    pub fn of(holdout: &Holdout, rating: bool, seed: u64, select_by: Option<Metric>) -> Self {
         let mut options = Self { rating, seed, ..Self::default() };
-        options.ks.extend(select_by.and_then(Metric::k).filter(|k| !Self::default().ks.contains(k)));
+        if holdout.fold_in {
+            options.ks.extend([50, 100]);
+        }
+        options.ks.extend(select_by.and_then(Metric::k));
+        options.ks.sort_unstable();
+        options.ks.dedup();
         options
     }
 }

@@ -3,7 +3,7 @@
 //! `ranks` are the 1-based positions of the user's relevant items in one list with the candidates, ascending (see
 //! [`Ranks`](crate::rank::Ranks)); `R` is their number, and `rel(i)` is 1 where position `i` holds a relevant item
 //! and else 0. A metric of a model is the mean over users. With one relevant item of rank `r` a user, as in
-//! leave-one-out, HR@k = recall@k = \[r ≤ k\], NDCG@k = \[r ≤ k\] / log2(r + 1), and MAP@k = MRR@k = \[r ≤ k\] / r, as
+//! leave-one-out, HR@k = recall@k = capped recall@k = \[r ≤ k\], NDCG@k = \[r ≤ k\] / log2(r + 1), and MAP@k = MRR@k = \[r ≤ k\] / r, as
 //! in He et al. 2017 ("Neural collaborative filtering", section 4.1).
 
 mod name;
@@ -29,6 +29,12 @@ pub fn ndcg(ranks: &[usize], k: usize) -> f64 {
 /// Recall@k: the share of the relevant items that are among the first `k`.
 pub fn recall(ranks: &[usize], k: usize) -> f64 {
     ratio(hits(ranks, k) as f64, ranks.len() as f64)
+}
+
+/// Capped recall@k: the hits among the first `k` by min(R, k), the most that there could be. Published tables of strong
+/// generalisation call it Recall@k (Liang et al. 2018, "Variational autoencoders for collaborative filtering", section 4.2).
+pub fn capped_recall(ranks: &[usize], k: usize) -> f64 {
+    ratio(hits(ranks, k) as f64, ranks.len().min(k) as f64)
 }
 
 /// Precision@k: the share of the first `k` positions that hold a relevant item; it divides by `k` even where the list
@@ -141,6 +147,8 @@ mod tests {
         close(hit_rate(&RANKS, 1), 0.0);
         close(hit_rate(&RANKS, 2), 1.0);
         close(recall(&RANKS, 5), 2.0 / 3.0);
+        close(capped_recall(&RANKS, 5), 2.0 / 3.0);
+        close(capped_recall(&RANKS, 2), 1.0 / 2.0);
         close(precision(&RANKS, 5), 2.0 / 5.0);
         // 1 / log2(3) + 1 / log2(4) = 1.1309298, over 1 + 0.6309298 + 0.5 = 2.1309298.
         close(ndcg(&RANKS, 5), (1.0 / 3f64.log2() + 0.5) / (1.0 + 1.0 / 3f64.log2() + 0.5));
@@ -159,6 +167,7 @@ mod tests {
             let within = f64::from(rank <= 10);
             close(hit_rate(&[rank], 10), within);
             close(recall(&[rank], 10), within);
+            close(capped_recall(&[rank], 10), within);
             close(ndcg(&[rank], 10), within * 2f64.ln() / (rank as f64 + 1.0).ln());
             close(average_precision(&[rank], 10), within / rank as f64);
             close(reciprocal_rank(&[rank], Some(10)), within / rank as f64);
@@ -170,6 +179,7 @@ mod tests {
         for k in [1, 2, 3, 10] {
             close(ndcg(&[1, 2, 3], k), 1.0);
             close(average_precision(&[1, 2, 3], k), 1.0);
+            close(capped_recall(&[1, 2, 3], k), 1.0);
         }
         close(recall(&[1, 2, 3], 3), 1.0);
     }
@@ -194,7 +204,8 @@ mod tests {
 
     #[test]
     fn nothing_relevant_is_nothing_found() {
-        for value in [hit_rate(&[], 3), ndcg(&[], 3), recall(&[], 3), average_precision(&[], 3)] {
+        let found = [hit_rate(&[], 3), ndcg(&[], 3), recall(&[], 3), capped_recall(&[], 3)];
+        for value in found.into_iter().chain([average_precision(&[], 3)]) {
             close(value, 0.0);
         }
         close(RatingErrors::default().rmse(), 0.0);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use burnrec_data::{Csr, Prepared};
+use burnrec_data::{Csr, Holdout, Prepared};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Recommender, Scorer};
@@ -66,11 +66,11 @@ pub fn run(
 
     let split = &data.split;
     let train = data.matrix(&split.train, config.model().reads_order());
-    let options = options(config);
+    let options = |holdout: &Holdout| options(config, holdout);
     let (fitted, seen, valid) = match chosen {
         Some(chosen) => work.refit(train, chosen, None)?,
         None => {
-            let quick = EvaluateOptions { resamples: 0, ..options.clone() };
+            let quick = EvaluateOptions { resamples: 0, ..options(&split.valid) };
             let trained = Arc::new(TrainedRows::of(&train));
             let on_valid = |scorer: &dyn Scorer| {
                 evaluate(&Answering::new(scorer, &trained), &split.valid, &train, &quick, progress)
@@ -78,7 +78,7 @@ pub fn run(
             let selection = EpochSelection { evaluate: &on_valid, metric: config.select_by() };
             let best = work.fit(&train, config.run.epochs, Some(selection), None)?;
             let answering = Answering::new(&*best.model, &trained);
-            let valid = evaluate(&answering, &split.valid, &train, &options, progress)?;
+            let valid = evaluate(&answering, &split.valid, &train, &options(&split.valid), progress)?;
             if config.run.refit {
                 let chosen = Chosen { epochs: best.epoch, valid };
                 // With 20 million rows a model takes hundreds of megabytes, so it is kept only where others start from
@@ -91,7 +91,8 @@ pub fn run(
         }
     };
     let trained = Arc::new(TrainedRows::of(&seen));
-    let test = evaluate(&Answering::new(&*fitted.model, &trained), &split.test, &seen, &options, progress)?;
+    let answering = Answering::new(&*fitted.model, &trained);
+    let test = evaluate(&answering, &split.test, &seen, &options(&split.test), progress)?;
     let record = record(data, config, device, &fitted, Metrics { valid, test }, clock.seconds());
     let recommender = Recommender::new(fitted.model, data.users.clone(), data.items.clone(), seen)
         .with_titles(data.titles.clone())
@@ -169,10 +170,10 @@ impl Work<'_> {
     }
 }
 
-/// Returns how the models of a config are judged.
-pub fn options(config: &TrainConfig) -> EvaluateOptions {
+/// Returns how the models of a config are judged on a holdout.
+pub fn options(config: &TrainConfig, holdout: &Holdout) -> EvaluateOptions {
     let rating = config.model().output() == Output::Rating;
-    EvaluateOptions::with(rating, config.run.seed, Some(config.select_by()))
+    EvaluateOptions::of(holdout, rating, config.run.seed, Some(config.select_by()))
 }
 
 fn record(

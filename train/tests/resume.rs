@@ -195,6 +195,7 @@ fn a_closed_form_goes_on_to_the_same_numbers_and_has_one_epoch() {
         ("model = 'ease'\nreg = 20", "blocks of the inverse"),
         ("model = 'knn'\nsimilarity = 'bm25'\nk = 20", "items"),
         ("model = 'rp3beta'\nk = 20\nrefit = false", "items"),
+        ("model = 'slim'\nk = 20\nrefit = false", "items"),
     ] {
         stopped_in_each_piece(text, name);
         let (place, config) = (Place::new(), config(&format!("{text}\nepochs = 9\neval_every = 4")));

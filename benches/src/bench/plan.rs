@@ -1,10 +1,10 @@
 //! The plan of a bench: its config file after every file that it names is read, so that each case has all its settings.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+mod file;
 
-use burnrec_data::Error as DataError;
+use std::collections::BTreeMap;
+
+use burnrec_data::Interactions;
 use burnrec_data::split::SplitConfig;
 use burnrec_models::Error as ModelError;
 use burnrec_train::metrics::Metric;
@@ -16,6 +16,7 @@ use toml::{Table, Value};
 use super::cluster::ClusterConfig;
 use super::peer;
 use crate::record::{CaseRecord, Task};
+pub use file::Extent;
 
 /// The resolved config of a bench: it holds the settings of every case, so that no other file is needed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,105 +115,50 @@ pub enum CaseMethod {
     },
 }
 
-/// How much of the config is run.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Extent {
-    /// Runs one seed, with the settings under `quick` of each case.
-    pub quick: bool,
-    /// Runs only so many of the seeds, the first ones.
-    pub seeds: Option<usize>,
-    /// Runs the peers too.
-    pub peers: bool,
-    /// Takes the settings as they stand in the config.
-    pub no_tune: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    seeds: Vec<u64>,
-    tune: Option<Budget>,
-    ranking: Option<FileTask>,
-    rating: Option<FileTask>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileTask {
-    split: SplitConfig,
-    metric: Metric,
-    against: String,
-    case: Vec<FileCase>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FileCase {
-    name: String,
-    label: Option<String>,
-    config: Option<String>,
-    #[serde(default)]
-    set: Table,
-    #[serde(default)]
-    quick: Table,
-    #[serde(default)]
-    space: Table,
-    clusters: Option<usize>,
-    peer: Option<String>,
-    script: Option<String>,
-    #[serde(default)]
-    args: Vec<String>,
-}
-
 impl BenchPlan {
-    /// Reads a config file and the configs that it names, which lie beside it.
-    ///
-    /// # Errors
-    /// When a file cannot be read, has an unknown key, or its settings make no sense.
-    pub fn read(path: &Path, device: &str, extent: Extent) -> Result<Self> {
-        let text = |path: &Path| fs::read_to_string(path).map_err(DataError::io("read", path));
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let of = |name: &str| Ok(text(&folder.join(name))?);
-        Self::parse(&text(path)?, &of, device, extent).map_err(|error| {
-            DataError::malformed(path, error.to_string(), "a config of a bench, such as configs/bench.toml")
-                .into()
-        })
-    }
-
-    /// Parses a config's text; `file` gives the text of the configs that it names.
-    ///
-    /// # Errors
-    /// As [`BenchPlan::read`].
-    pub fn parse(
-        text: &str,
-        file: &dyn Fn(&str) -> Result<String>,
-        device: &str,
-        extent: Extent,
-    ) -> Result<Self> {
-        let refused = |error: toml::de::Error| {
-            ModelError::config("bench", error.message(), "what configs/bench.toml shows")
-        };
-        let File { mut seeds, tune, ranking, rating } = toml::from_str(text).map_err(refused)?;
-        tune.as_ref().map_or(Ok(()), Budget::check)?;
-        let tune = tune.filter(|_| !extent.quick && !extent.no_tune);
-        seeds.truncate(extent.seeds.unwrap_or(if extent.quick { 1 } else { usize::MAX }));
-        let mut tasks = BTreeMap::new();
-        for (task, of) in [(Task::Ranking, ranking), (Task::Rating, rating)] {
-            if let Some(FileTask { split, metric, against, case }) = of {
-                let cases = case.into_iter().filter(|case| extent.peers || case.peer.is_none());
-                let cases =
-                    cases.map(|case| case.resolve(task, file, extent.quick)).collect::<Result<Vec<_>>>()?;
-                tasks.insert(task, TaskPlan { split, metric, against, cases });
-            }
-        }
-        let plan = Self { seeds, device: device.to_owned(), tune, tasks };
-        plan.check()?;
-        Ok(plan)
-    }
-
     /// Returns all cases, each with its task.
     pub fn cases(&self) -> impl Iterator<Item = (Task, &CasePlan)> {
         self.tasks.iter().flat_map(|(&task, of)| of.cases.iter().map(move |case| (task, case)))
+    }
+
+    /// Leaves out what rows without times, or with one value for all, cannot be asked, and returns it in words.
+    ///
+    /// # Errors
+    /// When nothing is left, or a task's baseline is left out.
+    pub fn fit_to(&mut self, rows: &Interactions) -> Result<Vec<String>> {
+        let mut left_out = Vec::new();
+        if !rows.have_times() {
+            let mut gone: Vec<String> = Vec::new();
+            if self.tasks.remove(&Task::Temporal).is_some() {
+                gone.push(Task::Temporal.title().to_owned());
+            }
+            for task in self.tasks.values_mut() {
+                let mut kept: Vec<CasePlan> = Vec::new();
+                for case in task.cases.drain(..) {
+                    let has_parts =
+                        case.starts_from().iter().all(|part| kept.iter().any(|kept| kept.name == *part));
+                    if has_parts && !case.reads_order()? {
+                        kept.push(case);
+                    } else if !gone.contains(&case.label) {
+                        gone.push(case.label);
+                    }
+                }
+                task.cases = kept;
+            }
+            if !gone.is_empty() {
+                left_out.push(format!(
+                    "Left out, as the times of the rows do not differ: {}.",
+                    gone.join("; ")
+                ));
+            }
+        }
+        if rows.values.iter().all(|value| *value == rows.values[0]) && self.tasks.remove(&Task::Rating).is_some() {
+            left_out.push("Left out, as all rows have one value: predictions of ratings.".to_owned());
+        }
+        if !left_out.is_empty() {
+            self.check()?;
+        }
+        Ok(left_out)
     }
 
     fn check(&self) -> Result<()> {
@@ -221,12 +167,21 @@ impl BenchPlan {
         };
         if self.seeds.is_empty() || self.tasks.is_empty() {
             return refuse(
-                "seeds, ranking, rating",
+                "seeds, ranking, temporal, user-holdout, rating",
                 &"none",
-                "at least one seed, and one of [ranking] and [rating]",
+                "at least one seed, and a task with cases that the data can be asked",
             );
         }
-        for (task, TaskPlan { metric, against, cases, .. }) in &self.tasks {
+        for (task, TaskPlan { split, metric, against, cases }) in &self.tasks {
+            let splits_so = match task {
+                Task::Ranking | Task::Rating => true,
+                Task::Temporal => matches!(split, SplitConfig::Temporal { .. }),
+                Task::UserHoldout => matches!(split, SplitConfig::UserHoldout { .. }),
+            };
+            if !splits_so {
+                let found = serde_json::to_value(split).expect("a split has only string keys");
+                return refuse(&format!("{task}.split"), &found, "the protocol of the task's name");
+            }
             if metric.is_rating() != (*task == Task::Rating) {
                 return refuse(
                     &format!("{task}.metric"),
@@ -252,6 +207,10 @@ impl BenchPlan {
                 if cases[..at].iter().any(|other| other.name == case.name) {
                     return refuse("case.name", &case.name, "a name that no other case has");
                 }
+                if *task == Task::UserHoldout && matches!(case.method, CaseMethod::Peer { .. }) {
+                    let expected = "a model of burnrec: peers' programs are not given the rows to fold in";
+                    return refuse(&format!("{task}.cases"), &case.name, expected);
+                }
                 for part in case.starts_from() {
                     if !cases[..at].iter().any(|other| other.name == part) {
                         return refuse(
@@ -268,15 +227,23 @@ impl BenchPlan {
 }
 
 impl CasePlan {
+    /// Returns whether the model reads the order of a user's rows.
+    fn reads_order(&self) -> Result<bool> {
+        match &self.method {
+            CaseMethod::Train { config } => {
+                Ok(TrainConfig::from_table(config.clone())?.model().reads_order())
+            }
+            CaseMethod::Cluster { .. } | CaseMethod::Peer { .. } => Ok(false),
+        }
+    }
+
     /// Returns the names of the cases whose runs this one starts from.
     pub fn starts_from(&self) -> Vec<&str> {
         let CaseMethod::Train { config } = &self.method else { return Vec::new() };
         let runs = config.get("pretrained").and_then(Value::as_table).into_iter().flatten();
         runs.filter_map(|(_, run)| case_of(run.as_str()?)).collect()
     }
-}
 
-impl CasePlan {
     /// Refuses a space that the case's settings cannot be taken from.
     fn check_space(&self) -> Result<()> {
         if self.space.is_empty() {
@@ -312,49 +279,4 @@ pub fn runs_of(config: &mut Table) -> impl Iterator<Item = (&String, &mut String
         Value::String(run) => Some((key, run)),
         _ => None,
     })
-}
-
-impl FileCase {
-    fn resolve(self, task: Task, file: &dyn Fn(&str) -> Result<String>, quick: bool) -> Result<CasePlan> {
-        let Self { name, label, config, set, quick: shortened, space, clusters, peer, script, args } = self;
-        let label = label.unwrap_or_else(|| name.clone());
-        let method = match (config, peer, script) {
-            (Some(config), None, None) => {
-                let refused = |error: toml::de::Error| {
-                    ModelError::config(&config, error.message(), "a training config")
-                };
-                let mut table: Table = toml::from_str(&file(&config)?).map_err(refused)?;
-                table.extend(set);
-                if quick {
-                    table.extend(shortened);
-                }
-                let config = TrainConfig::from_table(table)?;
-                if (config.model().output() == burnrec_models::Output::Rating) != (task == Task::Rating) {
-                    let found = format!("a model of {:?}", config.model().output());
-                    return Err(ModelError::config(
-                        format!("{task} {name}"),
-                        found,
-                        "ratings for [rating], else none",
-                    )
-                    .into());
-                }
-                let config = config.to_table();
-                match clusters {
-                    Some(0) => {
-                        return Err(ModelError::config(format!("{name}.clusters"), 0, "at least 1").into());
-                    }
-                    Some(clusters) => CaseMethod::Cluster { clusters, config },
-                    None => CaseMethod::Train { config },
-                }
-            }
-            (None, Some(peer), Some(script)) => CaseMethod::Peer { peer, script, args },
-            _ => {
-                let expected = "either config, or peer and script";
-                return Err(ModelError::config(format!("case {name}"), "neither or both", expected).into());
-            }
-        };
-        let case = CasePlan { name, label, method, space };
-        case.check_space()?;
-        Ok(case)
-    }
 }

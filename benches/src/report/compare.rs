@@ -188,6 +188,7 @@ fn sentence(one: &Comparison, ours: &Model, theirs: &Model) -> String {
 pub fn name(metric: Metric) -> String {
     let text = metric.to_string();
     match metric {
+        Metric::CappedRecall(k) => format!("Capped recall@{k}"),
         Metric::Recall(_) | Metric::Precision(_) | Metric::Coverage(_) | Metric::Novelty(_) => {
             text[..1].to_uppercase() + &text[1..]
         }

@@ -169,6 +169,11 @@ pub fn versions(group: &Group) -> Table {
 /// Returns what a reader must know before comparing figures of the group.
 pub fn warnings(group: &Group) -> Vec<String> {
     let mut found = Vec::new();
+    for text in group.benches.iter().flat_map(|bench| &bench.left_out) {
+        if !found.contains(text) {
+            found.push(text.clone());
+        }
+    }
     if !group.models.is_empty() && runs(group).all(|(_, run)| run.case.tuned.is_none()) {
         found.push(
             "No settings were searched on this data: each model has those of its config, which may suit other data better."

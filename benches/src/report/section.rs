@@ -66,9 +66,10 @@ impl ReportSection {
         let mut names: Vec<&str> = group.splits.iter().map(|split| split.data.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        let task = group.task.to_string();
-        let task = task[..1].to_uppercase() + &task[1..];
-        let title = if names.is_empty() { task } else { format!("{task} on {}", names.join(", ")) };
+        let mut title = group.task.title().to_owned();
+        if !names.is_empty() {
+            title += &format!(" on {}", names.join(", "));
+        }
         let mut section = Self {
             title,
             task: group.task,
@@ -221,7 +222,18 @@ fn method(group: &Group, metric: Metric) -> Vec<String> {
     protocols.dedup();
     let direction = if metric.higher_is_better() { "higher is better" } else { "lower is better" };
     let seeds: Vec<String> = group.splits.iter().map(|split| split.seed.to_string()).collect();
-    vec![
+    let of_task = match group.task {
+        Task::Ranking | Task::Rating => None,
+        Task::Temporal => Some(
+            "All rows of train come before those of valid, and these before those of test. Who has no row before a moment is \
+             answered by popularity, and items that appear after it stand last.",
+        ),
+        Task::UserHoldout => Some(
+            "The judged users have no row in training: a model folds in a part of each user's rows and has to find the others. \
+             Published tables call capped recall Recall@k: hits by the smaller of k and the number of items to find.",
+        ),
+    };
+    let mut notes = vec![
         format!(
             "{} on test was decided to be the metric before anything was trained; {direction}. Judged: {}. Protocol: {}.",
             name(metric),
@@ -245,7 +257,9 @@ fn method(group: &Group, metric: Metric) -> Vec<String> {
         "Epochs and settings are chosen on valid; test is looked at once, by the final model. Times are wall-clock \
          seconds of the machine below."
             .to_owned(),
-    ]
+    ];
+    notes.extend(of_task.map(str::to_owned));
+    notes
 }
 
 /// Writes which test was used.

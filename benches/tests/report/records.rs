@@ -202,6 +202,7 @@ pub fn records(tasks: &[Task], seeds: &[u64]) -> Records {
         config: json!({ "seeds": seeds, "note": "a <b> & \"c\"" }),
         cases: tasks.iter().flat_map(|&task| names(task)).collect(),
         against: tasks.iter().map(|&task| (task, "als".to_owned())).collect(),
+        left_out: Vec::new(),
     };
     Records { bench, splits, cases }
 }

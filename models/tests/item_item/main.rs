@@ -1,4 +1,4 @@
-//! EASE, k nearest neighbours and RP3beta: what is learned, how it is saved, scores and folds in, and what is refused.
+//! EASE, SLIM, k nearest neighbours and RP3beta: what is learned, how it is saved, scores and folds in, and what is refused.
 
 mod references;
 
@@ -9,6 +9,7 @@ use burnrec_models::item_item::{ClosedForm, ItemItem, ItemItemLearner, ItemMatri
 use burnrec_models::knn::{KnnConfig, NeighboursOf, Similarity};
 use burnrec_models::rp3beta::Rp3betaConfig;
 use burnrec_models::scorer::Allowed;
+use burnrec_models::slim::SlimConfig;
 use burnrec_models::{Error, Learner, Model, Progress, Scorer, Silent};
 
 fn learned<F: ClosedForm>(config: &F, train: &Csr) -> Box<dyn Model> {
@@ -78,6 +79,7 @@ fn does_not_depend_on_threads<F: ClosedForm>(config: &F, train: &Csr) {
 fn weights_do_not_depend_on_the_number_of_threads() {
     let train = drawn(500, 300);
     does_not_depend_on_threads(&EaseConfig { reg: 3.0 }, &train);
+    does_not_depend_on_threads(&SlimConfig { reg: 3.0, k: 40, ..SlimConfig::default() }, &train);
     does_not_depend_on_threads(&knn(Similarity::Bm25), &train);
     does_not_depend_on_threads(&Rp3betaConfig { k: 10, ..Rp3betaConfig::default() }, &train);
 }
@@ -102,6 +104,7 @@ fn a_history_equals_its_row<F: ClosedForm>(config: &F, train: &Csr) {
 fn a_folded_in_history_equals_its_row() {
     let train = drawn(400, 280);
     a_history_equals_its_row(&EaseConfig::default(), &train);
+    a_history_equals_its_row(&SlimConfig::default(), &train);
     a_history_equals_its_row(&knn(Similarity::Cosine), &train);
     a_history_equals_its_row(&Rp3betaConfig::default(), &train);
 }
@@ -170,6 +173,7 @@ fn a_resumed_learner_has_the_same_matrix_and_is_finished() {
     }
     let train = drawn(100, 150);
     resumes(&EaseConfig::default(), &train);
+    resumes(&SlimConfig::default(), &train);
     resumes(&knn(Similarity::Tfidf), &train);
     resumes(&Rp3betaConfig::default(), &train);
 }
@@ -192,6 +196,7 @@ fn the_work_stops_when_it_is_told_to() {
     let train = drawn(100, 150);
     let stops = |result: burnrec_models::Result<ItemMatrix>| matches!(result, Err(Error::Interrupted));
     assert!(stops(EaseConfig::default().solve(&train, &Stop)));
+    assert!(stops(SlimConfig::default().solve(&train, &Stop)));
     assert!(stops(KnnConfig::default().solve(&train, &Stop)));
     assert!(stops(Rp3betaConfig::default().solve(&train, &Stop)));
 }
@@ -204,6 +209,9 @@ fn settings_out_of_their_range_are_named() {
     }
     assert!(error(EaseConfig { reg: 0.0 }).starts_with("reg: found 0, expected a finite number over 0"));
     assert!(error(EaseConfig { reg: f32::NAN }).starts_with("reg: found NaN"));
+    assert!(error(SlimConfig { reg: 0.0, ..Default::default() }).starts_with("reg: found 0"));
+    assert!(error(SlimConfig { l1: -1.0, ..Default::default() }).starts_with("l1: found -1"));
+    assert!(error(SlimConfig { k: 0, ..Default::default() }).starts_with("k: found 0"));
     assert!(error(KnnConfig { k: 0, ..Default::default() }).starts_with("k: found 0, expected at least 1"));
     assert!(error(KnnConfig { k1: -1.0, ..Default::default() }).starts_with("k1: found -1"));
     assert!(

@@ -9,6 +9,7 @@ use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::{ClosedForm, ItemMatrix};
 use burnrec_models::knn::{KnnConfig, Similarity};
 use burnrec_models::rp3beta::Rp3betaConfig;
+use burnrec_models::slim::SlimConfig;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -61,6 +62,21 @@ fn equals_the_fixture<F: ClosedForm + DeserializeOwned>(tolerance: f64) {
 #[test]
 fn ease_equals_numpy() {
     equals_the_fixture::<EaseConfig>(1e-5);
+}
+
+#[test]
+fn slim_equals_scikit_learn() {
+    equals_the_fixture::<SlimConfig>(1e-5);
+}
+
+#[test]
+fn slim_of_all_items_without_l1_and_signs_is_ease() {
+    let (train, _) = fixture();
+    let slim = SlimConfig { reg: 20.0, l1: 0.0, k: 18, nonnegative: false };
+    let slim = dense(&slim.solve(&train, &Silent).unwrap());
+    let ease: Vec<f64> =
+        dense(&EaseConfig { reg: 20.0 }.solve(&train, &Silent).unwrap()).iter().map(|&x| x.into()).collect();
+    assert_near(&slim, &ease, 1e-4, "slim as ease");
 }
 
 #[test]

@@ -54,8 +54,8 @@ impl<'a> UserEvaluator<'a> {
         let n_users = (0..train.n_rows()).filter(|&user| !train.row(user).0.is_empty()).count();
         let mut columns = vec![Metric::Mrr(None), Metric::Auc];
         for &k in &options.ks {
-            columns.extend([Metric::Hr(k), Metric::Ndcg(k), Metric::Recall(k), Metric::Precision(k)]);
-            columns.extend([Metric::Map(k), Metric::Mrr(Some(k)), Metric::Novelty(k)]);
+            columns.extend([Metric::Hr(k), Metric::Ndcg(k), Metric::Recall(k), Metric::CappedRecall(k)]);
+            columns.extend([Metric::Precision(k), Metric::Map(k), Metric::Mrr(Some(k)), Metric::Novelty(k)]);
         }
         columns.sort_unstable();
         columns.dedup();
@@ -118,6 +118,7 @@ impl<'a> UserEvaluator<'a> {
             Metric::Hr(k) => metrics::hit_rate(&ranks.joint, k),
             Metric::Ndcg(k) => metrics::ndcg(&ranks.joint, k),
             Metric::Recall(k) => metrics::recall(&ranks.joint, k),
+            Metric::CappedRecall(k) => metrics::capped_recall(&ranks.joint, k),
             Metric::Precision(k) => metrics::precision(&ranks.joint, k),
             Metric::Map(k) => metrics::average_precision(&ranks.joint, k),
             Metric::Mrr(k) => metrics::reciprocal_rank(&ranks.joint, k),

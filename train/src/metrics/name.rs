@@ -16,6 +16,8 @@ pub enum Metric {
     Ndcg(usize),
     /// Share of the relevant items among the first k.
     Recall(usize),
+    /// Hits among the first k, of as many as there could be: the recall of published tables of strong generalisation.
+    CappedRecall(usize),
     /// Share of the first k that is relevant.
     Precision(usize),
     /// Mean average precision of the first k.
@@ -35,7 +37,7 @@ pub enum Metric {
 }
 
 /// The names that there are.
-const NAMES: &str = "hr@K, ndcg@K, recall@K, precision@K, map@K, mrr, mrr@K, auc, coverage@K, novelty@K, rmse \
+const NAMES: &str = "hr@K, ndcg@K, recall@K, capped-recall@K, precision@K, map@K, mrr, mrr@K, auc, coverage@K, novelty@K, rmse \
                      or mae, where K is a number of items such as 10";
 
 impl Metric {
@@ -47,9 +49,8 @@ impl Metric {
     /// Returns the cut k: how many items of the list the metric looks at; `None` where it looks at all, or at ratings.
     pub fn k(self) -> Option<usize> {
         match self {
-            Metric::Hr(k) | Metric::Ndcg(k) | Metric::Recall(k) | Metric::Precision(k) | Metric::Map(k) => {
-                Some(k)
-            }
+            Metric::Hr(k) | Metric::Ndcg(k) | Metric::Recall(k) | Metric::CappedRecall(k) => Some(k),
+            Metric::Precision(k) | Metric::Map(k) => Some(k),
             Metric::Coverage(k) | Metric::Novelty(k) => Some(k),
             Metric::Mrr(k) => k,
             Metric::Auc | Metric::Rmse | Metric::Mae => None,
@@ -66,6 +67,7 @@ impl Metric {
             Metric::Hr(_) => "hr",
             Metric::Ndcg(_) => "ndcg",
             Metric::Recall(_) => "recall",
+            Metric::CappedRecall(_) => "capped-recall",
             Metric::Precision(_) => "precision",
             Metric::Map(_) => "map",
             Metric::Mrr(_) => "mrr",
@@ -100,6 +102,7 @@ impl FromStr for Metric {
             ("hr", Some(k)) => Ok(Metric::Hr(k)),
             ("ndcg", Some(k)) => Ok(Metric::Ndcg(k)),
             ("recall", Some(k)) => Ok(Metric::Recall(k)),
+            ("capped-recall", Some(k)) => Ok(Metric::CappedRecall(k)),
             ("precision", Some(k)) => Ok(Metric::Precision(k)),
             ("map", Some(k)) => Ok(Metric::Map(k)),
             ("mrr", k) => Ok(Metric::Mrr(k)),

@@ -173,7 +173,7 @@ fn choose(
     watch: &mut Watch<'_>,
 ) -> Result<FoldScore> {
     let (config, metric) = (&trial.config, trial.config.select_by());
-    let options = EvaluateOptions { resamples: 0, ..options(config) };
+    let options = EvaluateOptions { resamples: 0, ..options(config, valid) };
     let trained = Arc::new(TrainedRows::of(train));
     let on_valid =
         |scorer: &dyn Scorer| evaluate(&Answering::new(scorer, &trained), valid, train, &options, &Silent);
