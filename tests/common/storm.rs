@@ -22,7 +22,8 @@ pub const ITEMS: u64 = 600;
 /// Items with ids up to this one never reach their threshold, so that they are filtered out.
 pub const FILTERED: u64 = 20;
 
-/// A reply with so many items is larger than [`LARGEST_REPLY`], so that its request is rejected.
+/// A reply with so many items is larger than [`LARGEST_REPLY`], so that its request is rejected; of a user who has seen most
+/// items the list is shorter, and may be replied.
 pub const TOO_MANY: u64 = 500;
 /// The `max.message.bytes` of the topic of replies.
 pub const LARGEST_REPLY: usize = 10_000;

@@ -10,6 +10,7 @@ mod common;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ const FORMS: [&str; 6] = ["latest", "earliest", "last=1h", "ts=0", "offsets=0:0,
 /// Trains two ALS models of the same users and items, and returns their run directories.
 fn models(folder: &Folder) -> [PathBuf; 2] {
     let (raw, data) = (folder.path("raw"), folder.path("data"));
-    let line = format!("synth --users {USERS} --items {ITEMS} --rows 12000 --out {{}}");
+    let line = format!("synth --users {USERS} --items {ITEMS} --rows 60000 --out {{}}");
     burnrec(&line, &[&raw]).ok();
     burnrec("prepare {} --out {}", &[&raw, &data]).ok();
     let als = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/als.toml");
@@ -358,11 +359,17 @@ impl Span {
 fn check_exactly_once(protocol: &str, span: Span) {
     let Some(kafka) = Kafka::start(3, false) else { return };
     let after = storm(&kafka, "exactly-once", protocol, span);
-    assert_eq!(each_has_its_end(&after, true), 0, "records are there twice");
-    order_is_kept(&after);
-    state_is_whole(&kafka, &after);
-    others_agree(&kafka, &after);
-    memory_is_flat(&after);
+    // Each check runs, whatever the others found: a storm may have taken an hour.
+    let checks: [(&str, &dyn Fn()); 5] = [
+        ("ends", &|| assert_eq!(each_has_its_end(&after, true), 0, "records are there twice")),
+        ("order", &|| order_is_kept(&after)),
+        ("state", &|| state_is_whole(&kafka, &after)),
+        ("others", &|| others_agree(&kafka, &after)),
+        ("memory", &|| memory_is_flat(&after)),
+    ];
+    let failed = |(_, check): &(&str, &dyn Fn())| catch_unwind(AssertUnwindSafe(check)).is_err();
+    let failed: Vec<&str> = checks.into_iter().filter(failed).map(|(name, _)| name).collect();
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
 #[test]
