@@ -110,6 +110,12 @@ impl Csr {
         &self.values
     }
 
+    /// Returns the least and the greatest value, where there is an entry.
+    pub fn value_range(&self) -> Option<(f32, f32)> {
+        let range = |(least, most): (f32, f32), &value: &f32| (least.min(value), most.max(value));
+        self.values.first().map(|&first| self.values.iter().fold((first, first), range))
+    }
+
     /// Returns the columns, ascending, and the values of one row.
     pub fn row(&self, row: usize) -> (&[u32], &[f32]) {
         let entries = self.offsets[row]..self.offsets[row + 1];

@@ -33,6 +33,7 @@
 #![deny(missing_docs)]
 
 pub mod als;
+pub mod bpmf;
 pub mod ease;
 pub mod error;
 #[cfg(feature = "train")]
@@ -41,6 +42,7 @@ pub mod item_item;
 pub mod knn;
 #[cfg(feature = "train")]
 pub mod learner;
+pub mod least_squares;
 #[cfg(feature = "train")]
 mod linalg;
 pub mod mf;

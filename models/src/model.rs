@@ -42,6 +42,11 @@ pub trait Family:
     /// Returns what the model's scores mean.
     fn output(&self) -> Output;
 
+    /// Returns whether predicted ratings are clipped to the values of training.
+    fn clips(&self) -> bool {
+        false
+    }
+
     /// Returns where the model scores.
     fn scores_on(&self) -> Compute {
         Compute::Host
@@ -150,6 +155,12 @@ impl ModelConfig {
         self.0.output()
     }
 
+    /// Returns whether the scores are ratings that are clipped to the values of training. Items are ranked by the scores
+    /// before that, so that the best ones do not tie.
+    pub fn clips(&self) -> bool {
+        self.output() == Output::Rating && self.0.clips()
+    }
+
     /// Returns where the model scores.
     pub fn scores_on(&self) -> Compute {
         self.0.scores_on()
@@ -205,6 +216,7 @@ pub(crate) trait AnyFamily: fmt::Debug + Send + Sync {
     fn kind(&self) -> &'static str;
     fn validate(&self) -> Result<()>;
     fn output(&self) -> Output;
+    fn clips(&self) -> bool;
     fn scores_on(&self) -> Compute;
     fn reads_order(&self) -> bool;
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
@@ -224,6 +236,10 @@ impl<F: Family> AnyFamily for F {
 
     fn output(&self) -> Output {
         Family::output(self)
+    }
+
+    fn clips(&self) -> bool {
+        Family::clips(self)
     }
 
     fn scores_on(&self) -> Compute {

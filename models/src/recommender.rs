@@ -43,6 +43,8 @@ pub struct Recommender {
     /// from it. Saving writes its weights; opening a saved run leaves it `None`.
     pub chosen: Option<Box<dyn Model>>,
     trained: Arc<TrainedRows>,
+    /// Whether ratings are clipped to the values of training.
+    clips: bool,
 }
 
 /// What a model was trained on.
@@ -126,6 +128,7 @@ impl Recommender {
         assert_eq!((seen.n_rows(), seen.n_cols()), sizes, "histories");
         Self {
             output: model.config().output(),
+            clips: model.config().clips(),
             model,
             chosen: None,
             users: Index::new(users),
@@ -188,6 +191,13 @@ impl Recommender {
         self.items.row(id).map(ItemIx).filter(|&item| self.trained.has_item(item))
     }
 
+    /// Turns a score of the model into what users see: the probability, the rating, clipped where the settings say so, or the
+    /// raw value.
+    pub fn shown(&self, logit: f32) -> f32 {
+        let score = self.output.score(logit);
+        if self.clips { self.trained.clip(score) } else { score }
+    }
+
     /// Returns which rows learned, and from what.
     pub fn trained(&self) -> &Arc<TrainedRows> {
         &self.trained
@@ -222,7 +232,7 @@ impl Recommender {
     ) -> Result<Vec<Vec<ScoredItem>>> {
         let users = users.iter().map(|user| self.user(user)).collect::<Result<Vec<UserIx>>>()?;
         let lists = self.top_rows(&users, &query.into())?;
-        Ok(lists.iter().map(|list| self.scored(list, |logit| self.output.score(logit))).collect())
+        Ok(lists.iter().map(|list| self.scored(list, |logit| self.shown(logit))).collect())
     }
 
     /// Returns the id of every user that the model knows, with the best items for the user.
@@ -233,7 +243,7 @@ impl Recommender {
         let users = self.trained.users();
         let lists = self.top_rows(users, &query.into())?;
         let list = |(user, list): (&UserIx, &Vec<(ItemIx, f32)>)| {
-            (self.users.vocab().id(user.0).to_string(), self.scored(list, |logit| self.output.score(logit)))
+            (self.users.vocab().id(user.0).to_string(), self.scored(list, |logit| self.shown(logit)))
         };
         Ok(users.iter().zip(&lists).map(list).collect())
     }
@@ -327,7 +337,7 @@ impl Recommender {
 
     /// Returns the score of a logit, where that is finite.
     fn finite(&self, logit: f32) -> Option<f32> {
-        logit.is_finite().then(|| self.output.score(logit))
+        logit.is_finite().then(|| self.shown(logit))
     }
 
     fn unable(&self, lacks: &'static str) -> Error {
@@ -356,7 +366,7 @@ impl FoldedUser<'_> {
         let seen = if query.include_seen { &[][..] } else { &self.history };
         let mut list = select(&logits, query.k, seen, Some(&allowed));
         list.retain(|(_, logit)| logit.is_finite());
-        Ok(recommender.scored(&list, |logit| recommender.output.score(logit)))
+        Ok(recommender.scored(&list, |logit| recommender.shown(logit)))
     }
 
     /// Returns the score of each item; `None` where it is unknown or its score is not finite.

@@ -14,12 +14,13 @@ use crate::settings::did_you_mean;
 use crate::settings::{Settings, cut};
 #[cfg(feature = "train")]
 use crate::trainer::{Trainable, Trainer};
-use crate::{Error, Result, als, ease, knn, mf, ncf, popularity, rp3beta, slim, transition};
+use crate::{Error, Result, als, bpmf, ease, knn, mf, ncf, popularity, rp3beta, slim, transition};
 
 /// The kinds that come with burnrec, in the order in which messages list them.
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::of::<popularity::PopularityConfig>(),
     Kind::of::<als::AlsConfig>(),
+    Kind::of::<bpmf::BpmfConfig>(),
     Kind::of::<transition::TransitionConfig>(),
     Kind::of::<mf::MfConfig>(),
     Kind::of::<ncf::GmfConfig>(),
@@ -212,7 +213,7 @@ mod tests {
     fn an_unknown_kind_and_a_damaged_setting_are_named() {
         let error = |text: &str| read(text).expect_err(text).to_string();
         let unknown = error(r#"{"model":"emf","dim":8}"#);
-        let expected = "model: found \"emf\", expected one of popularity, als, transition, mf, gmf, mlp, neumf, ease, knn, \
+        let expected = "model: found \"emf\", expected one of popularity, als, bpmf, transition, mf, gmf, mlp, neumf, ease, knn, \
                         rp3beta, slim; did you mean \"mf\"?";
         assert!(unknown.starts_with(expected), "{unknown}");
         assert!(error(r#"{"model":7}"#).contains("model: found 7, expected a name"));

@@ -30,7 +30,6 @@ impl TrainedRows {
         let popularity = Popularity::new(train);
         let items = (0..train.n_cols() as u32).map(ItemIx);
         let (items, cold_items): (Vec<ItemIx>, _) = items.partition(|&item| popularity.count(item) > 0.0);
-        let range = |(least, most): (f32, f32), &value: &f32| (least.min(value), most.max(value));
         Self {
             users: (0..).zip(&has_user).filter(|(_, has)| **has).map(|(user, _)| UserIx(user)).collect(),
             has_user,
@@ -38,7 +37,7 @@ impl TrainedRows {
             items,
             cold_items,
             popularity,
-            values: train.values().first().map(|&first| train.values().iter().fold((first, first), range)),
+            values: train.value_range(),
         }
     }
 
@@ -72,6 +71,11 @@ impl TrainedRows {
         &self.popularity
     }
 
+    /// Returns a predicted rating clipped to the values of the training rows.
+    pub fn clip(&self, rating: f32) -> f32 {
+        clip(rating, self.values)
+    }
+
     /// Refuses a value of a history that is not within the values of the training rows.
     ///
     /// # Errors
@@ -85,6 +89,14 @@ impl TrainedRows {
             None => "a finite value".to_owned(),
         };
         Err(Error::FoldIn { found: format!("the value {value}"), expected })
+    }
+}
+
+/// Returns a predicted rating clipped to a scale; one that is not finite stays.
+pub fn clip(rating: f32, scale: Option<(f32, f32)>) -> f32 {
+    match scale {
+        Some((least, most)) if rating.is_finite() => rating.clamp(least, most),
+        _ => rating,
     }
 }
 

@@ -26,7 +26,7 @@ fn drawn(n_users: usize, n_items: usize) -> Csr {
 }
 
 fn all_configs() -> Vec<AlsConfig> {
-    let mut configs = vec![AlsConfig::explicit()];
+    let mut configs = vec![AlsConfig::explicit(), AlsConfig { biases: true, ..AlsConfig::explicit() }];
     configs.extend([Convention::Rendle, Convention::Implicit, Convention::Spark].map(AlsConfig::implicit));
     configs.push(AlsConfig { nonnegative: true, ..AlsConfig::default() });
     for weighting in [Weighting::Log, Weighting::Bm25, Weighting::Tfidf] {
@@ -254,6 +254,10 @@ fn settings_and_values_without_sense_are_named() {
     assert!(
         error(&train, AlsConfig { weighting: Weighting::Log, ..rendle.clone() })
             .starts_with("weighting: found log")
+    );
+    assert!(
+        error(&train, AlsConfig { biases: true, ..rendle }).starts_with("biases: found true"),
+        "biases are of explicit feedback"
     );
     let bad = train.map_values(|user, _, value| if user == 50 { f32::NAN } else { value });
     assert!(error(&bad, AlsConfig::explicit()).contains("NaN"));

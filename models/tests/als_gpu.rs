@@ -214,6 +214,7 @@ fn what_trains_on_the_cpu_alone_says_so() {
     for (config, reason) in [
         (AlsConfig { nonnegative: true, ..AlsConfig::default() }, "nonnegative factors trains on the CPU"),
         (AlsConfig { solver: Solver::Subspace, ..AlsConfig::default() }, "\"subspace\" trains on the CPU"),
+        (AlsConfig { biases: true, ..AlsConfig::explicit() }, "biases trains on the CPU"),
         (AlsConfig { dim: 129, ..AlsConfig::default() }, "dim = 129 trains on the CPU"),
     ] {
         let error = refused(config, &gpu);

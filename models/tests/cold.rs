@@ -95,6 +95,25 @@ fn a_score_that_is_not_finite_is_none() {
 }
 
 #[test]
+fn answered_ratings_are_clipped_and_ranked_by_what_is_before_that() {
+    // Item i is scored i - 1, where training has values from 2 to 4.
+    for (clip, expected) in [(true, [2.0, 2.0, 3.0, 4.0, 4.0]), (false, [-1.0, 0.0, 3.0, 5.0, 6.0])] {
+        let (users, items) = (vec![1.0; USERS], (0..ITEMS).map(|item| item as f32 - 1.0).collect());
+        let config = AlsConfig { dim: 1, clip, ..AlsConfig::explicit() };
+        let weights = Weights::from_saved(Weighting::None, Vec::new());
+        let model = AlsModel::new(config, Arc::new(users), Arc::<Vec<f32>>::new(items), weights);
+        let ids = |n: usize| Vocab::from_ints((0..n as i64).collect());
+        let run = Recommender::new(Box::new(model), ids(USERS), ids(ITEMS), train());
+        let asked = [0, 1, 4, 6, 7].map(|item| (3, item));
+        assert_eq!(run.score(&asked), expected.map(Some));
+        let list = run.recommend(3, Query::top(3).include_seen()).expect("a list");
+        let ids: Vec<&str> = list.iter().map(|item| &item.id[..]).collect();
+        assert_eq!(ids, ["7", "6", "5"]);
+        assert_eq!(list[0].score, expected[4]);
+    }
+}
+
+#[test]
 fn what_is_judged_is_what_is_answered() {
     let run = recommender(AlsConfig::default());
     let answering = Answering::new(&*run.model, run.trained());

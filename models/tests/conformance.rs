@@ -2,6 +2,7 @@
 
 use burnrec_data::Csr;
 use burnrec_models::als::{AlsConfig, AlsLearner, Recency};
+use burnrec_models::bpmf::{BpmfConfig, BpmfLearner, Implicit};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::ItemItemLearner;
@@ -44,6 +45,24 @@ fn popularity() {
 fn als() {
     let fit = |train: &Csr| fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn als_with_biases() {
+    // The planted values are all 1, so that nothing but the mean is to be learned from them.
+    let config = AlsConfig { biases: true, ..AlsConfig::explicit() };
+    let fit = |train: &Csr| fitted(AlsLearner::new(train, config.clone(), 7).expect("a learner"), 3);
+    conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+}
+
+#[test]
+fn bpmf() {
+    // Likewise; the effects are of what was rated, and not of the values.
+    for implicit in [Implicit::None, Implicit::Users, Implicit::Both] {
+        let config = BpmfConfig { dim: 7, burn_in: 2, samples: 3, implicit, ..BpmfConfig::default() };
+        let fit = |train: &Csr| fitted(BpmfLearner::new(train, config.clone(), 7).expect("a learner"), 6);
+        conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+    }
 }
 
 #[test]

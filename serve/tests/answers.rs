@@ -281,8 +281,12 @@ fn a_score_that_is_no_number_is_no_answer() {
     let weights = burnrec_models::als::Weights::from_saved(burnrec_models::als::Weighting::None, Vec::new());
     let config = als.config();
     let settings = config.get::<burnrec_models::als::AlsConfig>().expect("it is ALS").clone();
-    let model =
-        burnrec_models::als::AlsModel::new(settings, std::sync::Arc::new(users), items.into(), weights);
+    let model = burnrec_models::als::AlsModel::new(
+        settings,
+        std::sync::Arc::new(users),
+        std::sync::Arc::new(items),
+        weights,
+    );
     let run = common::recommender(Box::new(model));
     engine.models.take_up(Served::new("main", "bad", "0".into(), run));
     let all: Vec<String> = (0..ITEMS).map(|row| item_id(row).to_string()).collect();

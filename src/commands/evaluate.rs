@@ -7,7 +7,7 @@ use burnrec::data::Candidates;
 use burnrec::models::saved::manifest;
 use burnrec::models::trained::Answering;
 use burnrec::train::evaluate::evaluate;
-use burnrec::{EvaluateOptions, Output, Prepared, Progress, RunRecord};
+use burnrec::{EvaluateOptions, Prepared, Progress, RunRecord};
 
 use super::open;
 use crate::cli::{Evaluate, On};
@@ -48,7 +48,7 @@ pub fn run(args: Evaluate) -> Result<()> {
             run.data.hash
         );
     }
-    let options = EvaluateOptions::of(holdout, run.output == Output::Rating, config.seed, config.select_by);
+    let options = EvaluateOptions::of(&run.model.config(), holdout, config.seed, config.select_by);
     let bars = Bars::default();
     let answering = Answering::new(&*run.model, run.trained());
     let scores = evaluate(&answering, holdout, &run.seen, &options, &bars)?;

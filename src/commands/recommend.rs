@@ -39,7 +39,7 @@ pub fn run(args: Recommend) -> Result<()> {
         of_user.push(user.0);
         rank.push(at as u32 + 1);
         item.push(best.0);
-        score.push(recommender.output.score(logit));
+        score.push(recommender.shown(logit));
     }
     let n = score.len();
     let columns = [

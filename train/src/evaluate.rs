@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, UserIx};
 use burnrec_models::scorer::Ranked;
-use burnrec_models::{FoldIn, Progress, Scorer};
+use burnrec_models::{FoldIn, ModelConfig, Output, Progress, Scorer};
 use rayon::prelude::*;
 
 pub use check::protocol;
@@ -32,6 +32,8 @@ pub struct EvaluateOptions {
     pub ks: Vec<usize>,
     /// Whether the scores are ratings, so that RMSE and MAE make sense.
     pub rating: bool,
+    /// Whether predicted ratings are clipped to the values of training before they are judged.
+    pub clip: bool,
     /// Seeds the bootstrap; nothing else is drawn here.
     pub seed: u64,
     /// The number of bootstrap resamples; 0 gives no intervals.
@@ -39,10 +41,11 @@ pub struct EvaluateOptions {
 }
 
 impl EvaluateOptions {
-    /// Returns the defaults for a holdout. The cut of `select_by` is added to `ks`, and where users are folded in those of
-    /// the published tables of strong generalisation, 50 and 100.
-    pub fn of(holdout: &Holdout, rating: bool, seed: u64, select_by: Option<Metric>) -> Self {
-        let mut options = Self { rating, seed, ..Self::default() };
+    /// Returns the defaults for a model and a holdout. The cut of `select_by` is added to `ks`, and where users are folded in
+    /// those of the published tables of strong generalisation, 50 and 100.
+    pub fn of(model: &ModelConfig, holdout: &Holdout, seed: u64, select_by: Option<Metric>) -> Self {
+        let (rating, clip) = (model.output() == Output::Rating, model.clips());
+        let mut options = Self { rating, clip, seed, ..Self::default() };
         if holdout.fold_in {
             options.ks.extend([50, 100]);
         }
@@ -55,7 +58,7 @@ impl EvaluateOptions {
 
 impl Default for EvaluateOptions {
     fn default() -> Self {
-        Self { ks: vec![5, 10, 20], rating: false, seed: 42, resamples: 1000 }
+        Self { ks: vec![5, 10, 20], rating: false, clip: false, seed: 42, resamples: 1000 }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Instant;
 use burnrec_data::{Csr, Holdout, Prepared};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::trained::{Answering, TrainedRows};
-use burnrec_models::{DataFacts, FitInput, Learner, Output, Phase, Progress, Recommender, Scorer};
+use burnrec_models::{DataFacts, FitInput, Learner, Phase, Progress, Recommender, Scorer};
 
 use crate::checkpoints::{Checkpoints, Chosen};
 use crate::device::AutoDevice;
@@ -172,8 +172,7 @@ impl Work<'_> {
 
 /// Returns how the models of a config are judged on a holdout.
 pub fn options(config: &TrainConfig, holdout: &Holdout) -> EvaluateOptions {
-    let rating = config.model().output() == Output::Rating;
-    EvaluateOptions::of(holdout, rating, config.run.seed, Some(config.select_by()))
+    EvaluateOptions::of(config.model(), holdout, config.run.seed, Some(config.select_by()))
 }
 
 fn record(

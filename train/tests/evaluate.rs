@@ -322,6 +322,25 @@ fn scores_are_one_json_object_and_come_back() {
 }
 
 #[test]
+fn ratings_are_clipped_to_the_values_of_training_where_that_is_asked_for() {
+    let train = Csr::new(3, vec![0, 2, 4], vec![0, 1, 1, 2], vec![1.0, 5.0, 2.0, 4.0]);
+    let holdout = Holdout {
+        users: [0, 1].map(UserIx).to_vec(),
+        relevant: Csr::from_rows(2, 3, &[0, 1].map(UserIx), &[2, 0].map(ItemIx), &[4.0, 3.0]),
+        history: train.clone(),
+        candidates: Candidates::Unseen,
+        fold_in: false,
+    };
+    // The errors are 3 and -5; clipped to 1 and 5, they are 1 and -2.
+    let scores = Table::of(2, 3, |user, _| if user == 0 { 7.0 } else { -2.0 });
+    let rmse = |clip| {
+        let options = EvaluateOptions { rating: true, clip, ..options() };
+        value(&evaluate(&scores, &holdout, &train, &options, &Silent).unwrap(), "rmse")
+    };
+    assert_eq!((rmse(false), rmse(true)), (17f64.sqrt(), 2.5f64.sqrt()));
+}
+
+#[test]
 fn progress_counts_every_user() {
     #[derive(Default)]
     struct Count(std::sync::atomic::AtomicU64, std::sync::Mutex<Vec<u64>>);

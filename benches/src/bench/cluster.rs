@@ -76,11 +76,18 @@ impl Family for ClusterConfig {
             let found = format!("{:?}", self.als.weighting).to_lowercase();
             return Err(Error::config("als.weighting", found, "none, on clusters"));
         }
+        if self.als.biases {
+            return Err(Error::config("als.biases", true, "false, on clusters"));
+        }
         self.als.validate()
     }
 
     fn output(&self) -> Output {
         self.als.output()
+    }
+
+    fn clips(&self) -> bool {
+        self.als.clip
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

@@ -10,9 +10,9 @@ use rayon::prelude::*;
 use super::cells::unobserved_is_all;
 use super::config::{AlsConfig, Feedback};
 use super::eigen::Decompose;
-use super::kernels::{Entries, Panels, combine, observe, product_row_block};
-use super::lines::{Lines, padded};
 use super::normal::{Scratch, Shared};
+use crate::least_squares::kernels::{Entries, Panels, combine, observe, product_row_block};
+use crate::least_squares::lines::{Lines, padded};
 use crate::simd::{Isa, Kernel, Simd};
 
 /// The fixed factors, in the basis of the eigenvectors of their Gram matrix.

@@ -30,6 +30,10 @@ pub struct AlsConfig {
     pub unobserved_weight: f32,
     /// How values are weighted before training.
     pub weighting: Weighting,
+    /// For explicit feedback: whether scores have a mean and biases of users and items beside the dot product.
+    pub biases: bool,
+    /// For explicit feedback: whether predicted ratings are clipped to the values of training.
+    pub clip: bool,
     /// Whether factors must not be negative; each row is then solved exactly, whatever `solver` says.
     pub nonnegative: bool,
     /// How each row is solved.
@@ -136,6 +140,8 @@ impl AlsConfig {
             alpha: 1.0,
             unobserved_weight,
             weighting: Weighting::None,
+            biases: false,
+            clip: true,
             nonnegative: false,
             solver: Solver::Cg,
             cg_steps: 10,
@@ -167,6 +173,10 @@ impl AlsConfig {
         if let Some((key, found)) = not_negative.into_iter().find(|(_, x)| !(x.is_finite() && *x >= 0.0)) {
             return Err(Error::config(key, found, "a finite number of at least 0"));
         }
+        if self.biases && (self.feedback != Feedback::Explicit || self.nonnegative) {
+            let expected = "false, or feedback = \"explicit\" without nonnegative";
+            return Err(Error::config("biases", self.biases, expected));
+        }
         let values_count = self.feedback == Feedback::Implicit && self.convention != Convention::Rendle;
         if self.weighting != Weighting::None && !values_count {
             let found = format!("{:?}", self.weighting).to_lowercase();
@@ -174,6 +184,11 @@ impl AlsConfig {
             return Err(Error::config("weighting", found, expected));
         }
         self.recency.validate()
+    }
+
+    /// Returns the length of a user's or an item's vector while it is learned: `dim`, and one more with `biases`.
+    pub fn width(&self) -> usize {
+        self.dim + usize::from(self.biases)
     }
 
     /// Returns `reg_u` of [`super`], which is `reg` with its scaling, for a row with `n` entries that count, out of
@@ -215,6 +230,8 @@ struct Given {
     alpha: Option<f32>,
     unobserved_weight: Option<f32>,
     weighting: Option<Weighting>,
+    biases: Option<bool>,
+    clip: Option<bool>,
     nonnegative: Option<bool>,
     solver: Option<Solver>,
     cg_steps: Option<usize>,
@@ -240,6 +257,8 @@ impl From<Given> for AlsConfig {
             alpha: given.alpha.unwrap_or(default.alpha),
             unobserved_weight: given.unobserved_weight.unwrap_or(default.unobserved_weight),
             weighting: given.weighting.unwrap_or(default.weighting),
+            biases: given.biases.unwrap_or(default.biases),
+            clip: given.clip.unwrap_or(default.clip),
             nonnegative: given.nonnegative.unwrap_or(default.nonnegative),
             solver: given.solver.unwrap_or(default.solver),
             cg_steps: given.cg_steps.unwrap_or(default.cg_steps),

@@ -1,8 +1,8 @@
 //! Solves the normal equations of a row exactly, by Cholesky factorisation; in f64 where f32 does not hold it.
 
-use super::kernels::{factorise, solve_factorised};
 use super::normal::{Row, Scratch, Shared};
 use super::precise;
+use crate::least_squares::kernels::{factorise, solve_factorised};
 use crate::simd::Simd;
 
 /// Solves the row whose entry weights are in `scratch`, and writes it to `x`.

@@ -2,7 +2,7 @@
 
 use burnrec_data::tensors::TensorFile;
 
-use super::model::{ITEMS, USERS};
+use super::model::{ITEM_BIASES, ITEMS, USER_BIASES, USERS};
 use super::{AlsConfig, AlsModel, Feedback, Recency};
 use crate::Result;
 use crate::device::OpenDevice;
@@ -25,6 +25,10 @@ impl Family for AlsConfig {
         }
     }
 
+    fn clips(&self) -> bool {
+        self.clip
+    }
+
     fn scores_on(&self) -> Compute {
         Compute::HostOrNamed
     }
@@ -35,6 +39,8 @@ impl Family for AlsConfig {
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
         let model = AlsModel::load(weights, self.clone(), shape)?;
-        Ok(on_card(Box::new(model), || PairScore::dot([USERS, ITEMS], self.dim), &device.device))
+        let (constant, biases) = (model.mean(), self.biases.then_some([USER_BIASES, ITEM_BIASES]));
+        let score = || PairScore { constant, biases, ..PairScore::dot([USERS, ITEMS], self.dim) };
+        Ok(on_card(Box::new(model), score, &device.device))
     }
 }

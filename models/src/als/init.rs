@@ -1,8 +1,9 @@
 //! The first factors of a training run.
 
 use burnrec_data::rng::stream;
-use rand::RngExt;
 use rayon::prelude::*;
+
+use crate::least_squares::normal;
 
 /// How many values one random stream draws. Each chunk has a stream of its own, so that the result does not depend on
 /// the number of threads.
@@ -14,12 +15,7 @@ pub fn first_factors(seed: u64, rows: usize, dim: usize, std: f32) -> Vec<f32> {
     let mut factors = vec![0.0; rows * dim];
     factors.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {
         let mut rng = stream(seed, "als.first_factors", chunk as u64);
-        for pair in out.chunks_mut(2) {
-            // Box and Muller 1958.
-            let radius = scale * (-2.0 * (1.0 - rng.random::<f32>()).ln()).sqrt();
-            let (sin, cos) = (std::f32::consts::TAU * rng.random::<f32>()).sin_cos();
-            pair.iter_mut().zip([cos, sin]).for_each(|(out, part)| *out = radius * part);
-        }
+        normal(&mut rng, scale, out);
     });
     factors
 }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
+use crate::least_squares::Side;
 use crate::model::{Compute, Model};
 use crate::progress::Progress;
 use crate::scorer::Shape;
@@ -85,9 +86,9 @@ pub struct AlsLearner<'a> {
 /// Factors of both sides on the host; shared with the models that [`Learner::model`] has returned, and copied by the next
 /// epoch on the host while one of them is alive.
 struct Factors {
-    /// `[n_users, dim]`
+    /// `[n_users, width]`
     users: Arc<Vec<f32>>,
-    /// `[n_items, dim]`
+    /// `[n_items, width]`
     items: Arc<Vec<f32>>,
 }
 
@@ -120,7 +121,7 @@ impl<'a> AlsLearner<'a> {
     /// As [`AlsLearner::new`].
     pub fn owning(train: Csr, config: AlsConfig, seed: u64) -> Result<Self> {
         let (users, items) = Self::first(&train, &config, seed)?;
-        let weights = Weights::new(config.weighting, &train);
+        let weights = Weights::of(&config, &train);
         let weighed = match weights.apply(&train)? {
             Cow::Owned(weighed) => Some(weighed),
             Cow::Borrowed(_) => None,
@@ -133,30 +134,34 @@ impl<'a> AlsLearner<'a> {
         config.validate()?;
         config.recency.check(train)?;
         // The items' factors may start at 0: the first epoch solves them before anything reads them.
-        let mut users = first_factors(seed, train.n_rows(), config.dim, config.init_std);
+        let mut users = first_factors(seed, train.n_rows(), config.width(), config.init_std);
+        if config.biases {
+            users.chunks_exact_mut(config.width()).for_each(|row| row[config.dim] = 0.0);
+        }
         if config.nonnegative {
             users.iter_mut().for_each(|x| *x = x.abs());
         }
-        Ok((users, vec![0.0; train.n_cols() * config.dim]))
+        Ok((users, vec![0.0; train.n_cols() * config.width()]))
     }
 
-    /// Starts from given factors `[n_users, dim]` and `[n_items, dim]`, such as an earlier run's. The items' factors
+    /// Starts from given factors `[n_users, width]` and `[n_items, width]` ([`AlsConfig::width`]; a bias is the last element), such as an earlier run's. The items' factors
     /// matter only to solvers that improve the current row, because items are solved first.
     ///
     /// # Errors
-    /// As [`AlsLearner::new`], and when the factors do not fit the matrix and `dim`.
+    /// As [`AlsLearner::new`], and when the factors do not fit the matrix and the settings.
     pub fn with_factors(train: &'a Csr, config: AlsConfig, users: Vec<f32>, items: Vec<f32>) -> Result<Self> {
         config.validate()?;
         config.recency.check(train)?;
         for (side, factors, rows) in [("users", &users, train.n_rows()), ("items", &items, train.n_cols())] {
-            let expected = rows * config.dim;
+            let expected = rows * config.width();
             if factors.len() != expected || factors.iter().any(|x| !x.is_finite()) {
                 let found = format!("{} values", factors.len());
-                let expected = format!("{expected} finite ones, {} for each of {rows} {side}", config.dim);
+                let expected =
+                    format!("{expected} finite ones, {} for each of {rows} {side}", config.width());
                 return Err(DataError::setting(format!("first factors of {side}"), found, expected).into());
             }
         }
-        let weights = Weights::new(config.weighting, train);
+        let weights = Weights::of(&config, train);
         Ok(Self::start(weights.apply(train)?, config, weights, users, items))
     }
 
@@ -201,7 +206,8 @@ impl<'a> AlsLearner<'a> {
         Objective::new(&self.config, &self.train, users, items)
     }
 
-    /// Returns the current factors: users', `[n_users, dim]`, and items', `[n_items, dim]`. After an epoch on a device
+    /// Returns the current factors: users', `[n_users, width]`, and items', `[n_items, width]`, with
+    /// the bias as the last element where there are biases. After an epoch on a device
     /// they are read from there.
     ///
     /// # Panics
@@ -318,8 +324,11 @@ impl Learner for AlsLearner<'_> {
 
     fn model(&self) -> Box<dyn Model> {
         let Factors { users, items } = self.on_host();
-        let (users, items) = (Arc::clone(users), Arc::clone(items));
-        let model = AlsModel::new(self.config.clone(), users, items, self.weights.clone());
+        let side = |factors: &Arc<Vec<f32>>| match self.config.biases {
+            false => Side::from(Arc::clone(factors)),
+            true => Side::split(factors, self.config.dim),
+        };
+        let model = AlsModel::new(self.config.clone(), side(users), side(items), self.weights.clone());
         Box::new(match self.config.recency {
             Recency::None => model,
             _ => model.of_users(&self.train).expect("the rows were checked to have an order"),
@@ -327,9 +336,8 @@ impl Learner for AlsLearner<'_> {
     }
 
     fn save_state(&self, dir: &Path) -> Result<()> {
-        let side = |factors: &[f32]| {
-            Tensor::new(&[factors.len() / self.config.dim, self.config.dim], factors.iter().copied())
-        };
+        let width = self.config.width();
+        let side = |factors: &[f32]| Tensor::new(&[factors.len() / width, width], factors.iter().copied());
         let epochs = Tensor::new(&[1], [self.epochs]);
         let (users, items) = self.factors();
         let state = [("users", side(users)), ("items", side(items)), ("epochs", epochs)];
@@ -338,9 +346,9 @@ impl Learner for AlsLearner<'_> {
 
     fn load_state(&mut self, dir: &Path) -> Result<()> {
         let file = TensorFile::open(&dir.join(STATE))?;
-        let (shape, dim) = (self.shape(), self.config.dim);
-        let users = matrix(&file, "users", &[shape.n_users, dim])?;
-        let items = matrix(&file, "items", &[shape.n_items, dim])?;
+        let (shape, width) = (self.shape(), self.config.width());
+        let users = matrix(&file, "users", &[shape.n_users, width])?;
+        let items = matrix(&file, "items", &[shape.n_items, width])?;
         let epochs = file.column::<u32>("epochs")?;
         let [epochs] = epochs[..] else {
             let found = format!("\"epochs\" of {} numbers", epochs.len());

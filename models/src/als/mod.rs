@@ -31,6 +31,10 @@
 //! `a_ui = w_ui - w0` (`w_ui` where all cells count as unobserved) and `b_ui = w_ui t_ui`; for explicit feedback
 //! `a_ui = 1`, `b_ui = r_ui`, and there is no `w0` term. [`RowSolver`] solves them, in training and for new users.
 //!
+//! With `biases`, of explicit feedback, `s_ui = mean + b_u + b_i + p_u . q_i`, where the mean is that of all values, and a bias
+//! counts in R as one more element of its vector: with one side fixed, the vectors and biases of the other still solve one
+//! least-squares problem ([`crate::least_squares::Design`]), so that each half sweep lowers the objective.
+//!
 //! With [`Recency`], the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
 //! unobserved cells and the regulariser stay as they are.
 
@@ -42,12 +46,9 @@ mod exact;
 mod family;
 #[cfg(all(feature = "cube", feature = "train"))]
 mod gpu;
-mod gram;
 mod init;
-pub mod kernels;
 #[cfg(feature = "train")]
 mod learner;
-pub mod lines;
 mod model;
 mod nonnegative;
 mod normal;
@@ -61,7 +62,6 @@ mod warm_start;
 mod weighting;
 
 pub use config::{AlsConfig, Convention, Feedback, RegScaling, Solver, Weighting};
-pub use gram::gram;
 pub use init::first_factors;
 #[cfg(feature = "train")]
 pub use learner::{AlsLearner, AlsTraining};

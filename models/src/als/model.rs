@@ -5,44 +5,44 @@ use std::sync::{Arc, OnceLock};
 use burnrec_data::tensors::{Tensor, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 
-use super::kernels::{Panels, product_row_block};
 use super::{AlsConfig, RowSolver, Weighting, Weights};
 use crate::Result;
+use crate::least_squares::{BiasedDots, ItemSide, Side};
 use crate::model::Model;
 use crate::model::ModelConfig;
 use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors, check_histories};
-use crate::simd::{Isa, Kernel, Simd};
 use crate::weights::matrix;
 
-/// Factors of users and items; the score of a pair is their dot product.
+/// Factors of users and items; the score of a pair is their dot product, with the mean and biases where the model has them.
 pub struct AlsModel {
     config: AlsConfig,
-    /// `[n_users, dim]`
-    users: Arc<Vec<f32>>,
-    items: Arc<Items>,
+    dots: BiasedDots,
+    rows: Arc<Rows>,
 }
 
-/// The items' side of the model, which a model of folded-in users shares.
-struct Items {
-    /// `[n_items, dim]`
-    factors: Arc<Vec<f32>>,
+/// What users are folded in by, which a model of folded-in users shares.
+struct Rows {
     weights: Weights,
-    /// The factors in the layout that scores the catalogue, computed at the first call.
-    panels: OnceLock<Panels>,
-    /// The solver that folds users in, computed at the first call.
-    solver: OnceLock<RowSolver>,
+    /// `[n_items, width]`: the items' factors as rows are solved for, and their solver, computed at the first call.
+    solver: OnceLock<(Arc<Vec<f32>>, RowSolver)>,
 }
 
 impl AlsModel {
-    /// Makes the model of factors `[n_users, dim]` and `[n_items, dim]`, trained on values weighted by `weights`.
+    /// Makes the model of factors `[n_users, dim]` and `[n_items, dim]`, with biases where the settings have them, trained on
+    /// values weighted by `weights`.
     ///
     /// # Panics
-    /// When a side does not hold whole vectors of `config.dim`.
-    pub fn new(config: AlsConfig, users: Arc<Vec<f32>>, items: Arc<Vec<f32>>, weights: Weights) -> Self {
-        let whole = |side: &[f32]| side.len().is_multiple_of(config.dim);
-        assert!(whole(&users) && whole(&items), "whole vectors");
-        let items = Items { factors: items, weights, panels: OnceLock::new(), solver: OnceLock::new() };
-        Self { config, users, items: Arc::new(items) }
+    /// When a side does not hold whole vectors of `config.dim`, or not as many biases.
+    pub fn new(config: AlsConfig, users: impl Into<Side>, items: impl Into<Side>, weights: Weights) -> Self {
+        let (users, items) = (users.into(), items.into());
+        for side in [&users, &items] {
+            assert!(side.vectors.len().is_multiple_of(config.dim), "whole vectors");
+            let biases = if config.biases { side.vectors.len() / config.dim } else { 0 };
+            assert_eq!(side.biases.len(), biases, "biases");
+        }
+        let items = Arc::new(ItemSide::new(items));
+        let dots = BiasedDots { dim: config.dim, mean: weights.mean(), users, items };
+        Self { config, dots, rows: Arc::new(Rows { weights, solver: OnceLock::new() }) }
     }
 
     /// Opens saved weights.
@@ -51,14 +51,25 @@ impl AlsModel {
     /// When the weights are not those of an ALS model of these settings and this shape.
     pub fn load(weights: &TensorFile, config: AlsConfig, shape: Shape) -> Result<Self> {
         config.validate()?;
-        let users = matrix(weights, USERS, &[shape.n_users, config.dim])?;
-        let items = matrix(weights, ITEMS, &[shape.n_items, config.dim])?;
+        let side = |vectors, biases, rows| -> Result<Side> {
+            let biases = if config.biases { matrix(weights, biases, &[rows, 1])? } else { Vec::new() };
+            let vectors = Arc::new(matrix(weights, vectors, &[rows, config.dim])?);
+            Ok(Side { vectors, biases: Arc::new(biases) })
+        };
+        let users = side(USERS, USER_BIASES, shape.n_users)?;
+        let items = side(ITEMS, ITEM_BIASES, shape.n_items)?;
         let item_norms = match config.weighting {
             Weighting::Bm25 => matrix(weights, ITEM_NORMS, &[shape.n_items])?,
             _ => Vec::new(),
         };
-        let saved = Weights::from_saved(config.weighting, item_norms);
-        Ok(Self::new(config, Arc::new(users), Arc::new(items), saved))
+        let mean = if config.biases { matrix(weights, MEAN, &[1])?[0] } else { 0.0 };
+        let saved = Weights::from_saved(config.weighting, item_norms).with_mean(mean);
+        Ok(Self::new(config, users, items, saved))
+    }
+
+    /// Returns the constant part of every score.
+    pub(super) fn mean(&self) -> f32 {
+        self.dots.mean
     }
 
     /// Returns the model of the users of these histories, whose values are weighted.
@@ -66,46 +77,43 @@ impl AlsModel {
     /// # Errors
     /// When the settings weight rows by their age, and it is not known.
     pub(super) fn of_users(&self, histories: &Csr) -> Result<Self> {
-        let (config, factors) = (&self.config, &self.items.factors);
+        let (config, dim) = (&self.config, self.config.dim);
         let by = config.recency.weights(histories)?;
-        let solver = self.items.solver.get_or_init(|| RowSolver::exact(config, factors));
-        let mut users = vec![0.0; histories.n_rows() * config.dim];
+        let (factors, solver) = self.rows.solver.get_or_init(|| {
+            let factors = self.dots.items.side().joined(dim);
+            let solver = RowSolver::exact(config, &factors);
+            (factors, solver)
+        });
+        let mut users = vec![0.0; histories.n_rows() * config.width()];
         solver.solve_weighted(factors, histories, by.as_deref(), &mut users, &|_| {});
-        Ok(Self { config: config.clone(), users: Arc::new(users), items: Arc::clone(&self.items) })
-    }
-
-    fn user(&self, user: UserIx) -> &[f32] {
-        &self.users[user.at() * self.config.dim..(user.at() + 1) * self.config.dim]
-    }
-
-    fn item(&self, item: ItemIx) -> &[f32] {
-        &self.items.factors[item.at() * self.config.dim..(item.at() + 1) * self.config.dim]
+        let users = if config.biases { Side::split(&users, dim) } else { Arc::new(users).into() };
+        let dots = BiasedDots { users, ..self.dots.clone() };
+        Ok(Self { config: config.clone(), dots, rows: Arc::clone(&self.rows) })
     }
 }
 
 pub(super) const USERS: &str = "user_factors";
 pub(super) const ITEMS: &str = "item_factors";
+pub(super) const USER_BIASES: &str = "user_biases";
+pub(super) const ITEM_BIASES: &str = "item_biases";
 const ITEM_NORMS: &str = "item_norms";
+const MEAN: &str = "mean";
 
 impl Scorer for AlsModel {
     fn n_users(&self) -> usize {
-        self.users.len() / self.config.dim
+        self.dots.n_users()
     }
 
     fn n_items(&self) -> usize {
-        self.items.factors.len() / self.config.dim
+        self.dots.n_items()
     }
 
     fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        for ((out, &user), &item) in out.iter_mut().zip(users).zip(items) {
-            *out = dot(self.user(user), self.item(item));
-        }
+        self.dots.score_pairs(users, items, out);
     }
 
     fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        let panels = self.items.panels.get_or_init(|| Panels::new(&self.items.factors, self.config.dim));
-        let left: Vec<&[f32]> = users.iter().map(|&user| self.user(user)).collect();
-        Isa::best().run(Catalog { left: &left, panels, out });
+        self.dots.score_catalog(users, out);
     }
 
     fn as_fold_in(&self) -> Option<&dyn FoldIn> {
@@ -113,23 +121,22 @@ impl Scorer for AlsModel {
     }
 
     fn item_vectors(&self) -> Option<Vectors<'_>> {
-        Some(Vectors { values: &self.items.factors, dim: self.config.dim })
+        Some(self.dots.item_vectors())
     }
 
     fn user_vectors(&self) -> Option<Vectors<'_>> {
-        Some(Vectors { values: &self.users, dim: self.config.dim })
+        Some(self.dots.user_vectors())
     }
 
     fn factors(&self) -> Option<Factors> {
-        let (users, items) = (self.users.to_vec(), self.items.factors.to_vec());
-        Some(Factors { users, items, dim: self.config.dim, bias: false })
+        Some(self.dots.factors())
     }
 }
 
 impl FoldIn for AlsModel {
     fn fold_in(&self, histories: &Csr) -> Result<Box<dyn Scorer>> {
         check_histories(histories, self.n_items())?;
-        Ok(Box::new(self.of_users(&*self.items.weights.apply(histories)?)?))
+        Ok(Box::new(self.of_users(&*self.rows.weights.apply(histories)?)?))
     }
 }
 
@@ -139,36 +146,23 @@ impl Model for AlsModel {
     }
 
     fn weights(&self) -> Vec<(String, Tensor)> {
-        let matrix = |values: &[f32]| {
-            Tensor::new(&[values.len() / self.config.dim, self.config.dim], values.iter().copied())
+        let matrix = |values: &[f32], width: usize| {
+            Tensor::new(&[values.len() / width, width], values.iter().copied())
         };
-        let mut weights =
-            vec![(USERS.to_owned(), matrix(&self.users)), (ITEMS.to_owned(), matrix(&self.items.factors))];
-        let norms = self.items.weights.item_norms();
+        let (users, items) = (&self.dots.users, self.dots.items.side());
+        let mut weights = vec![
+            (USERS.to_owned(), matrix(&users.vectors, self.config.dim)),
+            (ITEMS.to_owned(), matrix(&items.vectors, self.config.dim)),
+        ];
+        let norms = self.rows.weights.item_norms();
         if !norms.is_empty() {
             weights.push((ITEM_NORMS.to_owned(), Tensor::new(&[norms.len()], norms.iter().copied())));
         }
+        if self.config.biases {
+            weights.push((USER_BIASES.to_owned(), matrix(&users.biases, 1)));
+            weights.push((ITEM_BIASES.to_owned(), matrix(&items.biases, 1)));
+            weights.push((MEAN.to_owned(), Tensor::new(&[1], [self.dots.mean])));
+        }
         weights
     }
-}
-
-/// The scores of a block of users, as a kernel to dispatch.
-struct Catalog<'a> {
-    left: &'a [&'a [f32]],
-    panels: &'a Panels,
-    out: &'a mut [f32],
-}
-
-impl Kernel for Catalog<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        product_row_block(simd, self.left, self.panels, self.out);
-    }
-}
-
-/// Returns the dot product, summed in the same order as in [`Scorer::score_catalog`].
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -6,14 +6,10 @@ use rayon::prelude::*;
 
 use super::cells::{counts, unobserved_is_all, weight_and_target};
 use super::config::{AlsConfig, Feedback};
-use super::kernels::{add_weighted, combine, gather};
-use super::lines::{Lines, padded};
 use super::precise::{self, Precise};
+use crate::least_squares::add_entries;
+use crate::least_squares::lines::{Lines, padded};
 use crate::simd::Simd;
-
-/// The number of gathered rows that are added to the normal equations together: with `dim` 64 they fill half of a
-/// first-level cache.
-const PANEL: usize = 96;
 
 /// The rows of the fixed side that one thread sums in f64.
 const PART: usize = 4096;
@@ -64,6 +60,8 @@ pub struct Scratch {
     pub(super) predicted: Vec<f32>,
     /// A value for each entry, for whatever a solver needs.
     pub(super) factors: Vec<f32>,
+    /// The values of the entries less the biases of the fixed side.
+    pub(super) values: Vec<f32>,
     /// For rows that f32 does not hold.
     pub(super) precise: Precise,
 }
@@ -128,7 +126,6 @@ impl Shared {
     #[inline(always)]
     pub fn equations<S: Simd>(&self, simd: S, fixed: &[f32], cols: &[u32], reg: f32, scratch: &mut Scratch) {
         let (dim, ld) = (self.dim, self.ld);
-        scratch.rows.grow(PANEL * ld);
         scratch.matrix.grow(ld * ld);
         scratch.matrix[..ld * ld].copy_from_slice(&self.base);
         for k in 0..ld {
@@ -137,13 +134,9 @@ impl Shared {
             scratch.matrix[k * ld + k] += if k < dim { reg } else { 1.0 };
         }
         scratch.vectors.grow(ld);
-        let b = &mut scratch.vectors[..ld];
+        let Scratch { rows, add, pull, matrix, vectors, .. } = scratch;
+        let b = &mut vectors[..ld];
         b.fill(0.0);
-        for (panel, cols) in cols.chunks(PANEL).enumerate() {
-            let entries = panel * PANEL..panel * PANEL + cols.len();
-            gather(simd, fixed, dim, 0..dim, cols, ld, &mut scratch.rows);
-            combine(simd, &scratch.rows, ld, &scratch.pull[entries.clone()], b);
-            add_weighted(simd, &scratch.rows, ld, &scratch.add[entries], &mut scratch.matrix);
-        }
+        add_entries(simd, (fixed, dim), cols, (&add[..], &pull[..]), ld, rows, matrix, b);
     }
 }

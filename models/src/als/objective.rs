@@ -5,9 +5,9 @@ use rayon::prelude::*;
 
 use super::cells::{counts, unobserved_is_all, weight_and_target};
 use super::config::{AlsConfig, Feedback};
-use super::gram::gram;
-use super::kernels::{gather, scores};
-use super::lines::{LINE, Lines, padded};
+use crate::least_squares::gram;
+use crate::least_squares::kernels::{gather, scores};
+use crate::least_squares::lines::{LINE, Lines, padded};
 use crate::simd::{Isa, Kernel, Simd};
 
 /// The parts of the objective; its value is their sum.
@@ -22,13 +22,13 @@ pub struct Objective {
 }
 
 impl Objective {
-    /// Evaluates the objective of factors `users`, `[n_users, dim]`, and `items`, `[n_items, dim]`, on the weighted
+    /// Evaluates the objective of factors `users`, `[n_users, width]`, and `items`, `[n_items, width]`, on the weighted
     /// training matrix, summed in f64.
     ///
     /// The unobserved cells are never visited: `sum over all cells of s^2` is the sum of the products of the elements
     /// of the two Gram matrices.
     pub fn new(config: &AlsConfig, train: &Csr, users: &[f32], items: &[f32]) -> Self {
-        let (isa, dim) = (Isa::best(), config.dim);
+        let (isa, dim) = (Isa::best(), config.width());
         let mut parts: Vec<Observed> = Vec::new();
         (0..train.n_rows().div_ceil(ROWS))
             .into_par_iter()
@@ -94,13 +94,15 @@ impl Kernel for ObjectivePart<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> Observed {
-        let (config, dim, ld) = (self.config, self.config.dim, padded(self.config.dim));
+        let (config, dim, ld) = (self.config, self.config.width(), padded(self.config.width()));
         let mut sum = Observed::default();
         let (mut rows, mut x, mut dots) = (Lines::default(), Lines::zeros(ld), Vec::new());
         for user in self.rows {
             let (cols, values) = self.train.row(user);
             let factors = &self.users[user * dim..(user + 1) * dim];
             x[..dim].copy_from_slice(factors);
+            // The last element of an item's vector is then its bias, and the user's bias is added.
+            let bias = if config.biases { std::mem::replace(&mut x[dim - 1], 1.0) } else { 0.0 };
             rows.grow(cols.len().next_multiple_of(LINE) * ld);
             gather(simd, self.items, dim, 0..dim, cols, ld, &mut rows);
             dots.resize(cols.len(), 0.0);
@@ -108,6 +110,7 @@ impl Kernel for ObjectivePart<'_> {
             let mut count = 0;
             for (&value, &score) in values.iter().zip(&dots) {
                 let (weight, target) = weight_and_target(config, value);
+                let score = score + bias;
                 sum.errors += f64::from(weight) * (f64::from(target) - f64::from(score)).powi(2);
                 sum.squares += f64::from(score).powi(2);
                 count += usize::from(counts(config, value));

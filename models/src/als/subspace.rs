@@ -6,10 +6,10 @@
 //! same, because users do not depend on each other. A row with a block that f32 does not hold is
 //! solved exactly, in f64.
 
-use super::kernels::{add_weighted, combine, factorise, gather, scores, solve_factorised};
-use super::lines::padded;
 use super::normal::{Row, Scratch, Shared};
 use super::precise;
+use crate::least_squares::kernels::{add_weighted, combine, factorise, gather, scores, solve_factorised};
+use crate::least_squares::lines::padded;
 use crate::simd::Simd;
 
 /// Improves `x`, which holds the row's current factors, for the entries whose weights are in `scratch`.

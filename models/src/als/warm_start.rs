@@ -13,13 +13,13 @@ use crate::{Error, Result};
 
 /// Factors to start from, with a row for each user and item of the data to train on.
 pub struct FirstFactors {
-    /// `[n_users, dim]`
+    /// `[n_users, width]`
     pub users: Vec<f32>,
-    /// `[n_items, dim]`
+    /// `[n_items, width]`
     pub items: Vec<f32>,
 }
 
-/// Returns the factors of the run in `dir` for the ids that it knows; those of other users are drawn with `seed`, those
+/// Returns the factors of the run in `dir` for the ids that it knows, with biases of 0; those of other users are drawn with `seed`, those
 /// of other items are 0 until they are solved.
 ///
 /// # Errors
@@ -35,22 +35,26 @@ pub fn read(dir: &Path, data: &Prepared, config: &AlsConfig, seed: u64) -> Resul
         let found = format!("{} with dim = {}", earlier.kind(), dim_of(earlier.model.user_vectors()));
         return Err(refused(found));
     }
-    let mut users = first_factors(seed, data.users.len(), config.dim, config.init_std);
-    let mut items = vec![0.0; data.items.len() * config.dim];
+    let mut users = first_factors(seed, data.users.len(), config.width(), config.init_std);
+    let mut items = vec![0.0; data.items.len() * config.width()];
+    if config.biases {
+        users.chunks_exact_mut(config.width()).for_each(|row| row[config.dim] = 0.0);
+    }
     if config.nonnegative {
         users.iter_mut().for_each(|x| *x = x.abs());
     }
-    take_over(&mut users, &data.users, earlier.model.user_vectors(), earlier.users.vocab());
-    take_over(&mut items, &data.items, earlier.model.item_vectors(), earlier.items.vocab());
+    let width = config.width();
+    take_over(&mut users, width, &data.users, earlier.model.user_vectors(), earlier.users.vocab());
+    take_over(&mut items, width, &data.items, earlier.model.item_vectors(), earlier.items.vocab());
     Ok(FirstFactors { users, items })
 }
 
 /// Copies the vectors of the ids that both vocabularies have.
-fn take_over(factors: &mut [f32], ids: &Vocab, vectors: Option<Vectors<'_>>, known: &Vocab) {
+fn take_over(factors: &mut [f32], width: usize, ids: &Vocab, vectors: Option<Vectors<'_>>, known: &Vocab) {
     let Some(vectors) = vectors else { return };
-    for (row, factors) in factors.chunks_exact_mut(vectors.dim).enumerate() {
+    for (row, factors) in factors.chunks_exact_mut(width).enumerate() {
         if let Some(known) = known.row(ids.id(row as u32)) {
-            factors.copy_from_slice(vectors.row(known as usize));
+            factors[..vectors.dim].copy_from_slice(vectors.row(known as usize));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use burnrec_data::Csr;
 
-use super::Weighting;
+use super::{AlsConfig, Weighting};
 use crate::retrieval::{bm25, bm25_norms, inverse_frequency, tfidf};
 use crate::{Error, Result};
 
@@ -21,18 +21,38 @@ pub struct Weights {
     weighting: Weighting,
     /// For BM25 `[n_items]`: `1 - B + B * sum of the item's values / mean of these sums`; else empty.
     item_norms: Vec<f32>,
+    /// The mean of the training values, where it is taken from them; else 0.
+    mean: f32,
 }
 
 impl Weights {
+    /// Computes what the weighting of these settings needs from the training matrix, `[n_users, n_items]`, and with biases the
+    /// mean of its values.
+    pub fn of(config: &AlsConfig, train: &Csr) -> Self {
+        let sum: f64 = train.values().iter().map(|&value| f64::from(value)).sum();
+        let mean = if config.biases { sum / train.nnz().max(1) as f64 } else { 0.0 };
+        Self::new(config.weighting, train).with_mean(mean as f32)
+    }
+
     /// Computes what the weighting needs from the training matrix, `[n_users, n_items]`.
     pub fn new(weighting: Weighting, train: &Csr) -> Self {
         let item_norms = if weighting == Weighting::Bm25 { bm25_norms(train, B) } else { Vec::new() };
-        Self { weighting, item_norms }
+        Self { weighting, item_norms, mean: 0.0 }
     }
 
     /// Makes it from what was saved: `item_norms` is what [`Weights::item_norms`] returned.
     pub fn from_saved(weighting: Weighting, item_norms: Vec<f32>) -> Self {
-        Self { weighting, item_norms }
+        Self { weighting, item_norms, mean: 0.0 }
+    }
+
+    /// Takes this mean from every value.
+    pub fn with_mean(self, mean: f32) -> Self {
+        Self { mean, ..self }
+    }
+
+    /// Returns what is taken from every value.
+    pub fn mean(&self) -> f32 {
+        self.mean
     }
 
     /// Returns what must be saved to weight new users; empty for all weightings but BM25.
@@ -57,6 +77,9 @@ impl Weights {
         }
         let idf = |user: usize| inverse_frequency(rows, user);
         Ok(match self.weighting {
+            Weighting::None if self.mean != 0.0 => {
+                Cow::Owned(rows.map_values(|_, _, value| value - self.mean))
+            }
             Weighting::None => Cow::Borrowed(rows),
             Weighting::Log => Cow::Owned(rows.map_values(|_, _, value| value.ln_1p())),
             Weighting::Tfidf => Cow::Owned(rows.map_values(|user, _, value| tfidf(value, idf(user)) as f32)),

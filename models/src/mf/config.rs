@@ -19,13 +19,15 @@ pub struct MfConfig {
     /// Each sample adds `reg` times the squared norm of its two vectors and biases to the loss; also used to fold
     /// users in.
     pub reg: f32,
+    /// For `loss = "mse"`: whether predicted ratings are clipped to the values of training.
+    pub clip: bool,
     /// Standard deviation of the first factors.
     pub init_std: f32,
 }
 
 impl Default for MfConfig {
     fn default() -> Self {
-        Self { dim: 64, loss: Loss::Bce, negatives: 4, reg: 0.0, init_std: 0.1 }
+        Self { dim: 64, loss: Loss::Bce, negatives: 4, reg: 0.0, clip: true, init_std: 0.1 }
     }
 }
 

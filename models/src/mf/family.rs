@@ -25,6 +25,10 @@ impl Family for MfConfig {
         self.loss.output()
     }
 
+    fn clips(&self) -> bool {
+        self.clip
+    }
+
     fn scores_on(&self) -> Compute {
         Compute::HostOrNamed
     }

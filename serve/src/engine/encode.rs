@@ -121,16 +121,16 @@ impl Encoder<'_> {
 
     fn lines<'a>(&'a self, job: &'a Job<'_>, served: &'a Served, plan: &BatchPlan<'_>) -> Vec<Line<'a>> {
         let join = |item: Id<'_>| self.engine.join.as_ref().and_then(|join| join.row(item));
-        let output = match job.user {
-            User::Unknown => burnrec_models::Output::Raw,
-            _ => served.recommender.output,
+        let shown = |score: f32| match job.user {
+            User::Unknown => score,
+            _ => served.recommender.shown(score),
         };
         match (&job.work, &job.request.ask) {
             (Work::Score(range), Ask::Score { items, .. }) => {
                 let places = range.clone().zip(items);
                 let line = |(place, item): (usize, &'a WireId<'_>)| {
                     let row = (plan.rows[place] != MISSING).then_some(ItemIx(plan.rows[place]));
-                    let score = row.map(|_| output.score(plan.scores[place]));
+                    let score = row.map(|_| shown(plan.scores[place]));
                     Line { item: item.id(), row, score, joined: join(item.id()) }
                 };
                 places.map(line).collect()
@@ -139,7 +139,7 @@ impl Encoder<'_> {
                 let is_similar = matches!(job.work, Work::Similar { .. });
                 let line = |&(row, score): &(ItemIx, f32)| {
                     let item = served.recommender.items.vocab().id(row.0);
-                    let score = if is_similar { score } else { output.score(score) };
+                    let score = if is_similar { score } else { shown(score) };
                     Line { item, row: Some(row), score: Some(score), joined: join(item) }
                 };
                 best.iter().map(line).collect()

@@ -3,6 +3,7 @@
 
 use burnrec_data::{Csr, Holdout, ItemIx};
 use burnrec_models::scorer::Ranked;
+use burnrec_models::trained::clip;
 
 use super::EvaluateOptions;
 use crate::metrics::{self, Metric, RatingErrors};
@@ -37,6 +38,8 @@ pub struct UserEvaluator<'a> {
     holdout: &'a Holdout,
     train: &'a Csr,
     rating: bool,
+    /// The least and the greatest value of training, where ratings are clipped to them.
+    scale: Option<(f32, f32)>,
     columns: Vec<Metric>,
     /// The length of a user's list: the largest cut.
     longest: usize,
@@ -63,6 +66,7 @@ impl<'a> UserEvaluator<'a> {
             holdout,
             train,
             rating: options.rating,
+            scale: options.clip.then(|| train.value_range()).flatten(),
             columns,
             longest: options.ks.iter().copied().max().unwrap_or(0),
             self_information: metrics::self_information(&item_counts, n_users),
@@ -103,7 +107,7 @@ impl<'a> UserEvaluator<'a> {
             };
             for ((&item, &rating), &score) in relevant.iter().zip(ratings).zip(&ranked.relevant_scores) {
                 if warm_user && self.warm_items[item as usize] {
-                    errors.add(score, rating);
+                    errors.add(clip(score, self.scale), rating);
                 } else {
                     judged.cold_pairs += 1;
                 }

@@ -52,6 +52,8 @@ const MAX_DIM: usize = 128;
 pub fn refusal(config: &AlsConfig) -> Option<String> {
     if config.nonnegative {
         Some("als with nonnegative factors trains on the CPU".to_owned())
+    } else if config.biases {
+        Some("als with biases trains on the CPU".to_owned())
     } else if config.solver == Solver::Subspace {
         Some("als with solver = \"subspace\" trains on the CPU".to_owned())
     } else if config.dim > MAX_DIM {

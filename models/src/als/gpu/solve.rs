@@ -9,7 +9,7 @@ use cubecl::prelude::*;
 use crate::nn::gpu::kernels::shared::V4;
 
 use super::check::is_finite;
-use crate::als::kernels::LEAST_PIVOT;
+use crate::least_squares::kernels::LEAST_PIVOT;
 
 /// Returns, in each unit `t` of a task, the vector `t` of the solution. Sets `lost[0]` to 1 where f32 does not hold it and the
 /// task `counts`, as the host's solver does by the same bound.

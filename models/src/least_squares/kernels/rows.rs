@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::als::lines::LINE;
+use crate::least_squares::lines::LINE;
 use crate::simd::Simd;
 
 /// The number of rows processed together: their partial dot products fill eight registers and are summed in one tree.

@@ -2,7 +2,7 @@
 
 use super::rows::GROUP;
 use super::update::update_from;
-use crate::als::lines::LINE;
+use crate::least_squares::lines::LINE;
 use crate::simd::Simd;
 
 /// Pivots below this fraction of what they are computed from have lost so many digits to rounding errors that solutions are
@@ -61,6 +61,20 @@ pub fn solve_factorised<S: Simd>(
     b: &mut [f32],
     half: &mut [f32],
 ) {
+    solve_lower(simd, u, ld, inverses, b, half);
+    solve_upper(simd, u, ld, inverses, half, b);
+}
+
+/// Solves `U^T h = b` for a result of [`factorise`]: `half` becomes h, and `b` is overwritten.
+#[inline(always)]
+pub fn solve_lower<S: Simd>(
+    simd: S,
+    u: &[f32],
+    ld: usize,
+    inverses: &[f32],
+    b: &mut [f32],
+    half: &mut [f32],
+) {
     assert!(ld.is_multiple_of(LINE) && u.len() >= ld * ld);
     assert!(inverses.len() >= ld && b.len() >= ld && half.len() >= ld);
     // SAFETY: rows and columns stay below `ld`, as asserted.
@@ -73,14 +87,24 @@ pub fn solve_factorised<S: Simd>(
                 simd.store(to, simd.fma(factor, simd.load(u.as_ptr().add(k * ld + at)), simd.load(to)));
             }
         }
-        b[..ld].fill(0.0);
+    }
+}
+
+/// Solves `U x = h` for a result of [`factorise`]: `x` becomes the solution.
+#[inline(always)]
+pub fn solve_upper<S: Simd>(simd: S, u: &[f32], ld: usize, inverses: &[f32], half: &[f32], x: &mut [f32]) {
+    assert!(ld.is_multiple_of(LINE) && u.len() >= ld * ld);
+    assert!(inverses.len() >= ld && x.len() >= ld && half.len() >= ld);
+    x[..ld].fill(0.0);
+    // SAFETY: rows and columns stay below `ld`, as asserted.
+    unsafe {
         for block in (0..ld).step_by(GROUP).rev() {
             // The elements of x below the block are known, those of the block are still 0.
             let mut sums = [simd.splat(0.0); GROUP];
             for at in (block / S::LANES * S::LANES..ld).step_by(S::LANES) {
-                let x = simd.load(b.as_ptr().add(at));
+                let known = simd.load(x.as_ptr().add(at));
                 for (m, sum) in sums.iter_mut().enumerate() {
-                    *sum = simd.fma(simd.load(u.as_ptr().add((block + m) * ld + at)), x, *sum);
+                    *sum = simd.fma(simd.load(u.as_ptr().add((block + m) * ld + at)), known, *sum);
                 }
             }
             let sums = simd.sums(sums);
@@ -88,9 +112,9 @@ pub fn solve_factorised<S: Simd>(
                 let k = block + m;
                 let mut left = half[k] - sums[m];
                 for n in m + 1..GROUP {
-                    left -= u[k * ld + block + n] * b[block + n];
+                    left -= u[k * ld + block + n] * x[block + n];
                 }
-                b[k] = left * inverses[k];
+                x[k] = left * inverses[k];
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Many dot products at once: every row of one matrix with every row of another.
 
-use crate::als::lines::{LINE, Lines};
+use crate::least_squares::lines::{LINE, Lines};
 use crate::simd::Simd;
 
 /// Columns of a panel.

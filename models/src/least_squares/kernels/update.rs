@@ -1,6 +1,6 @@
 //! The symmetric update `A += sum of w_k v_k v_k^T`, where exact solving spends its time.
 
-use crate::als::lines::LINE;
+use crate::least_squares::lines::LINE;
 use crate::simd::Simd;
 
 /// Adds `sum over k of weights[k] rows[k] rows[k]^T` to `a`, `[ld, ld]`, in tiles on and above the diagonal; elements

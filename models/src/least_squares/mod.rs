@@ -1,0 +1,18 @@
+//! What families share that solve rows of factors by their normal equations: the loops of a row's solution, its parallel
+//! tasks, and scores of factors with biases.
+
+mod biased;
+mod draws;
+mod equations;
+mod errors;
+mod gram;
+pub mod kernels;
+pub mod lines;
+mod tasks;
+
+pub use biased::{BiasedDots, Design, ItemSide, Side};
+pub use draws::normal;
+pub use equations::{PANEL, add_entries};
+pub use errors::squared_errors;
+pub use gram::gram;
+pub use tasks::each_row;
