@@ -4,9 +4,11 @@
 use std::ops::Range;
 
 use super::ends;
-use super::rows::{exponentials, greatest};
+use super::rows::powers;
 use crate::sasrec::SasrecConfig;
 use crate::sasrec::matrix::{View, ViewMut};
+#[cfg(feature = "train")]
+use crate::simd::{Isa, Kernel, Simd};
 use crate::simd::{dot, vectorised};
 
 /// How many rows of a sequence are computed together.
@@ -77,14 +79,12 @@ impl Attention {
             let n_keys = block.keys.len();
             let chosen = &mut probabilities[block.at.clone()];
             ViewMut::new(chosen, n_keys).set(queries, keys.transposed(), scale);
-            vectorised(|| {
-                let first = block.rows.start - block.keys.start;
-                for (row, scores) in (first..).zip(chosen.chunks_exact_mut(n_keys)) {
-                    let (scores, later) = scores.split_at_mut(row + 1);
-                    softmax(scores);
-                    later.fill(0.0);
-                }
-            });
+            let first = block.rows.start - block.keys.start;
+            for (row, scores) in (first..).zip(chosen.chunks_exact_mut(n_keys)) {
+                let (scores, later) = scores.split_at_mut(row + 1);
+                softmax(scores);
+                later.fill(0.0);
+            }
             let out = ViewMut::new(&mut out, dim).part(block.rows.clone(), block.cols.clone());
             out.set(View::new(chosen, n_keys), values, 1.0);
         }
@@ -104,15 +104,10 @@ impl Attention {
             let grad = View::new(grad, dim).part(block.rows.clone(), block.cols.clone());
             by_scores.resize(probabilities.len(), 0.0);
             ViewMut::new(&mut by_scores, n_keys).set(grad, values.transposed(), 1.0);
-            vectorised(|| {
-                let rows = by_scores.chunks_exact_mut(n_keys).zip(probabilities.chunks_exact(n_keys));
-                for (by_scores, probabilities) in rows {
-                    let mean = dot(by_scores, probabilities);
-                    for (by_score, probability) in by_scores.iter_mut().zip(probabilities) {
-                        *by_score = probability * (*by_score - mean);
-                    }
-                }
-            });
+            let rows = by_scores.chunks_exact_mut(n_keys).zip(probabilities.chunks_exact(n_keys));
+            for (by_scores, probabilities) in rows {
+                Isa::best().run(SoftmaxBackward { by_scores, probabilities });
+            }
             let mut out = |rows: &Range<usize>, first: usize, a: View<'_>, b: View<'_>, scale: f32| {
                 let cols = first + block.cols.start..first + block.cols.end;
                 ViewMut::new(&mut by_qkv, 3 * dim).part(rows.clone(), cols).add(a, b, scale);
@@ -136,30 +131,52 @@ pub fn add_newest(
     config: &SasrecConfig,
 ) {
     let (dim, width, scale) = (config.dim, config.dim / config.heads, scale(config));
-    vectorised(|| {
-        let mut scores = Vec::new();
-        let rows = x.chunks_exact_mut(dim).zip(queries.chunks_exact(dim)).zip(ends(lengths)).zip(lengths);
-        for (((x, query), end), length) in rows {
-            let read = &keys_values[(end - length) * 2 * dim..end * 2 * dim];
-            let heads = x.chunks_exact_mut(width).zip(query.chunks_exact(width));
-            for (head, (x, query)) in heads.enumerate() {
-                let key = |row: &[f32]| scale * dot(query, &row[head * width..][..width]);
-                scores.clear();
-                scores.extend(read.chunks_exact(2 * dim).map(key));
-                softmax(&mut scores);
-                for (row, score) in read.chunks_exact(2 * dim).zip(&scores) {
-                    let values = &row[dim + head * width..][..width];
-                    x.iter_mut().zip(values).for_each(|(x, value)| *x += score * value);
+    let mut scores = Vec::new();
+    let rows = x.chunks_exact_mut(dim).zip(queries.chunks_exact(dim)).zip(ends(lengths)).zip(lengths);
+    for (((x, query), end), length) in rows {
+        let read = &keys_values[(end - length) * 2 * dim..end * 2 * dim];
+        let heads = x.chunks_exact_mut(width).zip(query.chunks_exact(width));
+        for (head, (x, query)) in heads.enumerate() {
+            let cols = |first: usize| first + head * width..first + (head + 1) * width;
+            scores.resize(*length, 0.0);
+            vectorised(|| {
+                for (score, row) in scores.iter_mut().zip(read.chunks_exact(2 * dim)) {
+                    *score = scale * dot(query, &row[cols(0)]);
                 }
-            }
+            });
+            softmax(&mut scores);
+            vectorised(|| {
+                for (score, row) in scores.iter().zip(read.chunks_exact(2 * dim)) {
+                    x.iter_mut().zip(&row[cols(dim)]).for_each(|(x, value)| *x += score * value);
+                }
+            });
         }
-    });
+    }
 }
 
 /// Turns scores into probabilities.
-#[inline(always)]
 fn softmax(scores: &mut [f32]) {
-    let most = greatest(scores);
-    let factor = 1.0 / exponentials(scores, most);
-    scores.iter_mut().for_each(|score| *score *= factor);
+    let [_, sum] = powers(scores, f32::NEG_INFINITY);
+    let factor = 1.0 / sum;
+    vectorised(|| scores.iter_mut().for_each(|score| *score *= factor));
+}
+
+/// Turns the gradients by probabilities into those by the scores that they were made of.
+#[cfg(feature = "train")]
+struct SoftmaxBackward<'a> {
+    by_scores: &'a mut [f32],
+    probabilities: &'a [f32],
+}
+
+#[cfg(feature = "train")]
+impl Kernel for SoftmaxBackward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let mean = dot(self.by_scores, self.probabilities);
+        for (by_score, probability) in self.by_scores.iter_mut().zip(self.probabilities) {
+            *by_score = probability * (*by_score - mean);
+        }
+    }
 }

@@ -1,6 +1,8 @@
-//! Sums and maxima of rows, in sixteen lanes side by side so that the compiler can use wide registers.
+//! Passes over rows in sixteen lanes side by side, so that the compiler can use wide registers. What is long is a [`Kernel`],
+//! which is compiled for each instruction set as a whole.
 
 use crate::simd::exp::exp;
+use crate::simd::{Isa, Kernel, Simd};
 
 const LANES: usize = 16;
 
@@ -14,33 +16,47 @@ pub fn sum(values: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     sums.iter().sum::<f32>() + tail
 }
 
-/// Returns the greatest value.
-#[inline(always)]
-pub fn greatest(values: &[f32]) -> f32 {
-    let greater = |a: f32, b: f32| if b > a { b } else { a };
-    let mut most = [f32::NEG_INFINITY; LANES];
-    let blocks = values.chunks_exact(LANES);
-    let tail = blocks.remainder().iter().fold(f32::NEG_INFINITY, |most, &value| greater(most, value));
-    blocks.for_each(|block| {
-        most.iter_mut().zip(block).for_each(|(most, &value)| *most = greater(*most, value))
-    });
-    most.into_iter().fold(tail, greater)
+/// Replaces each score `x` by `e^(x - most)`, where `most` is the greatest of them and of `least`; returns `most` and the sum.
+pub fn powers(scores: &mut [f32], least: f32) -> [f32; 2] {
+    Isa::best().run(Powers { scores, least })
 }
 
-/// Replaces each value `x` by `e^(x - less)`, and returns their sum.
-#[inline(always)]
-pub fn exponentials(values: &mut [f32], less: f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let mut blocks = values.chunks_exact_mut(LANES);
-    for block in &mut blocks {
-        for (sum, value) in sums.iter_mut().zip(block) {
-            *value = exp(*value - less);
-            *sum += *value;
+struct Powers<'a> {
+    scores: &'a mut [f32],
+    least: f32,
+}
+
+impl Kernel for Powers<'_> {
+    type Output = [f32; 2];
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> [f32; 2] {
+        let most = greatest(self.scores, self.least);
+        let mut sums = [0.0f32; LANES];
+        let mut blocks = self.scores.chunks_exact_mut(LANES);
+        for block in &mut blocks {
+            for (sum, score) in sums.iter_mut().zip(block) {
+                *score = exp(*score - most);
+                *sum += *score;
+            }
         }
+        let tail = blocks.into_remainder().iter_mut().fold(0.0, |sum, score| {
+            *score = exp(*score - most);
+            sum + *score
+        });
+        [most, sums.iter().sum::<f32>() + tail]
     }
-    let tail = blocks.into_remainder().iter_mut().fold(0.0, |sum, value| {
-        *value = exp(*value - less);
-        sum + *value
+}
+
+/// Returns the greatest of the values and of `least`.
+#[inline(always)]
+fn greatest(values: &[f32], least: f32) -> f32 {
+    let greater = |a: f32, b: f32| if b > a { b } else { a };
+    let mut most = [least; LANES];
+    let blocks = values.chunks_exact(LANES);
+    let tail = blocks.remainder().iter().fold(least, |most, &value| greater(most, value));
+    blocks.for_each(|block| {
+        most.iter_mut().zip(block).for_each(|(most, &value)| *most = greater(*most, value));
     });
-    sums.iter().sum::<f32>() + tail
+    most.into_iter().fold(tail, greater)
 }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::rows::{exponentials, greatest};
+use super::rows::powers;
 use crate::sasrec::matrix::{View, ViewMut};
 use crate::simd::{dot, vectorised};
 
@@ -82,27 +82,22 @@ impl<'a> Candidates<'a> {
             // What the gradients by the scores, left as they are, have to be multiplied by.
             let mut factors = vec![0.0; targets.len()];
             let mut own = vec![0.0; targets.len()];
-            total += vectorised(|| {
-                let mut total = 0.0;
-                for (k, (scores, &target)) in scores.chunks_exact_mut(n).zip(targets).enumerate() {
-                    let place = self.place(target);
-                    let target = &item_embedding[target as usize * dim..][..dim];
-                    let score = place.map_or_else(|| dot(&states[k * dim..][..dim], target), |at| scores[at]);
-                    let most = greatest(scores).max(score);
-                    let mut sum = exponentials(scores, most);
-                    let of_target = (score - most).exp();
-                    match place {
-                        Some(at) => scores[at] -= sum,
-                        None => {
-                            sum += of_target;
-                            own[k] = of_target - sum;
-                        }
+            for (k, (scores, &target)) in scores.chunks_exact_mut(n).zip(targets).enumerate() {
+                let place = self.place(target);
+                let target = &item_embedding[target as usize * dim..][..dim];
+                let score = place.map_or_else(|| dot(&states[k * dim..][..dim], target), |at| scores[at]);
+                let [most, mut sum] = powers(scores, score);
+                match place {
+                    Some(at) => scores[at] -= sum,
+                    None => {
+                        let of_target = (score - most).exp();
+                        sum += of_target;
+                        own[k] = of_target - sum;
                     }
-                    factors[k] = scale / sum;
-                    total += f64::from(sum.ln() + most - score);
                 }
-                total
-            });
+                factors[k] = scale / sum;
+                total += f64::from(sum.ln() + most - score);
+            }
             let mut scaled = states.to_vec();
             vectorised(|| scale_rows(&mut scaled, &factors, dim));
             let by_scores = View::new(&scores, n);
