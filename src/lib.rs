@@ -69,6 +69,7 @@ pub use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig, NeumfTraining};
 pub use burnrec_models::nn::NnTraining;
 pub use burnrec_models::popularity::PopularityConfig;
 pub use burnrec_models::rp3beta::Rp3betaConfig;
+pub use burnrec_models::sasrec::{SasrecConfig, SequenceLoss};
 pub use burnrec_models::slim::SlimConfig;
 pub use burnrec_models::transition::TransitionConfig;
 pub use burnrec_models::{

@@ -263,13 +263,26 @@ fn a_temporal_split_and_held_out_users_stand_beside_leave_one_out() {
     assert!(value("capped-recall@20") >= value("recall@20"), "{test}");
     assert!(of("ranking", "als")["test"]["recall@50"].is_null());
     let report = std::fs::read_to_string(out.join("report.md")).expect("a report");
-    for words in ["Ranking, temporal split on raw", "Ranking, strong generalisation on raw", "smaller of k", "Transition, order-aware"] {
+    for words in [
+        "Ranking, temporal split on raw",
+        "Ranking, strong generalisation on raw",
+        "smaller of k",
+        "Transition, order-aware",
+    ] {
         assert!(report.contains(words), "{words} in {report}");
     }
 
     for (from, to, words) in [
-        ("protocol = \"temporal\", valid_from = 0.8, test_from = 0.9", "protocol = \"leave-one-out\"", ["temporal.split", "protocol of the task's name"]),
-        ("cases = [\"als\", \"transition\"]", "cases = [\"als\", \"tradition\"]", ["temporal.cases", "tradition"]),
+        (
+            "protocol = \"temporal\", valid_from = 0.8, test_from = 0.9",
+            "protocol = \"leave-one-out\"",
+            ["temporal.split", "protocol of the task's name"],
+        ),
+        (
+            "cases = [\"als\", \"transition\"]",
+            "cases = [\"als\", \"tradition\"]",
+            ["temporal.cases", "tradition"],
+        ),
     ] {
         let bad = folder.file("bad.toml", ORDERED.replace(from, to));
         burnrec("check {}", &[&bad]).fails(&words);
@@ -288,7 +301,10 @@ fn what_the_rows_cannot_be_asked_is_left_out_and_told() {
     assert!(said.contains("times of the rows do not differ: Ranking, temporal split; Transition."), "{said}");
     assert!(said.contains("all rows have one value"), "{said}");
     let records = records(&out);
-    assert!(records.keys().all(|name| !name.contains("transition") && !name.contains("rating")), "{records:?}");
+    assert!(
+        records.keys().all(|name| !name.contains("transition") && !name.contains("rating")),
+        "{records:?}"
+    );
 
     let alone = ORDERED.replace("against = \"als\"", "against = \"transition\"");
     let alone = folder.file("alone.toml", alone);

@@ -55,6 +55,7 @@ pub mod recommender;
 pub mod registry;
 mod retrieval;
 pub mod rp3beta;
+pub mod sasrec;
 pub mod saved;
 pub mod scorer;
 pub mod settings;

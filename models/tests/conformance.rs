@@ -14,6 +14,7 @@ use burnrec_models::nn::network::Architecture;
 use burnrec_models::nn::{NnLearner, NnTraining};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::rp3beta::Rp3betaConfig;
+use burnrec_models::sasrec::{SasrecConfig, SasrecLearner, SequenceLoss};
 use burnrec_models::slim::SlimConfig;
 use burnrec_models::testing::{Expect, conforms};
 use burnrec_models::transition::{TransitionConfig, TransitionLearner};
@@ -107,6 +108,18 @@ fn transition() {
     let config = TransitionConfig { reg: 10.0, ..TransitionConfig::default() };
     let fit = |train: &Csr| fitted(TransitionLearner::new(train, config).expect("a learner"), 1);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn sasrec() {
+    let burn = NnTraining { batch_size: 256, learning_rate: 0.01, ..NnTraining::default() };
+    for loss in [SequenceLoss::Softmax, SequenceLoss::SampledSoftmax] {
+        let config = SasrecConfig { dim: 16, loss, negatives: 30, ..SasrecConfig::default() };
+        let fit = |train: &Csr| {
+            fitted(SasrecLearner::new(train, &config, &burn, 7, &cpu()).expect("a learner"), 15)
+        };
+        conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    }
 }
 
 #[test]

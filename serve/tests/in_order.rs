@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use burnrec_data::rng::stream;
+use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, Entry, UserIx, Vocab};
 use burnrec_models::als::{AlsConfig, AlsModel, Recency, Weighting, Weights};
+use burnrec_models::sasrec::SasrecConfig;
 use burnrec_models::transition::{Transition, TransitionConfig};
-use burnrec_models::{Model, Recommender};
+use burnrec_models::{DeviceChoice, Family, Model, Recommender, Shape, device};
 use burnrec_serve::Engine;
 use burnrec_serve::engine::Reading;
 use burnrec_serve::event::Incoming;
@@ -42,6 +44,29 @@ fn als(recency: Recency) -> AlsModel {
         |rows: usize| Arc::new((0..rows * 4).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>());
     let (users, items) = (drawn(USERS), drawn(ITEMS));
     AlsModel::new(config, users, items, Weights::from_saved(Weighting::None, Vec::new()))
+}
+
+/// SASRec with drawn weights, which reads three rows.
+fn sasrec() -> Box<dyn Model> {
+    let config = SasrecConfig { dim: 4, layers: 1, heads: 2, length: 3, ..SasrecConfig::default() };
+    let mut rng = stream(3, "weights", 0);
+    let mut drawn = |(name, [rows, cols]): (&str, [usize; 2])| {
+        let values: Vec<f32> = (0..rows * cols).map(|_| rng.random_range(-1.0..1.0)).collect();
+        (name.to_owned(), Tensor::new(&[rows, cols], values))
+    };
+    let one =
+        ["attention_scale", "attention_shift", "hidden_scale", "hidden_shift", "hidden_bias", "output_bias"];
+    let one = one.into_iter().chain(["final_scale", "final_shift"]).map(|name| (name, [1, 4]));
+    let tables = [("item_embedding", [ITEMS, 4]), ("position_embedding", [3, 4]), ("user_state", [USERS, 4])];
+    let dense = [("attention_weight", [4, 12]), ("attention_bias", [1, 12])];
+    let dense = dense.into_iter().chain([("hidden_weight", [4, 4]), ("output_weight", [4, 4])]);
+    let weights: Vec<(String, Tensor)> = one.chain(tables).chain(dense).map(&mut drawn).collect();
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("weights");
+    tensors::write(&path, &weights).expect("weights are written");
+    let shape = Shape { n_users: USERS, n_items: ITEMS };
+    let cpu = device::open(DeviceChoice::Cpu).expect("the CPU");
+    config.load(&TensorFile::open(&path).expect("weights"), shape, &cpu).expect("a model")
 }
 
 fn serving() -> (Engine, TempDir) {
@@ -117,6 +142,23 @@ fn events_of_a_known_user_come_after_the_rows_of_training() {
     // An oldest row that comes again is the newest but one.
     push(&engine, 17, &[trained[0], new]);
     scores_from(&engine, 17, &[*trained.last().expect("rows"), trained[0], new]);
+}
+
+#[test]
+fn sasrec_answers_unknown_users_and_new_events_from_the_newest_rows() {
+    let (engine, _folder) = serve(sasrec());
+    let entries = |rows: &[usize]| {
+        rows.iter().map(|&row| Entry { col: row as u32, value: 3.0, time: None }).collect::<Vec<Entry>>()
+    };
+    push(&engine, 999, &[4, 20, 7, 11]);
+    scores_as(&engine, &*sasrec(), 999, entries(&[4, 20, 7, 11]));
+    scores_as(&engine, &*sasrec(), 999, entries(&[20, 7, 11]));
+    assert_ne!(scores(&*sasrec(), entries(&[20, 7, 11])), scores(&*sasrec(), entries(&[7, 20, 11])));
+    let trained = seen().row(16).0;
+    let new = (0..ITEMS as u32).find(|row| !trained.contains(row)).expect("an item");
+    push(&engine, 17, &[new as usize]);
+    let last = [trained[trained.len() - 2], trained[trained.len() - 1], new].map(|row| row as usize);
+    scores_as(&engine, &*sasrec(), 17, entries(&last));
 }
 
 #[test]

@@ -31,9 +31,8 @@ pub fn each_has_its_end(after: &After, exactly: bool) -> usize {
     let (replies, rejects, receipts) =
         (sources(of("replies")), sources(of("rejects")), sources(of("receipts")));
     // A user who has seen most of the catalogue gets fewer items than asked for, in a reply that its topic takes.
-    let lists_fewer = |reply: &&Read| {
-        reply.json()["items"].as_array().is_some_and(|items| (items.len() as u64) < TOO_MANY)
-    };
+    let lists_fewer =
+        |reply: &&Read| reply.json()["items"].as_array().is_some_and(|items| (items.len() as u64) < TOO_MANY);
     let fewer: BTreeSet<(i32, i64)> = of("replies").filter(lists_fewer).map(Read::source).collect();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for input in &after.inputs {

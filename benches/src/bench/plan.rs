@@ -146,13 +146,13 @@ impl BenchPlan {
                 task.cases = kept;
             }
             if !gone.is_empty() {
-                left_out.push(format!(
-                    "Left out, as the times of the rows do not differ: {}.",
-                    gone.join("; ")
-                ));
+                left_out
+                    .push(format!("Left out, as the times of the rows do not differ: {}.", gone.join("; ")));
             }
         }
-        if rows.values.iter().all(|value| *value == rows.values[0]) && self.tasks.remove(&Task::Rating).is_some() {
+        if rows.values.iter().all(|value| *value == rows.values[0])
+            && self.tasks.remove(&Task::Rating).is_some()
+        {
             left_out.push("Left out, as all rows have one value: predictions of ratings.".to_owned());
         }
         if !left_out.is_empty() {

@@ -80,6 +80,11 @@ impl Tracked {
         Self(Recorded::float_matmul(self.0.clone(), right.0.clone()))
     }
 
+    /// Returns the transpose.
+    pub fn transposed(&self) -> Self {
+        Self(Recorded::float_transpose(self.0.clone()))
+    }
+
     /// Broadcasts a row, a column or a scalar to this shape.
     pub fn expand(&self, [rows, cols]: [usize; 2]) -> Self {
         Self(Recorded::float_expand(self.0.clone(), Shape::from([rows, cols])))

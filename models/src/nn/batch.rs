@@ -36,8 +36,8 @@ impl Batch {
 
     /// Plans the segmented reductions of [`Lookup::device_segment_sums`]; the host needs no plan.
     pub fn with_reductions(mut self) -> Self {
-        self.users.reduction = self.users.pairwise_reduction();
-        self.items.reduction = self.items.pairwise_reduction();
+        self.users = self.users.with_reduction();
+        self.items = self.items.with_reduction();
         self
     }
 
@@ -85,7 +85,8 @@ struct DeviceLookup {
 }
 
 impl Lookup {
-    fn new(rows: &[u32], n_table: usize) -> Self {
+    /// Makes the lookup of `rows`, an entry each, in a table of `n_table` rows.
+    pub fn new(rows: &[u32], n_table: usize) -> Self {
         // Counting is the cheaper way to order unless the table is much longer than the batch.
         let (unique, inverse, offsets) = match n_table <= 16 * rows.len() {
             true => by_counting(rows, n_table),
@@ -99,6 +100,12 @@ impl Lookup {
             *next += 1;
         }
         Self { n_table, unique, inverse, offsets, entries, reduction: Vec::new(), on_device: None }
+    }
+
+    /// Plans the segmented reduction of [`Lookup::device_segment_sums`]; the host needs no plan.
+    pub fn with_reduction(mut self) -> Self {
+        self.reduction = self.pairwise_reduction();
+        self
     }
 
     /// Returns the number of entries.
@@ -194,7 +201,8 @@ impl Lookup {
     }
 }
 
-fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
+/// Sends indices to a device.
+pub(crate) fn index(values: &[u32], device: &Device) -> Tensor<1, Int> {
     let values: Vec<i32> = values.iter().map(|&value| value as i32).collect();
     let n = values.len();
     Tensor::from_data(TensorData::new(values, [n]), device)

@@ -49,8 +49,7 @@ impl ReluDropout {
 
     /// Returns the dropout mask; `None` where nothing is dropped.
     fn mask(self) -> Option<Mask> {
-        let [a, b, ..] = philox(self.key, [self.batch, self.layer, 0, 0]);
-        threshold_and_scale(self.dropout).map(|(below, scale)| Mask { scale, below, seeds: [a, b] })
+        Mask::new(self.dropout, self.key, self.batch, self.layer)
     }
 }
 
@@ -62,16 +61,22 @@ pub fn threshold_and_scale(dropout: f64) -> Option<(u32, f32)> {
 
 /// A dropout mask: which units are dropped follows from their indices and the seeds of batch and layer.
 #[derive(Clone, Copy)]
-struct Mask {
+pub struct Mask {
     scale: f32,
     below: u32,
     seeds: [u32; 2],
 }
 
 impl Mask {
+    /// Returns the mask of a layer in a batch of the epoch with this key; `None` where nothing is dropped.
+    pub fn new(dropout: f64, key: Key, batch: u32, layer: u32) -> Option<Self> {
+        let [a, b, ..] = philox(key, [batch, layer, 0, 0]);
+        threshold_and_scale(dropout).map(|(below, scale)| Self { scale, below, seeds: [a, b] })
+    }
+
     /// Returns the factor of the unit at this index in the layer's output `[samples, width]`: 0 or the scale.
     #[inline(always)]
-    fn factor(self, index: u32) -> f32 {
+    pub fn factor(self, index: u32) -> f32 {
         let drawn = mixed(mixed(index ^ self.seeds[0]).wrapping_add(self.seeds[1]));
         if drawn < self.below { 0.0 } else { self.scale }
     }

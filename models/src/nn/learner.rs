@@ -5,14 +5,15 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn_tensor::{Device, Tensor, TensorData};
-use burnrec_data::tensors::{self, Tensor as HostTensor, TensorFile};
+use burn_tensor::{Device, Tensor};
+use burnrec_data::tensors::Tensor as HostTensor;
 use burnrec_data::{Csr, Error as DataError};
 
 use super::batches::{Batches, Drawn};
 use super::device::{OpenDevice, is_host};
 #[cfg(feature = "cube")]
 use super::gpu::{Fused, KernelTimes, Traffic};
+use super::learner_state::state_name;
 use super::loss::Loss;
 use super::network::{Architecture, Network, Objective, Step};
 use super::on_card::on_card;
@@ -22,18 +23,15 @@ use super::optimizer::OptimizerState;
 use super::pair_score::PairScore;
 use super::params::{Values, drawn, on_host};
 use super::training::NnTraining;
-use super::{loss_gradients, memory};
+use super::{learner_state, loss_gradients, memory};
 use crate::learner::{EpochLoss, Learner};
 use crate::model::Model;
 use crate::progress::Progress;
 use crate::scorer::Shape;
-use crate::weights::matrix;
 use crate::{Error, Result};
 
 /// How many times in an epoch the loss is read back from the device.
 const READS_PER_EPOCH: usize = 20;
-
-const STATE: &str = "learner.safetensors";
 
 /// The values of weights by name, row-major.
 pub type FirstWeights = BTreeMap<String, Vec<f32>>;
@@ -152,7 +150,7 @@ impl NnLearner {
             Objective { gradient: &gradient, terms: terms as f32, dropout_key, batch: batch_number };
         let Step { gradients, penalty } = self.network.step(&batch, &objective);
         let epochs = f64::from(epoch - 1) + number as f64 / self.batches.count() as f64;
-        self.optimizer.step(self.network.weights_mut(), gradients, &batch, epochs);
+        self.optimizer.step(self.network.weights_mut(), gradients, Some(&batch), epochs);
         let loss = loss.take().expect("a network asks for the gradient by its scores");
         (penalty.into_iter().fold(loss, |loss, penalty| loss + penalty), terms)
     }
@@ -244,50 +242,30 @@ impl Learner for NnLearner {
     }
 
     fn save_state(&self, dir: &Path) -> Result<()> {
-        let number = |value| HostTensor::new(&[1], [value]);
-        let mut arrays: Vec<(String, HostTensor)> =
-            self.identity().map(|(name, value)| (name.to_owned(), number(value))).into();
-        arrays.push(("epoch".into(), number(u64::from(self.epoch))));
-        arrays.push(("steps".into(), number(self.optimizer.steps())));
-        // Sync: weights and the optimiser's state are read back.
-        for (name, weight) in self.network.weights() {
-            arrays.push((name.to_owned(), HostTensor::new(&weight.dims(), on_host(weight))));
-        }
-        arrays.extend(self.optimizer_states()?);
-        Ok(tensors::write(&dir.join(STATE), &arrays)?)
+        let states = self.optimizer_states()?;
+        learner_state::save(
+            dir,
+            &self.identity(),
+            self.epoch,
+            self.optimizer.steps(),
+            self.network.weights(),
+            states,
+        )
     }
 
     fn load_state(&mut self, dir: &Path) -> Result<()> {
-        let file = TensorFile::open(&dir.join(STATE))?;
-        let number = |name: &str| -> Result<u64> {
-            let values = file.column::<u64>(name)?;
-            let bad = || DataError::malformed(file.path(), format!("{name:?} without a value"), "one value");
-            Ok(*values.first().ok_or_else(bad)?)
-        };
-        for (name, expected) in self.identity() {
-            let found = number(name)?;
-            if found != expected {
-                let expected = format!("{name} {expected}, as this run has");
-                return Err(DataError::malformed(file.path(), format!("{name} {found}"), expected).into());
-            }
-        }
-        let (epoch, steps) = (number("epoch")?, number("steps")?);
-        let read = |name: &str, shape: [usize; 2]| -> Result<Tensor<2>> {
-            Ok(Tensor::from_data(TensorData::new(matrix(&file, name, &shape)?, shape), &self.device))
-        };
         // All is read before anything changes, so that a bad file leaves the learner as it was.
-        let optimizer = self.optimizer.resumed(steps, self.network.weights(), &read)?;
-        let read = |(name, weight): (&'static str, &Tensor<2>)| read(name, weight.dims());
-        let weights = self.network.weights().into_iter().map(read).collect::<Result<Vec<_>>>()?;
-        for ((_, weight), read) in self.network.weights_mut().into_iter().zip(weights) {
+        let weights = self.network.weights();
+        let loaded = learner_state::load(dir, &self.identity(), weights, &self.optimizer, &self.device)?;
+        for ((_, weight), read) in self.network.weights_mut().into_iter().zip(loaded.weights) {
             *weight = read;
         }
-        self.optimizer = optimizer;
+        self.optimizer = loaded.optimizer;
         #[cfg(feature = "cube")]
         if let Ok(fused) = &mut self.fused {
             fused.read(&*self.network, &self.optimizer);
         }
-        self.epoch = epoch as u32;
+        self.epoch = loaded.epoch;
         Ok(())
     }
 }
@@ -324,22 +302,18 @@ impl NnLearner {
 impl NnLearner {
     /// Returns the optimiser's states by their names in a file.
     fn optimizer_states(&self) -> Result<Vec<(String, HostTensor)>> {
-        let named = |number: usize, name: &str| format!("optimizer_{number}.{name}");
         #[cfg(feature = "cube")]
         if let Ok(fused) = &self.fused {
             let shapes = self.network.weights().into_iter().map(|(_, weight)| weight.dims());
             let of_weight = |((name, states), shape): ((&str, Vec<Vec<f32>>), [usize; 2])| {
                 let states = states.into_iter().enumerate();
-                let tensor = |(number, values)| (named(number, name), HostTensor::new(&shape, values));
+                let tensor = |(number, values)| (state_name(number, name), HostTensor::new(&shape, values));
                 states.map(tensor).collect::<Vec<_>>()
             };
             let states = fused.states(&*self.network)?;
             return Ok(states.into_iter().zip(shapes).flat_map(of_weight).collect());
         }
-        let tensor = |(number, name, state): (usize, &str, &Tensor<2>)| {
-            (named(number, name), HostTensor::new(&state.dims(), on_host(state)))
-        };
-        Ok(self.optimizer.state().map(tensor).collect())
+        Ok(self.optimizer.states_on_host())
     }
 
     /// Returns what a saved state must have in common with this learner, beside the shapes of its weights.

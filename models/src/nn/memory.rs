@@ -70,20 +70,33 @@ pub fn check(
     entries: [usize; 2],
     device: &OpenDevice,
 ) -> Result<()> {
+    let needed = Needed::new(architecture, shape, training, entries);
+    check_needed(&architecture.weight_shapes(shape), needed, training, device)
+}
+
+/// Refuses the same for weights of these names and shapes that need so much.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_needed(
+    shapes: &[(&'static str, [usize; 2])],
+    needed: Needed,
+    training: &NnTraining,
+    device: &OpenDevice,
+) -> Result<()> {
     let free = if is_host(&device.device) { free_memory_bytes() } else { device.card_memory };
-    fits(architecture, shape, training, entries, device, free)
+    fits(shapes, needed, training, device, free)
 }
 
 fn fits(
-    architecture: &dyn Architecture,
-    shape: Shape,
+    shapes: &[(&'static str, [usize; 2])],
+    needed: Needed,
     training: &NnTraining,
-    entries: [usize; 2],
     device: &OpenDevice,
     free: Option<u64>,
 ) -> Result<()> {
     let most = device.largest_buffer.unwrap_or(u64::MAX);
-    for (name, [rows, cols]) in architecture.weight_shapes(shape) {
+    for &(name, [rows, cols]) in shapes {
         let bytes = (rows as u64).saturating_mul(cols as u64).saturating_mul(F32);
         if bytes > most {
             let found = format!("{rows} x {cols} numbers, {}", told(bytes));
@@ -95,7 +108,6 @@ fn fits(
             return Err(Error::config(name, found, expected));
         }
     }
-    let needed = Needed::new(architecture, shape, training, entries);
     match free {
         Some(free) if needed.total() > free => {
             let Needed { weights, optimizer, kept, batch } = needed;
@@ -133,9 +145,9 @@ mod tests {
     ) -> Option<String> {
         let device = OpenDevice { largest_buffer, ..open(DeviceChoice::Cpu).expect("the CPU") };
         let training = NnTraining::default();
-        fits(architecture, SHAPE, &training, [3_276, 16_384], &device, free)
-            .err()
-            .map(|error| error.to_string())
+        let needed = Needed::new(architecture, SHAPE, &training, [3_276, 16_384]);
+        let shapes = architecture.weight_shapes(SHAPE);
+        fits(&shapes, needed, &training, &device, free).err().map(|error| error.to_string())
     }
 
     #[test]

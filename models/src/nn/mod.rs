@@ -17,6 +17,8 @@ mod gradient_tests;
 pub mod kernels;
 #[cfg(feature = "train")]
 mod learner;
+#[cfg(feature = "train")]
+pub(crate) mod learner_state;
 pub mod loss;
 #[cfg(feature = "train")]
 mod loss_gradients;
@@ -25,7 +27,7 @@ pub(crate) mod memory;
 pub mod network;
 pub mod on_card;
 #[cfg(feature = "train")]
-mod optimizer;
+pub(crate) mod optimizer;
 pub mod pair_score;
 pub mod params;
 #[cfg(feature = "train")]

@@ -12,8 +12,11 @@ use std::collections::BTreeMap;
 
 use crate::nn::batch::{Batch, Lookup};
 use crate::nn::device::is_host;
+use crate::nn::learner_state::state_name;
 use crate::nn::network::Gradient;
+use crate::nn::params::on_host;
 use burn_tensor::Tensor;
+use burnrec_data::tensors::Tensor as HostTensor;
 
 use crate::Result;
 use crate::nn::training::NnTraining;
@@ -77,12 +80,12 @@ impl OptimizerState {
     }
 
     /// Takes one optimiser step: updates every weight by its gradient. `epochs` is how far training has come, fractions
-    /// of an epoch included.
+    /// of an epoch included. `batch` is that of gradients by rows of tables, where there are such.
     pub fn step(
         &mut self,
         weights: Vec<(&'static str, &mut Tensor<2>)>,
         mut gradients: Vec<Gradient>,
-        batch: &Batch,
+        batch: Option<&Batch>,
         epochs: f64,
     ) {
         self.steps += 1;
@@ -91,14 +94,15 @@ impl OptimizerState {
             gradients = clipped(gradients, most);
         }
         let [lazy_users, lazy_items] = self.lazy;
+        let batch = || batch.expect("gradients by rows of tables are of a batch");
         for ((name, weight), gradient) in weights.into_iter().zip(gradients) {
             let (grad, touched) = match gradient {
                 Gradient::Whole(grad) => (grad, TouchedRows::All),
                 Gradient::Users(grad) => {
-                    (grad, TouchedRows::OfBatch { lookup: &batch.users, lazy: lazy_users })
+                    (grad, TouchedRows::OfBatch { lookup: &batch().users, lazy: lazy_users })
                 }
                 Gradient::Items(grad) => {
-                    (grad, TouchedRows::OfBatch { lookup: &batch.items, lazy: lazy_items })
+                    (grad, TouchedRows::OfBatch { lookup: &batch().items, lazy: lazy_items })
                 }
             };
             let device = weight.device();
@@ -170,6 +174,14 @@ impl OptimizerState {
         })
     }
 
+    /// Returns the same by their names in a file. Syncs with the device.
+    pub fn states_on_host(&self) -> Vec<(String, HostTensor)> {
+        let on_host = |(number, name, state): (usize, &str, &Tensor<2>)| {
+            (state_name(number, name), HostTensor::new(&state.dims(), on_host(state)))
+        };
+        self.state().map(on_host).collect()
+    }
+
     /// Returns the same optimiser as it was after `steps` steps, with the state tensors that `read` returns by name.
     ///
     /// # Errors
@@ -183,7 +195,7 @@ impl OptimizerState {
         let mut state = BTreeMap::new();
         for (name, weight) in weights.into_iter().filter(|_| steps > 0) {
             let states = 0..self.config.optimizer.n_states();
-            let states = states.map(|number| read(&format!("optimizer_{number}.{name}"), weight.dims()));
+            let states = states.map(|number| read(&state_name(number, name), weight.dims()));
             state.insert(name, states.collect::<Result<Vec<_>>>()?);
         }
         Ok(Self { config: self.config.clone(), lazy: self.lazy, steps, state })

@@ -78,7 +78,8 @@ impl Gram {
             for &user in columns.row(item).0 {
                 rows.row(user as usize).0.iter().for_each(|&other| counts[other as usize] += 1.0);
             }
-            let row: Vec<(u32, f32)> = (0..).zip(&*counts).map(|(other, &n)| (other, n)).filter(|(_, n)| *n > 0.0).collect();
+            let row: Vec<(u32, f32)> =
+                (0..).zip(&*counts).map(|(other, &n)| (other, n)).filter(|(_, n)| *n > 0.0).collect();
             counts.fill(0.0);
             let mine = (row.len() * size_of::<(u32, f32)>()) as u64;
             let all = bytes.fetch_add(mine, Ordering::Relaxed) + mine;
@@ -112,7 +113,8 @@ impl Gram {
             let closeness = |&(other, common): &(u32, f32)| {
                 f64::from(common) * f64::from(common) / f64::from(self.diagonal[other as usize])
             };
-            let nearer = |a: &(u32, f32), b: &(u32, f32)| closeness(b).total_cmp(&closeness(a)).then(a.0.cmp(&b.0));
+            let nearer =
+                |a: &(u32, f32), b: &(u32, f32)| closeness(b).total_cmp(&closeness(a)).then(a.0.cmp(&b.0));
             others.select_nth_unstable_by(k - 1, nearer);
             others.truncate(k);
             others.sort_unstable_by_key(|(other, _)| *other);
@@ -155,7 +157,8 @@ impl Regression {
             let mut row = gram.rows[*item as usize].as_slice();
             for ((other, _), out) in items.iter().zip(out) {
                 row = &row[row.partition_point(|(at, _)| at < other)..];
-                *out = row.first().filter(|(at, _)| at == other).map_or(0.0, |(_, common)| f64::from(*common));
+                *out =
+                    row.first().filter(|(at, _)| at == other).map_or(0.0, |(_, common)| f64::from(*common));
             }
         }
         self.left.clear();

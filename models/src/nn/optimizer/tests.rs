@@ -19,7 +19,7 @@ fn steps(config: &NnTraining, lazy: bool, n: usize, gradient: impl Fn(&Tensor<2>
     let (mut weight, mut optimizer) = (matrix(6, 1.0), OptimizerState::new(config, [lazy; 2]));
     for _ in 0..n {
         let grad = gradient(&weight);
-        optimizer.step(vec![("weight", &mut weight)], vec![grad], &batch(), 0.0);
+        optimizer.step(vec![("weight", &mut weight)], vec![grad], Some(&batch()), 0.0);
     }
     on_host(&weight)
 }
