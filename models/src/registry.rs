@@ -14,10 +14,10 @@ use crate::settings::did_you_mean;
 use crate::settings::{Settings, cut};
 #[cfg(feature = "train")]
 use crate::trainer::{Trainable, Trainer};
-use crate::{Error, Result, als, ease, knn, mf, ncf, popularity, rp3beta, transition};
+use crate::{Error, Result, als, blend, ease, knn, mf, ncf, popularity, rp3beta, transition};
 
 /// The kinds that come with burnrec, in the order in which messages list them.
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::of::<popularity::PopularityConfig>(),
     Kind::of::<als::AlsConfig>(),
     Kind::of::<transition::TransitionConfig>(),
@@ -28,6 +28,7 @@ const KINDS: [Kind; 10] = [
     Kind::of::<ease::EaseConfig>(),
     Kind::of::<knn::KnnConfig>(),
     Kind::of::<rp3beta::Rp3betaConfig>(),
+    Kind::of::<blend::BlendConfig>(),
 ];
 
 /// The kinds that the program has added.
@@ -212,7 +213,7 @@ mod tests {
         let error = |text: &str| read(text).expect_err(text).to_string();
         let unknown = error(r#"{"model":"emf","dim":8}"#);
         let expected = "model: found \"emf\", expected one of popularity, als, transition, mf, gmf, mlp, neumf, ease, knn, \
-                        rp3beta; did you mean \"mf\"?";
+                        rp3beta, blend; did you mean \"mf\"?";
         assert!(unknown.starts_with(expected), "{unknown}");
         assert!(error(r#"{"model":7}"#).contains("model: found 7, expected a name"));
         assert!(error(r#"{"dim":8}"#).contains("missing field `model`"));

@@ -3,13 +3,13 @@
 use burnrec_data::tensors::TensorFile;
 
 use super::model::{ITEMS, USERS};
-use super::{AlsConfig, AlsModel, Feedback, Recency};
-use crate::Result;
+use super::{AlsConfig, AlsModel, Feedback};
 use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, Output};
 use crate::nn::on_card::on_card;
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
+use crate::{Recency, Result};
 
 impl Family for AlsConfig {
     const KIND: &'static str = "als";

@@ -31,7 +31,7 @@
 //! `a_ui = w_ui - w0` (`w_ui` where all cells count as unobserved) and `b_ui = w_ui t_ui`; for explicit feedback
 //! `a_ui = 1`, `b_ui = r_ui`, and there is no `w0` term. [`RowSolver`] solves them, in training and for new users.
 //!
-//! With [`Recency`], the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
+//! With [`Recency`](crate::Recency), the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
 //! unobserved cells and the regulariser stay as they are.
 
 mod cells;
@@ -53,7 +53,6 @@ mod nonnegative;
 mod normal;
 mod objective;
 mod precise;
-mod recency;
 mod row;
 mod subspace;
 #[cfg(feature = "train")]
@@ -68,6 +67,5 @@ pub use learner::{AlsLearner, AlsTraining};
 pub use model::AlsModel;
 pub use normal::Scratch;
 pub use objective::Objective;
-pub use recency::Recency;
 pub use row::RowSolver;
 pub use weighting::Weights;

@@ -145,7 +145,12 @@ fn each_equals_plain_sums_on_drawn_rows() {
 fn equals_plain_sums(train: &Csr) {
     let n_items = train.n_cols();
     let reg = 20.0;
-    minimises(&EaseConfig { reg }.solve(train, &Silent).unwrap(), train, reg.into(), 1e-6);
+    minimises(
+        &EaseConfig { reg, ..EaseConfig::default() }.solve(train, &Silent).unwrap(),
+        train,
+        reg.into(),
+        1e-6,
+    );
 
     let mut lengths = vec![0.0f64; n_items];
     for (&item, &value) in train.cols().iter().zip(train.values()) {
@@ -172,6 +177,7 @@ fn equals_plain_sums(train: &Csr) {
         }
         row[i] = 0.0;
     }
-    let matrix = Rp3betaConfig { alpha, beta, k: 10 }.solve(train, &Silent).unwrap();
+    let matrix =
+        Rp3betaConfig { alpha, beta, k: 10, ..Rp3betaConfig::default() }.solve(train, &Silent).unwrap();
     holds_the_greatest(&matrix, &walks, 10, 1e-5, "rp3beta");
 }
