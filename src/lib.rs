@@ -62,8 +62,10 @@ pub use burnrec_data::read::ReadOptions;
 pub use burnrec_data::split::SplitConfig;
 pub use burnrec_data::{Csr, Dataset, Holdout, ItemIx, Prepared, UserIx};
 pub use burnrec_models::als::{AlsConfig, AlsTraining};
+pub use burnrec_models::blend::{BlendConfig, BlendTraining};
 pub use burnrec_models::ease::EaseConfig;
-pub use burnrec_models::knn::{KnnConfig, NeighboursOf, Similarity};
+pub use burnrec_models::item_item::NeighboursOf;
+pub use burnrec_models::knn::{KnnConfig, Similarity};
 pub use burnrec_models::mf::MfConfig;
 pub use burnrec_models::ncf::{GmfConfig, MlpConfig, NeumfConfig, NeumfTraining};
 pub use burnrec_models::nn::NnTraining;
@@ -74,7 +76,7 @@ pub use burnrec_models::slim::SlimConfig;
 pub use burnrec_models::transition::TransitionConfig;
 pub use burnrec_models::{
     DeviceChoice, EpochLoss, Family, FitInput, FoldedUser, Learner, Model, ModelConfig, Output, Phase,
-    Progress, Query, Recommender, ScoredItem, Scorer, Shape, Silent, Trainable, device, registry,
+    Progress, Query, Recency, Recommender, ScoredItem, Scorer, Shape, Silent, Trainable, device, registry,
 };
 pub use burnrec_train::evaluate::{EvaluateOptions, Scores};
 pub use burnrec_train::metrics::Metric;

@@ -39,6 +39,10 @@ name = "neumf"
 label = "NeuMF <pretrained> & more"
 config = "neumf.toml"
 set = { pretrained = { gmf = "case:gmf", mlp = "case:mlp", alpha = 0.5 } }
+[[ranking.case]]
+name = "blend"
+config = "blend.toml"
+set = { parts = ["case:als", "case:gmf"], weights = [1.0, 0.5] }
 [rating]
 split = { protocol = "random", valid = 0.1, test = 0.1 }
 metric = "rmse"
@@ -51,13 +55,14 @@ name = "mf"
 config = "mse.toml"
 "#;
 
-const CONFIGS: [(&str, &str); 7] = [
+const CONFIGS: [(&str, &str); 8] = [
     ("popularity.toml", "model = 'popularity'\nepochs = 1"),
     ("als.toml", "model = 'als'\ndim = 8\nepochs = 3"),
     ("explicit.toml", "model = 'als'\nfeedback = 'explicit'\ndim = 4\nepochs = 3"),
     ("gmf.toml", "model = 'gmf'\ndim = 8\nepochs = 3\nbatch_size = 512"),
     ("mlp.toml", "model = 'mlp'\ndim = 8\nepochs = 3\nbatch_size = 512"),
     ("neumf.toml", "model = 'neumf'\ndim = 8\nepochs = 2\nbatch_size = 512"),
+    ("blend.toml", "model = 'blend'\nepochs = 1"),
     ("mse.toml", "model = 'mf'\nloss = 'mse'\ndim = 8\nepochs = 3\nbatch_size = 512"),
 ];
 
@@ -116,9 +121,10 @@ fn timeless(value: &mut Value) {
         ["fit_seconds", "total_seconds", "seconds", "samples_per_second", "peak_memory_bytes"];
     match value {
         Value::Object(object) => {
-            // `pretrained` is left out as well: it names runs by a path that depends on the folder of the bench.
-            object
-                .retain(|key, _| !TIMES.contains(&key.as_str()) && key != "inference" && key != "pretrained");
+            // `pretrained` and `parts` are left out as well: they name runs by paths that depend on the folder of the bench.
+            let kept =
+                |key: &str| !TIMES.contains(&key) && !["inference", "pretrained", "parts"].contains(&key);
+            object.retain(|key, _| kept(key));
             object.values_mut().for_each(timeless);
         }
         Value::Array(values) => values.iter_mut().for_each(timeless),
@@ -148,7 +154,7 @@ fn a_bench_that_was_killed_ends_as_one_in_one_go() {
     assert!(ran.stderr.contains("have their records already"), "{}", ran.stderr);
     ran.ok();
     let (whole_records, broken_records) = (records(&whole), records(&broken));
-    assert_eq!(whole_records.len(), 2 * 2 + 2 * 8);
+    assert_eq!(whole_records.len(), 2 * 2 + 2 * 9);
     for (name, record) in &whole_records {
         assert_eq!(Some(record), broken_records.get(name), "{name}");
     }
@@ -158,6 +164,9 @@ fn a_bench_that_was_killed_ends_as_one_in_one_go() {
         json(&whole.join(format!("records/ranking-seed0-{case}.case.json")))["fit_seconds"].as_f64()
     };
     assert!(seconds("neumf") > seconds("gmf").zip(seconds("mlp")).map(|(gmf, mlp)| gmf + mlp));
+    assert!(seconds("blend") > seconds("als").zip(seconds("gmf")).map(|(als, gmf)| als + gmf));
+    let blend = json(&whole.join("records/ranking-seed0-blend.case.json"));
+    assert_eq!(blend["order_aware"], false);
 
     // The report of a finished bench, when made again, has the same bytes.
     let before = std::fs::read(whole.join("report.html")).expect("a report");
@@ -198,6 +207,7 @@ fn a_config_that_makes_no_sense_is_refused_by_name() {
     refused("seeds", "sedes", &["wrong.toml", "sedes"]);
     refused("against = \"als\"", "against = \"alz\"", &["ranking.against", "alz"]);
     refused("metric = \"ndcg@10\"", "metric = \"rmse\"", &["ranking.metric", "rmse"]);
+    refused("case:als", "case:sla", &["blend.parts", "sla", "stands before it"]);
     refused("case:gmf", "case:mf", &["neumf.pretrained", "mf", "stands before it"]);
     refused("name = \"gmf\"", "name = \"../gmf\"", &["case.name", "../gmf"]);
     refused("name = \"gmf\"", "name = \"als\"", &["case.name", "no other case has"]);

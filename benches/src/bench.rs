@@ -149,7 +149,8 @@ impl Bench {
         })
     }
 
-    /// Returns the training config of a case, with the case's seed, and with run directories in place of `case:NAME`.
+    /// Returns the training config of a case, with the case's seed, and with run directories in place of `case:NAME`. A case that
+    /// another one starts from keeps the weights that are chosen on valid.
     ///
     /// # Errors
     /// When the settings make no sense.
@@ -162,8 +163,11 @@ impl Bench {
             }
         }
         let mut config = TrainConfig::from_table(config)?;
+        let task = self.case(key)?.0;
         config.run.seed = key.seed;
-        config.run.select_by.get_or_insert(self.case(key)?.0.metric);
+        config.run.select_by.get_or_insert(task.metric);
+        config.run.keep_chosen |=
+            task.cases.iter().any(|other| other.starts_from().iter().any(|(_, from)| *from == key.case));
         Ok(config)
     }
 
@@ -194,8 +198,8 @@ impl Bench {
     /// When the record cannot be written, or that of a case it started from cannot be read.
     pub fn keep(&self, key: &CaseKey, mut outcome: CaseOutcome, data: &Prepared) -> Result<()> {
         let (task, case) = self.case(key)?;
-        for earlier in case.starts_from() {
-            let path = self.record_path(&CaseKey { case: earlier.to_owned(), ..key.clone() });
+        for (_, earlier) in case.starts_from() {
+            let path = self.record_path(&CaseKey { case: earlier, ..key.clone() });
             let earlier: CaseRecord = read(&path)?;
             outcome.fit_seconds += earlier.fit_seconds;
             outcome.total_seconds += earlier.total_seconds;

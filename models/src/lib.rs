@@ -1,5 +1,5 @@
 //! Models that score, and how they learn: popularity, ALS, item-item models in closed form (EASE, nearest neighbours, RP3beta),
-//! transitions between items, matrix factorisation and neural collaborative filtering.
+//! transitions between items, matrix factorisation, neural collaborative filtering, and blends of saved runs.
 //!
 //! ```
 //! # #[cfg(feature = "train")] {
@@ -33,6 +33,7 @@
 #![deny(missing_docs)]
 
 pub mod als;
+pub mod blend;
 pub mod bpmf;
 pub mod ease;
 pub mod error;
@@ -51,6 +52,7 @@ pub mod ncf;
 pub mod nn;
 pub mod popularity;
 pub mod progress;
+pub mod recency;
 pub mod recommender;
 pub mod registry;
 mod retrieval;
@@ -77,6 +79,7 @@ pub use learner::{EpochLoss, FitInput, Learner, Phase};
 pub use model::{Compute, Family, Model, ModelConfig, Output};
 pub use nn::device::{self, DeviceChoice};
 pub use progress::{Progress, Silent};
+pub use recency::Recency;
 pub use recommender::{DataFacts, FoldedUser, Query, Recommender, ScoredItem};
 pub use scorer::{Factors, FoldIn, Scorer, Shape, Vectors};
 #[cfg(feature = "train")]

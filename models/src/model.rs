@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use burnrec_data::tensors::{Tensor, TensorFile};
@@ -24,6 +25,12 @@ pub trait Model: Scorer {
 
     /// Returns the weights by name, as they are on the host.
     fn weights(&self) -> Vec<(String, Tensor)>;
+
+    /// Returns the weights as they stand in a file in `dir`: a model of other runs names these by their paths from there.
+    fn weights_in(&self, dir: &Path) -> Vec<(String, Tensor)> {
+        let _ = dir;
+        self.weights()
+    }
 }
 
 /// The settings that, with the weights, make a model: a struct that derives serde's traits.

@@ -14,10 +14,12 @@ use crate::settings::did_you_mean;
 use crate::settings::{Settings, cut};
 #[cfg(feature = "train")]
 use crate::trainer::{Trainable, Trainer};
-use crate::{Error, Result, als, bpmf, ease, knn, mf, ncf, popularity, rp3beta, sasrec, slim, transition};
+use crate::{
+    Error, Result, als, blend, bpmf, ease, knn, mf, ncf, popularity, rp3beta, sasrec, slim, transition,
+};
 
 /// The kinds that come with burnrec, in the order in which messages list them.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 14] = [
     Kind::of::<popularity::PopularityConfig>(),
     Kind::of::<als::AlsConfig>(),
     Kind::of::<bpmf::BpmfConfig>(),
@@ -31,6 +33,7 @@ const KINDS: [Kind; 13] = [
     Kind::of::<rp3beta::Rp3betaConfig>(),
     Kind::of::<slim::SlimConfig>(),
     Kind::of::<sasrec::SasrecConfig>(),
+    Kind::of::<blend::BlendConfig>(),
 ];
 
 /// The kinds that the program has added.
@@ -215,7 +218,7 @@ mod tests {
         let error = |text: &str| read(text).expect_err(text).to_string();
         let unknown = error(r#"{"model":"emf","dim":8}"#);
         let expected = "model: found \"emf\", expected one of popularity, als, bpmf, transition, mf, gmf, mlp, neumf, ease, knn, \
-                        rp3beta, slim, sasrec; did you mean \"mf\"?";
+                        rp3beta, slim, sasrec, blend; did you mean \"mf\"?";
         assert!(unknown.starts_with(expected), "{unknown}");
         assert!(error(r#"{"model":7}"#).contains("model: found 7, expected a name"));
         assert!(error(r#"{"dim":8}"#).contains("missing field `model`"));

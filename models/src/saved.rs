@@ -13,10 +13,12 @@ use std::path::{Path, PathBuf};
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::vocab_file as stored;
 use burnrec_data::write::write_file;
-use burnrec_data::{Error as DataError, hash};
+use burnrec_data::{Error as DataError, Prepared, hash};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceChoice, OpenDevice};
+#[cfg(feature = "train")]
+use crate::learner::Phase;
 use crate::model::{ModelConfig, Output};
 use crate::recommender::{DataFacts, Recommender};
 use crate::scorer::Shape;
@@ -94,9 +96,9 @@ impl Recommender {
         let dir = dir.as_ref();
         make_room(dir, true)?;
         let mut files = BTreeMap::new();
-        put(dir, WEIGHTS, &self.model.weights(), &mut files)?;
+        put(dir, WEIGHTS, &self.model.weights_in(dir), &mut files)?;
         if let Some(chosen) = &self.chosen {
-            put(dir, CHOSEN, &chosen.weights(), &mut files)?;
+            put(dir, CHOSEN, &chosen.weights_in(dir), &mut files)?;
         }
         let ids = stored::vocab_tensors("users", self.users.vocab()).into_iter();
         let ids = ids.chain(stored::vocab_tensors("items", self.items.vocab())).collect::<Vec<_>>();
@@ -179,21 +181,64 @@ fn open(dir: &Path, manifest: &Manifest, device: &OpenDevice) -> Result<Recommen
 }
 
 /// Which weights of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
-    /// The weights as they were chosen on valid; the final ones where the run keeps no others.
+    /// The weights as they were chosen on valid, of a model that was not trained on it.
     Chosen,
     /// The final weights, which are served.
     Final,
 }
 
-/// Opens the weights of a run, checked against their hash.
+#[cfg(feature = "train")]
+impl Stage {
+    /// Returns the weights that a fit of another run may start from: none that know valid, while something is chosen on it.
+    pub fn of(phase: Phase) -> Self {
+        match phase {
+            Phase::Choose => Self::Chosen,
+            Phase::Refit => Self::Final,
+        }
+    }
+}
+
+/// Opens the weights of a run, checked against their hash. Without a refit those chosen on valid are the final ones.
 ///
 /// # Errors
-/// When the file is missing or changed.
+/// When the file is missing or changed, or the run was refitted on valid and kept no weights from before.
 pub fn weights(dir: &Path, manifest: &Manifest, stage: Stage) -> Result<TensorFile> {
-    let chosen = stage == Stage::Chosen && manifest.files.contains_key(CHOSEN);
-    checked(dir, manifest, if chosen { CHOSEN } else { WEIGHTS })
+    let has_chosen = manifest.files.contains_key(CHOSEN);
+    if stage == Stage::Chosen
+        && !has_chosen
+        && manifest.record.pointer("/config/refit") != Some(&false.into())
+    {
+        let found = "a run that kept no weights from before it was trained on valid".to_owned();
+        let expected =
+            "one trained with keep_chosen = true, as what starts from it is chosen on valid".to_owned();
+        return Err(Error::Run { path: dir.to_owned(), found, expected });
+    }
+    checked(dir, manifest, if stage == Stage::Chosen && has_chosen { CHOSEN } else { WEIGHTS })
+}
+
+/// Returns the SHA-256 of a run's manifest, which holds those of all its other files.
+///
+/// # Errors
+/// When there is none.
+pub fn manifest_hash(dir: &Path) -> Result<String> {
+    Ok(hash::file(&dir.join(MANIFEST))?)
+}
+
+/// Refuses a run that was trained on other data, for the setting `key` that names it.
+///
+/// # Errors
+/// When it was.
+pub fn check_data(key: &str, dir: &Path, manifest: &Manifest, data: &Prepared) -> Result<()> {
+    if manifest.data.hash == data.manifest.hash {
+        return Ok(());
+    }
+    let Manifest { data: DataFacts { name, hash, .. }, .. } = manifest;
+    let found = format!("a run on {name:?} ({hash}) in {}", dir.display());
+    let expected = format!("one on the same split, {:?} ({})", data.name, data.manifest.hash);
+    Err(Error::config(key, found, expected))
 }
 
 fn checked(dir: &Path, manifest: &Manifest, name: &str) -> Result<TensorFile> {

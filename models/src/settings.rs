@@ -55,6 +55,7 @@ fn shorten(value: &mut Value) {
             *number = (*number as f32).to_string().parse().unwrap_or(*number);
         }
         Value::Table(table) => table.iter_mut().for_each(|(_, value)| shorten(value)),
+        Value::Array(values) => values.iter_mut().for_each(shorten),
         _ => {}
     }
 }

@@ -127,7 +127,7 @@ fn pairs_score_as_the_catalog_does(model: &dyn Model, scores: &[f32]) {
 fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &OpenDevice) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("weights.safetensors");
-    tensors::write(&path, &model.weights()).expect("the weights are saved");
+    tensors::write(&path, &model.weights_in(dir.path())).expect("the weights are saved");
     let file = TensorFile::open(&path).expect("the weights are read");
     let opened = model.config().load(&file, SHAPE, device).expect("the saved model is opened");
     assert_eq!(opened.config(), model.config(), "the saved model's config");

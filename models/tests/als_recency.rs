@@ -4,8 +4,8 @@ mod reference;
 
 use burnrec_data::rng::stream;
 use burnrec_data::{Csr, Entry, UserIx};
-use burnrec_models::als::{AlsConfig, AlsLearner, Convention, Recency};
-use burnrec_models::{Learner, Model, Scorer, Silent};
+use burnrec_models::als::{AlsConfig, AlsLearner, Convention};
+use burnrec_models::{Learner, Model, Recency, Scorer, Silent};
 use rand::RngExt;
 use reference::{weighted_half_sweep, widened};
 

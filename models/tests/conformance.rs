@@ -1,13 +1,14 @@
 //! Every model does what every model must. One line per model.
 
-use burnrec_data::Csr;
-use burnrec_models::als::{AlsConfig, AlsLearner, Recency};
+use burnrec_data::{Csr, Vocab};
+use burnrec_models::als::{AlsConfig, AlsLearner};
+use burnrec_models::blend::{BlendConfig, BlendLearner, Part, Scale};
 use burnrec_models::bpmf::{BpmfConfig, BpmfLearner, Implicit};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::ItemItemLearner;
 use burnrec_models::knn::{KnnConfig, Similarity};
-use burnrec_models::mf::MfConfig;
+use burnrec_models::mf::{AgedMfLearner, MfConfig};
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::loss::Loss;
 use burnrec_models::nn::network::Architecture;
@@ -15,10 +16,11 @@ use burnrec_models::nn::{NnLearner, NnTraining};
 use burnrec_models::popularity::Popularity;
 use burnrec_models::rp3beta::Rp3betaConfig;
 use burnrec_models::sasrec::{SasrecConfig, SasrecLearner, SequenceLoss};
+use burnrec_models::saved::Stage;
 use burnrec_models::slim::SlimConfig;
 use burnrec_models::testing::{Expect, conforms};
 use burnrec_models::transition::{TransitionConfig, TransitionLearner};
-use burnrec_models::{DeviceChoice, Learner, Model, Silent};
+use burnrec_models::{DeviceChoice, Learner, Model, Recency, Recommender, Silent};
 
 fn cpu() -> OpenDevice {
     device::open(DeviceChoice::Cpu).expect("the CPU")
@@ -68,8 +70,12 @@ fn bpmf() {
 
 #[test]
 fn ease() {
-    let fit =
-        |train: &Csr| fitted(ItemItemLearner::new(train, EaseConfig { reg: 1.0 }).expect("a learner"), 1);
+    let fit = |train: &Csr| {
+        fitted(
+            ItemItemLearner::new(train, EaseConfig { reg: 1.0, ..EaseConfig::default() }).expect("a learner"),
+            1,
+        )
+    };
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 
@@ -93,6 +99,20 @@ fn rp3beta() {
 fn slim() {
     let config = SlimConfig { reg: 1.0, l1: 0.1, ..SlimConfig::default() };
     let fit = |train: &Csr| fitted(ItemItemLearner::new(train, config.clone()).expect("a learner"), 1);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+}
+
+#[test]
+fn item_item_models_with_recency() {
+    let recency = Recency::Rows(3.0);
+    let ease = EaseConfig { reg: 50.0, recency };
+    let fit = |train: &Csr| fitted(ItemItemLearner::new(train, ease.clone()).expect("a learner"), 1);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    let knn = KnnConfig { recency, ..KnnConfig::default() };
+    let fit = |train: &Csr| fitted(ItemItemLearner::new(train, knn.clone()).expect("a learner"), 1);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    let rp3beta = Rp3betaConfig { recency, popularity: 0.01, ..Rp3betaConfig::default() };
+    let fit = |train: &Csr| fitted(ItemItemLearner::new(train, rp3beta.clone()).expect("a learner"), 1);
     conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
 }
 
@@ -129,6 +149,16 @@ fn mf() {
 }
 
 #[test]
+fn mf_with_recency() {
+    let config = MfConfig { dim: 8, reg: 1e-3, recency: Recency::Rows(3.0), ..MfConfig::default() };
+    let burn = NnTraining { batch_size: 512, learning_rate: 0.02, ..NnTraining::default() };
+    let device = cpu();
+    let fit =
+        |train: &Csr| fitted(AgedMfLearner::new(train, &config, &burn, 7, &device).expect("a learner"), 12);
+    conforms(&fit, Expect { personal: true, folds_in: true }, &device);
+}
+
+#[test]
 fn mf_of_ratings() {
     // The planted values are all 1, so that nothing but the mean is to be learned from them.
     let fit = network(MfConfig { dim: 8, loss: Loss::Mse, ..MfConfig::default() }, 3);
@@ -139,6 +169,29 @@ fn mf_of_ratings() {
 fn mf_of_pairs_and_of_softmax() {
     for loss in [Loss::Bpr, Loss::Softmax] {
         let fit = network(MfConfig { dim: 8, loss, reg: 1e-4, ..MfConfig::default() }, 25);
+        conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
+    }
+}
+
+#[test]
+fn blend() {
+    for scale in [Scale::Zscore, Scale::Rank] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fit = |train: &Csr| {
+            let als = fitted(AlsLearner::new(train, Default::default(), 7).expect("a learner"), 10);
+            let config = TransitionConfig { reg: 10.0, ..TransitionConfig::default() };
+            let transition = fitted(TransitionLearner::new(train, config).expect("a learner"), 1);
+            let parts = [("als", als), ("transition", transition)].map(|(name, model)| {
+                let ids = |n: usize| Vocab::from_ints((0..n as i64).collect());
+                let run = folder.path().join(name);
+                let recommender =
+                    Recommender::new(model, ids(train.n_rows()), ids(train.n_cols()), train.clone());
+                recommender.save(&run).expect("saved");
+                Part::open(&run, Stage::Final, &cpu()).expect("opened")
+            });
+            let config = BlendConfig { weights: vec![1.0, 0.5], scale, reads_order: true };
+            fitted(BlendLearner::new(train, config, parts.into()).expect("a learner"), 1)
+        };
         conforms(&fit, Expect { personal: true, folds_in: true }, &cpu());
     }
 }

@@ -9,14 +9,20 @@ use std::time::Instant;
 use burnrec_data::rng::stream;
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, Entry, UserIx, Vocab};
-use burnrec_models::als::{AlsConfig, AlsModel, Recency, Weighting, Weights};
+use burnrec_models::als::{AlsConfig, AlsModel, Weighting, Weights};
+use burnrec_models::blend::{Blend, BlendConfig, Part};
+use burnrec_models::device;
+use burnrec_models::ease::EaseConfig;
+use burnrec_models::item_item::{ItemItem, ItemItemModel, ItemMatrix};
+use burnrec_models::knn::KnnConfig;
 use burnrec_models::sasrec::SasrecConfig;
+use burnrec_models::saved::Stage;
 use burnrec_models::transition::{Transition, TransitionConfig};
-use burnrec_models::{DeviceChoice, Family, Model, Recommender, Shape, device};
+use burnrec_models::{DeviceChoice, Family, Model, Recency, Recommender, Shape};
 use burnrec_serve::Engine;
 use burnrec_serve::engine::Reading;
 use burnrec_serve::event::Incoming;
-use common::{ITEMS, PART, USERS, answer, answer_events, config, item_id, seen};
+use common::{ITEMS, PART, USERS, answer, answer_events, config, item_id, mf_of, seen};
 use rand::RngExt;
 use tempfile::TempDir;
 
@@ -69,6 +75,28 @@ fn sasrec() -> Box<dyn Model> {
     config.load(&TensorFile::open(&path).expect("weights"), shape, &cpu).expect("a model")
 }
 
+/// An item-item model of drawn weights.
+fn item_item<F: ItemItem>(config: F) -> ItemItemModel<F> {
+    let mut rng = stream(3, "weights", 0);
+    let weights = (0..ITEMS * ITEMS).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let histories = config.weigh(&timed()).expect("rows with an order and times");
+    ItemItemModel::new(config, Arc::new(histories), Arc::new(ItemMatrix::Dense { n_items: ITEMS, weights }))
+}
+
+fn ease(recency: Recency) -> ItemItemModel<EaseConfig> {
+    item_item(EaseConfig { recency, ..EaseConfig::default() })
+}
+
+fn knn(recency: Recency) -> ItemItemModel<KnnConfig> {
+    item_item(KnnConfig { recency, ..KnnConfig::default() })
+}
+
+/// The rows of [`histories`], a second apart.
+fn timed() -> Csr {
+    let at = |(second, entry): (i64, Entry)| Entry { time: Some(second), ..entry };
+    Csr::from_histories(ITEMS, (0..USERS).map(|user| (0..).zip(histories().history(user)).map(at).collect()))
+}
+
 fn serving() -> (Engine, TempDir) {
     serve(Box::new(transition()))
 }
@@ -107,7 +135,8 @@ fn scores(model: &dyn Model, history: Vec<Entry>) -> Vec<f32> {
 
 /// Checks that the engine scores a user as the model scores this history.
 fn scores_as(engine: &Engine, model: &dyn Model, user: i64, history: Vec<Entry>) {
-    let expected = scores(model, history);
+    let output = model.config().output();
+    let expected = scores(model, history).into_iter().map(|logit| output.score(logit));
     let items: Vec<String> = (0..ITEMS).map(|row| item_id(row).to_string()).collect();
     let request = format!(r#"{{"type":"score","user":{user},"items":[{}]}}"#, items.join(","));
     let scores = answer(engine, request).scores();
@@ -162,7 +191,14 @@ fn sasrec_answers_unknown_users_and_new_events_from_the_newest_rows() {
 }
 
 #[test]
-fn a_user_of_als_with_recency_is_folded_in_by_the_order_and_the_times_of_the_events() {
+fn a_user_is_folded_in_by_the_order_and_the_times_of_the_events() {
+    weighs_events_by_age(|recency| Box::new(als(recency)));
+    weighs_events_by_age(|recency| Box::new(ease(recency)));
+    weighs_events_by_age(|recency| Box::new(knn(recency)));
+    weighs_events_by_age(|recency| Box::new(mf_of(1, recency)));
+}
+
+fn weighs_events_by_age(model: impl Fn(Recency) -> Box<dyn Model>) {
     const DAY: i64 = 86_400;
     let rows = [(4, 0), (20, 1), (7, 9), (11, 10)];
     let history = || {
@@ -171,7 +207,7 @@ fn a_user_of_als_with_recency_is_folded_in_by_the_order_and_the_times_of_the_eve
         rows.iter().map(entry).collect::<Vec<Entry>>()
     };
     for recency in [Recency::None, Recency::Rows(1.5), Recency::Days(2.0)] {
-        let (engine, _folder) = serve(Box::new(als(recency)));
+        let (engine, _folder) = serve(model(recency));
         for entry in history() {
             let item = item_id(entry.col as usize);
             let text = format!(r#"{{"type":"event","user":999,"item":{item},"value":3}}"#);
@@ -179,8 +215,31 @@ fn a_user_of_als_with_recency_is_folded_in_by_the_order_and_the_times_of_the_eve
             event.timestamp_ms = entry.time.map(|time| 1000 * time);
             answer_events(&engine, &[event], Reading::default());
         }
-        scores_as(&engine, &als(recency), 999, history());
-        let events_alone = |of: Recency| scores(&als(of), history());
+        scores_as(&engine, &*model(recency), 999, history());
+        let events_alone = |of: Recency| scores(&*model(of), history());
         assert_eq!(events_alone(recency) == events_alone(Recency::None), recency == Recency::None);
     }
+}
+
+#[test]
+fn a_blend_is_served_from_the_runs_that_it_names() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let part = |name: &str, model: Box<dyn Model>| {
+        let (users, items) = ((1..=USERS as i64).collect(), (0..ITEMS).map(item_id).collect());
+        let (users, items) = (Vocab::from_ints(users), Vocab::from_ints(items));
+        let run = folder.path().join(name);
+        Recommender::new(model, users, items, histories()).save(&run).expect("a run is saved");
+        let cpu = device::open(DeviceChoice::Cpu).expect("the CPU");
+        Part::open(&run, Stage::Final, &cpu).expect("a part")
+    };
+    let blend = || {
+        let parts =
+            vec![part("als", Box::new(als(Recency::Rows(2.0)))), part("transition", Box::new(transition()))];
+        let config = BlendConfig { weights: vec![1.0, 0.5], reads_order: true, ..BlendConfig::default() };
+        Blend::new(config, parts, &histories()).expect("a blend")
+    };
+    let (engine, _folder) = serve(Box::new(blend()));
+    push(&engine, 999, &[4, 20, 7, 11]);
+    let entries = [4, 20, 7, 11].map(|col| Entry { col, value: 3.0, time: None });
+    scores_as(&engine, &blend(), 999, entries.to_vec());
 }

@@ -279,7 +279,10 @@ impl Checkpoints {
     fn put_best(&self, path: &Path, best: &Best) -> Result<()> {
         let has_it = |manifest: &Manifest| manifest.best.is_some_and(|known| known.epoch == best.epoch);
         match self.newest.as_ref().filter(|(_, manifest)| has_it(manifest)) {
-            None => tensors::write(path, &best.model.weights())?,
+            None => {
+                let dir = path.parent().unwrap_or(Path::new(""));
+                tensors::write(path, &best.model.weights_in(dir))?;
+            }
             Some((dir, _)) => {
                 let known = dir.join(BEST);
                 // Not every file system has links.

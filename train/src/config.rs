@@ -158,6 +158,9 @@ pub struct RunConfig {
     /// Whether a model is trained again on train and valid together, for the chosen number of epochs, before it is
     /// judged on test.
     pub refit: bool,
+    /// Whether the saved run keeps the weights that were chosen on valid beside the final ones, for a blend to be chosen on
+    /// valid.
+    pub keep_chosen: bool,
     /// The metric on valid that chooses the epoch; by default `rmse` for models of ratings, else `ndcg@10`.
     pub select_by: Option<Metric>,
     /// Epochs from one evaluation on valid to the next.
@@ -182,6 +185,7 @@ impl Default for RunConfig {
             seed: 42,
             epochs: 20,
             refit: true,
+            keep_chosen: false,
             select_by: None,
             eval_every: 1,
             checkpoint_every: 1,

@@ -83,7 +83,7 @@ pub fn run(
                 let chosen = Chosen { epochs: best.epoch, valid };
                 // With 20 million rows a model takes hundreds of megabytes, so it is kept only where others start from
                 // it.
-                let keeps_chosen = config.trainer.keeps_chosen();
+                let keeps_chosen = config.trainer.keeps_chosen() || config.run.keep_chosen;
                 work.refit(train, chosen, best.into_best().filter(|_| keeps_chosen))?
             } else {
                 (best, train, valid)

@@ -136,7 +136,7 @@ impl BenchPlan {
                 let mut kept: Vec<CasePlan> = Vec::new();
                 for case in task.cases.drain(..) {
                     let has_parts =
-                        case.starts_from().iter().all(|part| kept.iter().any(|kept| kept.name == *part));
+                        case.starts_from().iter().all(|(_, part)| kept.iter().any(|kept| kept.name == *part));
                     if has_parts && !case.reads_order()? {
                         kept.push(case);
                     } else if !gone.contains(&case.label) {
@@ -211,13 +211,10 @@ impl BenchPlan {
                     let expected = "a model of burnrec: peers' programs are not given the rows to fold in";
                     return refuse(&format!("{task}.cases"), &case.name, expected);
                 }
-                for part in case.starts_from() {
+                for (key, part) in case.starts_from() {
                     if !cases[..at].iter().any(|other| other.name == part) {
-                        return refuse(
-                            &format!("{}.pretrained", case.name),
-                            &part,
-                            "a case that stands before it",
-                        );
+                        let key = format!("{}.{key}", case.name);
+                        return refuse(&key, &part, "a case that stands before it");
                     }
                 }
             }
@@ -237,11 +234,12 @@ impl CasePlan {
         }
     }
 
-    /// Returns the names of the cases whose runs this one starts from.
-    pub fn starts_from(&self) -> Vec<&str> {
+    /// Returns the names of the cases whose runs this one starts from, each with the setting that names it.
+    pub fn starts_from(&self) -> Vec<(&'static str, String)> {
         let CaseMethod::Train { config } = &self.method else { return Vec::new() };
-        let runs = config.get("pretrained").and_then(Value::as_table).into_iter().flatten();
-        runs.filter_map(|(_, run)| case_of(run.as_str()?)).collect()
+        let mut config = config.clone();
+        let runs = runs_of(&mut config).into_iter();
+        runs.filter_map(|(key, run)| Some((key, case_of(run)?.to_owned()))).collect()
     }
 
     /// Refuses a space that the case's settings cannot be taken from.
@@ -272,11 +270,23 @@ pub fn case_of(run: &str) -> Option<&str> {
     run.strip_prefix("case:")
 }
 
-/// Returns the runs that a training config starts from, by their keys in `pretrained`.
-pub fn runs_of(config: &mut Table) -> impl Iterator<Item = (&String, &mut String)> {
-    let runs = config.get_mut("pretrained").and_then(Value::as_table_mut).into_iter().flatten();
-    runs.filter_map(|(key, run)| match run {
-        Value::String(run) => Some((key, run)),
-        _ => None,
-    })
+/// The settings that name runs to start from: a table that has them among others, and a list.
+const RUNS: [&str; 2] = ["pretrained", "parts"];
+
+/// Returns the runs that a training config starts from, each with the setting that names it.
+pub fn runs_of(config: &mut Table) -> Vec<(&'static str, &mut String)> {
+    let mut runs = Vec::new();
+    for (key, value) in config.iter_mut() {
+        let Some(key) = RUNS.into_iter().find(|known| known == key) else { continue };
+        let values: Vec<&mut Value> = match value {
+            Value::Table(table) => table.iter_mut().map(|(_, value)| value).collect(),
+            Value::Array(values) => values.iter_mut().collect(),
+            _ => Vec::new(),
+        };
+        runs.extend(values.into_iter().filter_map(|value| match value {
+            Value::String(run) => Some((key, run)),
+            _ => None,
+        }));
+    }
+    runs
 }

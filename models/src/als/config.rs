@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Recency;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 /// Settings of alternating least squares.
 ///

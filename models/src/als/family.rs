@@ -3,13 +3,14 @@
 use burnrec_data::tensors::TensorFile;
 
 use super::model::{ITEM_BIASES, ITEMS, USER_BIASES, USERS};
-use super::{AlsConfig, AlsModel, Feedback, Recency};
+use super::{AlsConfig, AlsModel, Feedback};
 use crate::Result;
 use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, Output};
 use crate::nn::on_card::on_card;
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
+use crate::{Recency, Result};
 
 impl Family for AlsConfig {
     const KIND: &'static str = "als";

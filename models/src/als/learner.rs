@@ -9,9 +9,7 @@ use burnrec_data::{Csr, Error as DataError};
 use serde::{Deserialize, Serialize};
 
 use super::warm_start::{self, FirstFactors};
-use super::{
-    AlsConfig, AlsModel, Convention, Feedback, Objective, Recency, RowSolver, Weights, first_factors,
-};
+use super::{AlsConfig, AlsModel, Convention, Feedback, Objective, RowSolver, Weights, first_factors};
 use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
 use crate::least_squares::Side;
@@ -20,7 +18,7 @@ use crate::progress::Progress;
 use crate::scorer::Shape;
 use crate::trainer::Trainable;
 use crate::weights::matrix;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 /// The settings of ALS that only training reads.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

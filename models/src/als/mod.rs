@@ -35,7 +35,7 @@
 //! counts in R as one more element of its vector: with one side fixed, the vectors and biases of the other still solve one
 //! least-squares problem ([`crate::least_squares::Design`]), so that each half sweep lowers the objective.
 //!
-//! With [`Recency`], the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
+//! With [`Recency`](crate::Recency), the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
 //! unobserved cells and the regulariser stay as they are.
 
 mod cells;
@@ -54,7 +54,6 @@ mod nonnegative;
 mod normal;
 mod objective;
 mod precise;
-mod recency;
 mod row;
 mod subspace;
 #[cfg(feature = "train")]
@@ -68,6 +67,5 @@ pub use learner::{AlsLearner, AlsTraining};
 pub use model::AlsModel;
 pub use normal::Scratch;
 pub use objective::Objective;
-pub use recency::Recency;
 pub use row::RowSolver;
 pub use weighting::Weights;

@@ -14,7 +14,7 @@ use crate::device::OpenDevice;
 use crate::item_item::{ItemItem, ItemItemModel};
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
 mod learner;
@@ -25,11 +25,13 @@ mod learner;
 pub struct EaseConfig {
     /// The strength of the regulariser: how many rows of an item alone weigh as much as it.
     pub reg: f32,
+    /// How the weight of a history's rows falls with their age, in scores.
+    pub recency: Recency,
 }
 
 impl Default for EaseConfig {
     fn default() -> Self {
-        Self { reg: 500.0 }
+        Self { reg: 500.0, recency: Recency::None }
     }
 }
 
@@ -38,7 +40,7 @@ impl Family for EaseConfig {
 
     fn validate(&self) -> Result<()> {
         if self.reg > 0.0 && self.reg.is_finite() {
-            return Ok(());
+            return self.recency.validate();
         }
         Err(Error::config("reg", self.reg, "a finite number over 0, without which X'X may have no inverse"))
     }
@@ -47,9 +49,17 @@ impl Family for EaseConfig {
         Output::Raw
     }
 
+    fn reads_order(&self) -> bool {
+        self.recency != Recency::None
+    }
+
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
         Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
     }
 }
 
-impl ItemItem for EaseConfig {}
+impl ItemItem for EaseConfig {
+    fn recency(&self) -> Recency {
+        self.recency
+    }
+}

@@ -44,11 +44,12 @@ impl<'a, F: ClosedForm> ItemItemLearner<'a, F> {
     /// Learns from the training matrix `[n_users, n_items]`.
     ///
     /// # Errors
-    /// When a setting is out of its range, or the computation does not fit the free memory.
+    /// When a setting is out of its range, the computation does not fit the free memory, or the ages of the rows count and are
+    /// not known.
     pub fn new(train: &'a Csr, config: F) -> Result<Self> {
         config.validate()?;
         config.check_memory(train)?;
-        let histories = Arc::new(config.weigh(train));
+        let histories = Arc::new(config.weigh(train)?);
         let matrix = Arc::new(ItemMatrix::empty(train.n_cols()));
         Ok(Self { config, train, histories, matrix, is_finished: false })
     }
@@ -69,7 +70,8 @@ impl<F: ClosedForm> Learner for ItemItemLearner<'_, F> {
 
     fn model(&self) -> Box<dyn Model> {
         let (histories, matrix) = (Arc::clone(&self.histories), Arc::clone(&self.matrix));
-        Box::new(ItemItemModel::new(self.config.clone(), histories, matrix))
+        let biases = popularity_biases(self.config.popularity(), self.train, &matrix).map(Arc::new);
+        Box::new(ItemItemModel::new(self.config.clone(), histories, matrix).with_biases(biases))
     }
 
     fn save_state(&self, dir: &Path) -> Result<()> {
@@ -82,6 +84,18 @@ impl<F: ClosedForm> Learner for ItemItemLearner<'_, F> {
         self.is_finished = true;
         Ok(())
     }
+}
+
+/// Returns what [`ItemItem::popularity`] adds to the scores of each item, `[n_items]`; `None` where that is nothing.
+fn popularity_biases(popularity: f32, train: &Csr, matrix: &ItemMatrix) -> Option<Vec<f32>> {
+    if popularity == 0.0 {
+        return None;
+    }
+    let mut n_users = vec![0.0; train.n_cols()];
+    let positives = train.cols().iter().zip(train.values()).filter(|(_, value)| **value > 0.0);
+    positives.for_each(|(&item, _)| n_users[item as usize] += 1.0);
+    let factor = f64::from(popularity) * matrix.mean_weight() / (train.n_rows() as f64).max(1.0);
+    Some(n_users.into_iter().map(|n: f64| (factor * n) as f32).collect())
 }
 
 /// The file of a checkpoint that holds the matrix.

@@ -38,6 +38,16 @@ impl ItemMatrix {
         }
     }
 
+    /// Returns the mean of the weights that are there, 0 where there are none.
+    #[cfg(feature = "train")]
+    pub fn mean_weight(&self) -> f64 {
+        let weights = match self {
+            Self::Dense { weights, .. } => weights,
+            Self::Sparse(rows) => rows.values(),
+        };
+        weights.iter().map(|&weight| f64::from(weight)).sum::<f64>() / weights.len().max(1) as f64
+    }
+
     /// Returns the items with a weight in the row of an item, and the weights, without the item itself.
     pub fn row(&self, item: ItemIx) -> Vec<(ItemIx, f32)> {
         let row: Vec<(ItemIx, f32)> = match self {

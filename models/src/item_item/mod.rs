@@ -1,5 +1,5 @@
 //! What families share whose models are an item-item matrix `B`: a user with history `x_u` scores
-//! `s_uj = sum over the history of x_ui B_ij`.
+//! `s_uj = sum over the history of x_ui B_ij`, with `x_ui` what the row counts, which may fall with its age ([`Recency`](crate::Recency)).
 //!
 //! [`ItemMatrix`] is `B`, whole or with the entries of the k nearest items alone. [`ItemItemModel`] scores by it, folds users
 //! in and is saved: a row of histories is all that it knows of a user. [`ItemItemLearner`] computes the closed form of a
@@ -13,6 +13,7 @@ mod matrix;
 mod model;
 #[cfg(feature = "train")]
 mod nearest;
+mod neighbours;
 
 #[cfg(feature = "train")]
 pub use inverse::SymmetricTiles;
@@ -21,4 +22,5 @@ pub use learner::{ClosedForm, ItemItemLearner};
 pub use matrix::ItemMatrix;
 pub use model::{ItemItem, ItemItemModel, ones};
 #[cfg(feature = "train")]
-pub use nearest::{Itself, nearest};
+pub use nearest::{Itself, from_rows, nearest};
+pub use neighbours::NeighboursOf;

@@ -89,15 +89,19 @@ pub fn nearest(
         progress.advance((end - top) as u64);
     }
     progress.end();
+    Ok(from_rows(n_items, best.into_iter().map(Best::into_row)))
+}
+
+/// Returns the matrix of rows of columns, ascending, and values.
+pub fn from_rows(n_cols: usize, rows: impl IntoIterator<Item = Vec<(u32, f32)>>) -> Csr {
     let mut offsets = vec![0];
     let (mut cols, mut values) = (Vec::new(), Vec::new());
-    for best in best {
-        let row = best.into_row();
+    for row in rows {
         cols.extend(row.iter().map(|(item, _)| *item));
         values.extend(row.iter().map(|(_, value)| *value));
         offsets.push(cols.len());
     }
-    Ok(Csr::new(n_items, offsets, cols, values))
+    Csr::new(n_cols, offsets, cols, values)
 }
 
 /// The greatest values of an item so far, and others.

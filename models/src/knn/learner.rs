@@ -2,9 +2,9 @@
 
 use burnrec_data::Csr;
 
-use super::{KnnConfig, NeighboursOf, Similarity};
+use super::{KnnConfig, Similarity};
 use crate::Result;
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, nearest};
+use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, NeighboursOf, nearest};
 use crate::learner::{FitInput, Learner};
 use crate::progress::Progress;
 use crate::retrieval::{bm25, bm25_norms, inverse_frequency, tfidf};

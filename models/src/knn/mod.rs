@@ -12,15 +12,14 @@
 //! to items of the history, each times the value there: to those that keep it (`neighbours_of = "history"`, as in `implicit`), or to
 //! those that it keeps (`"target"`; Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms").
 
-use burnrec_data::Csr;
 use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
 use crate::device::OpenDevice;
-use crate::item_item::{ItemItem, ItemItemModel};
+use crate::item_item::{ItemItem, ItemItemModel, NeighboursOf};
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
 mod learner;
@@ -39,17 +38,10 @@ pub struct KnnConfig {
     pub k1: f32,
     /// The parameter B of BM25: how much the values of popular items are scaled down, from 0 to 1.
     pub b: f32,
-}
-
-/// Whose neighbours score an item.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NeighboursOf {
-    /// Those of the history: an item gets a part of its score from each that has it among its `k` nearest, so that what many
-    /// items are near to comes first.
-    History,
-    /// Its own: an item gets a part of its score from each of its `k` nearest that is in the history.
-    Target,
+    /// What the popularity of an item adds to its scores ([`ItemItem::popularity`]).
+    pub popularity: f32,
+    /// How the weight of a history's rows falls with their age, in scores.
+    pub recency: Recency,
 }
 
 /// How values are weighted before items are compared.
@@ -72,6 +64,8 @@ impl Default for KnnConfig {
             neighbours_of: NeighboursOf::History,
             k1: 1.2,
             b: 0.75,
+            popularity: 0.0,
+            recency: Recency::None,
         }
     }
 }
@@ -89,11 +83,18 @@ impl Family for KnnConfig {
         if !(0.0..=1.0).contains(&self.b) {
             return Err(Error::config("b", self.b, "a number from 0 to 1"));
         }
-        Ok(())
+        if !(self.popularity >= 0.0 && self.popularity.is_finite()) {
+            return Err(Error::config("popularity", self.popularity, "a finite number of at least 0"));
+        }
+        self.recency.validate()
     }
 
     fn output(&self) -> Output {
         Output::Raw
+    }
+
+    fn reads_order(&self) -> bool {
+        self.recency != Recency::None
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
@@ -102,7 +103,15 @@ impl Family for KnnConfig {
 }
 
 impl ItemItem for KnnConfig {
-    fn weigh(&self, histories: &Csr) -> Csr {
-        histories.clone()
+    fn recency(&self) -> Recency {
+        self.recency
+    }
+
+    fn popularity(&self) -> f32 {
+        self.popularity
+    }
+
+    fn count(&self, value: f32) -> f32 {
+        value
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::nn::loss::Loss;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 /// Settings of matrix factorisation: score = mean + user bias + item bias + dot(user, item).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,11 +23,22 @@ pub struct MfConfig {
     pub clip: bool,
     /// Standard deviation of the first factors.
     pub init_std: f32,
+    /// How the weight of a user's rows falls with their age, in the vector that the user is scored by. Training does not read
+    /// it: the users are folded in once their items' vectors are learned.
+    pub recency: Recency,
 }
 
 impl Default for MfConfig {
     fn default() -> Self {
-        Self { dim: 64, loss: Loss::Bce, negatives: 4, reg: 0.0, clip: true, init_std: 0.1 }
+        Self {
+            dim: 64,
+            loss: Loss::Bce,
+            negatives: 4,
+            reg: 0.0,
+            clip: true,
+            init_std: 0.1,
+            recency: Recency::None,
+        }
     }
 }
 
@@ -47,6 +58,6 @@ impl MfConfig {
         if !(self.init_std.is_finite() && self.init_std > 0.0) {
             return Err(Error::config("init_std", self.init_std, "a number above 0"));
         }
-        Ok(())
+        self.recency.validate()
     }
 }

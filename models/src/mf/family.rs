@@ -4,7 +4,6 @@ use burn_tensor::Device;
 use burnrec_data::tensors::TensorFile;
 
 use super::{MfConfig, MfModel, MfNetwork};
-use crate::Result;
 use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, ModelConfig, Output};
 use crate::nn::loss::Loss;
@@ -13,6 +12,7 @@ use crate::nn::on_card::on_card;
 use crate::nn::pair_score::{DotProduct, PairScore};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
+use crate::{Recency, Result};
 
 impl Family for MfConfig {
     const KIND: &'static str = "mf";
@@ -27,6 +27,10 @@ impl Family for MfConfig {
 
     fn clips(&self) -> bool {
         self.clip
+    }
+
+    fn reads_order(&self) -> bool {
+        self.recency != Recency::None
     }
 
     fn scores_on(&self) -> Compute {

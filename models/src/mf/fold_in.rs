@@ -12,6 +12,9 @@
 //! mse:      sum over h in H of   (rating_h - s_h)^2
 //! ```
 //!
+//! With a [`Recency`](crate::Recency) the term of each h is multiplied by the weight of its age, and `n_samples` counts rows by
+//! their weights.
+//!
 //! All are convex in x, so the answer does not depend on where the search starts. Of a large catalogue some items stand for
 //! all ([`Negatives`]). The search begins over the first few of these, and goes on over more where it has ended.
 
@@ -52,21 +55,33 @@ impl FoldIn for MfModel {
         if let Some(value) = histories.values().iter().find(|value| !value.is_finite()) {
             return Err(Error::FoldIn { found: value.to_string(), expected: "finite values".into() });
         }
-        let rows: Vec<Vec<f64>> =
-            (0..histories.n_rows()).into_par_iter().map(|row| self.folded(histories.row(row))).collect();
+        Ok(Box::new(self.of_users(histories)?))
+    }
+}
+
+impl MfModel {
+    /// Returns the model of the users of these histories.
+    ///
+    /// # Errors
+    /// When the ages of the rows count and are not known.
+    pub(super) fn of_users(&self, histories: &Csr) -> Result<Self> {
+        let by_age = self.config.recency.weights(histories)?;
+        let folded = |row: usize| {
+            let entries = histories.offsets()[row]..histories.offsets()[row + 1];
+            self.folded(histories.row(row), by_age.as_ref().map(|by_age| &by_age[entries]))
+        };
+        let rows: Vec<Vec<f64>> = (0..histories.n_rows()).into_par_iter().map(folded).collect();
         let dim = self.config.dim;
         let users = Side {
             vectors: rows.iter().flat_map(|x| x[..dim].iter().map(|&value| value as f32)).collect(),
             biases: rows.iter().map(|x| x[dim] as f32).collect(),
         };
-        Ok(Box::new(Self::new(self.config.clone(), self.mean, users, Arc::clone(&self.items))))
+        Ok(Self::new(self.config.clone(), self.mean, users, Arc::clone(&self.items)))
     }
-}
 
-impl MfModel {
-    /// Returns the vector and then the bias of the user with this history.
-    fn folded(&self, history: (&[u32], &[f32])) -> Vec<f64> {
-        let user = UserLoss::new(self, history);
+    /// Returns the vector and then the bias of the user with this history, whose rows have these weights or all 1.
+    fn folded(&self, history: (&[u32], &[f32]), by_age: Option<&[f32]>) -> Vec<f64> {
+        let user = UserLoss::new(self, history, by_age);
         let mut search = Search::new(vec![0.0; self.config.dim + 1]);
         for (n, tolerance) in user.stages() {
             search.descend(tolerance, |x, gradient| user.at(n, x, gradient));
@@ -79,6 +94,8 @@ impl MfModel {
 struct UserLoss<'a> {
     loss: Loss,
     ratings: &'a [f32],
+    /// The weight of each seen item's term.
+    by_age: Vec<f64>,
     /// Mean and item bias of each seen item.
     base: Vec<f64>,
     /// `[seen, dim + 1]`: their vectors, each with a 1 for the user's bias.
@@ -98,7 +115,7 @@ struct Unseen<'a> {
 }
 
 impl<'a> UserLoss<'a> {
-    fn new(model: &'a MfModel, (seen, ratings): (&'a [u32], &'a [f32])) -> Self {
+    fn new(model: &'a MfModel, (seen, ratings): (&'a [u32], &'a [f32]), by_age: Option<&[f32]>) -> Self {
         let MfConfig { loss, negatives, reg, dim, .. } = model.config;
         let n_negatives = loss.negatives(negatives) as f64;
         let has_unseen = n_negatives > 0.0 && !seen.is_empty() && seen.len() < model.n_items();
@@ -107,13 +124,17 @@ impl<'a> UserLoss<'a> {
             vector.iter().map(|&z| f64::from(z)).chain([1.0])
         };
         let base = |item: &u32| f64::from(model.mean) + f64::from(model.items.biases[*item as usize]);
+        let by_age: Vec<f64> =
+            by_age.map_or(vec![1.0; seen.len()], |by_age| by_age.iter().map(|&by| by.into()).collect());
+        let n_rows: f64 = by_age.iter().sum();
         Self {
             loss,
             ratings,
+            by_age,
             base: seen.iter().map(base).collect(),
             rows: seen.iter().flat_map(|&item| of(item)).collect(),
             unseen: has_unseen.then(|| Unseen::new(model.negatives(), seen, n_negatives)),
-            reg: f64::from(reg).max(LEAST_REG) * seen.len() as f64 * (1.0 + n_negatives),
+            reg: f64::from(reg).max(LEAST_REG) * n_rows * (1.0 + n_negatives),
         }
     }
 
@@ -134,15 +155,15 @@ impl<'a> UserLoss<'a> {
         gradient.iter_mut().zip(x).for_each(|(gradient, x)| *gradient = 2.0 * self.reg * x);
         let mut loss = self.reg * dot(x, x);
         loss += match self.loss {
-            Loss::Mse => squares(&scores, self.ratings, &mut slopes),
-            Loss::Bce => positives(&scores, &mut slopes),
+            Loss::Mse => squares(&scores, self.ratings, &self.by_age, &mut slopes),
+            Loss::Bce => positives(&scores, &self.by_age, &mut slopes),
             Loss::Bpr | Loss::Softmax => 0.0,
         };
         if let Some(unseen) = &self.unseen {
             let (value, factor, pulled) = match self.loss {
-                Loss::Bpr => unseen.pairs(n, x, &scores, &mut slopes),
-                Loss::Softmax => unseen.softmax(n, x, &scores, &mut slopes),
-                Loss::Bce | Loss::Mse => unseen.logistic(n, x, scores.len()),
+                Loss::Bpr => unseen.pairs(n, x, &scores, &self.by_age, &mut slopes),
+                Loss::Softmax => unseen.softmax(n, x, &scores, &self.by_age, &mut slopes),
+                Loss::Bce | Loss::Mse => unseen.logistic(n, x, self.by_age.iter().sum()),
             };
             loss += value;
             gradient.iter_mut().zip(pulled).for_each(|(gradient, z)| *gradient += factor * f64::from(z));
@@ -154,20 +175,20 @@ impl<'a> UserLoss<'a> {
 
 // Both of these return the loss, and write its derivatives by the scores of the seen items.
 
-fn squares(seen: &[f64], ratings: &[f32], slopes: &mut [f64]) -> f64 {
+fn squares(seen: &[f64], ratings: &[f32], by_age: &[f64], slopes: &mut [f64]) -> f64 {
     let mut loss = 0.0;
-    for ((slope, s), &rating) in slopes.iter_mut().zip(seen).zip(ratings) {
+    for (((slope, s), &rating), by) in slopes.iter_mut().zip(seen).zip(ratings).zip(by_age) {
         let error = s - f64::from(rating);
-        loss += error * error;
-        *slope = 2.0 * error;
+        loss += by * error * error;
+        *slope = by * 2.0 * error;
     }
     loss
 }
 
-fn positives(seen: &[f64], slopes: &mut [f64]) -> f64 {
-    slopes.iter_mut().zip(seen).for_each(|(slope, s)| *slope = -1.0 / (1.0 + s.exp()));
+fn positives(seen: &[f64], by_age: &[f64], slopes: &mut [f64]) -> f64 {
+    slopes.iter_mut().zip(seen).zip(by_age).for_each(|((slope, s), by)| *slope = -by / (1.0 + s.exp()));
     // ln(1 + e^-s) without overflow.
-    seen.iter().map(|s| (-s).max(0.0) + (-s.abs()).exp().ln_1p()).sum()
+    seen.iter().zip(by_age).map(|(s, by)| by * ((-s).max(0.0) + (-s.abs()).exp().ln_1p())).sum()
 }
 
 // Each of the losses below returns its value over the first `n` drawn items, and a factor and a vector whose product is its
@@ -186,36 +207,50 @@ impl<'a> Unseen<'a> {
         (weights, if all > 0.0 { self.n_negatives / all } else { 0.0 })
     }
 
-    fn logistic(&self, n: usize, x: &[f64], n_seen: usize) -> (f64, f64, Vec<f32>) {
+    fn logistic(&self, n: usize, x: &[f64], n_rows: f64) -> (f64, f64, Vec<f32>) {
         let (weights, factor) = self.first(n);
-        let factor = factor * n_seen as f64;
+        let factor = factor * n_rows;
         let mut sum = Logistic::default();
         let pulled = self.negatives.walk(weights, x, &mut sum);
         (factor * sum.loss, factor, pulled)
     }
 
-    fn pairs(&self, n: usize, x: &[f64], seen: &[f64], slopes: &mut [f64]) -> (f64, f64, Vec<f32>) {
+    fn pairs(
+        &self,
+        n: usize,
+        x: &[f64],
+        seen: &[f64],
+        by_age: &[f64],
+        slopes: &mut [f64],
+    ) -> (f64, f64, Vec<f32>) {
         let (weights, factor) = self.first(n);
-        let seen: Vec<f32> = seen.iter().map(|&s| s as f32).collect();
-        let mut pairs = Pairs::new(&seen);
+        let [seen, by_age] = [seen, by_age].map(|of| of.iter().map(|&of| of as f32).collect::<Vec<f32>>());
+        let mut pairs = Pairs::new(&seen, &by_age);
         let pulled = self.negatives.walk(weights, x, &mut pairs);
         slopes.iter_mut().zip(&pairs.slopes).for_each(|(slope, of)| *slope += factor * f64::from(*of));
         (factor * pairs.loss, factor, pulled)
     }
 
-    fn softmax(&self, n: usize, x: &[f64], seen: &[f64], slopes: &mut [f64]) -> (f64, f64, Vec<f32>) {
+    fn softmax(
+        &self,
+        n: usize,
+        x: &[f64],
+        seen: &[f64],
+        by_age: &[f64],
+        slopes: &mut [f64],
+    ) -> (f64, f64, Vec<f32>) {
         let (weights, factor) = self.first(n);
         let most = seen.iter().fold(f64::NEG_INFINITY, |most, &s| most.max(s));
         let mut others = Exponential { most: most as f32, sum: 0.0 };
         let pulled = self.negatives.walk(weights, x, &mut others);
         let (most, all) = (f64::from(others.most), factor * others.sum);
         let (mut loss, mut shares) = (0.0, 0.0);
-        for (slope, s) in slopes.iter_mut().zip(seen) {
+        for ((slope, s), by) in slopes.iter_mut().zip(seen).zip(by_age) {
             let own = (s - most).exp();
             let both = (own + all).max(f64::MIN_POSITIVE);
-            loss += both.ln() + most - s;
-            *slope = own / both - 1.0;
-            shares += 1.0 / both;
+            loss += by * (both.ln() + most - s);
+            *slope = by * (own / both - 1.0);
+            shares += by / both;
         }
         (loss, factor * shares, pulled)
     }

@@ -12,5 +12,7 @@ mod negatives;
 mod network;
 
 pub use config::MfConfig;
+#[cfg(feature = "train")]
+pub use learner::AgedMfLearner;
 pub use model::MfModel;
 pub use network::MfNetwork;

@@ -58,6 +58,21 @@ impl MfModel {
         Ok(Self::new(config, mean, users, Arc::new(items)))
     }
 
+    /// Makes the model of weights as [`Model::weights`] returns them.
+    ///
+    /// # Panics
+    /// When they are those of another kind of model.
+    #[cfg(feature = "train")]
+    pub(super) fn of_weights(config: MfConfig, weights: &[(String, Tensor)]) -> Self {
+        let get = |name: &str| {
+            let found = weights.iter().find(|(other, _)| other == name);
+            found.and_then(|(_, weight)| weight.values::<f32>()).expect("a weight of matrix factorisation")
+        };
+        let users = Side { vectors: get("user_embedding"), biases: get("user_bias") };
+        let items = Side { vectors: get("item_embedding"), biases: get("item_bias") };
+        Self::new(config, get("mean")[0], users, Arc::new(items))
+    }
+
     /// Returns the items that stand for the unseen ones.
     pub(super) fn negatives(&self) -> &Negatives {
         self.negatives

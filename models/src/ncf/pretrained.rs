@@ -58,16 +58,8 @@ fn open(key: &str, dir: &Path, part: &NcfSpec, data: &Prepared, phase: Phase) ->
         let found = format!("a run of {} in {}", manifest.model.kind(), dir.display());
         return Err(refused(&key, found, format!("a run of {sizes}")));
     }
-    if manifest.data.hash != data.manifest.hash {
-        let found = format!("a run on {:?} ({})", manifest.data.name, manifest.data.hash);
-        let expected = format!("one on the same split, {:?} ({})", data.name, data.manifest.hash);
-        return Err(refused(&key, found, expected));
-    }
-    let stage = match phase {
-        Phase::Choose => Stage::Chosen,
-        Phase::Refit => Stage::Final,
-    };
-    saved::weights(dir, &manifest, stage)
+    saved::check_data(&key, dir, &manifest, data)?;
+    saved::weights(dir, &manifest, Stage::of(phase))
 }
 
 /// Returns the architecture of a model, if it is one of the three.

@@ -4,7 +4,7 @@ use burnrec_data::Csr;
 
 use super::Rp3betaConfig;
 use crate::Result;
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, nearest, ones};
+use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, NeighboursOf, nearest, ones};
 use crate::learner::{FitInput, Learner};
 use crate::progress::Progress;
 use crate::settings::NoSettings;
@@ -29,9 +29,23 @@ impl ClosedForm for Rp3betaConfig {
         let rows = users.map_values(|user, _, _| half[user]);
         let to_item: Vec<f32> = n_users.iter().map(|&n| power(n, self.beta)).collect();
         let from_item: Vec<f32> = n_users.iter().map(|&n| power(n, self.alpha)).collect();
-        let nearest = nearest(&rows, &to_item, self.k, Itself::LeftOut, progress)?;
-        Ok(ItemMatrix::Sparse(nearest.map_values(|item, _, value| value * from_item[item])))
+        let greatest = |factors: &[f32]| nearest(&rows, factors, self.k, Itself::LeftOut, progress);
+        let weights = match self.neighbours_of {
+            NeighboursOf::History => greatest(&to_item)?.map_values(|from, _, value| value * from_item[from]),
+            NeighboursOf::Target => {
+                let sources = greatest(&from_item)?.transpose();
+                sources.map_values(|_, to, value| value * to_item[to as usize])
+            }
+        };
+        Ok(ItemMatrix::Sparse(if self.normalised { normalised(&weights) } else { weights }))
     }
+}
+
+/// Returns the matrix with rows of the sum 1; rows without entries stay.
+fn normalised(weights: &Csr) -> Csr {
+    let sum = |row: usize| weights.row(row).1.iter().map(|&weight| f64::from(weight)).sum::<f64>();
+    let sums: Vec<f64> = (0..weights.n_rows()).map(sum).collect();
+    weights.map_values(|row, _, weight| (f64::from(weight) / sums[row]) as f32)
 }
 
 /// Returns `n^-power`, and 0 for what nobody has.

@@ -5,17 +5,19 @@
 //! W_ij = sum over users u of (1 / n_i)^alpha (1 / n_u)^alpha / n_j^beta,  i /= j
 //! ```
 //!
-//! for an item `i` that `n_i` users have and a user of `n_u` items, of values over 0. Each item keeps its `k` greatest weights, and a user's
-//! score of `j` is the sum of `W_ij` over the items of the history: the walk's first step is the same number for all of them.
+//! for an item `i` that `n_i` users have and a user of `n_u` items, of values over 0. A user's score of `j` is the sum of `W_ij` over the
+//! items of the history: the walk's first step is the same number for all of them. Of the weights the `k` greatest of each item `i` are
+//! kept, as in the paper (`neighbours_of = "history"`), or of each `j` (`"target"`). With `normalised` those of each `i` are then scaled to the sum 1, as in the
+//! programs of Dacrema et al. 2021, "A Troubling Analysis of Reproducibility and Progress in Recommender Systems Research".
 
 use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
 use crate::device::OpenDevice;
-use crate::item_item::{ItemItem, ItemItemModel};
+use crate::item_item::{ItemItem, ItemItemModel, NeighboursOf};
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
 mod learner;
@@ -30,11 +32,27 @@ pub struct Rp3betaConfig {
     pub beta: f32,
     /// How many items each keeps.
     pub k: usize,
+    /// Whose neighbours score an item: those of the history's items, or its own.
+    pub neighbours_of: NeighboursOf,
+    /// Whether the weights that are kept of each item of a history are scaled to the sum 1, as probabilities of a walk.
+    pub normalised: bool,
+    /// What the popularity of an item adds to its scores ([`ItemItem::popularity`]).
+    pub popularity: f32,
+    /// How the weight of a history's rows falls with their age, in scores.
+    pub recency: Recency,
 }
 
 impl Default for Rp3betaConfig {
     fn default() -> Self {
-        Self { alpha: 1.0, beta: 0.5, k: 100 }
+        Self {
+            alpha: 1.0,
+            beta: 0.5,
+            k: 100,
+            neighbours_of: NeighboursOf::History,
+            normalised: false,
+            popularity: 0.0,
+            recency: Recency::None,
+        }
     }
 }
 
@@ -42,7 +60,7 @@ impl Family for Rp3betaConfig {
     const KIND: &'static str = "rp3beta";
 
     fn validate(&self) -> Result<()> {
-        for (key, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+        for (key, value) in [("alpha", self.alpha), ("beta", self.beta), ("popularity", self.popularity)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::config(key, value, "a finite number of at least 0"));
             }
@@ -50,11 +68,15 @@ impl Family for Rp3betaConfig {
         if self.k == 0 {
             return Err(Error::config("k", 0, "at least 1"));
         }
-        Ok(())
+        self.recency.validate()
     }
 
     fn output(&self) -> Output {
         Output::Raw
+    }
+
+    fn reads_order(&self) -> bool {
+        self.recency != Recency::None
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
@@ -62,4 +84,12 @@ impl Family for Rp3betaConfig {
     }
 }
 
-impl ItemItem for Rp3betaConfig {}
+impl ItemItem for Rp3betaConfig {
+    fn recency(&self) -> Recency {
+        self.recency
+    }
+
+    fn popularity(&self) -> f32 {
+        self.popularity
+    }
+}

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::SlimConfig;
 use crate::free_memory::{free_memory_bytes, told};
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, ones};
+use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, from_rows, ones};
 use crate::learner::{FitInput, Learner};
 use crate::progress::Progress;
 use crate::settings::NoSettings;
@@ -38,20 +38,8 @@ impl ClosedForm for SlimConfig {
         let columns: Vec<Vec<(u32, f32)>> =
             (0..n_items).into_par_iter().map_init(Regression::default, column).collect::<Result<_>>()?;
         progress.end();
-        Ok(ItemMatrix::Sparse(csr(n_items, columns).transpose()))
+        Ok(ItemMatrix::Sparse(from_rows(n_items, columns).transpose()))
     }
-}
-
-/// Returns rows of columns, ascending, and values as a matrix.
-fn csr(n_cols: usize, rows: Vec<Vec<(u32, f32)>>) -> Csr {
-    let mut offsets = vec![0];
-    let (mut cols, mut values) = (Vec::new(), Vec::new());
-    for row in rows {
-        cols.extend(row.iter().map(|(col, _)| *col));
-        values.extend(row.iter().map(|(_, value)| *value));
-        offsets.push(cols.len());
-    }
-    Csr::new(n_cols, offsets, cols, values)
 }
 
 /// `X'X` where it is not 0: how many users two items have in common, whole numbers.

@@ -17,7 +17,7 @@ use crate::device::OpenDevice;
 use crate::item_item::{ItemItem, ItemItemModel};
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
-use crate::{Error, Result};
+use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
 mod learner;
@@ -34,11 +34,13 @@ pub struct SlimConfig {
     pub k: usize,
     /// Whether no weight is below 0.
     pub nonnegative: bool,
+    /// How the weight of a history's rows falls with their age, in scores.
+    pub recency: Recency,
 }
 
 impl Default for SlimConfig {
     fn default() -> Self {
-        Self { reg: 100.0, l1: 1.0, k: 200, nonnegative: true }
+        Self { reg: 100.0, l1: 1.0, k: 200, nonnegative: true, recency: Recency::None }
     }
 }
 
@@ -56,11 +58,15 @@ impl Family for SlimConfig {
         if self.k == 0 {
             return Err(Error::config("k", 0, "at least 1"));
         }
-        Ok(())
+        self.recency.validate()
     }
 
     fn output(&self) -> Output {
         Output::Raw
+    }
+
+    fn reads_order(&self) -> bool {
+        self.recency != Recency::None
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
@@ -68,4 +74,8 @@ impl Family for SlimConfig {
     }
 }
 
-impl ItemItem for SlimConfig {}
+impl ItemItem for SlimConfig {
+    fn recency(&self) -> Recency {
+        self.recency
+    }
+}

@@ -5,8 +5,8 @@ mod references;
 use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::ease::EaseConfig;
-use burnrec_models::item_item::{ClosedForm, ItemItem, ItemItemLearner, ItemMatrix};
-use burnrec_models::knn::{KnnConfig, NeighboursOf, Similarity};
+use burnrec_models::item_item::{ClosedForm, ItemItem, ItemItemLearner, ItemMatrix, NeighboursOf};
+use burnrec_models::knn::{KnnConfig, Similarity};
 use burnrec_models::rp3beta::Rp3betaConfig;
 use burnrec_models::scorer::Allowed;
 use burnrec_models::slim::SlimConfig;
@@ -78,7 +78,7 @@ fn does_not_depend_on_threads<F: ClosedForm>(config: &F, train: &Csr) {
 #[test]
 fn weights_do_not_depend_on_the_number_of_threads() {
     let train = drawn(500, 300);
-    does_not_depend_on_threads(&EaseConfig { reg: 3.0 }, &train);
+    does_not_depend_on_threads(&EaseConfig { reg: 3.0, ..EaseConfig::default() }, &train);
     does_not_depend_on_threads(&SlimConfig { reg: 3.0, k: 40, ..SlimConfig::default() }, &train);
     does_not_depend_on_threads(&knn(Similarity::Bm25), &train);
     does_not_depend_on_threads(&Rp3betaConfig { k: 10, ..Rp3betaConfig::default() }, &train);
@@ -111,13 +111,63 @@ fn a_folded_in_history_equals_its_row() {
 
 #[test]
 fn neighbours_of_the_target_are_those_of_the_history_turned() {
-    let train = drawn(200, 150);
+    fn turned<F: ClosedForm>(history: &F, target: &F) {
+        let train = drawn(200, 150);
+        let [history, target] =
+            [history, target].map(|config| dense(&config.solve(&train, &Silent).unwrap()));
+        let mut turned = vec![0.0; history.len()];
+        (0..150 * 150).for_each(|at| turned[at % 150 * 150 + at / 150] = history[at]);
+        let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
+        assert!(target.iter().zip(&turned).all(near) && target != history);
+    }
     let history = knn(Similarity::Tfidf);
-    let target = KnnConfig { neighbours_of: NeighboursOf::Target, ..history.clone() };
-    let [history, target] = [history, target].map(|config| dense(&config.solve(&train, &Silent).unwrap()));
-    let mut turned = vec![0.0; history.len()];
-    (0..150 * 150).for_each(|at| turned[at % 150 * 150 + at / 150] = history[at]);
-    assert!(target == turned && target != history);
+    turned(&history, &KnnConfig { neighbours_of: NeighboursOf::Target, ..history.clone() });
+    // A walk from j to i has the factors of one from i to j where alpha and beta change their places; that of users stays.
+    let [history, target] = [NeighboursOf::History, NeighboursOf::Target].map(|neighbours_of| {
+        Rp3betaConfig { alpha: 0.7, beta: 0.7, k: 10, neighbours_of, ..Default::default() }
+    });
+    turned(&history, &target);
+}
+
+#[test]
+fn normalised_weights_of_an_item_add_up_to_1() {
+    let train = drawn(200, 150);
+    for neighbours_of in [NeighboursOf::History, NeighboursOf::Target] {
+        let plain = Rp3betaConfig { k: 10, neighbours_of, ..Rp3betaConfig::default() };
+        let scaled = Rp3betaConfig { normalised: true, ..plain.clone() };
+        let [plain, scaled] = [plain, scaled].map(|config| dense(&config.solve(&train, &Silent).unwrap()));
+        for (plain, scaled) in plain.chunks_exact(150).zip(scaled.chunks_exact(150)) {
+            let sum: f32 = plain.iter().sum();
+            for (plain, scaled) in plain.iter().zip(scaled).filter(|(plain, _)| **plain > 0.0) {
+                assert!((scaled - plain / sum).abs() < 1e-5, "{scaled}, expected {plain} of {sum}");
+            }
+            assert!(sum == 0.0 || (scaled.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn popularity_adds_its_share_in_units_of_the_mean_weight() {
+    fn adds<F: ClosedForm>(without: &F, with: &F) {
+        let train = drawn(120, 90);
+        let matrix = without.solve(&train, &Silent).unwrap();
+        let ItemMatrix::Sparse(rows) = &matrix else { panic!("neighbours are sparse") };
+        let mean = rows.values().iter().map(|&weight| f64::from(weight)).sum::<f64>() / rows.nnz() as f64;
+        let count = |item: u32| train.cols().iter().filter(|&&other| other == item).count() as f64;
+        let [plain, found] = [without, with].map(|config| catalog(&*learned(config, &train)));
+        for (at, (found, plain)) in found.iter().zip(&plain).enumerate() {
+            let expected = f64::from(*plain) + 0.25 * mean * count(at as u32 % 90) / 120.0;
+            assert!(
+                (f64::from(*found) - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                "{found}, {expected}"
+            );
+        }
+        a_history_equals_its_row(with, &train);
+    }
+    let knn = knn(Similarity::Cosine);
+    adds(&knn, &KnnConfig { popularity: 0.25, ..knn.clone() });
+    let rp3beta = Rp3betaConfig { k: 10, ..Rp3betaConfig::default() };
+    adds(&rp3beta, &Rp3betaConfig { popularity: 0.25, ..rp3beta.clone() });
 }
 
 #[test]
@@ -125,9 +175,10 @@ fn values_weigh_in_neighbours_alone_and_0_is_no_item() {
     let train = drawn(100, 50);
     let histories = Csr::new(50, vec![0, 2, 4], vec![3, 9, 3, 9], vec![5.0, 1.0, 1.0, 0.0]);
     let ones = Csr::new(50, vec![0, 2, 3], vec![3, 9, 3], vec![1.0; 3]);
-    assert_eq!(EaseConfig::default().weigh(&histories), ones);
-    assert_eq!(Rp3betaConfig::default().weigh(&histories), ones);
-    assert_eq!(KnnConfig::default().weigh(&histories), histories);
+    assert_eq!(EaseConfig::default().weigh(&histories).unwrap(), ones);
+    assert_eq!(Rp3betaConfig::default().weigh(&histories).unwrap(), ones);
+    let values = Csr::new(50, vec![0, 2, 3], vec![3, 9, 3], vec![5.0, 1.0, 1.0]);
+    assert_eq!(KnnConfig::default().weigh(&histories).unwrap(), values);
     let folded = |histories: &Csr| {
         catalog(&*learned(&KnnConfig::default(), &train).as_fold_in().unwrap().fold_in(histories).unwrap())
     };
@@ -207,8 +258,11 @@ fn settings_out_of_their_range_are_named() {
         let train = Csr::empty(1, 1);
         ItemItemLearner::new(&train, config).err().expect("it is refused").to_string()
     }
-    assert!(error(EaseConfig { reg: 0.0 }).starts_with("reg: found 0, expected a finite number over 0"));
-    assert!(error(EaseConfig { reg: f32::NAN }).starts_with("reg: found NaN"));
+    assert!(
+        error(EaseConfig { reg: 0.0, ..Default::default() })
+            .starts_with("reg: found 0, expected a finite number over 0")
+    );
+    assert!(error(EaseConfig { reg: f32::NAN, ..Default::default() }).starts_with("reg: found NaN"));
     assert!(error(SlimConfig { reg: 0.0, ..Default::default() }).starts_with("reg: found 0"));
     assert!(error(SlimConfig { l1: -1.0, ..Default::default() }).starts_with("l1: found -1"));
     assert!(error(SlimConfig { k: 0, ..Default::default() }).starts_with("k: found 0"));
@@ -223,6 +277,12 @@ fn settings_out_of_their_range_are_named() {
         error(Rp3betaConfig { beta: f32::INFINITY, ..Default::default() }).starts_with("beta: found inf")
     );
     assert!(error(Rp3betaConfig { k: 0, ..Default::default() }).starts_with("k: found 0"));
+    assert!(
+        error(Rp3betaConfig { popularity: -1.0, ..Default::default() }).starts_with("popularity: found -1")
+    );
+    assert!(
+        error(KnnConfig { popularity: f32::NAN, ..Default::default() }).starts_with("popularity: found NaN")
+    );
 }
 
 #[test]

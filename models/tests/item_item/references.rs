@@ -72,10 +72,13 @@ fn slim_equals_scikit_learn() {
 #[test]
 fn slim_of_all_items_without_l1_and_signs_is_ease() {
     let (train, _) = fixture();
-    let slim = SlimConfig { reg: 20.0, l1: 0.0, k: 18, nonnegative: false };
+    let slim = SlimConfig { reg: 20.0, l1: 0.0, k: 18, nonnegative: false, ..SlimConfig::default() };
     let slim = dense(&slim.solve(&train, &Silent).unwrap());
     let ease: Vec<f64> =
-        dense(&EaseConfig { reg: 20.0 }.solve(&train, &Silent).unwrap()).iter().map(|&x| x.into()).collect();
+        dense(&EaseConfig { reg: 20.0, ..EaseConfig::default() }.solve(&train, &Silent).unwrap())
+            .iter()
+            .map(|&x| x.into())
+            .collect();
     assert_near(&slim, &ease, 1e-4, "slim as ease");
 }
 
@@ -161,7 +164,12 @@ fn each_equals_plain_sums_on_drawn_rows() {
 fn equals_plain_sums(train: &Csr) {
     let n_items = train.n_cols();
     let reg = 20.0;
-    minimises(&EaseConfig { reg }.solve(train, &Silent).unwrap(), train, reg.into(), 1e-6);
+    minimises(
+        &EaseConfig { reg, ..EaseConfig::default() }.solve(train, &Silent).unwrap(),
+        train,
+        reg.into(),
+        1e-6,
+    );
 
     let mut lengths = vec![0.0f64; n_items];
     for (&item, &value) in train.cols().iter().zip(train.values()) {
@@ -188,6 +196,7 @@ fn equals_plain_sums(train: &Csr) {
         }
         row[i] = 0.0;
     }
-    let matrix = Rp3betaConfig { alpha, beta, k: 10 }.solve(train, &Silent).unwrap();
+    let matrix =
+        Rp3betaConfig { alpha, beta, k: 10, ..Rp3betaConfig::default() }.solve(train, &Silent).unwrap();
     holds_the_greatest(&matrix, &walks, 10, 1e-5, "rp3beta");
 }

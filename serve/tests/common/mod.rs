@@ -14,7 +14,7 @@ use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::{ItemItem, ItemItemModel, ItemMatrix};
 use burnrec_models::mf::{MfConfig, MfModel};
 use burnrec_models::popularity::Popularity;
-use burnrec_models::{DataFacts, Model, ModelConfig, Recommender, Scorer, Shape};
+use burnrec_models::{DataFacts, Model, ModelConfig, Recency, Recommender, Scorer, Shape};
 use burnrec_serve::engine::{Engine, Reading};
 use burnrec_serve::event::{Incoming, TopicPartition};
 use burnrec_serve::outbox::{EventOutcome, Outbox, To};
@@ -63,6 +63,11 @@ pub fn als(seed: u64) -> AlsModel {
 
 /// A matrix factorisation of drawn factors, whose scores are probabilities.
 pub fn mf(seed: u64) -> MfModel {
+    mf_of(seed, Recency::None)
+}
+
+/// The same model, with its users folded in by the age of their rows.
+pub fn mf_of(seed: u64, recency: Recency) -> MfModel {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("weights");
     let matrix =
@@ -75,7 +80,7 @@ pub fn mf(seed: u64) -> MfModel {
         ("item_bias", matrix(ITEMS, 1, "item biases")),
     ];
     tensors::write(&path, &weights).expect("weights are written");
-    let config = MfConfig { dim: DIM, ..MfConfig::default() };
+    let config = MfConfig { dim: DIM, recency, ..MfConfig::default() };
     let shape = Shape { n_users: USERS, n_items: ITEMS };
     MfModel::load(&TensorFile::open(&path).expect("weights"), config, shape).expect("a model")
 }
@@ -129,7 +134,7 @@ impl Model for Hooked {
 pub fn ease(seed: u64) -> ItemItemModel<EaseConfig> {
     let config = EaseConfig::default();
     let matrix = ItemMatrix::Dense { n_items: ITEMS, weights: drawn(seed, "weights", ITEMS * ITEMS) };
-    let histories = config.weigh(&seen());
+    let histories = config.weigh(&seen()).expect("no recency");
     ItemItemModel::new(config, Arc::new(histories), Arc::new(matrix))
 }
 

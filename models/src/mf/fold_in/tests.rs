@@ -48,48 +48,56 @@ fn softplus(s: f64) -> f64 {
     s.max(0.0) + (-s.abs()).exp().ln_1p()
 }
 
-/// Returns the loss at `x` by the formulas of the module's documentation, over all unseen items, and writes its gradient.
-fn exact(model: &MfModel, (seen, ratings): (&[u32], &[f32]), x: &[f64], gradient: &mut [f64]) -> f64 {
+/// Returns the loss at `x` by the formulas of the module's documentation, over all unseen items, and writes its gradient; rows
+/// have the weights `by_age`, or all 1.
+fn exact(
+    model: &MfModel,
+    (seen, ratings): (&[u32], &[f32]),
+    by_age: Option<&[f32]>,
+    x: &[f64],
+    gradient: &mut [f64],
+) -> f64 {
+    let by_age: Vec<f64> = (0..seen.len()).map(|at| by_age.map_or(1.0, |by| by[at].into())).collect();
     let MfConfig { dim, loss: kind, negatives, reg, .. } = model.config;
     let n_negatives = kind.negatives(negatives) as f64;
     let unseen: Vec<u32> =
         (0..model.n_items() as u32).filter(|item| seen.binary_search(item).is_err()).collect();
     let weight = n_negatives / unseen.len().max(1) as f64;
-    let reg = f64::from(reg).max(LEAST_REG) * seen.len() as f64 * (1.0 + n_negatives);
+    let reg = f64::from(reg).max(LEAST_REG) * by_age.iter().sum::<f64>() * (1.0 + n_negatives);
     let all: Vec<u32> = seen.iter().chain(&unseen).copied().collect();
     let scores: Vec<f64> = all.iter().map(|&item| score(model, x, item)).collect();
     let (of_seen, of_unseen) = scores.split_at(seen.len());
     let mut slopes = vec![0.0; scores.len()];
     let (slopes_of_seen, slopes_of_unseen) = slopes.split_at_mut(seen.len());
     let mut loss = reg * dot(x, x);
-    for ((&s, slope), &rating) in of_seen.iter().zip(slopes_of_seen).zip(ratings) {
+    for (((&s, slope), &rating), by) in of_seen.iter().zip(slopes_of_seen).zip(ratings).zip(&by_age) {
         let pairs = of_unseen.iter().zip(slopes_of_unseen.iter_mut());
         match kind {
             Loss::Mse => {
                 let error = s - f64::from(rating);
-                loss += error * error;
-                *slope = 2.0 * error;
+                loss += by * error * error;
+                *slope = by * 2.0 * error;
             }
             Loss::Bce => {
-                loss += softplus(-s);
-                *slope = -sigmoid(-s);
+                loss += by * softplus(-s);
+                *slope = by * -sigmoid(-s);
                 for (&other, slope) in pairs {
-                    loss += weight * softplus(other);
-                    *slope += weight * sigmoid(other);
+                    loss += by * weight * softplus(other);
+                    *slope += by * weight * sigmoid(other);
                 }
             }
             Loss::Bpr => {
                 for (&other, slope_of_other) in pairs {
-                    loss += weight * softplus(other - s);
-                    *slope_of_other += weight * sigmoid(other - s);
-                    *slope -= weight * sigmoid(other - s);
+                    loss += by * weight * softplus(other - s);
+                    *slope_of_other += by * weight * sigmoid(other - s);
+                    *slope -= by * weight * sigmoid(other - s);
                 }
             }
             Loss::Softmax => {
                 let sum = s.exp() + weight * of_unseen.iter().map(|other| other.exp()).sum::<f64>();
-                loss += sum.ln() - s;
-                *slope = s.exp() / sum - 1.0;
-                pairs.for_each(|(other, slope)| *slope += weight * other.exp() / sum);
+                loss += by * (sum.ln() - s);
+                *slope = by * (s.exp() / sum - 1.0);
+                pairs.for_each(|(other, slope)| *slope += by * weight * other.exp() / sum);
             }
         }
     }
@@ -103,12 +111,17 @@ fn exact(model: &MfModel, (seen, ratings): (&[u32], &[f32]), x: &[f64], gradient
 }
 
 /// Returns the loss of the folded-in row over the whole catalogue, and the least there is.
-fn losses(model: &MfModel, history: (&[u32], &[f32])) -> (f64, f64) {
+fn losses(model: &MfModel, history: (&[u32], &[f32]), by_age: Option<&[f32]>) -> (f64, f64) {
     let mut gradient = vec![0.0; model.config.dim + 1];
-    let found = exact(model, history, &model.folded(history), &mut gradient);
+    let found = exact(model, history, by_age, &model.folded(history, by_age), &mut gradient);
     let mut search = Search::new(vec![0.0; model.config.dim + 1]);
-    search.descend(1e-9, |x, gradient| exact(model, history, x, gradient));
-    (found, exact(model, history, &search.x, &mut gradient))
+    search.descend(1e-9, |x, gradient| exact(model, history, by_age, x, gradient));
+    (found, exact(model, history, by_age, &search.x, &mut gradient))
+}
+
+/// Weights of rows, none twice.
+fn weights_of(history: (&[u32], &[f32])) -> Vec<f32> {
+    (0..history.0.len()).map(|at| (-0.4 * at as f32).exp()).collect()
 }
 
 #[test]
@@ -117,18 +130,20 @@ fn gradients_are_the_finite_differences_of_the_exact_loss() {
         let model = model(config, 12);
         let histories = histories(12);
         let x: Vec<f64> = (0..6).map(|k| 0.3 * k as f64 - 0.8).collect();
-        for row in [0, 2] {
-            let user = UserLoss::new(&model, histories.row(row));
+        for (row, is_weighted) in [(0, false), (2, false), (0, true), (2, true)] {
+            let by_age = weights_of(histories.row(row));
+            let by_age = is_weighted.then_some(&by_age[..]);
+            let user = UserLoss::new(&model, histories.row(row), by_age);
             let (mut gradient, mut unused) = (vec![0.0; 6], vec![0.0; 6]);
             let (all, _) = *user.stages().last().expect("a stage");
             let loss = user.at(all, &x, &mut gradient);
-            let expected = exact(&model, histories.row(row), &x, &mut unused);
+            let expected = exact(&model, histories.row(row), by_age, &x, &mut unused);
             assert!((loss - expected).abs() < 1e-5 * expected.max(1.0), "{loss}, in f64 {expected}");
             for k in 0..6 {
                 let mut at = |step: f64| {
                     let mut x = x.clone();
                     x[k] += step;
-                    exact(&model, histories.row(row), &x, &mut unused)
+                    exact(&model, histories.row(row), by_age, &x, &mut unused)
                 };
                 let difference = (at(1e-5) - at(-1e-5)) / 2e-5;
                 let near = (difference - gradient[k]).abs() < 1e-4 * difference.abs().max(1.0);
@@ -145,8 +160,11 @@ fn in_a_small_catalogue_a_folded_in_row_is_the_minimum() {
             let model = model(config.clone(), n_items);
             let histories = histories(n_items);
             for row in [0, 2] {
-                let (found, least) = losses(&model, histories.row(row));
-                assert!(found <= least + 1e-4 * least.max(1e-2), "{found}, least {least}: {config:?}");
+                let by_age = weights_of(histories.row(row));
+                for by_age in [None, Some(&by_age[..])] {
+                    let (found, least) = losses(&model, histories.row(row), by_age);
+                    assert!(found <= least + 1e-4 * least.max(1e-2), "{found}, least {least}: {config:?}");
+                }
             }
         }
     }
@@ -167,7 +185,7 @@ fn in_a_large_catalogue_the_loss_is_within_a_hundredth_of_the_least() {
         for (user, n_seen) in [(0, 5), (1, 20), (2, 60)] {
             let seen: Vec<u32> = (0..n_seen).map(|at| (at * 20_000 / n_seen + 37 * user) as u32).collect();
             let ratings: Vec<f32> = seen.iter().map(|item| 1.0 + (item % 5) as f32).collect();
-            let (found, least) = losses(&model, (&seen, &ratings));
+            let (found, least) = losses(&model, (&seen, &ratings), None);
             assert!(found <= 1.01 * least, "{loss:?}, reg {reg}, {n_seen} seen: {found}, least {least}");
         }
     }
@@ -181,7 +199,7 @@ fn a_row_is_the_same_for_every_model_number_of_threads_and_company() {
         let (model, other) = (model(config.clone(), n_items), model(config, n_items));
         let cols: Vec<u32> = (0..40).map(|at| at % 20 * 400 + at / 20).collect();
         let histories = Csr::new(n_items, vec![0, 20, 40], cols, vec![4.0; 40]);
-        let rows = [0, 1].map(|row| other.folded(histories.row(row)));
+        let rows = [0, 1].map(|row| other.folded(histories.row(row), None));
         for threads in [1, 3] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             let folded = pool.install(|| model.fold_in(&histories)).expect("folded in");

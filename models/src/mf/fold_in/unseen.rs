@@ -71,6 +71,8 @@ const BASIS: [[f32; 4]; 4] =
 pub struct Pairs<'a> {
     /// The scores of the seen items.
     seen: &'a [f32],
+    /// The weights of their terms.
+    by_age: &'a [f32],
     /// The least of the nodes, and the distance between two.
     start: f32,
     step: f32,
@@ -85,12 +87,13 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    /// Takes the scores of the seen items.
-    pub fn new(seen: &'a [f32]) -> Self {
+    /// Takes the scores of the seen items, and the weights of their terms.
+    pub fn new(seen: &'a [f32], by_age: &'a [f32]) -> Self {
         let least = seen.iter().copied().fold(f32::INFINITY, f32::min);
         let most = seen.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         Self {
             seen,
+            by_age,
             start: least - FAR,
             step: (most - least + 2.0 * FAR) / (NODES - 1) as f32,
             nodes: [[0.0; 2]; NODES],
@@ -111,11 +114,11 @@ impl Slopes for Pairs<'_> {
     fn begin(&mut self) {
         let at: [f32; NODES] = std::array::from_fn(|k| self.node(k));
         let (mut values, mut derivatives) = ([0.0; NODES], [0.0; NODES]);
-        for s in self.seen {
+        for (s, by) in self.seen.iter().zip(self.by_age) {
             for ((value, derivative), at) in values.iter_mut().zip(&mut derivatives).zip(&at) {
                 let (loss, slope) = softplus(at - s);
-                *value += loss;
-                *derivative += slope;
+                *value += by * loss;
+                *derivative += by * slope;
             }
         }
         for (node, (value, derivative)) in self.nodes.iter_mut().zip(values.iter().zip(&derivatives)) {
@@ -156,7 +159,7 @@ impl Slopes for Pairs<'_> {
     fn end(&mut self) {
         let at: [f32; NODES] = std::array::from_fn(|k| self.node(k));
         let (of_values, of_slopes) = (self.shares.map(|share| share[0]), self.shares.map(|share| share[1]));
-        for (slope, s) in self.slopes.iter_mut().zip(self.seen) {
+        for ((slope, s), by) in self.slopes.iter_mut().zip(self.seen).zip(self.by_age) {
             let mut parts = [0.0; NODES];
             for (((part, at), of_value), of_slope) in
                 parts.iter_mut().zip(&at).zip(&of_values).zip(&of_slopes)
@@ -165,7 +168,7 @@ impl Slopes for Pairs<'_> {
                 let sigmoid = if at > s { 1.0 } else { e } / (1.0 + e);
                 *part = sigmoid * (of_value + of_slope * self.step * (1.0 - sigmoid));
             }
-            *slope = -sum(&parts);
+            *slope = -by * sum(&parts);
         }
     }
 }

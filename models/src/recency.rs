@@ -1,4 +1,4 @@
-//! Weights of a user's rows by their age, for the factors that users are scored by.
+//! Weights of a user's rows by their age, for families that score a user from a history: one setting, and one way to weigh.
 
 use burnrec_data::Csr;
 use serde::{Deserialize, Serialize};
@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::scorer::check_order;
 use crate::{Error, Result};
 
-/// How the weight of a user's rows falls with their age, when the user is folded in: the row of age `a` has the weight
-/// `e^(-a / tau)` on its observed cell, where the newest row has the age 0.
+/// How the weight of a user's rows falls with their age, in what the user is scored by: the row of age `a` has the weight
+/// `e^(-a / tau)`, where the newest row has the age 0. Training does not read it: what is learned of the items is the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Recency {
