@@ -15,9 +15,9 @@ use burnrec_models::DeviceChoice;
 use burnrec_models::Silent;
 use burnrec_models::trained::Answering;
 use burnrec_train::TrainConfig;
-use burnrec_train::evaluate::{EvaluateOptions, evaluate};
+use burnrec_train::evaluate::evaluate;
 use burnrec_train::metrics::Metric;
-use burnrec_train::run::{Trained, run};
+use burnrec_train::run::{Trained, options, run};
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -62,7 +62,7 @@ fn main() -> Fallible<()> {
                 run(data, &config, &device, None, &mut |_| Ok(()), &Silent)?;
             if let Some(full) = full.get(at) {
                 let answering = Answering::new(&*recommender.model, recommender.trained());
-                let options = EvaluateOptions::with(false, config.run.seed, config.run.select_by);
+                let options = options(&config, &full.split.test);
                 let scores = evaluate(&answering, &full.split.test, &recommender.seen, &options, &Silent)?;
                 full_hr += scores.value(Metric::Hr(10)).unwrap_or_default();
                 full_ndcg += scores.value(Metric::Ndcg(10)).unwrap_or_default();

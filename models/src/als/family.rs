@@ -4,7 +4,6 @@ use burnrec_data::tensors::TensorFile;
 
 use super::model::{ITEM_BIASES, ITEMS, USER_BIASES, USERS};
 use super::{AlsConfig, AlsModel, Feedback};
-use crate::Result;
 use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, Output};
 use crate::nn::on_card::on_card;
