@@ -154,7 +154,7 @@ fn sasrec_answers_unknown_users_and_new_events_from_the_newest_rows() {
     scores_as(&engine, &*sasrec(), 999, entries(&[4, 20, 7, 11]));
     scores_as(&engine, &*sasrec(), 999, entries(&[20, 7, 11]));
     assert_ne!(scores(&*sasrec(), entries(&[20, 7, 11])), scores(&*sasrec(), entries(&[7, 20, 11])));
-    let trained = seen().row(16).0;
+    let trained = seen().row(16).0.to_vec();
     let new = (0..ITEMS as u32).find(|row| !trained.contains(row)).expect("an item");
     push(&engine, 17, &[new as usize]);
     let last = [trained[trained.len() - 2], trained[trained.len() - 1], new].map(|row| row as usize);
