@@ -3,7 +3,7 @@
 //! also judges the models that were chosen by 99 candidates so.
 //!
 //! ```sh
-//! cargo run --release --example quality -- RATINGS [--seeds 3] [--full | --both] [--device cpu] CONFIG[:KEY=VALUE,…] …
+//! cargo run --release --example quality -- RATINGS [--seeds 3] [--first-seed 0] [--full | --both] [--device cpu] CONFIG[:KEY=VALUE,…] …
 //! ```
 
 mod allocator;
@@ -24,14 +24,15 @@ type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Fallible<()> {
     allocator::keep_freed_memory();
     let mut args = std::env::args().skip(1);
-    let usage =
-        "usage: quality RATINGS [--seeds N] [--full | --both] [--device DEVICE] CONFIG[:KEY=VALUE,…] …";
+    let usage = "usage: quality RATINGS [--seeds N] [--first-seed N] [--full | --both] [--device DEVICE] CONFIG[:KEY=VALUE,…] …";
     let ratings = args.next().ok_or(usage)?;
-    let (mut seeds, mut candidates, mut both, mut configs) = (3, Some(99), false, Vec::new());
+    let (mut seeds, mut first_seed, mut candidates, mut both, mut configs) =
+        (3, 0, Some(99), false, Vec::new());
     let mut choice = DeviceChoice::Cpu;
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--seeds" => seeds = args.next().ok_or("--seeds needs a number")?.parse()?,
+            "--first-seed" => first_seed = args.next().ok_or("--first-seed needs a number")?.parse()?,
             "--full" => candidates = None,
             "--both" => both = true,
             "--device" => choice = args.next().ok_or("--device needs a device")?.parse()?,
@@ -43,10 +44,14 @@ fn main() -> Fallible<()> {
         let split = SplitConfig::LeaveOneOut { candidates };
         Prepared::build(dataset.clone(), None, None, &Filters::default(), &split, seed)
     };
-    let data = (0..seeds).map(|seed| build(seed, candidates)).collect::<Result<Vec<_>, _>>()?;
+    let data = (first_seed..first_seed + seeds)
+        .map(|seed| build(seed, candidates))
+        .collect::<Result<Vec<_>, _>>()?;
     // The same rows held out, ranked against all items.
     let full = match both {
-        true => (0..seeds).map(|seed| build(seed, None)).collect::<Result<Vec<_>, _>>()?,
+        true => {
+            (first_seed..first_seed + seeds).map(|seed| build(seed, None)).collect::<Result<Vec<_>, _>>()?
+        }
         false => Vec::new(),
     };
     println!("Device: {choice}\n");
