@@ -4,7 +4,7 @@ mod planted;
 
 use burnrec_data::{Csr, UserIx};
 use burnrec_models::als::{AlsConfig, AlsLearner, RegScaling, Solver};
-use burnrec_models::{Learner, Scorer, Silent};
+use burnrec_models::{Learner, Silent};
 use planted::ratings;
 
 const DIM: usize = 6;

@@ -84,9 +84,6 @@ fn rows_have_the_mean_and_the_covariance_of_their_equations() {
             let shift: f64 = cols.iter().map(|&item| at(&effects, item, k)).sum();
             f64::from(mean[k]) + if with_effects { shift / (cols.len() as f64).sqrt() } else { 0.0 }
         };
-        let x = |item: u32| {
-            (0..WIDTH).map(move |k| k).map(|k| if k + 1 < WIDTH { at(&fixed, item, k) } else { 1.0 })
-        };
         let (mut a, mut b) = (vec![vec![0.0; WIDTH]; WIDTH], vec![0.0; WIDTH]);
         for i in 0..WIDTH {
             for j in 0..WIDTH {
@@ -96,7 +93,8 @@ fn rows_have_the_mean_and_the_covariance_of_their_equations() {
             }
         }
         for (&item, &value) in cols.iter().zip(&values) {
-            let x: Vec<f64> = x(item).collect();
+            let x: Vec<f64> =
+                (0..WIDTH).map(|k| if k + 1 < WIDTH { at(&fixed, item, k) } else { 1.0 }).collect();
             let target = f64::from(value) - at(&fixed, item, WIDTH - 1);
             for i in 0..WIDTH {
                 b[i] += f64::from(noise) * target * x[i];
