@@ -1,5 +1,5 @@
 //! Bayesian matrix factorisation: the distribution of a row against its equations in f64, threads, resuming, folding in and
-//! what it predicts. That the whole sampler draws from the posterior is tested beside it, in `models/src/bpmf/`.
+//! what it predicts.
 
 mod planted;
 
