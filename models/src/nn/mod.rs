@@ -5,7 +5,7 @@
 //! them draws batches with negatives, asks for gradients and updates the weights.
 
 #[cfg(all(test, feature = "train"))]
-mod autodiff;
+pub(crate) mod autodiff;
 pub mod batch;
 #[cfg(feature = "train")]
 mod batches;
