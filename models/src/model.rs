@@ -31,6 +31,11 @@ pub trait Model: Scorer {
         let _ = dir;
         self.weights()
     }
+
+    /// Returns the number of weights; those of a model of other runs are these runs'.
+    fn n_parameters(&self) -> u64 {
+        self.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum()
+    }
 }
 
 /// The settings that, with the weights, make a model: a struct that derives serde's traits.

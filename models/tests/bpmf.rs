@@ -232,7 +232,7 @@ fn held_out_ratings_are_predicted_nearly_as_well_as_their_noise_lets() {
         let dot: f32 = (0..rank).map(|k| users[user * rank + k] * items[item * rank + k]).sum();
         3.0 + (user % 7) as f32 / 4.0 + (item % 5) as f32 / 4.0 + dot
     };
-    let known = |user: usize, item: usize| (user * 31 + item * 17 + user * item) % 3 != 0;
+    let known = |user: usize, item: usize| !(user * 31 + item * 17 + user * item).is_multiple_of(3);
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());
     for user in 0..n_users {
         for item in (0..n_items).filter(|&item| known(user, item)) {

@@ -197,7 +197,7 @@ fn record(
         total_seconds,
         epochs: fitted.epoch,
         peak_memory_bytes: peak_memory_bytes(),
-        parameters: fitted.model.weights().iter().map(|(_, tensor)| tensor.len() as u64).sum(),
+        parameters: fitted.model.n_parameters(),
         device: match &fitted.computed_by {
             Some(by) => format!("{}, by {by}", config.device_name(device)),
             None => config.device_name(device),

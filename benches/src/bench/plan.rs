@@ -121,7 +121,7 @@ impl BenchPlan {
         self.tasks.iter().flat_map(|(&task, of)| of.cases.iter().map(move |case| (task, case)))
     }
 
-    /// Leaves out what rows without times, or with one value for all, cannot be asked, and returns it in words.
+    /// Leaves out what rows without times, of few users or with one value for all cannot be asked, and returns it in words.
     ///
     /// # Errors
     /// When nothing is left, or a task's baseline is left out.
@@ -148,6 +148,19 @@ impl BenchPlan {
             if !gone.is_empty() {
                 left_out
                     .push(format!("Left out, as the times of the rows do not differ: {}.", gone.join("; ")));
+            }
+        }
+        if let Some(TaskPlan { split: SplitConfig::UserHoldout { valid_users, test_users, .. }, .. }) =
+            self.tasks.get(&Task::UserHoldout)
+        {
+            let (held_out, found) =
+                (u64::from(*valid_users) + u64::from(*test_users), users_with_two_rows(rows));
+            if held_out >= found {
+                self.tasks.remove(&Task::UserHoldout);
+                left_out.push(format!(
+                    "Left out, as it holds out {held_out} users, and {found} have two rows: {}.",
+                    Task::UserHoldout.title()
+                ));
             }
         }
         if rows.values.iter().all(|value| *value == rows.values[0])
@@ -221,6 +234,13 @@ impl BenchPlan {
         }
         Ok(())
     }
+}
+
+/// Counts the users with at least two rows, of whom one can be folded in.
+fn users_with_two_rows(rows: &Interactions) -> u64 {
+    let mut users: Vec<u32> = rows.users.iter().map(|user| user.0).collect();
+    users.sort_unstable();
+    users.chunk_by(|a, b| a == b).filter(|of_user| of_user.len() > 1).count() as u64
 }
 
 impl CasePlan {

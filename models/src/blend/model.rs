@@ -212,6 +212,11 @@ impl Model for Blend {
         self.weights_in(Path::new("/"))
     }
 
+    fn n_parameters(&self) -> u64 {
+        let parts: u64 = self.parts().map(|part| part.model().n_parameters()).sum();
+        parts + self.sum.config.weights.len() as u64
+    }
+
     fn weights_in(&self, dir: &Path) -> Vec<(String, Tensor)> {
         let parts: Vec<SavedPart> = self.parts().map(|part| part.named_from(dir)).collect();
         let parts = serde_json::to_vec(&parts).expect("parts have only string keys");

@@ -5,7 +5,7 @@ use burn_tensor::{Device, Tensor, TensorData};
 
 use super::batches::Batch;
 use super::learner::{Draws, host_gradients};
-use super::weights::Weight;
+use super::weights::Param;
 use super::{SasrecConfig, host, portable};
 use crate::nn::autodiff::Tracked;
 use crate::nn::kernels::Mask;
@@ -28,7 +28,7 @@ fn batch() -> Batch {
 /// Weights of which none is special.
 fn weights(config: &SasrecConfig) -> Vec<Vec<f32>> {
     let mut draw = drawn(5);
-    let mut of = |weight: Weight| {
+    let mut of = |weight: Param| {
         let mut values =
             draw(weight.name(), weight.shape(config, N_ITEMS), Init::Normal { std: 0.4 }).expect("drawn");
         if let Init::Constant(value) = weight.init(config) {
@@ -36,7 +36,7 @@ fn weights(config: &SasrecConfig) -> Vec<Vec<f32>> {
         }
         values
     };
-    Weight::ALL.into_iter().map(&mut of).collect()
+    Param::ALL.into_iter().map(&mut of).collect()
 }
 
 /// The masks of a batch, and drawn candidates some of which are targets.
@@ -47,10 +47,10 @@ fn draws(config: &SasrecConfig, sampled: bool) -> Draws {
 }
 
 fn tensors(config: &SasrecConfig, weights: &[Vec<f32>]) -> Vec<Tensor<2>> {
-    let tensor = |(weight, values): (Weight, &Vec<f32>)| {
+    let tensor = |(weight, values): (Param, &Vec<f32>)| {
         Tensor::from_data(TensorData::new(values.clone(), weight.shape(config, N_ITEMS)), &Device::flex())
     };
-    Weight::ALL.into_iter().zip(weights).map(tensor).collect()
+    Param::ALL.into_iter().zip(weights).map(tensor).collect()
 }
 
 /// The plain formula, with the weights as variables.
@@ -61,7 +61,7 @@ struct Plain<'a> {
 }
 
 impl Plain<'_> {
-    fn layer(&self, weight: Weight, layer: usize) -> Tracked {
+    fn layer(&self, weight: Param, layer: usize) -> Tracked {
         let all = &self.weights[weight as usize];
         let rows = weight.of_layer(all.dims()[0], self.config.layers, layer);
         all.select(&rows.map(|row| row as u32).collect::<Vec<u32>>())
@@ -75,7 +75,7 @@ impl Plain<'_> {
         x * Tracked::constant(&factors, [rows, cols])
     }
 
-    fn norm(&self, x: &Tracked, [scale, shift]: [Weight; 2], layer: usize) -> Tracked {
+    fn norm(&self, x: &Tracked, [scale, shift]: [Param; 2], layer: usize) -> Tracked {
         let [_, cols] = x.dims();
         let centred = x.clone() - x.sum_rows() * (1.0 / cols as f32);
         let variance = centred.square().sum_rows() * (1.0 / cols as f32);
@@ -88,15 +88,15 @@ impl Plain<'_> {
         let SasrecConfig { dim, heads, length, layers, .. } = *self.config;
         let n = items.len();
         let places: Vec<u32> = ((length - n) as u32..length as u32).collect();
-        let embedded = self.weights[Weight::ItemEmbedding as usize].select(items) * (dim as f32).sqrt();
-        let x = embedded + self.weights[Weight::PositionEmbedding as usize].select(&places);
+        let embedded = self.weights[Param::ItemEmbedding as usize].select(items) * (dim as f32).sqrt();
+        let x = embedded + self.weights[Param::PositionEmbedding as usize].select(&places);
         let mut x = self.dropped(x, 0, first);
         let never = |at: usize| if at % n > at / n { -1e30 } else { 0.0 };
         let causal = Tracked::constant(&(0..n * n).map(never).collect::<Vec<f32>>(), [n, n]);
         for layer in 0..layers {
-            let normed = self.norm(&x, [Weight::AttentionScale, Weight::AttentionShift], layer);
-            let qkv = normed.matmul(&self.layer(Weight::AttentionWeight, layer))
-                + self.layer(Weight::AttentionBias, layer);
+            let normed = self.norm(&x, [Param::AttentionScale, Param::AttentionShift], layer);
+            let qkv = normed.matmul(&self.layer(Param::AttentionWeight, layer))
+                + self.layer(Param::AttentionBias, layer);
             let width = dim / heads;
             let head = |head: usize| {
                 let part = |k: usize| qkv.columns(k * dim + head * width..k * dim + (head + 1) * width);
@@ -107,19 +107,19 @@ impl Plain<'_> {
             };
             let out = Tracked::concat((0..heads).map(head).collect());
             x = x + self.dropped(out, 1 + 2 * layer, first);
-            let normed = self.norm(&x, [Weight::HiddenScale, Weight::HiddenShift], layer);
-            let hidden = normed.matmul(&self.layer(Weight::HiddenWeight, layer))
-                + self.layer(Weight::HiddenBias, layer);
-            let out = hidden.relu().matmul(&self.layer(Weight::OutputWeight, layer))
-                + self.layer(Weight::OutputBias, layer);
+            let normed = self.norm(&x, [Param::HiddenScale, Param::HiddenShift], layer);
+            let hidden =
+                normed.matmul(&self.layer(Param::HiddenWeight, layer)) + self.layer(Param::HiddenBias, layer);
+            let out = hidden.relu().matmul(&self.layer(Param::OutputWeight, layer))
+                + self.layer(Param::OutputBias, layer);
             x = x + self.dropped(out, 2 + 2 * layer, first);
         }
-        self.norm(&x, [Weight::FinalScale, Weight::FinalShift], 0)
+        self.norm(&x, [Param::FinalScale, Param::FinalShift], 0)
     }
 
     /// Returns the mean loss, and its gradients by all weights.
     fn gradients(&self, batch: &Batch, candidates: Option<&[u32]>) -> (f32, Vec<Vec<f32>>) {
-        let items = &self.weights[Weight::ItemEmbedding as usize];
+        let items = &self.weights[Param::ItemEmbedding as usize];
         let (mut loss, mut first) = (Tracked::constant(&[0.0], [1, 1]), 0);
         for &length in &batch.lengths {
             let states = self.states(&batch.items[first..first + length], first);
@@ -146,7 +146,7 @@ impl Plain<'_> {
 
 /// Checks gradients, by name, against those of the plain formula.
 fn are_close(what: &str, ours: &[Vec<f32>], plain: &[Vec<f32>]) {
-    for ((weight, ours), plain) in Weight::ALL.into_iter().zip(ours).zip(plain) {
+    for ((weight, ours), plain) in Param::ALL.into_iter().zip(ours).zip(plain) {
         assert_eq!(ours.len(), plain.len(), "{what}: {weight:?}");
         assert!(plain.iter().any(|gradient| *gradient != 0.0), "{what}: {weight:?}");
         for (ours, plain) in ours.iter().zip(plain) {
@@ -161,10 +161,10 @@ fn gradients_are_those_of_the_plain_formula() {
         let (config, batch) = (config(heads), batch());
         let (weights, draws) = (weights(&config), draws(&config, sampled));
         let of =
-            |(weight, values): (Weight, &Vec<f32>)| Tracked::variable(values, weight.shape(&config, N_ITEMS));
+            |(weight, values): (Param, &Vec<f32>)| Tracked::variable(values, weight.shape(&config, N_ITEMS));
         let plain = Plain {
             config: &config,
-            weights: Weight::ALL.into_iter().zip(&weights).map(of).collect(),
+            weights: Param::ALL.into_iter().zip(&weights).map(of).collect(),
             masks: draws.masks.clone().expect("units are dropped"),
         };
         let (loss, plain) = plain.gradients(&batch, draws.candidates.as_deref());

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::batches::{Batch, Sequences};
 use super::host::{self, Candidates, Dropout, Encoder, PIECE_ROWS, Packed, Piece};
 use super::portable;
-use super::weights::{Gradients, Values, Weight};
+use super::weights::{Gradients, Param, Values};
 use super::{Sasrec, SasrecConfig, SequenceLoss};
 use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
@@ -49,7 +49,7 @@ pub struct SasrecLearner<'a> {
     config: SasrecConfig,
     train: &'a Csr,
     sequences: Sequences,
-    /// In the order of [`Weight::ALL`].
+    /// In the order of [`Param::ALL`].
     weights: Vec<Tensor<2>>,
     optimizer: OptimizerState,
     device: Device,
@@ -85,17 +85,17 @@ impl<'a> SasrecLearner<'a> {
         check_memory(config, train.n_cols(), training, device)?;
         let device = device.device.clone();
         let mut draw = drawn(seed);
-        let mut first = |of: Weight| {
+        let mut first = |of: Param| {
             weight(&mut draw, of.name(), of.shape(config, train.n_cols()), of.init(config), &device)
         };
-        let weights = Weight::ALL.into_iter().map(&mut first).collect::<Result<Vec<_>>>()?;
+        let weights = Param::ALL.into_iter().map(&mut first).collect::<Result<Vec<_>>>()?;
         let optimizer = OptimizerState::new(training, [false; 2]);
         Ok(Self { config: config.clone(), train, sequences, weights, optimizer, device, seed, epoch: 0 })
     }
 
     /// Returns the weights by name.
     fn named(&self) -> Vec<(&'static str, &Tensor<2>)> {
-        Weight::ALL.into_iter().map(Weight::name).zip(&self.weights).collect()
+        Param::ALL.into_iter().map(Param::name).zip(&self.weights).collect()
     }
 
     /// Draws what a batch of an epoch needs.
@@ -129,7 +129,7 @@ impl<'a> SasrecLearner<'a> {
             false => portable::gradients(&self.config, &self.weights, batch, &draws),
         };
         let gradients = gradients.into_iter().map(Gradient::Whole).collect();
-        let weights = Weight::ALL.into_iter().map(Weight::name).zip(&mut self.weights).collect();
+        let weights = Param::ALL.into_iter().map(Param::name).zip(&mut self.weights).collect();
         self.optimizer.step(weights, gradients, None, epochs);
         loss
     }
@@ -142,7 +142,7 @@ fn check_memory(
     training: &NnTraining,
     device: &OpenDevice,
 ) -> Result<()> {
-    let shapes = Weight::ALL.map(|weight| (weight.name(), weight.shape(config, n_items)));
+    let shapes = Param::ALL.map(|weight| (weight.name(), weight.shape(config, n_items)));
     let size = |shape: [usize; 2]| (shape[0] as u64).saturating_mul(shape[1] as u64);
     let n_weights = shapes.iter().fold(0u64, |sum, (_, shape)| sum.saturating_add(size(*shape)));
     let bytes = |n: u64| n.saturating_mul(size_of::<f32>() as u64);
@@ -184,7 +184,7 @@ pub(super) fn host_gradients(
         weights.iter().map(|weight| host(weight).expect("the weights are on the host")).collect();
     let values = Values::new(config, |at| as_slice(&tensors[at]));
     let encoder = Encoder::new(config, values);
-    let items = values.all(Weight::ItemEmbedding);
+    let items = values.all(Param::ItemEmbedding);
     let (dim, n_items) = (config.dim, items.len() / config.dim);
     let candidates = match &draws.candidates {
         None => Candidates::all(items),
@@ -197,7 +197,7 @@ pub(super) fn host_gradients(
         let mut by_candidates = vec![0.0; n_drawn];
         let piece = |piece| host::gradients(encoder, piece, &candidates, scale, &mut by, &mut by_candidates);
         let loss: f64 = pieces.iter().map(piece).sum();
-        candidates.scatter(&by_candidates, by.all(Weight::ItemEmbedding), dim);
+        candidates.scatter(&by_candidates, by.all(Param::ItemEmbedding), dim);
         (loss, by.arrays)
     };
     let groups: Vec<_> = groups(batch, draws).par_iter().map(of_group).collect();

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::SasrecConfig;
 use super::host::{Encoder, states};
 use super::matrix::{View, ViewMut};
-use super::weights::{Values, Weight};
+use super::weights::{Param, Values};
 use crate::Result;
 use crate::model::{Family, Model, ModelConfig};
 use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors, check_histories, check_order};
@@ -19,7 +19,7 @@ use crate::weights::matrix;
 /// Scores items by the dot products of their embeddings with the states of users.
 pub struct Sasrec {
     config: SasrecConfig,
-    /// In the order of [`Weight::ALL`], row-major.
+    /// In the order of [`Param::ALL`], row-major.
     weights: Arc<Vec<Vec<f32>>>,
     /// `[n_users, dim]`: the state of each user's newest row, 0 for a user without rows.
     states: Vec<f32>,
@@ -31,7 +31,7 @@ const STATES: &str = "user_state";
 const USERS: usize = 32;
 
 impl Sasrec {
-    /// Makes the model of weights, in the order of [`Weight::ALL`], for the users of histories `[n_users, n_items]`, whose
+    /// Makes the model of weights, in the order of [`Param::ALL`], for the users of histories `[n_users, n_items]`, whose
     /// rows have an order.
     pub(super) fn new(config: SasrecConfig, weights: Arc<Vec<Vec<f32>>>, histories: &Csr) -> Self {
         let dim = config.dim;
@@ -58,14 +58,14 @@ impl Sasrec {
     /// When the weights are not those of a model of these settings and this shape.
     pub fn load(weights: &TensorFile, config: SasrecConfig, shape: Shape) -> Result<Self> {
         config.validate()?;
-        let of = |weight: Weight| matrix(weights, weight.name(), &weight.shape(&config, shape.n_items));
-        let values = Weight::ALL.map(of).into_iter().collect::<Result<Vec<_>>>()?;
+        let of = |weight: Param| matrix(weights, weight.name(), &weight.shape(&config, shape.n_items));
+        let values = Param::ALL.map(of).into_iter().collect::<Result<Vec<_>>>()?;
         let states = matrix(weights, STATES, &[shape.n_users, config.dim])?;
         Ok(Self { config, weights: Arc::new(values), states })
     }
 
     fn items(&self) -> &[f32] {
-        &self.weights[Weight::ItemEmbedding as usize]
+        &self.weights[Param::ItemEmbedding as usize]
     }
 
     fn state(&self, user: UserIx) -> &[f32] {
@@ -130,12 +130,12 @@ impl Model for Sasrec {
     }
 
     fn weights(&self) -> Vec<(String, Tensor)> {
-        let of = |(weight, values): (Weight, &Vec<f32>)| {
+        let of = |(weight, values): (Param, &Vec<f32>)| {
             let shape = weight.shape(&self.config, self.n_items());
             (weight.name().to_owned(), Tensor::new(&shape, values.iter().copied()))
         };
         let states = Tensor::new(&[self.n_users(), self.config.dim], self.states.iter().copied());
-        let weights = Weight::ALL.into_iter().zip(&*self.weights).map(of);
+        let weights = Param::ALL.into_iter().zip(&*self.weights).map(of);
         weights.chain([(STATES.to_owned(), states)]).collect()
     }
 }

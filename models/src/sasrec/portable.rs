@@ -8,7 +8,7 @@ use super::SasrecConfig;
 use super::batches::Batch;
 use super::host::EPSILON;
 use super::learner::Draws;
-use super::weights::Weight;
+use super::weights::Param;
 use crate::nn::batch::{Lookup, index};
 use crate::nn::kernels::Mask;
 use crate::nn::params::on_host;
@@ -64,7 +64,7 @@ impl Portable<'_> {
             Some(masks) => x * masks[place].clone(),
             None => x,
         };
-        let items = lookup(&batch.items, self.of(Weight::ItemEmbedding).dims()[0], &device);
+        let items = lookup(&batch.items, self.of(Param::ItemEmbedding).dims()[0], &device);
         let places: Vec<u32> = batch
             .lengths
             .iter()
@@ -72,20 +72,20 @@ impl Portable<'_> {
             .collect();
         let places = lookup(&places, self.config.length, &device);
         let factor = (dim as f32).sqrt();
-        let rows = |weight: Weight, lookup: &Lookup| {
+        let rows = |weight: Param, lookup: &Lookup| {
             let unique = self.of(weight).select(0, lookup.device_unique());
             unique.select(0, lookup.device_inverse())
         };
         let x =
-            rows(Weight::ItemEmbedding, &items).mul_scalar(factor) + rows(Weight::PositionEmbedding, &places);
+            rows(Param::ItemEmbedding, &items).mul_scalar(factor) + rows(Param::PositionEmbedding, &places);
         let mut x = drop(x, 0);
         let mut states = Vec::new();
         for layer in 0..layers {
             let norm = Norm::of(x.clone());
             let normed = norm
-                .output(self.layer(Weight::AttentionScale, layer), self.layer(Weight::AttentionShift, layer));
-            let qkv = normed.matmul(self.layer(Weight::AttentionWeight, layer))
-                + self.layer(Weight::AttentionBias, layer);
+                .output(self.layer(Param::AttentionScale, layer), self.layer(Param::AttentionShift, layer));
+            let qkv = normed.matmul(self.layer(Param::AttentionWeight, layer))
+                + self.layer(Param::AttentionBias, layer);
             let qkv =
                 [0, 1, 2].map(|k| self.padding.heads(qkv.clone().slice([0..n, k * dim..(k + 1) * dim])));
             let probabilities = self.padding.probabilities(&qkv, self.scale());
@@ -94,51 +94,49 @@ impl Portable<'_> {
 
             let hidden_norm = Norm::of(x.clone());
             let normed = hidden_norm
-                .output(self.layer(Weight::HiddenScale, layer), self.layer(Weight::HiddenShift, layer));
+                .output(self.layer(Param::HiddenScale, layer), self.layer(Param::HiddenShift, layer));
             let hidden = relu(
-                normed.matmul(self.layer(Weight::HiddenWeight, layer))
-                    + self.layer(Weight::HiddenBias, layer),
+                normed.matmul(self.layer(Param::HiddenWeight, layer)) + self.layer(Param::HiddenBias, layer),
             );
-            let out = hidden.clone().matmul(self.layer(Weight::OutputWeight, layer))
-                + self.layer(Weight::OutputBias, layer);
+            let out = hidden.clone().matmul(self.layer(Param::OutputWeight, layer))
+                + self.layer(Param::OutputBias, layer);
             x = x + drop(out, 2 + 2 * layer);
             states.push(LayerStates { norm, qkv, probabilities, hidden_norm, hidden });
         }
         let norm = Norm::of(x);
-        let finals = [Weight::FinalScale, Weight::FinalShift];
+        let finals = [Param::FinalScale, Param::FinalShift];
         let state = norm.output(self.of(finals[0]), self.of(finals[1]));
         let (loss, by_state) = self.loss(state, batch, draws);
         let mut grad = self.norm(&norm, by_state, finals, 0);
         for (layer, state) in states.into_iter().enumerate().rev() {
             let by_out = drop(grad.clone(), 2 + 2 * layer);
             let by_hidden =
-                self.dense([Weight::OutputWeight, Weight::OutputBias], layer, state.hidden.clone(), by_out);
+                self.dense([Param::OutputWeight, Param::OutputBias], layer, state.hidden.clone(), by_out);
             let by_hidden = by_hidden * state.hidden.greater_elem(0.0).float();
-            let norms = [Weight::HiddenScale, Weight::HiddenShift];
+            let norms = [Param::HiddenScale, Param::HiddenShift];
             let normed = state.hidden_norm.output(self.layer(norms[0], layer), self.layer(norms[1], layer));
-            let by_normed = self.dense([Weight::HiddenWeight, Weight::HiddenBias], layer, normed, by_hidden);
+            let by_normed = self.dense([Param::HiddenWeight, Param::HiddenBias], layer, normed, by_hidden);
             grad = grad + self.norm(&state.hidden_norm, by_normed, norms, layer);
 
             let by_out = self.padding.heads(drop(grad.clone(), 1 + 2 * layer));
             let by_qkv = self.by_qkv(by_out, &state.qkv, state.probabilities);
-            let norms = [Weight::AttentionScale, Weight::AttentionShift];
+            let norms = [Param::AttentionScale, Param::AttentionShift];
             let normed = state.norm.output(self.layer(norms[0], layer), self.layer(norms[1], layer));
-            let by_normed =
-                self.dense([Weight::AttentionWeight, Weight::AttentionBias], layer, normed, by_qkv);
+            let by_normed = self.dense([Param::AttentionWeight, Param::AttentionBias], layer, normed, by_qkv);
             grad = grad + self.norm(&state.norm, by_normed, norms, layer);
         }
         let grad = drop(grad, 0);
-        self.add_rows(Weight::PositionEmbedding, &places, grad.clone());
-        self.add_rows(Weight::ItemEmbedding, &items, grad.mul_scalar(factor));
+        self.add_rows(Param::PositionEmbedding, &places, grad.clone());
+        self.add_rows(Param::ItemEmbedding, &items, grad.mul_scalar(factor));
         loss
     }
 
-    fn of(&self, weight: Weight) -> Tensor<2> {
+    fn of(&self, weight: Param) -> Tensor<2> {
         self.weights[weight as usize].clone()
     }
 
     /// Returns the part of a weight that is a layer's.
-    fn layer(&self, weight: Weight, layer: usize) -> Tensor<2> {
+    fn layer(&self, weight: Param, layer: usize) -> Tensor<2> {
         let all = self.of(weight);
         let [rows, cols] = all.dims();
         all.slice([weight.of_layer(rows, self.config.layers, layer), 0..cols])
@@ -150,14 +148,14 @@ impl Portable<'_> {
     }
 
     /// Sets the part of a gradient that is a layer's.
-    fn set(&mut self, weight: Weight, layer: usize, grad: Tensor<2>) {
+    fn set(&mut self, weight: Param, layer: usize, grad: Tensor<2>) {
         let all = &mut self.grads[weight as usize];
         let [rows, cols] = all.dims();
         *all = all.clone().slice_assign([weight.of_layer(rows, self.config.layers, layer), 0..cols], grad);
     }
 
     /// Adds the gradient by the rows of a table that a batch reads, from that by each entry.
-    fn add_rows(&mut self, weight: Weight, lookup: &Lookup, by_entries: Tensor<2>) {
+    fn add_rows(&mut self, weight: Param, lookup: &Lookup, by_entries: Tensor<2>) {
         let unique = lookup.device_unique().reshape([lookup.n_unique(), 1]);
         let sums = lookup.device_segment_sums(by_entries);
         let all = &mut self.grads[weight as usize];
@@ -167,7 +165,7 @@ impl Portable<'_> {
     /// Sets the gradients by a dense layer's weight and bias, and returns that by its input.
     fn dense(
         &mut self,
-        [weight, bias]: [Weight; 2],
+        [weight, bias]: [Param; 2],
         layer: usize,
         x: Tensor<2>,
         grad: Tensor<2>,
@@ -178,7 +176,7 @@ impl Portable<'_> {
     }
 
     /// Sets the gradients by a norm's scale and shift, and returns that by its input.
-    fn norm(&mut self, norm: &Norm, grad: Tensor<2>, [scale, shift]: [Weight; 2], layer: usize) -> Tensor<2> {
+    fn norm(&mut self, norm: &Norm, grad: Tensor<2>, [scale, shift]: [Param; 2], layer: usize) -> Tensor<2> {
         self.set(scale, layer, (grad.clone() * norm.normalised.clone()).sum_dim(0));
         self.set(shift, layer, grad.clone().sum_dim(0));
         let grad = grad * self.layer(scale, layer);
@@ -203,7 +201,7 @@ impl Portable<'_> {
     fn loss(&mut self, states: Tensor<2>, batch: &Batch, draws: &Draws) -> (f64, Tensor<2>) {
         let [n, dim] = states.dims();
         let device = states.device();
-        let items = self.of(Weight::ItemEmbedding);
+        let items = self.of(Param::ItemEmbedding);
         let n_items = items.dims()[0];
         // With drawn candidates a row has one more, its own target, where that is not drawn.
         let (candidates, embedding) = match &draws.candidates {
@@ -260,12 +258,12 @@ impl Portable<'_> {
             }
             by_states.push(by_states_here);
         }
-        let all = &mut self.grads[Weight::ItemEmbedding as usize];
+        let all = &mut self.grads[Param::ItemEmbedding as usize];
         match candidates {
             None => *all = by_embedding,
             Some(rows) => {
                 *all = put(all, rows.reshape([n_candidates, 1]), by_embedding);
-                self.add_rows(Weight::ItemEmbedding, &targets, Tensor::cat(by_own, 0));
+                self.add_rows(Param::ItemEmbedding, &targets, Tensor::cat(by_own, 0));
             }
         }
         // Sync: the loss is read back.
@@ -310,8 +308,8 @@ impl Padding {
         let longest = batch.lengths.iter().copied().max().unwrap_or(0);
         let (mut rows, mut places) = (vec![n as u32; sequences * longest], Vec::with_capacity(n));
         for (sequence, &length) in batch.lengths.iter().enumerate() {
-            for at in sequence * longest..sequence * longest + length {
-                rows[at] = places.len() as u32;
+            for (at, row) in rows.iter_mut().enumerate().skip(sequence * longest).take(length) {
+                *row = places.len() as u32;
                 places.push(at as u32);
             }
         }

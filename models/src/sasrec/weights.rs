@@ -6,9 +6,9 @@ use std::ops::Range;
 use super::SasrecConfig;
 use crate::nn::params::Init;
 
-/// A weight; the shapes are those of [`Weight::shape`].
+/// A weight; the shapes are those of [`Param::shape`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+pub enum Param {
     /// `[n_items, dim]`
     ItemEmbedding,
     /// `[length, dim]`
@@ -39,7 +39,7 @@ pub enum Weight {
     FinalShift,
 }
 
-impl Weight {
+impl Param {
     /// All of them, in the order in which arrays of them stand.
     pub const ALL: [Self; 14] = [
         Self::ItemEmbedding,
@@ -112,10 +112,10 @@ impl Weight {
     }
 }
 
-/// The values of all weights on the host, each row-major, in the order of [`Weight::ALL`].
+/// The values of all weights on the host, each row-major, in the order of [`Param::ALL`].
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
-    arrays: [&'a [f32]; Weight::ALL.len()],
+    arrays: [&'a [f32]; Param::ALL.len()],
     layers: usize,
 }
 
@@ -126,18 +126,18 @@ impl<'a> Values<'a> {
     }
 
     /// Returns the whole of a weight.
-    pub fn all(&self, weight: Weight) -> &'a [f32] {
+    pub fn all(&self, weight: Param) -> &'a [f32] {
         self.arrays[weight as usize]
     }
 
     /// Returns the part of a weight that is a layer's; that of the final norm is the whole, of layer 0.
-    pub fn layer(&self, weight: Weight, layer: usize) -> &'a [f32] {
+    pub fn layer(&self, weight: Param, layer: usize) -> &'a [f32] {
         let values = self.all(weight);
         &values[weight.of_layer(values.len(), self.layers, layer)]
     }
 }
 
-/// The gradients by all weights on the host, in the order of [`Weight::ALL`].
+/// The gradients by all weights on the host, in the order of [`Param::ALL`].
 #[cfg(feature = "train")]
 pub struct Gradients {
     /// Each in the shape of its weight, row-major.
@@ -149,17 +149,17 @@ pub struct Gradients {
 impl Gradients {
     /// Makes gradients that are 0.
     pub fn zeros(config: &SasrecConfig, n_items: usize) -> Self {
-        let zeros = |weight: Weight| vec![0.0; weight.shape(config, n_items).iter().product()];
-        Self { arrays: Weight::ALL.map(zeros).into(), layers: config.layers }
+        let zeros = |weight: Param| vec![0.0; weight.shape(config, n_items).iter().product()];
+        Self { arrays: Param::ALL.map(zeros).into(), layers: config.layers }
     }
 
     /// Returns the gradient by a whole weight.
-    pub fn all(&mut self, weight: Weight) -> &mut [f32] {
+    pub fn all(&mut self, weight: Param) -> &mut [f32] {
         &mut self.arrays[weight as usize]
     }
 
     /// Returns the part of a gradient that is a layer's.
-    pub fn layer(&mut self, weight: Weight, layer: usize) -> &mut [f32] {
+    pub fn layer(&mut self, weight: Param, layer: usize) -> &mut [f32] {
         let layers = self.layers;
         let values = self.all(weight);
         let part = weight.of_layer(values.len(), layers, layer);

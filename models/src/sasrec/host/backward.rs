@@ -3,7 +3,7 @@
 use super::{Candidates, Dropout, Encoder, Norm, Packed, add, drop_units, places_of};
 use crate::nn::kernels::Mask;
 use crate::sasrec::matrix::{View, ViewMut};
-use crate::sasrec::weights::{Gradients, Weight};
+use crate::sasrec::weights::{Gradients, Param};
 use crate::simd::vectorised;
 
 /// A piece of a batch: sequences with the target of each row.
@@ -31,14 +31,13 @@ pub fn gradients(
     let mut x = encoder.embedded(packed, dropout);
     let states: Vec<_> =
         (0..config.layers).map(|layer| encoder.forward(layer, &mut x, packed, dropout)).collect();
-    let (norm, mut grad) = encoder.normed(&x, [Weight::FinalScale, Weight::FinalShift], 0);
-    let items = values.all(Weight::ItemEmbedding);
-    let loss =
-        candidates.loss(&mut grad, targets, scale, items, by.all(Weight::ItemEmbedding), by_candidates);
+    let (norm, mut grad) = encoder.normed(&x, [Param::FinalScale, Param::FinalShift], 0);
+    let items = values.all(Param::ItemEmbedding);
+    let loss = candidates.loss(&mut grad, targets, scale, items, by.all(Param::ItemEmbedding), by_candidates);
     // From here on `x` is the gradient by the layers' output, which goes down through them.
     x.fill(0.0);
     let mut back = Backward { encoder, by };
-    back.norm(&norm, grad, [Weight::FinalScale, Weight::FinalShift], 0, &mut x);
+    back.norm(&norm, grad, [Param::FinalScale, Param::FinalShift], 0, &mut x);
     for (layer, state) in states.into_iter().enumerate().rev() {
         let masks = [1, 2].map(|place| dropout.mask(place + 2 * layer));
         let first = dropout.first_row * config.dim;
@@ -48,22 +47,21 @@ pub fn gradients(
             grad
         };
         let grad = dropped(&x, masks[1]);
-        let mut by_hidden =
-            back.dense(layer, [Weight::OutputWeight, Weight::OutputBias], &state.hidden, &grad);
+        let mut by_hidden = back.dense(layer, [Param::OutputWeight, Param::OutputBias], &state.hidden, &grad);
         vectorised(|| {
             let units = by_hidden.iter_mut().zip(&state.hidden);
             units.for_each(|(by, unit)| *by = if *unit > 0.0 { *by } else { 0.0 });
         });
-        let norms = [Weight::HiddenScale, Weight::HiddenShift];
+        let norms = [Param::HiddenScale, Param::HiddenShift];
         let normed = back.output(&state.hidden_norm, norms, layer);
-        let by_normed = back.dense(layer, [Weight::HiddenWeight, Weight::HiddenBias], &normed, &by_hidden);
+        let by_normed = back.dense(layer, [Param::HiddenWeight, Param::HiddenBias], &normed, &by_hidden);
         back.norm(&state.hidden_norm, by_normed, norms, layer, &mut x);
 
         let grad = dropped(&x, masks[0]);
         let by_qkv = state.attention.backward(&grad, &state.qkv, packed.lengths, config);
-        let norms = [Weight::AttentionScale, Weight::AttentionShift];
+        let norms = [Param::AttentionScale, Param::AttentionShift];
         let normed = back.output(&state.norm, norms, layer);
-        let by_normed = back.dense(layer, [Weight::AttentionWeight, Weight::AttentionBias], &normed, &by_qkv);
+        let by_normed = back.dense(layer, [Param::AttentionWeight, Param::AttentionBias], &normed, &by_qkv);
         back.norm(&state.norm, by_normed, norms, layer, &mut x);
     }
     back.embedded(packed, dropout, x);
@@ -78,7 +76,7 @@ struct Backward<'a, 'b> {
 impl Backward<'_, '_> {
     /// Adds the gradients by the weight and the bias of a dense layer with the input `x`, `[rows, dim]`, from that by its
     /// output, and returns that by its input.
-    fn dense(&mut self, layer: usize, [weight, bias]: [Weight; 2], x: &[f32], grad: &[f32]) -> Vec<f32> {
+    fn dense(&mut self, layer: usize, [weight, bias]: [Param; 2], x: &[f32], grad: &[f32]) -> Vec<f32> {
         let dim = self.encoder.config.dim;
         let width = grad.len() / (x.len() / dim);
         let (x, by_output) = (View::new(x, dim), View::new(grad, width));
@@ -96,7 +94,7 @@ impl Backward<'_, '_> {
     }
 
     /// Returns the output of a norm once more.
-    fn output(&self, norm: &Norm, [scale, shift]: [Weight; 2], layer: usize) -> Vec<f32> {
+    fn output(&self, norm: &Norm, [scale, shift]: [Param; 2], layer: usize) -> Vec<f32> {
         norm.output(self.encoder.values.layer(scale, layer), self.encoder.values.layer(shift, layer))
     }
 
@@ -105,7 +103,7 @@ impl Backward<'_, '_> {
         &mut self,
         norm: &Norm,
         mut grad: Vec<f32>,
-        [scale, shift]: [Weight; 2],
+        [scale, shift]: [Param; 2],
         layer: usize,
         by_input: &mut [f32],
     ) {
@@ -128,11 +126,11 @@ impl Backward<'_, '_> {
         if let Some(mask) = dropout.mask(0) {
             drop_units(&mut grad, mask, dropout.first_row * dim);
         }
-        let places = self.by.all(Weight::PositionEmbedding);
+        let places = self.by.all(Param::PositionEmbedding);
         for (grad, place) in grad.chunks_exact(dim).zip(places_of(packed.lengths, length)) {
             places[place * dim..][..dim].iter_mut().zip(grad).for_each(|(by, grad)| *by += grad);
         }
-        let (items, factor) = (self.by.all(Weight::ItemEmbedding), (dim as f32).sqrt());
+        let (items, factor) = (self.by.all(Param::ItemEmbedding), (dim as f32).sqrt());
         for (grad, &item) in grad.chunks_exact(dim).zip(packed.items) {
             items[item as usize * dim..][..dim]
                 .iter_mut()

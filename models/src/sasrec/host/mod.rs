@@ -16,7 +16,7 @@ use self::attention::Attention;
 use self::norm::Norm;
 use super::SasrecConfig;
 use super::matrix::{View, ViewMut};
-use super::weights::{Values, Weight};
+use super::weights::{Param, Values};
 use crate::nn::kernels::Mask;
 use crate::simd::vectorised;
 
@@ -93,26 +93,26 @@ impl<'a> Encoder<'a> {
         let mut x = self.embedded(packed, Dropout::NONE);
         (0..last).for_each(|layer| _ = self.forward(layer, &mut x, packed, Dropout::NONE));
         // Of the last layer only the newest rows' outputs are read: their queries, but all keys and values.
-        let (_, normed) = self.normed(&x, [Weight::AttentionScale, Weight::AttentionShift], last);
+        let (_, normed) = self.normed(&x, [Param::AttentionScale, Param::AttentionShift], last);
         let newest: Vec<usize> = ends(packed.lengths).map(|end| end - 1).collect();
         let gathered = |values: &[f32]| -> Vec<f32> {
             newest.iter().flat_map(|&row| &values[row * dim..(row + 1) * dim]).copied().collect()
         };
-        let weight = View::new(self.values.layer(Weight::AttentionWeight, last), 3 * dim);
-        let (query_bias, bias) = self.values.layer(Weight::AttentionBias, last).split_at(dim);
+        let weight = View::new(self.values.layer(Param::AttentionWeight, last), 3 * dim);
+        let (query_bias, bias) = self.values.layer(Param::AttentionBias, last).split_at(dim);
         let queries = dense(&gathered(&normed), dim, weight.part(0..dim, 0..dim), query_bias);
         let keys_values = dense(&normed, dim, weight.part(0..dim, dim..3 * dim), bias);
         let mut x = gathered(&x);
         attention::add_newest(&mut x, &queries, &keys_values, packed.lengths, self.config);
         self.hidden(last, &mut x, Dropout::NONE);
-        self.normed(&x, [Weight::FinalScale, Weight::FinalShift], 0).1
+        self.normed(&x, [Param::FinalScale, Param::FinalShift], 0).1
     }
 
     /// Returns the input of the first layer, `[rows, dim]`.
     fn embedded(&self, packed: Packed<'_>, dropout: Dropout<'_>) -> Vec<f32> {
         let (dim, length) = (self.config.dim, self.config.length);
         let (items, places) =
-            (self.values.all(Weight::ItemEmbedding), self.values.all(Weight::PositionEmbedding));
+            (self.values.all(Param::ItemEmbedding), self.values.all(Param::PositionEmbedding));
         let mut x = vec![0.0; packed.items.len() * dim];
         let factor = (dim as f32).sqrt();
         vectorised(|| {
@@ -132,9 +132,9 @@ impl<'a> Encoder<'a> {
     /// Sends rows `[rows, dim]` through a layer.
     fn forward(&self, layer: usize, x: &mut [f32], packed: Packed<'_>, dropout: Dropout<'_>) -> LayerStates {
         let dim = self.config.dim;
-        let (norm, normed) = self.normed(x, [Weight::AttentionScale, Weight::AttentionShift], layer);
-        let weight = View::new(self.values.layer(Weight::AttentionWeight, layer), 3 * dim);
-        let qkv = dense(&normed, dim, weight, self.values.layer(Weight::AttentionBias, layer));
+        let (norm, normed) = self.normed(x, [Param::AttentionScale, Param::AttentionShift], layer);
+        let weight = View::new(self.values.layer(Param::AttentionWeight, layer), 3 * dim);
+        let qkv = dense(&normed, dim, weight, self.values.layer(Param::AttentionBias, layer));
         let (attention, mut out) = Attention::forward(&qkv, packed.lengths, self.config);
         if let Some(mask) = dropout.mask(1 + 2 * layer) {
             drop_units(&mut out, mask, dropout.first_row * dim);
@@ -147,13 +147,13 @@ impl<'a> Encoder<'a> {
     /// Sends rows through the two layers after attention.
     fn hidden(&self, layer: usize, x: &mut [f32], dropout: Dropout<'_>) -> (Norm, Vec<f32>) {
         let dim = self.config.dim;
-        let (norm, normed) = self.normed(x, [Weight::HiddenScale, Weight::HiddenShift], layer);
+        let (norm, normed) = self.normed(x, [Param::HiddenScale, Param::HiddenShift], layer);
         let of = |weight| View::new(self.values.layer(weight, layer), dim);
         let mut hidden =
-            dense(&normed, dim, of(Weight::HiddenWeight), self.values.layer(Weight::HiddenBias, layer));
+            dense(&normed, dim, of(Param::HiddenWeight), self.values.layer(Param::HiddenBias, layer));
         vectorised(|| hidden.iter_mut().for_each(|unit| *unit = unit.max(0.0)));
         let mut out =
-            dense(&hidden, dim, of(Weight::OutputWeight), self.values.layer(Weight::OutputBias, layer));
+            dense(&hidden, dim, of(Param::OutputWeight), self.values.layer(Param::OutputBias, layer));
         if let Some(mask) = dropout.mask(2 + 2 * layer) {
             drop_units(&mut out, mask, dropout.first_row * dim);
         }
@@ -162,7 +162,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Returns the norm of rows, and its output.
-    fn normed(&self, x: &[f32], [scale, shift]: [Weight; 2], layer: usize) -> (Norm, Vec<f32>) {
+    fn normed(&self, x: &[f32], [scale, shift]: [Param; 2], layer: usize) -> (Norm, Vec<f32>) {
         let norm = Norm::of(x, self.config.dim);
         let out = norm.output(self.values.layer(scale, layer), self.values.layer(shift, layer));
         (norm, out)
@@ -242,10 +242,10 @@ mod tests {
 
     fn weights(config: &SasrecConfig) -> Vec<Vec<f32>> {
         let mut draw = drawn(3);
-        let mut of = |weight: Weight| {
+        let mut of = |weight: Param| {
             draw(weight.name(), weight.shape(config, N_ITEMS), Init::Normal { std: 0.5 }).expect("drawn")
         };
-        Weight::ALL.into_iter().map(&mut of).collect()
+        Param::ALL.into_iter().map(&mut of).collect()
     }
 
     fn items(n: usize, salt: usize) -> Vec<u32> {
@@ -293,7 +293,7 @@ mod tests {
             let packed = Packed { items: list, lengths: &[list.len()] };
             let mut x = encoder.embedded(packed, Dropout::NONE);
             (0..config.layers).for_each(|layer| _ = encoder.forward(layer, &mut x, packed, Dropout::NONE));
-            let (_, all) = encoder.normed(&x, [Weight::FinalScale, Weight::FinalShift], 0);
+            let (_, all) = encoder.normed(&x, [Param::FinalScale, Param::FinalShift], 0);
             for (found, expected) in found.iter().zip(&all[all.len() - config.dim..]) {
                 assert!((found - expected).abs() < 1e-4, "{found} and {expected}");
             }
