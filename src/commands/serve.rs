@@ -31,8 +31,8 @@ pub fn run(args: Serve) -> Result<()> {
         ));
     }
     tell(&show::device(&service.engine.models.device(), None));
-    tell(&format!("serving on {scheme}://{address}; Ctrl-C stops"));
     interrupt::install_telling(tell)?;
+    tell(&format!("serving on {scheme}://{address}; Ctrl-C stops"));
     Ok(service.run(&interrupt::asked)?)
 }
 
