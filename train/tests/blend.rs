@@ -14,6 +14,7 @@ use burnrec_models::{DeviceChoice, FitInput, Phase, Recommender, Scorer, Silent}
 use burnrec_train::run::run;
 use burnrec_train::tune::{TuneConfig, search};
 use burnrec_train::{Error, TrainConfig};
+use serde_json::json;
 
 const ALS: &str = "model = 'als'\ndim = 4\nepochs = 3\nrecency = { rows = 3 }";
 const EASE: &str = "model = 'ease'\nepochs = 1\nreg = 20";
@@ -124,11 +125,10 @@ fn a_search_chooses_weights_on_valid_and_not_by_folds() {
         run.record["metrics"]["valid"]["ndcg@10"]["value"].as_f64().expect("a value")
     };
     // A part alone is judged as its own run was.
-    for (weights, name) in [("[1,0]", "als"), ("[0,1]", "ease")] {
-        let trial =
-            found.iter().find(|trial| trial.settings["weights"].to_string() == weights).expect("a trial");
+    for (weights, name) in [([1, 0], "als"), ([0, 1], "ease")] {
+        let trial = found.iter().find(|trial| trial.settings["weights"] == json!(weights)).expect("a trial");
         assert!((trial.value().expect("a value") - alone(name)).abs() < 1e-9, "{name}: {trial:?}");
     }
-    let error = tune("folds = 3", "folds").err().expect("refused").to_string();
+    let error = tune("folds = 3", "folds").expect_err("refused").to_string();
     assert!(error.starts_with("parts: found with search.folds"), "{error}");
 }
