@@ -7,8 +7,8 @@
 //!
 //! with `X` `[n_users, n_items]`, 1 where a user's value is over 0 and else 0 (equation 4 of the paper; the k nearest items are its
 //! feature selection, fsSLIM). `w` is column `j` of the item-item matrix. Of X'X only what is not 0 is kept, so that a long
-//! catalogue of which few pairs have users in common takes far less memory than EASE; with all items for `k`, no `l1` and weights
-//! of either sign (`nonnegative = false`) it is EASE.
+//! catalogue of which few pairs have users in common takes far less memory than EASE. Where all pairs have some, it is EASE with all
+//! items for `k`, no `l1` and weights of either sign (`nonnegative = false`).
 
 use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};

@@ -71,15 +71,20 @@ fn slim_equals_scikit_learn() {
 
 #[test]
 fn slim_of_all_items_without_l1_and_signs_is_ease() {
-    let (train, _) = fixture();
-    let slim = SlimConfig { reg: 20.0, l1: 0.0, k: 18, nonnegative: false, ..SlimConfig::default() };
+    // Each pair of the 15 items has users in common.
+    let cells = (0..60u32).flat_map(|user| (0..15u32).map(move |item| (user, item)));
+    let cells = cells.filter(|(user, item)| (user * 7 + item * item * 3 + user * item) % 5 > 1);
+    let (users, items): (Vec<UserIx>, Vec<ItemIx>) =
+        cells.map(|(user, item)| (UserIx(user), ItemIx(item))).unzip();
+    let train = Csr::from_rows(60, 15, &users, &items, &vec![1.0; users.len()]);
+    let slim = SlimConfig { reg: 20.0, l1: 0.0, k: 15, nonnegative: false, ..SlimConfig::default() };
     let slim = dense(&slim.solve(&train, &Silent).unwrap());
-    let ease: Vec<f64> =
-        dense(&EaseConfig { reg: 20.0, ..EaseConfig::default() }.solve(&train, &Silent).unwrap())
-            .iter()
-            .map(|&x| x.into())
-            .collect();
-    assert_near(&slim, &ease, 1e-4, "slim as ease");
+    let ease = EaseConfig { reg: 20.0, ..EaseConfig::default() }.solve(&train, &Silent).unwrap();
+    let ease: Vec<f64> = dense(&ease).iter().map(|&x| x.into()).collect();
+    assert_near(&slim, &ease, 1e-5, "slim as ease");
+    assert!(
+        slim.iter().any(|weight| *weight < 0.0) && slim.iter().filter(|weight| **weight == 0.0).count() == 15
+    );
 }
 
 #[test]
