@@ -303,6 +303,7 @@ fn scores_are_one_json_object_and_come_back() {
         "hr@10",
         "ndcg@10",
         "recall@10",
+        "capped-recall@10",
         "precision@10",
         "map@10",
         "mrr",

@@ -79,6 +79,7 @@ fn twin(model: &Table, holdout: &Holdout, train: &Csr) -> BTreeMap<String, f64> 
             let hits = head.iter().filter(|place| place.relevant).count() as f64;
             add(format!("hr@{k}"), f64::from(hits > 0.0));
             add(format!("recall@{k}"), hits / relevant);
+            add(format!("capped-recall@{k}"), hits / relevant.min(k as f64));
             add(format!("precision@{k}"), hits / k as f64);
             add(format!("mrr@{k}"), if first <= k { 1.0 / first as f64 } else { 0.0 });
             let (mut dcg, mut ideal, mut found, mut precisions) = (0.0, 0.0, 0.0, 0.0);
