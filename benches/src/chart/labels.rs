@@ -8,19 +8,22 @@ pub type Area = [f64; 4];
 /// Returns the place of each label, the left end of its baseline, and whether a line should lead to it, as it is far
 /// from its point.
 ///
-/// Labels are placed one after the other, each where it overlaps least with `taken` and with earlier labels; of equal
-/// places it takes the nearest, first to the right.
-pub fn place(points: &[([f64; 2], &str)], mut taken: Vec<Area>, inside: Area) -> Vec<([f64; 2], bool)> {
+/// Labels are placed one after the other, each where it overlaps least with `taken` and, what is worse, with earlier labels; of
+/// equal places it takes the nearest, first to the right.
+pub fn place(points: &[([f64; 2], &str)], taken: &[Area], inside: Area) -> Vec<([f64; 2], bool)> {
+    let mut labels: Vec<Area> = Vec::new();
     points
         .iter()
         .map(|(point, text)| {
             let size = [width(text), FONT];
             let (mut best, mut least) = (([0.0, 0.0], false), f64::INFINITY);
-            for (ring, distance) in [10.0, 22.0, 36.0, 54.0, 76.0].into_iter().enumerate() {
+            for (ring, distance) in RINGS.into_iter().enumerate() {
                 for side in SIDES {
                     let area = beside(*point, size, side, distance);
-                    let covered: f64 = taken.iter().map(|other| common(area, *other)).sum();
-                    let outside = size[0] * size[1] - common(area, inside);
+                    let common =
+                        |others: &[Area]| others.iter().map(|other| common(area, *other)).sum::<f64>();
+                    let covered = common(taken) + LABEL * common(&labels);
+                    let outside = size[0] * size[1] - common(&[inside]);
                     let cost = covered + 4.0 * outside + 0.5 * distance;
                     if cost < least {
                         (best, least) = (([area[0], area[3] - 0.22 * FONT], ring > 0), cost);
@@ -29,15 +32,37 @@ pub fn place(points: &[([f64; 2], &str)], mut taken: Vec<Area>, inside: Area) ->
             }
             let [left, baseline] = best.0;
             let top = baseline + 0.22 * FONT - size[1];
-            taken.push([left - 3.0, top - 1.0, left + size[0] + 3.0, top + size[1] + 1.0]);
+            labels.push([left - 3.0, top - 1.0, left + size[0] + 3.0, top + size[1] + 1.0]);
             best
         })
         .collect()
 }
 
+/// How much worse it is to cover a label than anything else: neither could be read.
+const LABEL: f64 = 8.0;
+
+/// Distances from a point to its label.
+const RINGS: [f64; 8] = [10.0, 22.0, 36.0, 54.0, 76.0, 104.0, 140.0, 184.0];
+
 /// Directions from a point to its label.
-const SIDES: [[f64; 2]; 8] =
-    [[1.0, 0.0], [-1.0, 0.0], [0.0, -1.0], [0.0, 1.0], [0.7, -0.7], [0.7, 0.7], [-0.7, -0.7], [-0.7, 0.7]];
+const SIDES: [[f64; 2]; 16] = [
+    [1.0, 0.0],
+    [-1.0, 0.0],
+    [0.0, -1.0],
+    [0.0, 1.0],
+    [0.7, -0.7],
+    [0.7, 0.7],
+    [-0.7, -0.7],
+    [-0.7, 0.7],
+    [0.92, -0.38],
+    [0.92, 0.38],
+    [-0.92, -0.38],
+    [-0.92, 0.38],
+    [0.38, -0.92],
+    [0.38, 0.92],
+    [-0.38, -0.92],
+    [-0.38, 0.92],
+];
 
 /// Returns the area of a label that lies on one side of its point, at a distance.
 fn beside([x, y]: [f64; 2], [width, height]: [f64; 2], [dx, dy]: [f64; 2], distance: f64) -> Area {
@@ -67,10 +92,10 @@ mod tests {
 
     #[test]
     fn labels_of_close_points_do_not_overlap() {
-        let points: Vec<_> = (0..10)
+        let points: Vec<_> = (0..20)
             .map(|at| ([300.0 + f64::from(at % 3) * 4.0, 200.0 + f64::from(at) * 3.0], "NeuMF, pretrained"))
             .collect();
-        let found = place(&points, Vec::new(), [0.0, 0.0, 640.0, 400.0]);
+        let found = place(&points, &[], [0.0, 0.0, 640.0, 400.0]);
         let area = |([left, baseline], _): &([f64; 2], bool)| {
             [*left, baseline - FONT, left + width("NeuMF, pretrained"), *baseline]
         };
@@ -85,9 +110,9 @@ mod tests {
     #[test]
     fn a_lone_label_stands_to_the_right_and_at_the_edge_to_the_left() {
         let inside = [0.0, 0.0, 640.0, 400.0];
-        let ([left, _], far) = place(&[([100.0, 100.0], "ALS")], Vec::new(), inside)[0];
+        let ([left, _], far) = place(&[([100.0, 100.0], "ALS")], &[], inside)[0];
         assert!(left == 110.0 && !far);
-        let ([left, _], far) = place(&[([630.0, 100.0], "ALS")], Vec::new(), inside)[0];
+        let ([left, _], far) = place(&[([630.0, 100.0], "ALS")], &[], inside)[0];
         assert!(left + width("ALS") == 620.0 && !far);
     }
 }

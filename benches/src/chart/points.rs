@@ -11,7 +11,9 @@ pub fn draw(x: &Axis, y: &Axis, points: &[Point]) -> Svg {
     let xs = points.iter().flat_map(|p| p.parts.iter().map(|part| part[0]).chain([p.x]));
     let ys = points.iter().flat_map(|p| p.parts.iter().map(|part| part[1]).chain(p.y.ends()));
     let (x_scale, y_scale) = (Scale::of(x, xs, 6).spread_over(WIDTH - 80.0), Scale::of(y, ys, 6));
-    let mut frame = Frame::new([WIDTH, 400.0], (x, x_scale), (y, y_scale), &[]);
+    // Many points need room for their labels.
+    let height = 400.0 + 16.0 * points.len().saturating_sub(10) as f64;
+    let mut frame = Frame::new([WIDTH, height], (x, x_scale), (y, y_scale), &[]);
     let mut taken = Vec::new();
     for point in points {
         let [x, y] = frame.at([point.x, point.y.value]);
@@ -33,7 +35,7 @@ pub fn draw(x: &Axis, y: &Axis, points: &[Point]) -> Svg {
     let at: Vec<_> =
         points.iter().zip(&names).map(|(p, name)| (frame.at([p.x, p.y.value]), name.as_str())).collect();
     let [left, top, _, bottom] = frame.inside;
-    let places = labels::place(&at, taken, [left + 3.0, top, WIDTH - 4.0, bottom - 3.0]);
+    let places = labels::place(&at, &taken, [left + 3.0, top, WIDTH - 4.0, bottom - 3.0]);
     for (([x, y], name), ([left, baseline], far)) in at.iter().zip(places) {
         if far {
             let near =

@@ -275,6 +275,3 @@ impl Learner for BpmfLearner {
 
 /// The file of a checkpoint that holds all that the next sweeps depend on.
 const STATE: &str = "bpmf.safetensors";
-
-#[cfg(test)]
-mod tests;

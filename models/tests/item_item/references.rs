@@ -81,7 +81,7 @@ fn slim_of_all_items_without_l1_and_signs_is_ease() {
     let slim = dense(&slim.solve(&train, &Silent).unwrap());
     let ease = EaseConfig { reg: 20.0, ..EaseConfig::default() }.solve(&train, &Silent).unwrap();
     let ease: Vec<f64> = dense(&ease).iter().map(|&x| x.into()).collect();
-    assert_near(&slim, &ease, 1e-5, "slim as ease");
+    assert_near(&slim, &ease, 1e-4, "slim as ease");
     assert!(
         slim.iter().any(|weight| *weight < 0.0) && slim.iter().filter(|weight| **weight == 0.0).count() == 15
     );
