@@ -19,7 +19,7 @@
 //!
 //! Users are scored from the state `norm(x_n)` of their newest row, which follows from any history: users without a row in
 //! training are served as others are. Sequences are packed: no place without a row is computed. On the host each piece of a
-//! batch goes forward and back on one thread ([`host`]); on other devices Burn's operations do the same ([`portable`]).
+//! batch goes forward and back on one thread (`host`); on other devices Burn's operations do the same (`portable`).
 
 #[cfg(feature = "train")]
 mod batches;
