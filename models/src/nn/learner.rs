@@ -13,6 +13,7 @@ use super::batches::{Batches, Drawn};
 use super::device::{OpenDevice, is_host};
 #[cfg(feature = "cube")]
 use super::gpu::{Fused, KernelTimes, Traffic};
+#[cfg(feature = "cube")]
 use super::learner_state::state_name;
 use super::loss::Loss;
 use super::network::{Architecture, Network, Objective, Step};
