@@ -1,42 +1,24 @@
 //! Blends of trained runs: while weights are chosen on valid the parts are those that were not trained on it, and in the refit
 //! the final ones.
 
+mod common;
+
 use std::path::Path;
 
-use burnrec_data::filter::Filters;
-use burnrec_data::split::SplitConfig;
-use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_data::{Prepared, UserIx};
+use burnrec_data::Prepared;
 use burnrec_models::blend::{Blend, BlendConfig, Part};
-use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::saved::Stage;
-use burnrec_models::{DeviceChoice, FitInput, Phase, Recommender, Scorer, Silent};
+use burnrec_models::{FitInput, Phase, Recommender, Silent};
+use burnrec_train::Error;
 use burnrec_train::run::run;
 use burnrec_train::tune::{TrialRecord, TuneConfig, search};
-use burnrec_train::{Error, TrainConfig};
+use common::runs::{config, cpu, leave_one_out, scores};
 
 const ALS: &str = "model = 'als'\ndim = 4\nepochs = 3\nrecency = { rows = 3 }";
 const EASE: &str = "model = 'ease'\nepochs = 1\nreg = 20";
 
 fn data(seed: u64) -> Prepared {
-    let dataset = synth(&SynthConfig::new(80, 60, 2000, seed)).expect("synthetic rows");
-    let split = SplitConfig::LeaveOneOut { candidates: None };
-    Prepared::build(dataset, None, None, &Filters::default(), &split, 1).expect("a split")
-}
-
-fn config(text: &str) -> TrainConfig {
-    TrainConfig::from_table(toml::from_str(text).expect("TOML")).expect("a config")
-}
-
-fn cpu() -> OpenDevice {
-    device::open(DeviceChoice::Cpu).expect("the CPU")
-}
-
-fn scores(scorer: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![f32::NAN; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut out);
-    out
+    leave_one_out(80, 60, 2000, seed)
 }
 
 fn trained(text: &str, data: &Prepared) -> Result<Recommender, Error> {

@@ -1,29 +1,23 @@
 //! What `auto` takes. A software adapter stands in for a graphics card: it is slower than the CPU, unless the estimates
 //! are made up.
 
+mod common;
+
 use burnrec_data::Prepared;
-use burnrec_data::filter::Filters;
-use burnrec_data::split::SplitConfig;
-use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_data::testing::skipped;
 use burnrec_models::device::{self, Card, OpenDevice, is_host};
 use burnrec_models::{DeviceChoice, Silent};
 use burnrec_train::TrainConfig;
 use burnrec_train::device::{ChosenDevice, Trial, Work, choose, fastest};
 use burnrec_train::run::run;
+use common::runs::{config, leave_one_out};
 
 const MF: &str = "model = 'mf'\ndim = 6\nepochs = 3\nbatch_size = 700\nlearning_rate = 0.02\nreg = 0.001";
 const GMF: &str = "model = 'gmf'\ndim = 4\nepochs = 3\nbatch_size = 700\nlearning_rate = 0.01";
 const GPU: DeviceChoice = DeviceChoice::Gpu(None);
 
 fn data() -> Prepared {
-    let dataset = synth(&SynthConfig::new(120, 80, 3000, 3)).expect("synthetic rows");
-    let split = SplitConfig::LeaveOneOut { candidates: None };
-    Prepared::build(dataset, None, None, &Filters::default(), &split, 1).expect("a split")
-}
-
-fn config(text: &str) -> TrainConfig {
-    text.parse().expect("a config")
+    leave_one_out(120, 80, 3000, 3)
 }
 
 /// Returns the weights that a run gives, as bytes by name.

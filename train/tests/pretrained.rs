@@ -1,18 +1,17 @@
 //! NeuMF starts from trained runs of GMF and MLP: at first it scores as the weighted sum of both. While the epoch is
 //! chosen it starts from the weights that were not trained on valid, and in the refit from the final ones.
 
+mod common;
+
 use std::path::Path;
 
 use burnrec_data::Prepared;
-use burnrec_data::UserIx;
-use burnrec_data::filter::Filters;
-use burnrec_data::split::SplitConfig;
-use burnrec_data::synth::{SynthConfig, synth};
 
-use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::{DeviceChoice, Error, FitInput, Learner, Phase, Scorer, Silent};
+use burnrec_models::device::OpenDevice;
+use burnrec_models::{Error, FitInput, Learner, Phase, Silent};
 use burnrec_train::TrainConfig;
 use burnrec_train::run::run;
+use common::runs::{config, cpu, leave_one_out, scores};
 
 const GMF: &str =
     "model = 'gmf'\ndim = 4\nepochs = 3\nbatch_size = 500\nlearning_rate = 0.02\ninit_std = 0.3";
@@ -20,17 +19,7 @@ const MLP: &str =
     "model = 'mlp'\ndim = 4\nepochs = 3\nbatch_size = 500\nlearning_rate = 0.02\ninit_std = 0.3";
 
 fn data(seed: u64) -> Prepared {
-    let dataset = synth(&SynthConfig::new(80, 60, 2000, seed)).expect("synthetic rows");
-    let split = SplitConfig::LeaveOneOut { candidates: None };
-    Prepared::build(dataset, None, None, &Filters::default(), &split, 1).expect("a split")
-}
-
-fn config(text: &str) -> TrainConfig {
-    TrainConfig::from_table(toml::from_str(text).expect("TOML")).expect("a config")
-}
-
-fn cpu() -> OpenDevice {
-    device::open(DeviceChoice::Cpu).expect("the CPU")
+    leave_one_out(80, 60, 2000, seed)
 }
 
 fn learner<'a>(
@@ -41,14 +30,6 @@ fn learner<'a>(
     device: &'a OpenDevice,
 ) -> Result<Box<dyn Learner + 'a>, Error> {
     config.trainer.learner(&FitInput { train, data, phase, seed: config.run.seed, device })
-}
-
-/// Returns all scores, users by items.
-fn scores(model: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![0.0; users.len() * model.n_items()];
-    model.score_catalog(&users, &mut out);
-    out
 }
 
 /// Trains a config and saves its run; returns the scores of the chosen and of the final model.

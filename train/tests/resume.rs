@@ -1,21 +1,20 @@
 //! A run that was stopped and resumed ends with the same results as one that was not: the same weights to the last bit,
 //! the same record but for times.
 
+mod common;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use burnrec_data::Prepared;
-use burnrec_data::filter::Filters;
-use burnrec_data::split::SplitConfig;
-use burnrec_data::synth::{SynthConfig, synth};
-use burnrec_models::device::{self, OpenDevice};
-use burnrec_models::{DeviceChoice, Error as ModelError, Model, Phase, Progress};
+use burnrec_models::{Error as ModelError, Model, Phase, Progress};
 use burnrec_train::checkpoints::{Checkpoints, newest};
 use burnrec_train::record::{EpochLog, EpochRecord};
 use burnrec_train::run::{Trained, run};
 use burnrec_train::{Error, Result, TrainConfig};
+use common::runs::{config, cpu, leave_one_out};
 use serde_json::Value;
 
 const ALS: &str = "model = 'als'\ndim = 6\nepochs = 5\ntrack_loss = true";
@@ -24,17 +23,7 @@ const NEUMF: &str =
     "model = 'neumf'\ndim = 4\nepochs = 5\nbatch_size = 700\nlearning_rate = 0.01\ndropout = 0.3";
 
 fn data(seed: u64) -> Prepared {
-    let dataset = synth(&SynthConfig::new(120, 80, 3000, seed)).expect("synthetic rows");
-    let split = SplitConfig::LeaveOneOut { candidates: None };
-    Prepared::build(dataset, None, None, &Filters::default(), &split, 1).expect("a split")
-}
-
-fn config(text: &str) -> TrainConfig {
-    TrainConfig::from_table(toml::from_str(text).expect("TOML")).expect("a config")
-}
-
-fn cpu() -> OpenDevice {
-    device::open(DeviceChoice::Cpu).expect("the CPU")
+    leave_one_out(120, 80, 3000, seed)
 }
 
 /// Stops the run in the piece of work of this number, counted from 1, or never: in an epoch after its first step, in an

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod runs;
+
 use burnrec_data::{Candidates, Csr, Holdout, ItemIx, Lists, UserIx};
 use burnrec_models::Scorer;
 use rand::{RngExt, SeedableRng};
