@@ -2,6 +2,7 @@
 
 mod bench;
 mod prepare;
+mod release;
 mod serve;
 
 use std::path::PathBuf;
@@ -11,7 +12,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
-pub use serve::{LogFormat, Repartition, Replay, Serve};
+pub use release::{By, Release, ReleaseAct};
+pub use serve::{Drain, LogFormat, Repartition, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
 #[derive(Parser)]
@@ -50,8 +52,12 @@ pub enum Command {
     Serve(Serve),
     /// Answer a range of events, or what was rejected, again.
     Replay(Replay),
+    /// Add the events of the topics to files that training reads, each once.
+    Drain(Drain),
     /// Move users' histories to where their events come, after topics have got more partitions.
     Repartition(Repartition),
+    /// Keep the versions of a model, and say which of them serves.
+    Release(Release),
     /// Train every model of a config on the same splits, judge them side by side, and write the report.
     Bench(Bench),
     /// Write the report of one or several benches again, from their records.

@@ -2,10 +2,12 @@
 
 mod bench;
 mod demo;
+mod drain;
 mod evaluate;
 mod export;
 mod prepare;
 mod recommend;
+mod release;
 mod repartition;
 mod replay;
 mod score;
@@ -67,7 +69,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Drain(args) => drain::run(args),
         Command::Repartition(args) => repartition::run(args),
+        Command::Release(args) => release::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
         Command::BenchCase(args) => bench::case(args),

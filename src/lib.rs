@@ -81,6 +81,7 @@ pub use burnrec_models::{
 pub use burnrec_train::evaluate::{EvaluateOptions, Scores};
 pub use burnrec_train::metrics::Metric;
 pub use burnrec_train::record::RunRecord;
+pub use burnrec_train::releases::Releases;
 pub use burnrec_train::run::Trained;
 pub use burnrec_train::run_dir::Begin;
 pub use burnrec_train::{RunConfig, TrainConfig};

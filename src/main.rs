@@ -34,6 +34,7 @@ fn logs_json(command: &Command) -> bool {
     let format = match command {
         Command::Serve(args) => args.serve.log,
         Command::Replay(args) => args.serve.log,
+        Command::Drain(args) => args.serve.log,
         Command::Repartition(args) => args.serve.log,
         _ => LogFormat::Text,
     };

@@ -1,6 +1,6 @@
-//! Writes files that appear whole or not at all.
+//! Writes files that appear whole or not at all, in directories that one process at a time changes.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
@@ -34,3 +34,31 @@ pub fn write_file_with(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Res
     file.persist(path).map_err(|error| failed()(error.error))?;
     Ok(())
 }
+
+/// The file by which a directory is locked. Readers pass over names that begin with `_`.
+pub const LOCK: &str = "_lock";
+
+/// Makes a directory where it is not there, and keeps other processes from changing it until the file that is returned is
+/// closed.
+///
+/// # Errors
+/// When another process has it, or it cannot be written.
+pub fn lock_dir(dir: &Path) -> Result<File> {
+    fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+    let path = dir.join(LOCK);
+    let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write", &path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::malformed(dir, "another process that changes it", "one at a time")),
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+    }
+}
+
+/// Waits until the names in a directory are on disk.
+///
+/// # Errors
+/// When the system says so.
+pub fn sync_dir(dir: &Path) -> Result<()> {
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write", dir))
+}
+

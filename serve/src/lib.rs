@@ -27,6 +27,7 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod event_files;
 pub mod flow;
 pub mod health;
 #[cfg(feature = "http")]

@@ -54,6 +54,18 @@ pub struct Repartition {
     pub json: bool,
 }
 
+#[derive(Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub serve: ServeConfigArgs,
+    /// The directory of Parquet files to add to; it is made where it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// How logs look.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

@@ -38,6 +38,7 @@ pub mod machine;
 pub mod metrics;
 pub mod rank;
 pub mod record;
+pub mod releases;
 pub mod run;
 pub mod run_dir;
 pub mod tune;
