@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
-pub use release::{By, Release, ReleaseAct};
+pub use release::{By, Release, ReleaseAct, Retrain};
 pub use serve::{Drain, LogFormat, Repartition, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
@@ -56,6 +56,8 @@ pub enum Command {
     Drain(Drain),
     /// Move users' histories to where their events come, after topics have got more partitions.
     Repartition(Repartition),
+    /// Train a model anew on what came since, judge it beside the one that serves, and promote it if it is not worse.
+    Retrain(Retrain),
     /// Keep the versions of a model, and say which of them serves.
     Release(Release),
     /// Train every model of a config on the same splits, judge them side by side, and write the report.
@@ -65,7 +67,7 @@ pub enum Command {
     /// One case of a bench; `bench` starts it.
     #[command(hide = true)]
     BenchCase(BenchCase),
-    /// Check a config file, of a training, a search, a bench or the service, and print it with every default.
+    /// Check a config file, of a training, a search, a bench, the service or a retraining, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.
     Demo(Demo),

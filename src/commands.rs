@@ -10,6 +10,7 @@ mod recommend;
 mod release;
 mod repartition;
 mod replay;
+mod retrain;
 mod score;
 mod serve;
 mod similar;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Replay(args) => replay::run(args),
         Command::Drain(args) => drain::run(args),
         Command::Repartition(args) => repartition::run(args),
+        Command::Retrain(args) => retrain::run(args),
         Command::Release(args) => release::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::{Device, Settings};
+
 #[derive(Args)]
 pub struct Release {
     #[command(subcommand)]
@@ -58,6 +60,21 @@ pub enum ReleaseAct {
         #[command(flatten)]
         by: By,
     },
+}
+
+#[derive(Args)]
+pub struct Retrain {
+    /// The config file; configs/retrain.toml explains every key.
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(flatten)]
+    pub device: Device,
+    #[command(flatten)]
+    pub by: By,
+    /// Print what the gate found as one JSON object.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -12,6 +12,7 @@ use burnrec::{Begin, DeviceChoice, Metric, Phase, Prepared, RunRecord, TrainConf
 use burnrec_bench::bench::plan::{BenchPlan, Extent};
 use burnrec_bench::record::Task;
 
+use super::retrain::RetrainConfig;
 use crate::cli::{Check, Train};
 use crate::interrupt;
 use crate::layers::{overrides, serve_config, table, train_config, tune_config};
@@ -24,6 +25,8 @@ pub fn check(args: Check) -> Result<()> {
     let has = |key: &str| table.contains_key(key);
     let text = if has("models") {
         toml::to_string(&serve_config(file, set)?)?
+    } else if has("releases") {
+        toml::to_string(&RetrainConfig::read(file, set)?)?
     } else if has("search") {
         toml::to_string(&tune_config(file, set)?.to_table())?
     } else if Task::ALL.iter().any(|task| has(&task.to_string())) {

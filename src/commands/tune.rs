@@ -1,11 +1,13 @@
 //! `tune`: search for the best settings of a model.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Result;
-use burnrec::Prepared;
 use burnrec::train::device::{ChosenDevice, Work, choose};
-use burnrec::train::tune::{BEST, SearchResult, TrialOutcome, TrialRecord, TuneConfig, search};
+pub use burnrec::train::tune::BEST;
+use burnrec::train::tune::{SearchResult, TrialOutcome, TrialRecord, TuneConfig, search};
+use burnrec::{DeviceChoice, Prepared};
 use serde_json::{Value, json};
 
 use crate::cli::Tune;
@@ -19,19 +21,7 @@ const SHOWN: usize = 10;
 pub fn run(args: Tune) -> Result<()> {
     let config = tune_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
-    let first = &config.trials()[0].config;
-    let bars = Bars::default();
-    let fits = config.trials().len() * config.search().folds.unwrap_or(1) as usize;
-    let work = Work::of_choices(first, fits);
-    let ChosenDevice { device, auto } = choose(first, args.device.choice, &data, work, None, &bars)?;
-    if first.trains_on_device(&device) {
-        eprintln!("{}", show::device(&device.name, auto.as_ref()));
-    }
-    let mut on_trial = |trial: &TrialRecord| {
-        bars.line(&trial_line(&config, trial));
-        Ok(())
-    };
-    let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)?;
+    let found = search_into(&config, &data, args.device.choice, &args.out, args.force, &Bars::default())?;
     if found.resumed > 0 {
         eprintln!("{} finished trials were taken up from {}", found.resumed, args.out.display());
     }
@@ -50,6 +40,29 @@ pub fn run(args: Tune) -> Result<()> {
         return Ok(());
     }
     print(&args, &config, &data, &found)
+}
+
+/// Searches into the directory `out`, with a line on stderr for each trial.
+pub fn search_into(
+    config: &TuneConfig,
+    data: &Prepared,
+    device: DeviceChoice,
+    out: &Path,
+    force: bool,
+    bars: &Bars,
+) -> Result<SearchResult> {
+    let first = &config.trials()[0].config;
+    let fits = config.trials().len() * config.search().folds.unwrap_or(1) as usize;
+    let work = Work::of_choices(first, fits);
+    let ChosenDevice { device, auto } = choose(first, device, data, work, None, bars)?;
+    if first.trains_on_device(&device) {
+        eprintln!("{}", show::device(&device.name, auto.as_ref()));
+    }
+    let mut on_trial = |trial: &TrialRecord| {
+        bars.line(&trial_line(config, trial));
+        Ok(())
+    };
+    Ok(search(data, config, &device, out, force, &mut on_trial, bars)?)
 }
 
 fn trial_line(config: &TuneConfig, trial: &TrialRecord) -> String {
