@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use burnrec::ReadOptions;
 use burnrec_data::read::read;
@@ -14,9 +14,14 @@ use common::kafka::{Kafka, until};
 use common::{Folder, burnrec, trained};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-const DAY_MS: i64 = 86_400_000;
-/// 2026-11-20.
-const FIRST_DAY: i64 = 1_795_132_800_000;
+/// Between two events. Brokers take none from the future, and keep them for a week.
+const APART_MS: i64 = 3000;
+
+/// Returns a whole second six days ago.
+fn six_days_ago() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+    (now.as_secs() as i64 - 6 * 86_400) * 1000
+}
 
 /// Makes a producer, of transactions where it has a name.
 fn writer(kafka: &Kafka, name: Option<&str>) -> BaseProducer {
@@ -27,11 +32,10 @@ fn writer(kafka: &Kafka, name: Option<&str>) -> BaseProducer {
     producer
 }
 
-/// Writes events `from..to` of users and items drawn from their numbers, an `at`th of a day apart, into one of the partitions of a
-/// topic, with requests of other types and what is no request between them.
-fn write(producer: &BaseProducer, topic: &str, events: std::ops::Range<i64>) {
+/// Writes events of these numbers into a topic, with requests of other types and what is no request between them.
+fn write(producer: &BaseProducer, topic: &str, begin: i64, events: std::ops::Range<i64>) {
     for at in events {
-        let time = FIRST_DAY + at * DAY_MS / 1000;
+        let time = begin + at * APART_MS;
         let event = format!(r#"{{"type":"event","user":{},"item":"i{}","value":{}}}"#, at % 50, at % 30, at % 5 + 1);
         let others = [r#"{"type":"recommend","user":1,"k":1}"#, "no request"];
         for payload in [event.as_str()].into_iter().chain(others.into_iter().filter(|_| at % 10 == 0)) {
@@ -65,8 +69,8 @@ fn events(dir: &Path) -> BTreeMap<(String, String, u32, i64), usize> {
     counts
 }
 
-fn expected(events: std::ops::Range<i64>) -> BTreeMap<(String, String, u32, i64), usize> {
-    let time = |at: i64| (FIRST_DAY + at * DAY_MS / 1000) / 1000;
+fn expected(begin: i64, events: std::ops::Range<i64>) -> BTreeMap<(String, String, u32, i64), usize> {
+    let time = |at: i64| (begin + at * APART_MS) / 1000;
     let event = |at: i64| ((at % 50).to_string(), format!("i{}", at % 30), (at % 5 + 1) as u32, time(at));
     events.map(|at| (event(at), 1)).collect()
 }
@@ -79,8 +83,8 @@ fn each_event_is_in_the_files_once() {
     assert!(run.is_dir());
     let (config_file, out) = (config(&kafka, "'requests', 'more'", ""), kafka.folder.path("events"));
     let drain = || burnrec("drain {} --out {} --json", &[&config_file, &out]).json();
-    let plain = writer(&kafka, None);
-    write(&plain, "requests", 0..2000);
+    let (plain, begin) = (writer(&kafka, None), six_days_ago());
+    write(&plain, "requests", begin, 0..2000);
     let done = drain();
     assert_eq!((done["events"].as_u64(), done["undecodable"].as_u64(), done["messages"].as_u64()), (Some(2000), Some(200), Some(2400)));
     assert_eq!(drain()["messages"], 0, "nothing is new");
@@ -88,18 +92,18 @@ fn each_event_is_in_the_files_once() {
     // Those of a transaction count once it is committed, and those of one that is aborted never.
     let in_transactions = writer(&kafka, Some("writer"));
     in_transactions.begin_transaction().expect("begun");
-    write(&in_transactions, "more", 2000..2500);
+    write(&in_transactions, "more", begin, 2000..2500);
     assert_eq!(drain()["messages"], 0, "the transaction is open");
     in_transactions.commit_transaction(Duration::from_secs(30)).expect("committed");
     in_transactions.begin_transaction().expect("begun");
-    write(&in_transactions, "more", 2500..2600);
+    write(&in_transactions, "more", begin, 2500..2600);
     in_transactions.abort_transaction(Duration::from_secs(30)).expect("aborted");
     let done = drain();
     assert_eq!((done["events"].as_u64(), done["in_all"].as_u64()), (Some(500), Some(2500)));
 
     // Killed again and again while more comes in.
     for round in 0..8 {
-        write(&plain, "requests", 2600 + round * 20_000..2600 + (round + 1) * 20_000);
+        write(&plain, "requests", begin, 2600 + round * 20_000..2600 + (round + 1) * 20_000);
         let mut killed = Command::new(env!("CARGO_BIN_EXE_burnrec"))
             .args(["drain".as_ref(), config_file.as_os_str(), "--out".as_ref(), out.as_os_str()])
             .stdout(Stdio::null())
@@ -116,12 +120,13 @@ fn each_event_is_in_the_files_once() {
         killed.kill().and_then(|()| killed.wait()).expect("killed");
     }
     drain();
-    let wanted: BTreeMap<_, _> = expected(0..2500).into_iter().chain(expected(2600..162_600)).collect();
+    let wanted: BTreeMap<_, _> = expected(begin, 0..2500).into_iter().chain(expected(begin, 2600..162_600)).collect();
     let found = events(&out);
     assert_eq!((found.len(), found.values().max()), (wanted.len(), Some(&1)));
     assert!(found == wanted);
-    let day = out.join("day=2026-11-21");
-    assert!(day.is_dir(), "events are by day");
+    let days = std::fs::read_dir(&out).expect("a folder");
+    let days = days.filter(|day| day.as_ref().is_ok_and(|day| day.file_name().to_string_lossy().starts_with("day=")));
+    assert!((5..=7).contains(&days.count()), "events are by day");
 
     let prepared = kafka.folder.path("prepared");
     burnrec("prepare {} --split temporal --out {}", &[&out, &prepared]).ok();
@@ -134,10 +139,10 @@ fn what_is_gone_before_it_was_drained_is_said() {
     trained(&kafka.folder, "--users 20 --items 20 --rows 200", "popularity.toml", "");
     let out = kafka.folder.path("events");
     let stops = config(&kafka, "'requests'", "on_data_loss = 'stop'");
-    let writer = writer(&kafka, None);
-    write(&writer, "requests", 1..4);
+    let (writer, begin) = (writer(&kafka, None), six_days_ago());
+    write(&writer, "requests", begin, 1..4);
     burnrec("drain {} --out {}", &[&stops, &out]).ok();
-    write(&writer, "requests", 4..34);
+    write(&writer, "requests", begin, 4..34);
     kafka.delete_before("requests", 1, 6);
     burnrec("drain {} --out {}", &[&stops, &out]).fails(&["requests/1: 5 messages before offset 6", "on_data_loss"]);
     let goes_on = config(&kafka, "'requests'", "on_data_loss = 'go-on'");

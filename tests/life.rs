@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use burnrec_data::read::{ReadOptions, read};
 use common::burnrec;
@@ -16,17 +16,21 @@ use rdkafka::producer::{BaseRecord, Producer};
 const PARTITIONS: i32 = 3;
 const TOPICS: [&str; 2] = ["replies", "rejects"];
 
-/// Writes each row of ratings as an event of its user at its time, and after each tenth a request for recommendations.
+/// Writes each row of ratings as an event of its user, in the order of their times, some seconds apart in the last days, and after each tenth a request for recommendations.
 fn write(kafka: &Kafka, raw: &Path) -> usize {
     let dataset = read(raw, &ReadOptions::default()).expect("rows").dataset;
     let (producer, rows, mut n) = (producer(&kafka.client()), &dataset.interactions, 0);
-    for at in 0..rows.len() {
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&at| rows.times[at]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64;
+    for (rank, at) in order.into_iter().enumerate() {
+        let time = now - 5_000 * (rows.len() - rank) as i64;
         let user = dataset.users.id(rows.users[at].0).to_string();
         let (item, value) = (dataset.items.id(rows.items[at].0).to_string(), rows.values[at]);
         let event = format!(r#"{{"type":"event","user":{user},"item":{item},"value":{value}}}"#);
         let ask = format!(r#"{{"type":"recommend","user":{user},"k":3}}"#);
         for text in [event].into_iter().chain((at % 10 == 0).then_some(ask)) {
-            let record = BaseRecord::to("requests").key(&user).payload(&text).timestamp(rows.times[at] * 1000);
+            let record = BaseRecord::to("requests").key(&user).payload(&text).timestamp(time);
             producer.send(record).map_err(|(error, _)| error).expect("room");
             n += 1;
         }
@@ -56,8 +60,7 @@ fn events_become_a_model_that_serves() {
     kafka.topics(&[("requests", PARTITIONS), ("replies", 1), ("rejects", 1), ("state", PARTITIONS)]);
     let folder = &kafka.folder;
     let path = |name: &str| folder.path(name);
-    let (old, raw, releases) = (path("old"), path("raw"), path("releases"));
-    burnrec("synth --users 300 --items 80 --rows 9000 --out {} --seed 1", &[&old]).ok();
+    let (raw, releases) = (path("raw"), path("releases"));
     burnrec("synth --users 300 --items 80 --rows 9000 --out {} --seed 1", &[&raw]).ok();
     let service = folder.file(
         "serve.toml",
@@ -78,7 +81,7 @@ fn events_become_a_model_that_serves() {
         folder.file(&format!("{name}.toml"), text)
     };
     let (popularity, ease) = ("model = 'popularity'\nepochs = 1", "model = 'ease'\nepochs = 1\nreg = 50");
-    burnrec("retrain {}", &[&retrain("first", &old, "", popularity)]).ok();
+    burnrec("retrain {}", &[&retrain("first", &raw, "", popularity)]).ok();
 
     let start = |name: &str| {
         let serving = Serving::start(folder, name, &service, &[&format!("kafka.instance={name}")]);
