@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use bench::{Bench, BenchCase, Report};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
 pub use release::{By, Release, ReleaseAct, Retrain};
-pub use serve::{Drain, LogFormat, Repartition, Replay, Serve};
+pub use serve::{Drain, Job, Jobs, LogFormat, Repartition, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
 #[derive(Parser)]
@@ -67,6 +67,11 @@ pub enum Command {
     /// One case of a bench; `bench` starts it.
     #[command(hide = true)]
     BenchCase(BenchCase),
+    /// Run commands of burnrec that come over REST or by a schedule, as Apache Livy runs batches.
+    Jobs(Jobs),
+    /// One job; `jobs` starts it.
+    #[command(hide = true)]
+    Job(Job),
     /// Check a config file, of a training, a search, a bench, the service or a retraining, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.

@@ -5,6 +5,7 @@ mod demo;
 mod drain;
 mod evaluate;
 mod export;
+mod jobs;
 mod prepare;
 mod recommend;
 mod release;
@@ -76,6 +77,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Release(args) => release::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
+        Command::Jobs(args) => jobs::run(args),
+        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir)?),
         Command::BenchCase(args) => bench::case(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),

@@ -35,6 +35,7 @@ fn logs_json(command: &Command) -> bool {
         Command::Serve(args) => args.serve.log,
         Command::Replay(args) => args.serve.log,
         Command::Drain(args) => args.serve.log,
+        Command::Jobs(args) => args.log,
         Command::Repartition(args) => args.serve.log,
         _ => LogFormat::Text,
     };

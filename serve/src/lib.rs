@@ -32,6 +32,8 @@ pub mod flow;
 pub mod health;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod jobs;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod message;

@@ -66,6 +66,23 @@ pub struct Drain {
     pub json: bool,
 }
 
+#[derive(Args)]
+pub struct Jobs {
+    /// The config file; configs/jobs.toml explains every key.
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// How logs look.
+    #[arg(long, default_value = "text")]
+    pub log: LogFormat,
+}
+
+#[derive(Args)]
+pub struct Job {
+    /// The directory of the job.
+    pub dir: PathBuf,
+}
+
 /// How logs look.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

@@ -25,6 +25,8 @@ pub fn check(args: Check) -> Result<()> {
     let has = |key: &str| table.contains_key(key);
     let text = if has("models") {
         toml::to_string(&serve_config(file, set)?)?
+    } else if has("at_once") || has("schedules") {
+        toml::to_string(&super::jobs::read(file, set)?)?
     } else if has("releases") {
         toml::to_string(&RetrainConfig::read(file, set)?)?
     } else if has("search") {
