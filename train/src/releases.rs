@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::Metric;
 use crate::record::RunRecord;
-use crate::{Error, Result};
+use crate::Result;
 
 const LOG: &str = "log.jsonl";
 const PROMOTED: &str = "promoted";
@@ -119,7 +119,7 @@ impl Releases {
             scores.extend(test.metrics.into_iter().map(|(metric, score)| (metric, score.value)));
         }
         let mut change = Change::begin_new(&self.dir)?;
-        let release = change.log.iter().map(|entry| entry.release).max().unwrap_or(0) + 1;
+        let release = change.log.iter().map(|entry| entry.facts.release).max().unwrap_or(0) + 1;
         let path = self.path(release);
         recommender.save(&path)?;
         sync_dir(&self.dir)?;
