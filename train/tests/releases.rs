@@ -65,7 +65,9 @@ fn neither_what_serves_nor_what_a_rollback_would_serve_is_pruned() {
     let folder = tempfile::tempdir().expect("a folder");
     let (run, dir) = (saved(folder.path(), 2), folder.path().join("releases"));
     let releases = Releases::new(&dir);
-    (0..6).for_each(|_| drop(releases.publish(&run, ME).expect("published")));
+    for _ in 0..6 {
+        releases.publish(&run, ME).expect("published");
+    }
     releases.promote(2, ME).and_then(|()| releases.promote(1, ME)).expect("promoted");
     assert_eq!(releases.prune(1, ME).expect("pruned"), [5, 4, 3]);
     let there: Vec<(u32, bool)> =
@@ -84,7 +86,9 @@ fn a_crash_is_put_in_order_by_the_next_act() {
     let (run, dir) = (saved(folder.path(), 2), folder.path().join("releases"));
     let (releases, log) = (Releases::new(&dir), dir.join("log.jsonl"));
     let link = || fs::read_link(dir.join("promoted")).expect("a link");
-    (0..3).for_each(|_| drop(releases.publish(&run, ME).expect("published")));
+    for _ in 0..3 {
+        releases.publish(&run, ME).expect("published");
+    }
     releases.promote(1, ME).expect("promoted");
     let before = fs::read_to_string(&log).expect("a log");
     releases.promote(2, ME).expect("promoted");

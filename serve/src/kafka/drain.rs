@@ -151,7 +151,8 @@ impl Reading<'_> {
 
     /// Takes the next message, the end of a partition, or what is gone.
     fn step(&mut self, files: &mut EventFiles) -> Result<()> {
-        let read = || Error::kafka(format!("read {}", self.topic));
+        let topic = self.topic;
+        let read = || Error::kafka(format!("read {topic}"));
         match self.consumer.poll(SILENCE) {
             Some(Ok(message)) => {
                 let (partition, offset) = (message.partition(), message.offset());
