@@ -65,6 +65,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Score(args) => score::run(args),
         Command::Similar(args) => similar::run(args),
         Command::Export(args) => export::run(args),
+        Command::Import(args) => export::import(args),
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Repartition(args) => repartition::run(args),

@@ -4,14 +4,18 @@ use std::io::Write;
 
 use anyhow::Result;
 use burnrec::Prepared;
+use burnrec::interchange::mlflow::metric_name;
+use burnrec::models::Error::Interrupted;
 use burnrec::train::device::{ChosenDevice, Work, choose};
 use burnrec::train::tune::{BEST, SearchResult, TrialOutcome, TrialRecord, TuneConfig, search};
 use serde_json::{Value, json};
 
+use super::train::data_tags;
 use crate::cli::Tune;
+use crate::interrupt;
 use crate::layers::tune_config;
 use crate::progress::Bars;
-use crate::show;
+use crate::{show, tracking};
 
 /// The most trials that the printed table shows.
 const SHOWN: usize = 10;
@@ -27,11 +31,33 @@ pub fn run(args: Tune) -> Result<()> {
     if first.trains_on_device(&device) {
         eprintln!("{}", show::device(&device.name, auto.as_ref()));
     }
+    let name = format!("tune {} {}", first.model().kind(), args.out.display());
+    let settings = serde_json::to_value(config.to_table())?;
+    let mut tracked = tracking::begin(&args.tracking, &name, &args.out, &data_tags(&data), &settings)?;
+    if tracked.is_some() {
+        // So that the server is told of it: a signal ends the search after the trial that it comes in.
+        interrupt::install()?;
+    }
+    let metric = metric_name(config.metric());
     let mut on_trial = |trial: &TrialRecord| {
         bars.line(&trial_line(&config, trial));
-        Ok(())
+        tracked.iter().for_each(|run| tracking::warn(run.trial(trial, &metric)));
+        if interrupt::asked() { Err(Interrupted.into()) } else { Ok(()) }
     };
-    let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)?;
+    let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)
+        .map_err(anyhow::Error::from);
+    if let (Some(run), Ok(SearchResult { trials, .. })) = (&mut tracked, &found)
+        && let [TrialRecord { number, outcome: TrialOutcome::Scored { value, epoch, .. }, .. }, ..] =
+            trials[..]
+    {
+        run.metric(&format!("valid/{metric}"), value, u64::from(epoch));
+        tracking::warn(run.tags(&[("burnrec.best_trial", number.to_string())]));
+    }
+    tracking::end(tracked, &found);
+    let found = found.map_err(|error| match interrupt::is_cause_of(&error) {
+        true => error.context("interrupted; the finished trials are kept, and the same command goes on"),
+        false => error,
+    })?;
     if found.resumed > 0 {
         eprintln!("{} finished trials were taken up from {}", found.resumed, args.out.display());
     }
