@@ -16,7 +16,7 @@ fn a_run_gets_a_card_with_its_scores_and_stays_a_run() {
     let card = std::fs::read_to_string(hub.join("README.md")).expect("a card");
     let head =
         card.strip_prefix("---\n").and_then(|rest| rest.split_once("\n---\n")).expect("YAML at its head").0;
-    let test = &RunRecord::of(&trained).expect("a record").metrics.test;
+    let test = &RunRecord::of(&Recommender::open(&run).expect("a run")).expect("a record").metrics.test;
     let (metric, score) = test.metrics.first_key_value().expect("a score");
     for line in [
         "library_name: burnrec",

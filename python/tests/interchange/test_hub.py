@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
@@ -20,7 +21,7 @@ def test_the_card_has_the_scores_and_the_folder_is_a_run(runs, tmp_path):
     found = {(r.dataset_split, r.metric_type): r.metric_value for r in card.data.eval_results}
     for split, holdout in [("test", "test"), ("validation", "valid")]:
         expected = record["metrics"][holdout]
-        assert found[split, "ndcg@10"] == expected["ndcg@10"]["value"]
+        assert found[split, "ndcg@10"] == pytest.approx(expected["ndcg@10"]["value"], abs=1e-12)
     assert {r.task_type for r in card.data.eval_results} == {"recommendation"}
     alike(recommended(run, 5, tmp_path), recommended(hub, 5, tmp_path))
 
