@@ -1,6 +1,7 @@
 //! The command line as types.
 
 mod bench;
+mod interchange;
 mod prepare;
 mod release;
 mod serve;
@@ -11,6 +12,7 @@ use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
+pub use interchange::{Export, ExportFormat, Graph, Import, Tracking};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
 pub use release::{By, Release, ReleaseAct, Retrain};
 pub use serve::{Drain, Job, Jobs, LogFormat, Repartition, Replay, Serve};
@@ -46,8 +48,10 @@ pub enum Command {
     Score(Score),
     /// List the items most like one.
     Similar(Similar),
-    /// Write a model's factors with their ids as Parquet.
+    /// Write a run for other programs: factors as Parquet, Spark's ALS, ONNX, MLflow, the Hugging Face Hub.
     Export(Export),
+    /// Make a run of a model that Spark's ALS saved.
+    Import(Import),
     /// Score events from Kafka and HTTP until Ctrl-C.
     Serve(Serve),
     /// Answer a range of events, or what was rejected, again.
@@ -144,6 +148,8 @@ pub struct Train {
     /// Go on after the newest checkpoint of a run that was stopped; without one, start from the first epoch.
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
+    #[command(flatten)]
+    pub tracking: Tracking,
     /// Print the record as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -166,6 +172,8 @@ pub struct Tune {
     /// Throw away the trials that are already there.
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub tracking: Tracking,
     /// Print all trials, the best first, as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -265,17 +273,6 @@ pub struct Similar {
     /// Print as one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Args)]
-pub struct Export {
-    /// A run directory.
-    pub run: PathBuf,
-    /// Directory to write `users.parquet` and `items.parquet` into.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub device: Device,
 }
 
 #[derive(Args)]

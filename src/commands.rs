@@ -19,6 +19,7 @@ mod source;
 mod train;
 mod tune;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
@@ -51,6 +52,11 @@ fn for_pairs(choice: DeviceChoice, n_pairs: usize) -> DeviceChoice {
     if choice == DeviceChoice::Auto && n_pairs < FEW_PAIRS { DeviceChoice::Cpu } else { choice }
 }
 
+/// Returns the words that start this program.
+fn this_program() -> Result<Vec<OsString>> {
+    Ok(vec![std::env::current_exe().context("cannot find this program")?.into()])
+}
+
 /// Runs the subcommand.
 pub fn run(cli: Cli) -> Result<()> {
     if let Some(threads) = cli.threads {
@@ -69,6 +75,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Score(args) => score::run(args),
         Command::Similar(args) => similar::run(args),
         Command::Export(args) => export::run(args),
+        Command::Import(args) => export::import(args),
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Drain(args) => drain::run(args),
@@ -78,7 +85,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
         Command::Jobs(args) => jobs::run(args),
-        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir)?),
+        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir, &this_program()?)?),
         Command::BenchCase(args) => bench::case(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),

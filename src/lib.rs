@@ -30,7 +30,8 @@
 //!
 //! | feature | brings | default |
 //! |---|---|---|
-//! | `parquet` | Parquet files, by polars | yes |
+//! | `parquet` | Parquet files, by polars; directories of Spark's ALS | yes |
+//! | `mlflow` | runs on a tracking server of MLflow ([`interchange`]) | yes |
 //! | `fetch` | downloads of MovieLens | yes |
 //! | `gpu` | networks on any graphics card, by wgpu | yes |
 //! | `kafka`, `http` | the scoring service ([`serve`]) and its two sides | yes |
@@ -48,6 +49,7 @@ struct Readme;
 struct LibraryPage;
 
 mod error;
+pub mod interchange;
 mod prepare;
 mod training;
 

@@ -9,6 +9,7 @@ mod interrupt;
 mod layers;
 mod progress;
 mod show;
+mod tracking;
 
 use std::process::ExitCode;
 

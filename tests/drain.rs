@@ -36,10 +36,12 @@ fn writer(kafka: &Kafka, name: Option<&str>) -> BaseProducer {
 fn write(producer: &BaseProducer, topic: &str, begin: i64, events: std::ops::Range<i64>) {
     for at in events {
         let time = begin + at * APART_MS;
-        let event = format!(r#"{{"type":"event","user":{},"item":"i{}","value":{}}}"#, at % 50, at % 30, at % 5 + 1);
+        let event =
+            format!(r#"{{"type":"event","user":{},"item":"i{}","value":{}}}"#, at % 50, at % 30, at % 5 + 1);
         let others = [r#"{"type":"recommend","user":1,"k":1}"#, "no request"];
         for payload in [event.as_str()].into_iter().chain(others.into_iter().filter(|_| at % 10 == 0)) {
-            let record = BaseRecord::<str, str>::to(topic).partition((at % 3) as i32).payload(payload).timestamp(time);
+            let record =
+                BaseRecord::<str, str>::to(topic).partition((at % 3) as i32).payload(payload).timestamp(time);
             producer.send(record).map_err(|(error, _)| error).expect("room");
         }
     }
@@ -86,7 +88,10 @@ fn each_event_is_in_the_files_once() {
     let (plain, begin) = (writer(&kafka, None), six_days_ago());
     write(&plain, "requests", begin, 0..2000);
     let done = drain();
-    assert_eq!((done["events"].as_u64(), done["undecodable"].as_u64(), done["messages"].as_u64()), (Some(2000), Some(200), Some(2400)));
+    assert_eq!(
+        (done["events"].as_u64(), done["undecodable"].as_u64(), done["messages"].as_u64()),
+        (Some(2000), Some(200), Some(2400))
+    );
     assert_eq!(drain()["messages"], 0, "nothing is new");
 
     // Those of a transaction count once it is committed, and those of one that is aborted never.
@@ -115,17 +120,20 @@ fn each_event_is_in_the_files_once() {
             let has_batch = |entry: std::io::Result<std::fs::DirEntry>| {
                 entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("_batch-"))
             };
-            std::fs::read_dir(&out).expect("a folder").any(has_batch) || killed.try_wait().expect("a child").is_some()
+            std::fs::read_dir(&out).expect("a folder").any(has_batch)
+                || killed.try_wait().expect("a child").is_some()
         });
         killed.kill().and_then(|()| killed.wait()).expect("killed");
     }
     drain();
-    let wanted: BTreeMap<_, _> = expected(begin, 0..2500).into_iter().chain(expected(begin, 2600..162_600)).collect();
+    let wanted: BTreeMap<_, _> =
+        expected(begin, 0..2500).into_iter().chain(expected(begin, 2600..162_600)).collect();
     let found = events(&out);
     assert_eq!((found.len(), found.values().max()), (wanted.len(), Some(&1)));
     assert!(found == wanted);
     let days = std::fs::read_dir(&out).expect("a folder");
-    let days = days.filter(|day| day.as_ref().is_ok_and(|day| day.file_name().to_string_lossy().starts_with("day=")));
+    let days = days
+        .filter(|day| day.as_ref().is_ok_and(|day| day.file_name().to_string_lossy().starts_with("day=")));
     assert!((5..=7).contains(&days.count()), "events are by day");
 
     let prepared = kafka.folder.path("prepared");
@@ -144,7 +152,8 @@ fn what_is_gone_before_it_was_drained_is_said() {
     burnrec("drain {} --out {}", &[&stops, &out]).ok();
     write(&writer, "requests", begin, 4..34);
     kafka.delete_before("requests", 1, 6);
-    burnrec("drain {} --out {}", &[&stops, &out]).fails(&["requests/1: 5 messages before offset 6", "on_data_loss"]);
+    burnrec("drain {} --out {}", &[&stops, &out])
+        .fails(&["requests/1: 5 messages before offset 6", "on_data_loss"]);
     let goes_on = config(&kafka, "'requests'", "on_data_loss = 'go-on'");
     let done = burnrec("drain {} --out {} --json", &[&goes_on, &out]).json();
     assert_eq!((done["lost"].as_u64(), done["undecodable"].as_u64()), (Some(5), Some(3)), "{done}");

@@ -22,7 +22,11 @@ struct Jobs {
 
 impl Jobs {
     fn start(folder: &Folder, more: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .expect("a port")
+            .local_addr()
+            .expect("an address")
+            .port();
         let text = format!(
             "dir = {:?}\nroot = {:?}\nseconds = 100\nmemory_mb = 4000\n{more}\n[http]\nlisten = '127.0.0.1:{port}'",
             folder.path("jobs"),
@@ -85,7 +89,13 @@ impl Jobs {
         let (mut from, mut lines) = (0, Vec::new());
         loop {
             let (_, _, page) = self.ask("GET", &format!("/batches/{id}/log?from={from}&size=100"), "");
-            lines.extend(page["log"].as_array().expect("lines").iter().map(|line| line.as_str().expect("a text").to_owned()));
+            lines.extend(
+                page["log"]
+                    .as_array()
+                    .expect("lines")
+                    .iter()
+                    .map(|line| line.as_str().expect("a text").to_owned()),
+            );
             from += 100;
             if from > page["total"].as_u64().expect("a total") {
                 return lines;
@@ -136,18 +146,27 @@ fn is_at_work(on: &str) -> bool {
 fn jobs_run_one_after_the_other_and_survive_the_server() {
     let folder = Folder::new();
     let [short, long] = prepared(&folder);
-    let jobs = Jobs::start(&folder, "");
+    let jobs = Jobs::start(&folder, "queue = 1");
     let first = jobs.submit(&train(&short, "run-1"));
     assert_eq!(jobs.until(first, &["success", "dead", "error"]), "success", "{:?}", jobs.log(first));
     assert!(run(&folder, "run-1").exists());
     assert!(jobs.log(first).iter().any(|line| line.contains("saved to run-1")), "{:?}", jobs.log(first));
 
-    let second = jobs.submit(&json!({ "file": "train", "name": "slow", "args": train(&long, "run-2")["args"] }));
+    let second =
+        jobs.submit(&json!({ "file": "train", "name": "slow", "args": train(&long, "run-2")["args"] }));
     let third = jobs.submit(&train(&short, "run-3"));
     jobs.until(second, &["running"]);
     assert_eq!(jobs.state(third), "not_started");
-    let (status, _, body) = jobs.ask("POST", "/batches", &json!({ "file": "train", "name": "slow" }).to_string());
+    let (status, _, body) =
+        jobs.ask("POST", "/batches", &json!({ "file": "train", "name": "slow" }).to_string());
     assert_eq!((status, body["msg"].as_str()), (400, Some("Rejected, Duplicate session name: \"slow\"")));
+
+    let (status, _, body) = jobs.ask("POST", "/batches", &train(&short, "run-4").to_string());
+    let message = body["msg"].as_str().expect("a message");
+    assert!(
+        status == 400 && message.starts_with("Rejected, too many sessions are being created: 1 wait"),
+        "{body}"
+    );
 
     // The server is killed, and jobs go on.
     jobs.kill();
@@ -162,7 +181,10 @@ fn jobs_run_one_after_the_other_and_survive_the_server() {
     let (status, _, body) = jobs.ask("DELETE", &format!("/batches/{second}"), "");
     assert_eq!((status, &body), (200, &json!({ "msg": "deleted" })));
     let (status, _, body) = jobs.ask("GET", &format!("/batches/{second}/state"), "");
-    assert_eq!((status, body["msg"].as_str()), (404, Some(format!("Session '{second}' not found.").as_str())));
+    assert_eq!(
+        (status, body["msg"].as_str()),
+        (404, Some(format!("Session '{second}' not found.").as_str()))
+    );
     assert_eq!(jobs.until(third, &["success", "dead", "error"]), "success");
     assert!(!is_at_work(&long) && run(&folder, "run-3").exists() && !run(&folder, "run-2").exists());
 }
@@ -171,7 +193,7 @@ fn jobs_run_one_after_the_other_and_survive_the_server() {
 fn a_job_stays_within_its_bounds() {
     let folder = Folder::new();
     let [short, long] = prepared(&folder);
-    let jobs = Jobs::start(&folder, "at_once = 3\nqueue = 1");
+    let jobs = Jobs::start(&folder, "at_once = 3");
     let with = |key: &str, value: Value, out: &str| {
         let mut job = train(&long, out);
         job[key] = value;
@@ -179,7 +201,8 @@ fn a_job_stays_within_its_bounds() {
     };
     let late = jobs.submit(&with("conf", json!({ "burnrec.seconds": "2" }), "late"));
     let large = jobs.submit(&with("driverMemory", json!("20m"), "large"));
-    let failing = jobs.submit(&json!({ "file": "train", "args": [short, "--data", "nothing", "--out", "x"] }));
+    let failing =
+        jobs.submit(&json!({ "file": "train", "args": [short, "--data", "nothing", "--out", "x"] }));
     for (id, why) in [(late, "it ran for more than 2 s"), (large, "MiB, more than 20"), (failing, "")] {
         assert_eq!(jobs.until(id, &["success", "dead", "error", "killed"]), "dead");
         let (_, _, job) = jobs.ask("GET", &format!("/batches/{id}"), "");
@@ -209,7 +232,10 @@ fn what_is_no_job_is_refused() {
         (json!({ "args": [] }), "file: found none"),
         (json!({ "file": "train", "args": ["../x"] }), "args: found \"../x\""),
         (json!({ "file": "train", "args": ["--out=/etc"] }), "args: found \"--out=/etc\""),
-        (json!({ "file": "train", "args": ["--set", "parts=[\"a\", \"/etc\"]"] }), "no path that is absolute"),
+        (
+            json!({ "file": "train", "args": ["--set", "parts=[\"a\", \"/etc\"]"] }),
+            "no path that is absolute",
+        ),
         (json!({ "file": "train", "args": ["a/../../b"] }), "no path that is absolute"),
         (json!({ "file": "train", "args": "x" }), "args: found \"x\", expected a list"),
         (json!({ "file": "train", "jars": ["x.jar"] }), "jars: found [\"x.jar\"], expected none"),
@@ -219,11 +245,22 @@ fn what_is_no_job_is_refused() {
     ] {
         let (status, _, body) = jobs.ask("POST", "/batches", &job.to_string());
         let message = body["msg"].as_str().expect("a message");
-        assert!(status == 400 && message.starts_with("Rejected, ") && message.contains(words), "{job}: {status} {message}");
+        assert!(
+            status == 400 && message.starts_with("Rejected, ") && message.contains(words),
+            "{job}: {status} {message}"
+        );
     }
     let (status, _, body) = jobs.ask("POST", "/batches", "{");
-    assert!(status == 400 && body["msg"].as_str().is_some_and(|text| text.contains("expected a JSON object")), "{body}");
-    for (method, path, expected) in [("GET", "/batches/7", 404), ("DELETE", "/batches/7", 404), ("GET", "/sessions", 404), ("PUT", "/batches", 405)] {
+    assert!(
+        status == 400 && body["msg"].as_str().is_some_and(|text| text.contains("expected a JSON object")),
+        "{body}"
+    );
+    for (method, path, expected) in [
+        ("GET", "/batches/7", 404),
+        ("DELETE", "/batches/7", 404),
+        ("GET", "/sessions", 404),
+        ("PUT", "/batches", 405),
+    ] {
         assert_eq!(jobs.ask(method, path, "").0, expected, "{method} {path}");
     }
     let (_, _, none) = jobs.ask("GET", "/batches", "");

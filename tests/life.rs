@@ -43,7 +43,9 @@ fn write(kafka: &Kafka, raw: &Path) -> usize {
 fn until_served(kafka: &Kafka, version: &str) -> usize {
     let (producer, mut n) = (producer(&kafka.client()), 0);
     until(&format!("version {version} serves"), Duration::from_secs(60), || {
-        let record = BaseRecord::to("requests").key("1").payload(r#"{"type":"recommend","id":"probe","user":1,"k":1}"#);
+        let record = BaseRecord::to("requests")
+            .key("1")
+            .payload(r#"{"type":"recommend","id":"probe","user":1,"k":1}"#);
         producer.send(record).map_err(|(error, _)| error).expect("room");
         producer.flush(Duration::from_secs(60)).expect("delivered");
         n += 1;
@@ -110,7 +112,9 @@ fn events_become_a_model_that_serves() {
     let mut ends: BTreeMap<(i32, i64), usize> = BTreeMap::new();
     until("all are answered", Duration::from_secs(120), || {
         ends.clear();
-        read_all(&kafka.client(), &TOPICS).iter().for_each(|read| *ends.entry(read.source()).or_default() += 1);
+        read_all(&kafka.client(), &TOPICS)
+            .iter()
+            .for_each(|read| *ends.entry(read.source()).or_default() += 1);
         ends.len() >= n
     });
     assert_eq!((ends.len(), ends.values().max()), (n, Some(&1)), "each request has one end");
@@ -127,8 +131,10 @@ fn events_become_a_model_that_serves() {
         .iter()
         .map(|entry| (entry["act"].as_str().expect("an act"), entry["release"].as_u64().expect("a number")))
         .collect();
-    let expected = [("publish", 1), ("promote", 1), ("publish", 2), ("promote", 2), ("publish", 3), ("rollback", 1)];
+    let expected =
+        [("publish", 1), ("promote", 1), ("publish", 2), ("promote", 2), ("publish", 3), ("rollback", 1)];
     assert_eq!(acts, expected);
-    let by: BTreeSet<&str> = log.as_array().expect("a list").iter().filter_map(|entry| entry["by"].as_str()).collect();
+    let by: BTreeSet<&str> =
+        log.as_array().expect("a list").iter().filter_map(|entry| entry["by"].as_str()).collect();
     assert!(by.contains("cron"), "{by:?}");
 }

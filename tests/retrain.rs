@@ -20,7 +20,7 @@ fn a_better_model_is_promoted_a_worse_one_is_kept_for_a_look() {
     };
     let popularity = config("popularity.toml", &folder.file("p.toml", "model = 'popularity'\nepochs = 1"));
     let ease = config("ease.toml", &folder.file("e.toml", "model = 'ease'\nepochs = 1\nreg = 50"));
-    let tuned = "model = 'ease'\nepochs = 1\n[search]\nstrategy = 'grid'\nspace = { reg = [30.0, 100.0] }";
+    let tuned = "model = 'ease'\nepochs = 1\n[search]\nmethod = 'grid'\nspace = { reg = [30.0, 100.0] }";
     let tuned = config("tuned.toml", &folder.file("t.toml", tuned));
     let promoted = || {
         let list = burnrec("release list {} --json", &[&releases]).json();
@@ -41,13 +41,18 @@ fn a_better_model_is_promoted_a_worse_one_is_kept_for_a_look() {
     assert_eq!(promoted(), Some(2));
     let log = burnrec("release list {} --log", &[&releases]).ok();
     let line = |word: &str| log.lines().filter(|line| line.contains(word)).count();
-    assert_eq!((line("publish"), line("promote"), line("rollback"), line("prune"), line("refused: ndcg@10")), (4, 3, 1, 1, 1), "{log}");
+    assert_eq!(
+        (line("publish"), line("promote"), line("rollback"), line("prune"), line("refused: ndcg@10")),
+        (4, 3, 1, 1, 1),
+        "{log}"
+    );
     assert!(log.contains("cron") && log.contains("slow"), "{log}");
     let user = burnrec("recommend {} --user 1 --json", &[&releases.join("promoted")]).json();
     assert_eq!(user["items"].as_array().map(Vec::len), Some(10), "{user}");
 
     burnrec("retrain {} --set gate.metric=coverage@10", &[&ease]).fails(&["gate.metric: found coverage@10"]);
-    burnrec("retrain {} --set gate.users=0", &[&ease]).fails(&["ease.toml", "gate.users: found 0, expected at least 1"]);
+    burnrec("retrain {} --set gate.users=0", &[&ease])
+        .fails(&["ease.toml", "gate.users: found 0, expected at least 1"]);
     burnrec("retrain {} --set kep=3", &[&ease]).fails(&["ease.toml", "kep"]);
     burnrec("release promote {} 77", &[&releases]).fails(&["release: found 77, expected one of"]);
 }

@@ -28,6 +28,7 @@ mod source;
 mod table;
 mod text;
 mod titles;
+mod vectors;
 
 use std::path::Path;
 
@@ -42,6 +43,7 @@ pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use separator::{Quotes, Separator};
 pub use titles::read_titles;
+pub use vectors::{IdVectors, read_text_columns, read_vectors};
 
 use crate::split::GivenSplit;
 use crate::synth::synthetic_name;

@@ -122,7 +122,9 @@ impl EventFiles {
         let folder = self.batch(batch);
         remove(&folder)?;
         for (day, rows) in days {
-            let texts = |of: fn(&EventRow) -> &String| TableColumn::Str(rows.iter().map(|row| of(row).clone()).collect());
+            let texts = |of: fn(&EventRow) -> &String| {
+                TableColumn::Str(rows.iter().map(|row| of(row).clone()).collect())
+            };
             let columns = [
                 ("user", texts(|row| &row.user)),
                 ("item", texts(|row| &row.item)),
@@ -233,7 +235,8 @@ mod tests {
         assert_eq!((files.n_events() - first, files.n_waiting()), (users.len() as u64, 0));
     }
 
-    const FIRST: [&str; 3] = ["_drained.json", "day=1970-01-01/000001.parquet", "day=1970-01-02/000001.parquet"];
+    const FIRST: [&str; 3] =
+        ["_drained.json", "day=1970-01-01/000001.parquet", "day=1970-01-02/000001.parquet"];
 
     #[test]
     fn events_are_in_the_files_of_their_days() {

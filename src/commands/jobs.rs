@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use burnrec::serve::jobs::{JobServer, JobsConfig};
 
 use super::serve::{log, teller};
+use super::this_program;
 use crate::cli::Jobs;
 use crate::interrupt;
 use crate::layers::table;
@@ -21,7 +22,7 @@ pub fn read(file: &Path, set: &[String]) -> Result<JobsConfig> {
 pub fn run(args: Jobs) -> Result<()> {
     log(args.log)?;
     let tell = teller(args.log);
-    let server = JobServer::open(read(&args.config, &args.settings.set)?)?;
+    let server = JobServer::open(read(&args.config, &args.settings.set)?, this_program()?)?;
     interrupt::install_telling(tell)?;
     let (scheme, address) = server.address();
     tell(&format!("jobs on {scheme}://{address}; Ctrl-C stops, and jobs that run go on"));

@@ -65,11 +65,25 @@ fn list(dir: &Path, log: bool, json: bool) -> Result<()> {
     }
     let row = |release: &releases::Release| {
         let LogEntry { at, by, facts, note, .. } = &release.published;
-        let scores: Vec<String> = facts.scores.iter().take(2).map(|(metric, value)| format!("{metric} {value:.4}")).collect();
+        let scores: Vec<String> =
+            facts.scores.iter().take(2).map(|(metric, value)| format!("{metric} {value:.4}")).collect();
         let promoted = if release.promoted { "promoted" } else { "" };
-        let cells = [&facts.release.to_string(), promoted, &facts.model, &facts.hash, &scores.join(", "), at, by, note];
+        let cells = [
+            &facts.release.to_string(),
+            promoted,
+            &facts.model,
+            &facts.hash,
+            &scores.join(", "),
+            at,
+            by,
+            note,
+        ];
         cells.map(str::to_owned).to_vec()
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    Ok(show::table(&mut stdout, &["release", "", "model", "hash", "on test", "published", "by", "note"], &rows)?)
+    Ok(show::table(
+        &mut stdout,
+        &["release", "", "model", "hash", "on test", "published", "by", "note"],
+        &rows,
+    )?)
 }

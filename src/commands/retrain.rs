@@ -10,7 +10,8 @@ use burnrec::serve::kafka::drain;
 use burnrec::train::gate::{Gate, Verdict};
 use burnrec::train::releases::By;
 use burnrec::{
-    Begin, DeviceChoice, Filters, PrepareOptions, Prepared, Progress, Recommender, Releases, SplitConfig, TrainConfig,
+    Begin, DeviceChoice, Filters, PrepareOptions, Prepared, Progress, Recommender, Releases, SplitConfig,
+    TrainConfig,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -84,10 +85,13 @@ pub fn run(args: Retrain) -> Result<()> {
     step(format!("{} rows of train, {} users of test", data.split.train.len(), data.split.test.len()));
     let train_config = settings(&config, &data, args.device.choice)?;
     let run = config.work.join("run");
-    let trained = train::train(&data, &data_dir, &train_config, args.device.choice, &run, Begin::Replace)?;
+    let trained =
+        train::train(&data, &data_dir, &train_config, args.device.choice, (&run, Begin::Replace), None)?;
     let releases = Releases::new(&config.releases);
     let promoted = if config.releases.exists() { releases.promoted()? } else { None };
-    let serving = promoted.map(|release| Recommender::open_on(releases.path(release), args.device.choice)).transpose()?;
+    let serving = promoted
+        .map(|release| Recommender::open_on(releases.path(release), args.device.choice))
+        .transpose()?;
     let bars = Bars::default();
     let verdict = config.gate.judge(&trained, serving.as_ref(), &data, &bars)?;
     bars.end();
@@ -110,7 +114,10 @@ pub fn run(args: Retrain) -> Result<()> {
         }))?;
     }
     match verdict.refused {
-        Some(why) => bail!("release {release} is not promoted: {why}; it stays in {} for a look", config.releases.display()),
+        Some(why) => bail!(
+            "release {release} is not promoted: {why}; it stays in {} for a look",
+            config.releases.display()
+        ),
         None if !args.json => show::say(format!("release {release} is promoted: {note}")).map_err(Into::into),
         None => Ok(()),
     }
@@ -125,7 +132,8 @@ fn step(text: impl Display) {
 fn prepare(config: &RetrainConfig, dir: &Path) -> Result<Prepared> {
     let RetrainConfig { valid_from, test_from, seed, .. } = *config;
     let split = Some(SplitConfig::Temporal { valid_from, test_from });
-    let options = PrepareOptions { filters: config.filters.clone(), split, seed, ..PrepareOptions::default() };
+    let options =
+        PrepareOptions { filters: config.filters.clone(), split, seed, ..PrepareOptions::default() };
     let data = burnrec::prepare(&config.ratings, &options)?;
     data.save(dir)?;
     Ok(data)
@@ -137,7 +145,15 @@ fn settings(config: &RetrainConfig, data: &Prepared, device: DeviceChoice) -> Re
         return train_config(&config.train, &[]);
     }
     let out = config.work.join("tune");
-    tune::search_into(&tune_config(&config.train, &[])?, data, device, &out, true, &Bars::default())?;
+    tune::search_into(
+        &tune_config(&config.train, &[])?,
+        data,
+        device,
+        &out,
+        true,
+        &Bars::default(),
+        &mut |_| Ok(()),
+    )?;
     train_config(&out.join(tune::BEST), &[])
 }
 

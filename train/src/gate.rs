@@ -54,7 +54,11 @@ impl Gate {
             Err(burnrec_models::Error::config(key, found, expected).into())
         };
         if !(self.not_worse_by >= 0.0 && self.not_worse_by.is_finite()) {
-            return config("gate.not_worse_by", self.not_worse_by.to_string(), "a finite number of at least 0");
+            return config(
+                "gate.not_worse_by",
+                self.not_worse_by.to_string(),
+                "a finite number of at least 0",
+            );
         }
         if self.users == 0 {
             return config("gate.users", "0".to_owned(), "at least 1");
@@ -127,7 +131,12 @@ fn mean(values: &[f32]) -> f64 {
 }
 
 /// Judges the serving model on the test of data that it was not trained on.
-fn judge_serving(serving: &Recommender, metric: Metric, data: &Prepared, progress: &dyn Progress) -> Result<Scores> {
+fn judge_serving(
+    serving: &Recommender,
+    metric: Metric,
+    data: &Prepared,
+    progress: &dyn Progress,
+) -> Result<Scores> {
     let train = data.matrix(&data.split.train, true);
     let seen = train.union(&data.matrix(&data.split.valid_rows, true), 0..train.n_rows());
     let holdout = &data.split.test;
@@ -137,7 +146,10 @@ fn judge_serving(serving: &Recommender, metric: Metric, data: &Prepared, progres
             expected: "one by time: both models answer the users that they know".to_owned(),
         });
     }
-    let options = EvaluateOptions { rating: false, ..EvaluateOptions::of(&serving.model.config(), holdout, 42, Some(metric)) };
+    let options = EvaluateOptions {
+        rating: false,
+        ..EvaluateOptions::of(&serving.model.config(), holdout, 42, Some(metric))
+    };
     let scorer = OverIds::new(serving, data, &seen)?;
     evaluate(&scorer, holdout, &seen, &options, progress)
 }
@@ -168,8 +180,10 @@ impl<'a> OverIds<'a> {
             recommender.trained().check_value(entry.value).ok()?;
             Some(Entry { col: item.0, ..entry })
         };
-        let histories = (0..seen.n_rows()).map(|user| seen.history(user).into_iter().filter_map(entry).collect());
-        let histories = Csr::from_histories(recommender.items.vocab().len(), histories.collect::<Vec<Vec<Entry>>>());
+        let histories =
+            (0..seen.n_rows()).map(|user| seen.history(user).into_iter().filter_map(entry).collect());
+        let histories =
+            Csr::from_histories(recommender.items.vocab().len(), histories.collect::<Vec<Vec<Entry>>>());
         let scorer = fold_in.fold_in(&histories)?;
         let users = (0..data.users.len() as u32).map(|user| Some(UserIx(user))).collect();
         Ok(Self { scorer, users, items, recommender })

@@ -24,9 +24,9 @@ use burnrec_models::saved::manifest_hash;
 use burnrec_models::{DeviceChoice, Recommender};
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::metrics::Metric;
 use crate::record::RunRecord;
-use crate::Result;
 
 const LOG: &str = "log.jsonl";
 const PROMOTED: &str = "promoted";
@@ -165,7 +165,8 @@ impl Releases {
         let mut change = Change::begin(&self.dir)?;
         let held: Vec<u32> = promotions(&change.log).into_iter().rev().take(2).collect();
         let old = published(&change.log).into_values().rev().skip(keep);
-        let old: Vec<Facts> = old.map(|entry| entry.facts).filter(|facts| !held.contains(&facts.release)).collect();
+        let old: Vec<Facts> =
+            old.map(|entry| entry.facts).filter(|facts| !held.contains(&facts.release)).collect();
         let numbers = old.iter().map(|facts| facts.release).collect();
         old.into_iter().try_for_each(|facts| change.add(Act::Prune, by, facts))?;
         Ok(numbers)
@@ -178,9 +179,8 @@ impl Releases {
     pub fn list(&self) -> Result<Vec<Release>> {
         let log = self.log()?;
         let promoted = promotions(&log).last().copied();
-        let release = |published: LogEntry| {
-            Release { promoted: promoted == Some(published.facts.release), published }
-        };
+        let release =
+            |published: LogEntry| Release { promoted: promoted == Some(published.facts.release), published };
         Ok(published(&log).into_values().map(release).collect())
     }
 
@@ -223,7 +223,10 @@ impl Change {
 
     /// Begins the change that may be the first.
     fn begin_new(dir: &Path) -> Result<Self> {
-        if dir.is_dir() && !dir.join(LOG).exists() && entries(dir)?.iter().any(|entry| entry != Path::new(LOCK)) {
+        if dir.is_dir()
+            && !dir.join(LOG).exists()
+            && entries(dir)?.iter().any(|entry| entry != Path::new(LOCK))
+        {
             let expected = "a directory of releases, or a new one";
             return Err(DataError::malformed(dir, format!("no {LOG} in it"), expected).into());
         }
@@ -276,7 +279,9 @@ impl Change {
         if let Some(promoted) = promoted.filter(|to| fs::read_link(&link).ok().as_ref() != Some(to)) {
             let new = self.dir.join("_promoted");
             let _ = fs::remove_file(&new); // Left there by a crash, or not there.
-            symlink(promoted, &new).and_then(|()| fs::rename(&new, &link)).map_err(DataError::io("write", &link))?;
+            symlink(promoted, &new)
+                .and_then(|()| fs::rename(&new, &link))
+                .map_err(DataError::io("write", &link))?;
             sync_dir(&self.dir)?;
         }
         let there = published(&self.log);
@@ -348,9 +353,11 @@ fn promotions(log: &[LogEntry]) -> Vec<u32> {
                 stack.retain(|before| *before != release);
                 stack.push(release);
             }
-            Act::Rollback => while stack.last().is_some_and(|last| *last != release) {
-                stack.pop();
-            },
+            Act::Rollback => {
+                while stack.last().is_some_and(|last| *last != release) {
+                    stack.pop();
+                }
+            }
             Act::Prune => stack.retain(|before| *before != release),
         }
     }

@@ -9,9 +9,9 @@
 //! seeds judge the same users, they are therefore not counted as independent evidence; where they judge different
 //! users, a shared draw does no harm.
 
-use burnrec_data::rng::stream;
 pub use crate::bootstrap::Interval;
 use crate::bootstrap::{interval, resampled_sums};
+use burnrec_data::rng::stream;
 use rand::Rng;
 use rayon::prelude::*;
 

@@ -17,7 +17,8 @@ const POPULARITY: &str = "model = 'popularity'\nepochs = 1";
 const GMF: &str = "model = 'gmf'\ndim = 4\nepochs = 2\nbatch_size = 512";
 
 fn prepared(dataset: Dataset) -> Prepared {
-    let split = SplitConfig::Temporal { valid_from: TimePoint::Quantile(0.8), test_from: TimePoint::Quantile(0.9) };
+    let split =
+        SplitConfig::Temporal { valid_from: TimePoint::Quantile(0.8), test_from: TimePoint::Quantile(0.9) };
     Prepared::build(dataset, None, None, &Filters::default(), &split, 1).expect("a split")
 }
 
@@ -32,7 +33,8 @@ fn trained(text: &str, data: &Prepared) -> Trained {
 /// The rows of all but every seventh item and every eleventh user, so that rows stand elsewhere than in the whole.
 fn part(dataset: &Dataset) -> Dataset {
     let Interactions { users, items, values, times } = &dataset.interactions;
-    let keep: Vec<usize> = (0..users.len()).filter(|&at| items[at].0 % 7 != 0 && users[at].0 % 11 != 0).collect();
+    let keep: Vec<usize> =
+        (0..users.len()).filter(|&at| items[at].0 % 7 != 0 && users[at].0 % 11 != 0).collect();
     let id = |vocab: &Vocab, row: u32| vocab.id(row).to_string();
     let users: Vec<String> = keep.iter().map(|&at| id(&dataset.users, users[at].0)).collect();
     let items: Vec<String> = keep.iter().map(|&at| id(&dataset.items, items[at].0)).collect();
@@ -49,8 +51,15 @@ fn a_model_beside_itself_is_promoted_and_a_worse_one_is_refused() {
         let model = trained(text, &data);
         let same = gate.judge(&model, Some(&model.recommender), &data, &Silent).expect("judged");
         let (theirs, difference) = same.serving.expect("a serving model");
-        assert_eq!((same.candidate, difference.value, same.refused.as_deref()), (theirs, 0.0, None), "{text}");
-        assert_eq!(same.candidate as f32, model.record.metrics.test.value(gate.metric).expect("a metric") as f32);
+        assert_eq!(
+            (same.candidate, difference.value, same.refused.as_deref()),
+            (theirs, 0.0, None),
+            "{text}"
+        );
+        assert_eq!(
+            same.candidate as f32,
+            model.record.metrics.test.value(gate.metric).expect("a metric") as f32
+        );
     }
     let (good, bad) = (trained(EASE, &data), trained(POPULARITY, &data));
     let gate = Gate { not_worse_by: 0.005, ..gate };
@@ -80,7 +89,8 @@ fn recall(data: &Prepared, scores: &dyn Fn(u32, &[u32], &[String]) -> Vec<Option
         let known = unseen.iter().zip(scores).filter_map(|(&row, score)| Some((row, score?)));
         let mut ranked: Vec<(u32, f32)> = known.collect();
         // Ties count against the model.
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1).then(relevant.contains(&a.0).cmp(&relevant.contains(&b.0))));
+        ranked
+            .sort_by(|a, b| b.1.total_cmp(&a.1).then(relevant.contains(&a.0).cmp(&relevant.contains(&b.0))));
         let hits = ranked.iter().take(20).filter(|(row, _)| relevant.contains(row)).count();
         recalls.push(hits as f64 / relevant.len() as f64);
     }
@@ -100,7 +110,8 @@ fn the_serving_model_is_asked_as_the_service_asks_it() {
     let serving = trained(EASE, &theirs).recommender;
     let expected = recall(&data, &|_, seen, ids| {
         let ids_seen = seen.iter().map(|&row| data.items.id(row).to_string());
-        let history: Vec<(String, f32)> = ids_seen.filter(|id| serving.item(id).is_ok()).map(|id| (id, 1.0)).collect();
+        let history: Vec<(String, f32)> =
+            ids_seen.filter(|id| serving.item(id).is_ok()).map(|id| (id, 1.0)).collect();
         serving.fold_in(&history).expect("a history").score(ids)
     });
     let found = judged(&serving);
@@ -128,7 +139,10 @@ fn what_cannot_be_compared_is_said() {
     let gate = Gate { metric: Metric::Coverage(10), ..Gate::default() };
     let error = gate.judge(&model, None, &data, &Silent).expect_err("no mean over users").to_string();
     assert!(error.starts_with("gate.metric: found coverage@10, expected one of hr@5"), "{error}");
-    for (gate, key) in [(Gate { not_worse_by: -1.0, ..Gate::default() }, "gate.not_worse_by"), (Gate { users: 0, ..Gate::default() }, "gate.users")] {
+    for (gate, key) in [
+        (Gate { not_worse_by: -1.0, ..Gate::default() }, "gate.not_worse_by"),
+        (Gate { users: 0, ..Gate::default() }, "gate.users"),
+    ] {
         let error = gate.validate().expect_err("out of range").to_string();
         assert!(error.starts_with(key), "{error}");
     }

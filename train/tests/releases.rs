@@ -53,7 +53,8 @@ fn what_is_promoted_serves_and_a_rollback_goes_back() {
 
     let log = releases.log().expect("a log");
     let acts: Vec<(Act, u32)> = log.iter().map(|entry| (entry.act, entry.facts.release)).collect();
-    let expected = [(1, Act::Publish), (2, Act::Publish), (3, Act::Publish)].map(|(release, act)| (act, release));
+    let expected =
+        [(1, Act::Publish), (2, Act::Publish), (3, Act::Publish)].map(|(release, act)| (act, release));
     assert_eq!(acts[..3], expected);
     assert_eq!(acts[6..8], [(Act::Rollback, 2), (Act::Promote, 3)]);
     assert_eq!((log[3].by.as_str(), log[3].note.as_str(), log[3].at.len()), ("you", "better", 20));
@@ -96,7 +97,9 @@ fn a_crash_is_put_in_order_by_the_next_act() {
 
     // The log says that 2 is promoted, the link does not yet; a release is copied that no line of the log is of; and another
     // line was cut short.
-    fs::remove_file(dir.join("promoted")).and_then(|()| std::os::unix::fs::symlink("000001", dir.join("promoted"))).expect("a link");
+    fs::remove_file(dir.join("promoted"))
+        .and_then(|()| std::os::unix::fs::symlink("000001", dir.join("promoted")))
+        .expect("a link");
     fs::create_dir(dir.join("000004")).expect("a folder");
     fs::write(&log, format!("{after}{}", &before[..40])).expect("a log");
     assert_eq!((releases.promoted().expect("a log"), link()), (Some(2), "000001".into()));
@@ -111,10 +114,16 @@ fn nothing_else_is_taken_for_releases() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = saved(folder.path(), 2);
     let error = Releases::new(&run).publish(&run, ME).expect_err("a run").to_string();
-    assert!(error.contains("found no log.jsonl in it, expected a directory of releases, or a new one"), "{error}");
+    assert!(
+        error.contains("found no log.jsonl in it, expected a directory of releases, or a new one"),
+        "{error}"
+    );
     let none = folder.path().join("none");
     let error = Releases::new(&none).promote(1, ME).expect_err("nothing").to_string();
-    assert!(error.ends_with("none: found no log.jsonl, expected a directory of releases") && !none.exists(), "{error}");
+    assert!(
+        error.ends_with("none: found no log.jsonl, expected a directory of releases") && !none.exists(),
+        "{error}"
+    );
     let error = Releases::new(&none).publish(&none, ME).expect_err("no run").to_string();
     assert!(error.contains("no manifest.json") && !none.exists(), "{error}");
 

@@ -75,14 +75,22 @@ impl JobsConfig {
     /// When a value is impossible.
     pub fn validate(&self) -> Result<()> {
         self.http.validate()?;
-        let counts = [("at_once", self.at_once as u64), ("seconds", self.seconds), ("memory_mb", self.memory_mb), ("log_mb", self.log_mb)];
+        let counts = [
+            ("at_once", self.at_once as u64),
+            ("seconds", self.seconds),
+            ("memory_mb", self.memory_mb),
+            ("log_mb", self.log_mb),
+        ];
         if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             return Err(Error::config(key, 0, "at least 1"));
         }
         for (name, schedule) in &self.schedules {
             let key = |of: &str| format!("schedules.{name}.{of}");
-            schedule.parse().map_err(|why| Error::config(key("cron"), format!("{:?}", schedule.cron), why))?;
-            check_command(&schedule.file).map_err(|expected| Error::config(key("file"), format!("{:?}", schedule.file), expected))?;
+            schedule
+                .parse()
+                .map_err(|why| Error::config(key("cron"), format!("{:?}", schedule.cron), why))?;
+            check_command(&schedule.file)
+                .map_err(|expected| Error::config(key("file"), format!("{:?}", schedule.file), expected))?;
             if let Some(arg) = schedule.args.iter().find(|arg| leaves_root(arg)) {
                 return Err(Error::config(key("args"), format!("{arg:?}"), INSIDE));
             }
@@ -100,7 +108,9 @@ impl Schedule {
     /// # Errors
     /// What is expected in place of what stands there.
     pub fn parse(&self) -> Result<Cron, String> {
-        self.cron.parse().map_err(|error| format!("five fields as cron has them, such as 0 3 * * * ({error})"))
+        self.cron
+            .parse()
+            .map_err(|error| format!("five fields as cron has them, such as 0 3 * * * ({error})"))
     }
 }
 

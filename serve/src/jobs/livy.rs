@@ -147,15 +147,16 @@ async fn delete(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>) -> Answer
 async fn submit(Shared(api): Shared<Arc<Api>>, request: Request) -> Answer {
     let rejected = |why: String| Refusal(StatusCode::BAD_REQUEST, format!("Rejected, {why}"));
     let body = Bytes::from_request(request, &api).await.map_err(|error| rejected(error.body_text()))?;
-    let asked: Map<String, Value> =
-        serde_json::from_slice(&body).map_err(|error| rejected(format!("found {error}, expected a JSON object")))?;
+    let asked: Map<String, Value> = serde_json::from_slice(&body)
+        .map_err(|error| rejected(format!("found {error}, expected a JSON object")))?;
     let job = job(&asked, &api.config).map_err(rejected)?;
     let _alone = api.adding.lock().unwrap_or_else(PoisonError::into_inner);
     let mut waiting = 0;
     for dir in api.store.all()? {
         let standing = dir.standing()?.state;
         waiting += usize::from(standing == State::NotStarted);
-        let is_named = job.name.is_some() && !standing.is_end() && !dir.is_deleted() && dir.job()?.name == job.name;
+        let is_named =
+            job.name.is_some() && !standing.is_end() && !dir.is_deleted() && dir.job()?.name == job.name;
         if is_named {
             return Err(rejected(format!("Duplicate session name: {:?}", job.name.unwrap_or_default())));
         }
@@ -174,8 +175,19 @@ async fn submit(Shared(api): Shared<Arc<Api>>, request: Request) -> Answer {
 
 /// The keys of Livy that a job here has no use for; a client may send them empty.
 const UNUSED: [&str; 13] = [
-    "proxyUser", "className", "jars", "pyFiles", "files", "driverCores", "executorMemory", "executorCores", "numExecutors", "archives",
-    "queue", "heartbeatTimeoutInSecond", "ttl",
+    "proxyUser",
+    "className",
+    "jars",
+    "pyFiles",
+    "files",
+    "driverCores",
+    "executorMemory",
+    "executorCores",
+    "numExecutors",
+    "archives",
+    "queue",
+    "heartbeatTimeoutInSecond",
+    "ttl",
 ];
 
 /// Returns the job that a request submits.
@@ -189,10 +201,16 @@ fn job(asked: &Map<String, Value>, config: &JobsConfig) -> Result<Job, String> {
     for (key, value) in asked {
         let is_empty = value.is_null() || [json!(""), json!([]), json!({})].contains(value);
         if UNUSED.contains(&key.as_str()) && !is_empty {
-            return Err(format!("{key}: found {value}, expected none: a job is a command of burnrec in a process of its own"));
+            return Err(format!(
+                "{key}: found {value}, expected none: a job is a command of burnrec in a process of its own"
+            ));
         }
-        if !["file", "args", "name", "conf", "driverMemory"].contains(&key.as_str()) && !UNUSED.contains(&key.as_str()) {
-            return Err(format!("{key}: found a key that is not known, expected file, args, name, conf or driverMemory"));
+        if !["file", "args", "name", "conf", "driverMemory"].contains(&key.as_str())
+            && !UNUSED.contains(&key.as_str())
+        {
+            return Err(format!(
+                "{key}: found a key that is not known, expected file, args, name, conf or driverMemory"
+            ));
         }
     }
     let file = text("file")?.ok_or("file: found none, expected a command")?;
@@ -216,15 +234,27 @@ fn job(asked: &Map<String, Value>, config: &JobsConfig) -> Result<Job, String> {
         None => config.memory_mb,
         Some(size) => {
             let found = megabytes(&size).filter(|size| (1..=config.memory_mb).contains(size));
-            found.ok_or_else(|| format!("driverMemory: found {size:?}, expected a size such as 512m or 4g, at most {} MiB", config.memory_mb))?
+            found.ok_or_else(|| {
+                format!(
+                    "driverMemory: found {size:?}, expected a size such as 512m or 4g, at most {} MiB",
+                    config.memory_mb
+                )
+            })?
         }
     };
-    let seconds = match asked.get("conf").and_then(Value::as_object).map(|conf| conf.iter().collect::<Vec<_>>()).as_deref() {
+    let seconds = match asked
+        .get("conf")
+        .and_then(Value::as_object)
+        .map(|conf| conf.iter().collect::<Vec<_>>())
+        .as_deref()
+    {
         None | Some([]) => config.seconds,
         Some([(key, value)]) if key.as_str() == "burnrec.seconds" => {
             let found = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
             let found = found.filter(|seconds| (1..=config.seconds).contains(seconds));
-            found.ok_or_else(|| format!("conf: found burnrec.seconds {value}, expected 1 to {}", config.seconds))?
+            found.ok_or_else(|| {
+                format!("conf: found burnrec.seconds {value}, expected 1 to {}", config.seconds)
+            })?
         }
         Some(_) => return Err("conf: found another key, expected burnrec.seconds alone".to_owned()),
     };

@@ -15,6 +15,17 @@ mod server;
 pub mod store;
 mod supervise;
 
+use std::ffi::OsString;
+use std::process::Command;
+
 pub use config::{COMMANDS, JobsConfig, Schedule};
 pub use server::JobServer;
 pub use supervise::supervise;
+
+/// Returns the command that starts a program by its words.
+fn command(program: &[OsString]) -> Command {
+    let mut words = program.iter();
+    let mut command = Command::new(words.next().map_or_else(Default::default, OsString::clone));
+    command.args(words);
+    command
+}

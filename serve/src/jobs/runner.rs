@@ -1,8 +1,9 @@
 //! The queue of jobs and the schedules: starts what is next, and notices what ended without a word.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
@@ -21,6 +22,8 @@ const MISSED_SECONDS: i64 = 60;
 pub struct Runner {
     config: JobsConfig,
     store: Store,
+    /// The words that start the program.
+    program: Vec<OsString>,
     /// The supervisors that this process started, to be reaped.
     children: Vec<Child>,
     schedules: Vec<Due>,
@@ -38,7 +41,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the jobs cannot be read.
-    pub fn new(config: JobsConfig, store: Store) -> Result<Self> {
+    pub fn new(config: JobsConfig, store: Store, program: Vec<OsString>) -> Result<Self> {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
         for dir in store.all()? {
             if let Some((name, at)) = dir.job()?.due {
@@ -48,13 +51,16 @@ impl Runner {
         }
         let begin = now_ms() / 1000 - MISSED_SECONDS;
         let schedules = config.schedules.iter().map(|(name, schedule)| {
-            let cron = schedule.parse().map_err(|why| Error::config(format!("schedules.{name}.cron"), &schedule.cron, why))?;
+            let cron = schedule
+                .parse()
+                .map_err(|why| Error::config(format!("schedules.{name}.cron"), &schedule.cron, why))?;
             let after = last.get(name).map_or(begin, |last| begin.max(*last));
-            let next = DateTime::from_timestamp(after, 0).and_then(|after| cron.find_next_occurrence(&after, false).ok());
+            let next = DateTime::from_timestamp(after, 0)
+                .and_then(|after| cron.find_next_occurrence(&after, false).ok());
             Ok(Due { name: name.clone(), cron, next })
         });
         let schedules = schedules.collect::<Result<_>>()?;
-        Ok(Self { config, store, children: Vec::new(), schedules })
+        Ok(Self { config, store, program, children: Vec::new(), schedules })
     }
 
     /// Does what is due now.
@@ -91,12 +97,14 @@ impl Runner {
     /// Starts the supervisor of a job, which goes on when this process ends.
     fn start(&mut self, dir: &JobDir) -> Result<()> {
         dir.stand(&Standing::now(State::Starting))?;
-        let program = std::env::current_exe().map_err(burnrec_data::Error::io("find the program of", &dir.0))?;
-        let mut command = Command::new(program);
+        let mut command = super::command(&self.program);
         command.arg("job").arg(&dir.0).process_group(0);
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => self.children.push(child),
-            Err(error) => dir.stand(&Standing::ended(State::Error, format!("its supervisor cannot be started: {error}")))?,
+            Err(error) => dir.stand(&Standing::ended(
+                State::Error,
+                format!("its supervisor cannot be started: {error}"),
+            ))?,
         }
         Ok(())
     }

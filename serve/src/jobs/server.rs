@@ -1,5 +1,6 @@
 //! The job server as a whole: its socket, its runner, its start and its stop.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ const LOOK: Duration = Duration::from_millis(200);
 pub struct JobServer {
     config: JobsConfig,
     store: Store,
+    program: Vec<OsString>,
     runtime: Runtime,
     listening: Listening,
     /// Keeps another server from the same jobs.
@@ -29,21 +31,27 @@ pub struct JobServer {
 }
 
 impl JobServer {
-    /// Opens the directory of jobs and binds the address.
+    /// Opens the directory of jobs and binds the address; `program` are the words that start this program, before any argument.
     ///
     /// # Errors
     /// When the config is wrong, another server has the directory, or the address is in use.
-    pub fn open(config: JobsConfig) -> Result<Self> {
+    pub fn open(config: JobsConfig, program: Vec<OsString>) -> Result<Self> {
         config.validate()?;
         let alone = lock_dir(&config.dir)?;
         let root = &config.root;
-        let root = root.canonicalize().map_err(|error| Error::config("root", format!("{} ({error})", root.display()), "a directory"))?;
+        let root = root
+            .canonicalize()
+            .map_err(|error| Error::config("root", format!("{} ({error})", root.display()), "a directory"))?;
         let config = JobsConfig { root, ..config };
         let start = |source| Error::Http { action: "start".into(), source };
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(start)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(start)?;
         let listening = runtime.block_on(Listening::bind(&config.http))?;
         let store = Store::open(&config.dir)?;
-        Ok(Self { config, store, runtime, listening, _alone: alone })
+        Ok(Self { config, store, program, runtime, listening, _alone: alone })
     }
 
     /// Returns the scheme and the address.
@@ -56,7 +64,7 @@ impl JobServer {
     /// # Errors
     /// When the jobs cannot be read or written.
     pub fn run(self, asked: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-        let mut runner = Runner::new(self.config.clone(), self.store.clone())?;
+        let mut runner = Runner::new(self.config.clone(), self.store.clone(), self.program)?;
         let api = Arc::new(Api::new(self.config, self.store));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = self.runtime.spawn(self.listening.serve(router(api), async {

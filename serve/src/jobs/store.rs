@@ -262,7 +262,9 @@ impl JobDir {
         let mut bytes = Vec::new();
         for path in self.logs().iter().rev() {
             match File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io("read", path)(error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::io("read", path)(error));
+                }
                 _ => {}
             }
         }
@@ -272,7 +274,8 @@ impl JobDir {
     fn read<T: for<'de> Deserialize<'de>>(&self, name: &str) -> Result<T> {
         let path = self.0.join(name);
         let text = fs::read(&path).map_err(Error::io("read", &path))?;
-        serde_json::from_slice(&text).map_err(|error| Error::malformed(&path, error.to_string(), "what a job server wrote"))
+        serde_json::from_slice(&text)
+            .map_err(|error| Error::malformed(&path, error.to_string(), "what a job server wrote"))
     }
 
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {

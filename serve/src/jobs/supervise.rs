@@ -1,10 +1,11 @@
 //! The supervisor of a job: a process that starts the command, keeps its log, ends it at its bounds, and writes how it ended.
 
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,17 +21,17 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long a job that is asked to end may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the job of a directory with this program, and returns once it has ended and how is written.
+/// Runs the job of a directory with the program that these words start, and returns once it has ended and how is written.
 ///
 /// # Errors
 /// When the directory cannot be read or written, or the job has a supervisor already.
-pub fn supervise(dir: PathBuf) -> Result<()> {
+pub fn supervise(dir: PathBuf, program: &[OsString]) -> Result<()> {
     let dir = JobDir(dir);
     let _watch = lock_dir(&dir.0)?;
     let job = dir.job()?;
     let standing = match dir.is_killed() {
         true => Standing::ended(State::Killed, "killed before it began"),
-        false => match start(&job) {
+        false => match start(&job, program) {
             Ok(child) => {
                 dir.stand(&Standing::now(State::Running))?;
                 watch(&dir, &job, child)?
@@ -42,8 +43,8 @@ pub fn supervise(dir: PathBuf) -> Result<()> {
 }
 
 /// Starts the command of a job in a process group of its own, which does not outlive this process.
-fn start(job: &Job) -> std::io::Result<Child> {
-    let mut command = Command::new(std::env::current_exe()?);
+fn start(job: &Job, program: &[OsString]) -> std::io::Result<Child> {
+    let mut command = super::command(program);
     command.arg(&job.file).args(&job.args).current_dir(&job.root).process_group(0);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // SAFETY: between fork and exec there is one system call, which takes no memory.
@@ -59,9 +60,12 @@ fn start(job: &Job) -> std::io::Result<Child> {
 /// Waits for the end of a job; returns how it ended.
 fn watch(dir: &JobDir, job: &Job, mut child: Child) -> Result<Standing> {
     let log = Arc::new(Mutex::new(Log::open(dir, job.log_mb << 20)?));
-    let pipes: [Option<Box<dyn Read + Send>>; 2] =
-        [child.stdout.take().map(|pipe| Box::new(pipe) as _), child.stderr.take().map(|pipe| Box::new(pipe) as _)];
-    let copies: Vec<JoinHandle<()>> = pipes.into_iter().flatten().map(|pipe| copy(pipe, Arc::clone(&log))).collect();
+    let pipes: [Option<Box<dyn Read + Send>>; 2] = [
+        child.stdout.take().map(|pipe| Box::new(pipe) as _),
+        child.stderr.take().map(|pipe| Box::new(pipe) as _),
+    ];
+    let copies: Vec<JoinHandle<()>> =
+        pipes.into_iter().flatten().map(|pipe| copy(pipe, Arc::clone(&log))).collect();
     let group = child.id() as libc::pid_t;
     let (begin, mut asked): (_, Option<(Instant, Standing)>) = (Instant::now(), None);
     let code = loop {
@@ -97,7 +101,8 @@ fn bound(dir: &JobDir, job: &Job, group: libc::pid_t, begin: Instant) -> Option<
         return Some(Standing::ended(State::Dead, format!("it ran for more than {} s", job.seconds)));
     }
     let held = held_mb(group);
-    (held > job.memory_mb).then(|| Standing::ended(State::Dead, format!("it held {held} MiB, more than {}", job.memory_mb)))
+    (held > job.memory_mb)
+        .then(|| Standing::ended(State::Dead, format!("it held {held} MiB, more than {}", job.memory_mb)))
 }
 
 /// Returns how much memory the processes of a group hold, in MiB.

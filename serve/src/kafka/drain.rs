@@ -62,7 +62,8 @@ pub fn drain(config: &ServeConfig, dir: &Path, progress: &dyn Progress) -> Resul
     for topic in &kafka.requests {
         let next = files.next().get(topic).cloned().unwrap_or_default();
         let consumer = reader(kafka, ClientKind::Drain, Quiet).map_err(Error::kafka("make a consumer"))?;
-        let mut reading = Reading { config, kafka, topic, consumer, next, ends: BTreeMap::new(), drained: &mut drained };
+        let mut reading =
+            Reading { config, kafka, topic, consumer, next, ends: BTreeMap::new(), drained: &mut drained };
         reading.begin()?;
         progress.begin(&format!("draining {topic}"), reading.waiting());
         let mut told = reading.drained.messages;
@@ -199,7 +200,13 @@ impl Reading<'_> {
 
 /// Returns whether librdkafka goes on by itself after an error.
 fn is_passing(code: Code) -> bool {
-    matches!(code, Code::AllBrokersDown | Code::BrokerTransportFailure | Code::OperationTimedOut | Code::NotLeaderForPartition)
+    matches!(
+        code,
+        Code::AllBrokersDown
+            | Code::BrokerTransportFailure
+            | Code::OperationTimedOut
+            | Code::NotLeaderForPartition
+    )
 }
 
 /// Returns the row of an event; none for a request of another type.

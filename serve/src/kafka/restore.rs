@@ -80,7 +80,8 @@ pub fn restore(
     record: &mut Found<'_>,
 ) -> KafkaResult<Restored> {
     let mut restored = Restored::default();
-    let [all, committed] = [false, true].map(|committed| reader(config, ClientKind::Restore { committed }, Quiet));
+    let [all, committed] =
+        [false, true].map(|committed| reader(config, ClientKind::Restore { committed }, Quiet));
     let (all, committed) = (all?, committed?);
     let mut list = TopicPartitionList::new();
     let mut ends = HashMap::new();
