@@ -154,8 +154,8 @@ fn jobs_run_one_after_the_other_and_survive_the_server() {
 
     let second =
         jobs.submit(&json!({ "file": "train", "name": "slow", "args": train(&long, "run-2")["args"] }));
-    let third = jobs.submit(&train(&short, "run-3"));
     jobs.until(second, &["running"]);
+    let third = jobs.submit(&train(&short, "run-3"));
     assert_eq!(jobs.state(third), "not_started");
     let (status, _, body) =
         jobs.ask("POST", "/batches", &json!({ "file": "train", "name": "slow" }).to_string());

@@ -63,7 +63,7 @@ fn events_become_a_model_that_serves() {
     let folder = &kafka.folder;
     let path = |name: &str| folder.path(name);
     let (raw, releases) = (path("raw"), path("releases"));
-    burnrec("synth --users 300 --items 80 --rows 9000 --out {} --seed 1", &[&raw]).ok();
+    burnrec("synth --users 700 --items 80 --rows 20000 --out {} --seed 1", &[&raw]).ok();
     let service = folder.file(
         "serve.toml",
         format!(
@@ -77,7 +77,7 @@ fn events_become_a_model_that_serves() {
     let retrain = |name: &str, ratings: &Path, from: &str, model: &str| -> PathBuf {
         let train = folder.file(&format!("{name}-train.toml"), model);
         let text = format!(
-            "{from}\nratings = {ratings:?}\ntrain = {train:?}\nreleases = {releases:?}\nwork = {:?}\n[gate]\nnot_worse_by = 0.002\nusers = 50",
+            "{from}\nratings = {ratings:?}\ntrain = {train:?}\nreleases = {releases:?}\nwork = {:?}\n[gate]\nnot_worse_by = 0.002\nusers = 20",
             path(&format!("work-{name}"))
         );
         folder.file(&format!("{name}.toml"), text)

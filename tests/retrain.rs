@@ -10,7 +10,7 @@ use common::{Folder, burnrec};
 fn a_better_model_is_promoted_a_worse_one_is_kept_for_a_look() {
     let folder = Folder::new();
     let (raw, releases) = (folder.path("raw"), folder.path("releases"));
-    burnrec("synth --users 400 --items 90 --rows 12000 --out {}", &[&raw]).ok();
+    burnrec("synth --users 800 --items 90 --rows 24000 --out {}", &[&raw]).ok();
     let config = |name: &str, train: &Path| {
         let text = format!(
             "ratings = {raw:?}\ntrain = {train:?}\nreleases = {releases:?}\nwork = {:?}\nkeep = 2\n[gate]\nnot_worse_by = 0.002\nusers = 50",
