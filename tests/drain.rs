@@ -28,7 +28,9 @@ fn writer(kafka: &Kafka, name: Option<&str>) -> BaseProducer {
     let mut client = kafka.client();
     name.map(|name| client.set("transactional.id", name));
     let producer: BaseProducer = client.create().expect("a producer");
-    name.map(|_| producer.init_transactions(Duration::from_secs(30)).expect("transactions"));
+    if name.is_some() {
+        producer.init_transactions(Duration::from_secs(30)).expect("transactions");
+    }
     producer
 }
 

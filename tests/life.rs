@@ -50,8 +50,8 @@ fn until_served(kafka: &Kafka, version: &str) -> usize {
         producer.flush(Duration::from_secs(60)).expect("delivered");
         n += 1;
         let all = read_all(&kafka.client(), &["replies"]);
-        let probes = all.iter().map(Read::json).filter(|reply| reply["id"] == "probe");
-        probes.last().is_some_and(|reply| reply["version"] == version)
+        let mut probes = all.iter().map(Read::json).filter(|reply| reply["id"] == "probe");
+        probes.next_back().is_some_and(|reply| reply["version"] == version)
     });
     n
 }

@@ -74,7 +74,7 @@ fn a_model_beside_itself_is_promoted_and_a_worse_one_is_refused() {
 
 /// Returns the recall@20 on test of a model that is asked item by item in outside ids: `scores` gives those of a user's unseen items, for
 /// the user's row and the items seen.
-fn recall(data: &Prepared, scores: &dyn Fn(u32, &[u32], &[String]) -> Vec<Option<f32>>) -> f64 {
+fn recall(data: &Prepared, scores: impl Fn(u32, &[u32], &[String]) -> Vec<Option<f32>>) -> f64 {
     let train = data.matrix(&data.split.train, true);
     let seen = train.union(&data.matrix(&data.split.valid_rows, true), 0..train.n_rows());
     let (test, mut recalls) = (&data.split.test, Vec::new());
@@ -114,7 +114,7 @@ fn the_serving_model_is_asked_as_the_service_asks_it() {
     };
     // Who can be folded in is, from all rows before test.
     let serving = trained(EASE, &theirs).recommender;
-    let expected = recall(&data, &|_, seen, ids| {
+    let expected = recall(&data, |_, seen, ids| {
         let ids_seen = seen.iter().map(|&row| data.items.id(row).to_string());
         let history: Vec<(String, f32)> =
             ids_seen.filter(|id| serving.item(id).is_ok()).map(|id| (id, 1.0)).collect();
@@ -129,7 +129,7 @@ fn the_serving_model_is_asked_as_the_service_asks_it() {
     // Who cannot has the row of training, and those that the model does not know the popularity of its items.
     let serving = trained(GMF, &theirs).recommender;
     assert!(serving.model.as_fold_in().is_none());
-    let expected = recall(&data, &|user, _, ids| {
+    let expected = recall(&data, |user, _, ids| {
         let user = data.users.id(user).to_string();
         match serving.user(&user) {
             Ok(_) => serving.score(&ids.iter().map(|id| (&user, id)).collect::<Vec<_>>()),

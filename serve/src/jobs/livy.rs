@@ -114,7 +114,7 @@ impl Page {
 async fn list(Shared(api): Shared<Arc<Api>>, Query(page): Query<Page>) -> Answer {
     let all: Vec<JobDir> = api.store.all()?.into_iter().filter(|dir| !dir.is_deleted()).collect();
     let range = page.of(all.len(), false);
-    let sessions = all[range.clone()].iter().map(|dir| shown(dir)).collect::<Result<Vec<Value>, _>>()?;
+    let sessions = all[range.clone()].iter().map(shown).collect::<Result<Vec<Value>, _>>()?;
     Ok(answer(StatusCode::OK, &json!({ "from": range.start, "total": all.len(), "sessions": sessions })))
 }
 
