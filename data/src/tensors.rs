@@ -97,10 +97,10 @@ pub fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> Result<()> 
     write_with(path, tensors, &[])
 }
 
-/// Does the same as [`write`], with texts by name in the file's `__metadata__`, in this order.
+/// Does the same as [`write()`], with texts by name in the file's `__metadata__`, in this order.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_with<S: AsRef<str>>(
     path: &Path,
     tensors: &[(S, Tensor)],
