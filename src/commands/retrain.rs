@@ -73,6 +73,8 @@ pub fn run(args: Retrain) -> Result<()> {
     let config = RetrainConfig::read(&args.config, &args.settings.set)?;
     interrupt::install()?;
     let _alone = lock_dir(&config.work)?;
+    let releases = Releases::new(&config.releases);
+    let promoted = if config.releases.exists() { releases.promoted()? } else { None };
     if let Some(service) = &config.service {
         let bars = Bars::default();
         let drained = drain(&serve_config(service, &[])?, &config.ratings, &bars)?;
@@ -87,8 +89,6 @@ pub fn run(args: Retrain) -> Result<()> {
     let run = config.work.join("run");
     let trained =
         train::train(&data, &data_dir, &train_config, args.device.choice, (&run, Begin::Replace), None)?;
-    let releases = Releases::new(&config.releases);
-    let promoted = if config.releases.exists() { releases.promoted()? } else { None };
     let serving = promoted
         .map(|release| Recommender::open_on(releases.path(release), args.device.choice))
         .transpose()?;
