@@ -216,16 +216,16 @@ impl<T: Transport> Flow<T> {
             self.metrics.received(&self.received);
             self.quiet = self.quiet.max(self.clock.now() + QUIET);
         }
-        for mut event in self.received.drain(..) {
+        let (offsets, unsaved, worker) = (&mut self.offsets, &mut self.unsaved, self.options.worker);
+        self.received.retain_mut(|event| {
             // An event of a partition that was revoked meanwhile belongs to the partition's next owner.
-            let Some(ledger) = self.offsets.ledger(event.part) else { continue };
-            if let Some(turn) = ledger.take(event.offset) {
-                (event.turn, event.worker) = (turn, self.options.worker);
-                self.backlog.push(event);
-            } else {
-                self.unsaved = true;
-            }
-        }
+            let Some(ledger) = offsets.ledger(event.part) else { return false };
+            let turn = ledger.take(event.offset);
+            (event.turn, event.worker) = (turn.unwrap_or_default(), worker);
+            *unsaved |= turn.is_none();
+            turn.is_some()
+        });
+        self.backlog.extend(&mut self.received);
         self.pause()
     }
 

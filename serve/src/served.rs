@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use burnrec_data::hash;
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
@@ -29,7 +30,11 @@ pub struct Served {
     pub recommender: Recommender,
     /// What JSON replies end with: the model's name, version and hash.
     pub tail: String,
+    /// The nanoseconds that a pair took of late; [`NOT_SEEN`] before the first.
+    pair_ns: AtomicU64,
 }
+
+const NOT_SEEN: u64 = u64::MAX;
 
 impl Served {
     /// Serves a recommender under a name; `hash` is that of its manifest.
@@ -44,7 +49,24 @@ impl Served {
             hash,
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             recommender,
+            pair_ns: NOT_SEEN.into(),
         }
+    }
+
+    /// Notes how long pairs took to score, over HTTP.
+    pub fn took(&self, pairs: usize, time: Duration) {
+        let new = time.as_nanos() as u64 / pairs.max(1) as u64;
+        let of_late = match self.pair_ns.load(Ordering::Relaxed) {
+            NOT_SEEN => new,
+            before => before - before / 8 + new / 8,
+        };
+        self.pair_ns.store(of_late, Ordering::Relaxed);
+    }
+
+    /// Returns how long pairs take to score, by what they took of late; `None` before the first.
+    pub fn takes(&self, pairs: usize) -> Option<Duration> {
+        let pair = self.pair_ns.load(Ordering::Relaxed);
+        (pair != NOT_SEEN).then(|| Duration::from_nanos(pair.saturating_mul(pairs as u64)))
     }
 
     /// Returns `name@hash`, for headers and messages.

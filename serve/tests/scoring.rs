@@ -103,6 +103,50 @@ fn health_answers_while_eight_recommends_are_scored() {
     assert_eq!(service.post("/v1/recommend", &recommend(9)).0, 200, "there is room again");
 }
 
+const SCORE: &str = r#"{"user":1,"items":[101,102]}"#;
+
+#[test]
+fn pairs_of_a_slow_model_hold_up_nobody() {
+    let (service, gate) = gated("http.scoring_requests = 1\nhttp.scoring_wait_ms = 0");
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| service.post("/v1/score", SCORE));
+        let held = gate.held(1);
+        let start = Instant::now();
+        let live = service.get("/health/live").0;
+        let took = start.elapsed();
+        let second = service.post("/v1/score", SCORE).0;
+        gate.open();
+        assert_eq!((held, live, second), (1, 200, 503), "the second needs the turn that the first has");
+        assert!(took < Duration::from_millis(100), "/health/live took {took:?}");
+        assert_eq!(slow.join().expect("no panic").0, 200);
+    });
+}
+
+#[test]
+fn pairs_of_a_quick_model_need_no_turn() {
+    // The model waits at the gate for user 9 alone.
+    let (service, gate) =
+        (Running::of("http.scoring_requests = 1\nhttp.scoring_wait_ms = 0"), Arc::new(Gate::default()));
+    let at = Arc::clone(&gate);
+    let run = common::recommender(Box::new(common::Hooked::new(move |users| {
+        if users.iter().any(|user| user.0 == 8) {
+            at.pass();
+        }
+    })));
+    service.engine.models.take_up(Served::new("main", "gated", "0".into(), run));
+    for _ in 0..50 {
+        assert_eq!(service.post("/v1/score", SCORE).0, 200);
+    }
+    std::thread::scope(|scope| {
+        let slow = scope.spawn(|| service.post("/v1/recommend", &recommend(9)));
+        let held = gate.held(1);
+        let answers = [service.post("/v1/score", SCORE).0, service.post("/v1/recommend", &recommend(1)).0];
+        gate.open();
+        assert_eq!((held, answers), (1, [200, 503]), "a recommendation needs the turn that the first has");
+        assert_eq!(slow.join().expect("no panic").0, 200);
+    });
+}
+
 #[test]
 fn a_request_waits_for_its_turn() {
     let limit = LIMIT.as_millis();

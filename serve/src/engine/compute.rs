@@ -195,7 +195,7 @@ fn fold(served: &Served, history: &History, row: Option<UserIx>) -> Result<Arc<d
 
 impl Job<'_> {
     /// Returns the range of the plan's `rows` whose scores the request needs.
-    fn rows(&self) -> Range<usize> {
+    pub fn rows(&self) -> Range<usize> {
         match &self.work {
             Work::Score(rows) | Work::Recommend { only: Some(rows), .. } => rows.clone(),
             _ => 0..0,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use burnrec_data::{Id, ItemIx, UserIx};
 use burnrec_models::Scorer;
@@ -100,6 +101,31 @@ impl<'a> BatchPlan<'a> {
     pub fn new(engine: &'a Engine, set: &'a Set, events: usize) -> Self {
         let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
         Self { engine, set, jobs, ends: Vec::new(), rows, scores: Vec::new() }
+    }
+
+    /// Returns whether nothing but pairs is to be scored: nobody is folded in, and no catalogue is gone through.
+    pub fn is_of_pairs(&self) -> bool {
+        let is_more = |job: &Job<'_>| {
+            matches!(job.user, User::ToFold(..))
+                || matches!(job.work, Work::Recommend { only: None, .. } | Work::Similar { .. })
+        };
+        !self.jobs.iter().any(is_more)
+    }
+
+    /// Returns how long its pairs take, by what pairs of the same models took of late; `None` where there were none.
+    pub fn takes(&self) -> Option<Duration> {
+        let served = |job: &Job<'a>| Some((job.served?, job.rows().len()));
+        self.jobs.iter().filter_map(served).map(|(served, pairs)| served.takes(pairs)).sum()
+    }
+
+    /// Notes how long its pairs took.
+    pub fn took(&self, time: Duration) {
+        if !self.rows.is_empty() {
+            self.jobs
+                .iter()
+                .filter_map(|job| job.served)
+                .for_each(|served| served.took(self.rows.len(), time));
+        }
     }
 
     /// Ends an event without an answer.

@@ -39,9 +39,14 @@ impl Backlog {
         Self { engine, batch, queues, turn, penalised, yield_until, reads_ahead }
     }
 
-    /// Adds an event to the queue of its route.
-    pub fn push(&mut self, event: Incoming) {
-        self.queues[self.engine.routes.of(&event)].push(event);
+    /// Moves events to the queues of their routes.
+    pub fn extend(&mut self, events: &mut Vec<Incoming>) {
+        if let [queue] = &mut self.queues[..] {
+            return queue.extend(events);
+        }
+        for event in events.drain(..) {
+            self.queues[self.engine.routes.of(&event)].push(event);
+        }
     }
 
     fn push_front(&mut self, event: Incoming) {
@@ -98,6 +103,9 @@ impl Backlog {
 
     /// Takes the next events, one of each route's queue in turn, up to a batch.
     pub fn take(&mut self, into: &mut Vec<Incoming>) {
+        if let [queue] = &mut self.queues[..] {
+            return queue.take(self.batch.0.saturating_sub(into.len()), into);
+        }
         let mut empty = 0;
         while into.len() < self.batch.0 && empty < self.queues.len() {
             self.turn = (self.turn + 1) % self.queues.len();

@@ -40,6 +40,16 @@ impl Queue {
         }
     }
 
+    /// Moves events to the end of the queue.
+    pub fn extend(&mut self, events: &mut Vec<Incoming>) {
+        if self.order == Order::FirstIn {
+            self.bytes += events.iter().map(Incoming::size).sum::<usize>();
+            self.line.extend(events.drain(..));
+        } else {
+            events.drain(..).for_each(|event| self.push(event));
+        }
+    }
+
     /// Adds an event.
     pub fn push(&mut self, event: Incoming) {
         self.bytes += event.size();
@@ -74,6 +84,17 @@ impl Queue {
         let event = self.line.pop_front().or_else(|| self.heap.pop().map(|ranked| ranked.event))?;
         self.bytes -= event.size();
         Some(event)
+    }
+
+    /// Takes the next `n` events.
+    pub fn take(&mut self, n: usize, into: &mut Vec<Incoming>) {
+        if self.order == Order::FirstIn {
+            let before = into.len();
+            into.extend(self.line.drain(..n.min(self.line.len())));
+            self.bytes -= into[before..].iter().map(Incoming::size).sum::<usize>();
+        } else {
+            into.extend(std::iter::from_fn(|| self.pop()).take(n));
+        }
     }
 
     /// Returns when the event that waits longest was read.

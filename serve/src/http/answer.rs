@@ -1,5 +1,7 @@
 //! Requests over HTTP.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,12 +19,20 @@ use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
 use crate::{Kind, Reject};
 
-/// Answers a request of a type. Scoring runs on a blocking thread: the async ones go on answering all else.
+/// Answers a request of a type. What is quick is scored where it was read; all else on a blocking thread, so that the async
+/// ones go on answering.
 pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
     let body = match body.0 {
         Ok(body) => body,
         Err(reject) => return refusal(&reject),
     };
+    let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
+    let mut outbox = Outbox::default();
+    match catch_unwind(AssertUnwindSafe(|| app.engine.answer_if_quick(&event, kind, &mut outbox))) {
+        Ok(true) => return reply(&app, outbox),
+        Ok(false) => {}
+        Err(_) => return panicked(&app),
+    }
     let wait = Duration::from_millis(app.config.http.scoring_wait_ms);
     let permit = match timeout(wait, Arc::clone(&app.scoring).acquire_owned()).await {
         Ok(Ok(permit)) => permit,
@@ -33,17 +43,19 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
     let scored = spawn_blocking(move || {
         // A client that hangs up does not end the work, so the work holds the permit, and not the connection.
         let _permit = permit;
-        let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
         let mut outbox = Outbox::default();
         let reading = Reading { http: Some(kind) };
-        shared.engine.answer(std::slice::from_ref(&event), reading, &mut Vec::new(), &mut outbox);
+        shared.engine.answer(slice::from_ref(&event), reading, &mut Vec::new(), &mut outbox);
         outbox
     });
-    let Ok(mut outbox) = scored.await else {
-        let reject = Reject::score("model-failed", "a panic; its message stands in the log");
-        app.metrics.ended(&EventOutcome::Failed(reject.clone()));
-        return refusal(&reject);
-    };
+    match scored.await {
+        Ok(outbox) => reply(&app, outbox),
+        Err(_) => panicked(&app),
+    }
+}
+
+/// Returns the response to a request that was answered.
+fn reply(app: &App, mut outbox: Outbox) -> Response {
     let outcome = outbox.outcomes.pop();
     if let Some(outcome) = &outcome {
         app.metrics.ended(outcome);
@@ -56,6 +68,12 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
             ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
         }
     }
+}
+
+fn panicked(app: &App) -> Response {
+    let reject = Reject::score("model-failed", "a panic; its message stands in the log");
+    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
+    refusal(&reject)
 }
 
 /// Takes an event. With Kafka it is written to the topic of requests, which gives it an order and a worker, and the

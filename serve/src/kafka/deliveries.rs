@@ -94,6 +94,11 @@ pub fn opaque(batch: u64, kind: MessageKind, event: usize) -> usize {
     ((batch as usize) << 24) | ((kind as usize) << 21) | (event & 0x1f_ffff)
 }
 
+/// Returns the batch, the kind and the index of the event that [`opaque`] packed.
+pub fn unpack(opaque: usize) -> (u64, MessageKind, usize) {
+    ((opaque >> 24) as u64, MessageKind::at(opaque >> 21 & 7), opaque & 0x1f_ffff)
+}
+
 impl Listener for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer");
@@ -104,7 +109,7 @@ impl ProducerContext for Context<Deliveries> {
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
-        let (batch, kind, event) = ((opaque >> 24) as u64, opaque >> 21 & 7, opaque & 0x1f_ffff);
+        let (batch, kind, event) = unpack(opaque);
         if let Err((error, message)) = result {
             use RDKafkaErrorCode as Code;
             let mut all = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,8 +117,7 @@ impl ProducerContext for Context<Deliveries> {
             if let Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) =
                 error.rdkafka_error_code()
             {
-                let (kind, text) = (MessageKind::at(kind), text.clone());
-                all.refused.push(RefusedMessage { batch, event, kind, text });
+                all.refused.push(RefusedMessage { batch, event, kind, text: text.clone() });
             }
             // What was purged by an abort is no failure of its own.
             if !matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight)) {

@@ -10,19 +10,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 
-/// Something of librdkafka's that is destroyed when it is dropped.
-struct Owned<T>(*mut T, unsafe extern "C" fn(*mut T));
-
-impl<T> Drop for Owned<T> {
-    fn drop(&mut self) {
-        // SAFETY: the pointer is librdkafka's own, not null, and given to its destructor once.
-        unsafe { self.1(self.0) }
-    }
-}
-
-fn owned<T>(made: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Owned<T>> {
-    (!made.is_null()).then_some(Owned(made, destroy))
-}
+use super::native::Owned;
 
 fn refused(code: RDKafkaRespErr) -> KafkaResult<()> {
     match code {
@@ -47,17 +35,18 @@ pub fn members<C: ClientContext>(
     // SAFETY: `client` lives for the whole call. What librdkafka makes is checked not to be null and destroyed once, the event
     // after the last use of what it lends: its result, the groups and their members.
     unsafe {
-        let queue =
-            owned(native::rd_kafka_queue_new(client), native::rd_kafka_queue_destroy).ok_or_else(none)?;
+        let queue = Owned::new(native::rd_kafka_queue_new(client), native::rd_kafka_queue_destroy);
+        let queue = queue.ok_or_else(none)?;
         let operation = native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBECONSUMERGROUPS;
         let options = native::rd_kafka_AdminOptions_new(client, operation);
-        let options = owned(options, native::rd_kafka_AdminOptions_destroy).ok_or_else(none)?;
-        refused(native::rd_kafka_AdminOptions_set_request_timeout(options.0, limit, null_mut(), 0))?;
-        native::rd_kafka_DescribeConsumerGroups(client, &mut group.as_ptr(), 1, options.0, queue.0);
-        let event = owned(native::rd_kafka_queue_poll(queue.0, limit), native::rd_kafka_event_destroy);
+        let options = Owned::new(options, native::rd_kafka_AdminOptions_destroy).ok_or_else(none)?;
+        refused(native::rd_kafka_AdminOptions_set_request_timeout(options.get(), limit, null_mut(), 0))?;
+        native::rd_kafka_DescribeConsumerGroups(client, &mut group.as_ptr(), 1, options.get(), queue.get());
+        let event =
+            Owned::new(native::rd_kafka_queue_poll(queue.get(), limit), native::rd_kafka_event_destroy);
         let event = event.ok_or(KafkaError::GroupListFetch(Code::OperationTimedOut))?;
-        refused(native::rd_kafka_event_error(event.0))?;
-        let result = native::rd_kafka_event_DescribeConsumerGroups_result(event.0);
+        refused(native::rd_kafka_event_error(event.get()))?;
+        let result = native::rd_kafka_event_DescribeConsumerGroups_result(event.get());
         if result.is_null() {
             return Err(none());
         }

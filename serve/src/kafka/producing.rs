@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
-use rdkafka::error::RDKafkaErrorCode as Code;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
 use super::client::{CALL, SLICE, producer};
 use super::context::Context;
-use super::deliveries::{AWAKE, Deliveries, RefusedMessage, await_deliveries, opaque};
+use super::deliveries::{AWAKE, Deliveries, RefusedMessage, await_deliveries, opaque, unpack};
 use super::headers;
+use super::outgoing::{is_plain, kept, key, size, topic_of, value};
+use super::produce_batch::{ProducerTopics, Waiting, topic};
 use super::refusals::{MessageKind, Refusals};
-use super::sizes::{TopicLimits, alone};
+use super::sizes::TopicLimits;
 use super::watch::Watch;
 use crate::Result;
 use crate::config::{Guarantee, KafkaConfig};
@@ -28,6 +30,7 @@ pub struct ReplyProducer {
     pub(super) worker: usize,
     /// The worker's consumer, which knows who is in the group.
     pub(super) consumer: Arc<BaseConsumer<Context<Watch>>>,
+    topics: ProducerTopics,
     pub(super) producer: Arc<BaseProducer<Context<Deliveries>>>,
     pub(super) deliveries: Deliveries,
     /// When the open transaction began.
@@ -59,6 +62,7 @@ impl ReplyProducer {
             config: config.clone(),
             worker,
             consumer,
+            topics: ProducerTopics::new(),
             producer: Arc::new(producer(config, worker, &limits, deliveries.clone())?),
             deliveries,
             transaction: None,
@@ -77,14 +81,18 @@ impl ReplyProducer {
 
     /// Returns the messages that are too large for their topics, and those that were refused alone before.
     pub fn refused(&self, events: &[Incoming], outbox: &Outbox) -> Vec<Refused> {
+        let least = self.limits.least();
         let why = |message: &Outgoing| {
             let (event, kind) = (&events[message.event as usize], MessageKind::of(message));
             if let Some(text) = self.refusals.why(event.part, event.offset, kind) {
                 return Some(text.clone());
             }
-            let topic = self.target(message.to, event)?;
-            let most = self.limits.most(topic).filter(|_| kind != MessageKind::CutReject)?;
             let bytes = size(event, message);
+            if bytes <= least || kind == MessageKind::CutReject {
+                return None;
+            }
+            let topic = self.target(message.to, event)?;
+            let most = self.limits.most(topic)?;
             (bytes > most).then(|| format!("{bytes} bytes; expected at most {most}, as {topic} takes"))
         };
         let refused = |(at, message)| Some(Refused { message: at, text: why(message)? });
@@ -105,9 +113,19 @@ impl ReplyProducer {
         }
         // One more than there are, so that the batch is open until all of them are handed over.
         self.deliveries.add(batch, outbox.messages.len() + 1);
+        let mut waiting = Waiting::default();
         for message in &outbox.messages {
             let event = &events[message.event as usize];
             let is_suspect = self.refusals.is_suspect(event.part, event.offset);
+            if !is_suspect && is_plain(event, message) {
+                let partition = (message.to == To::State).then_some(event.part.partition);
+                let opaque = opaque(batch, MessageKind::of(message), message.event as usize);
+                let (key, value) = (key(event, message, outbox), value(event, message, outbox));
+                waiting.add((message.to, partition), key, value, opaque);
+                continue;
+            }
+            // What came before for the same topic goes before it.
+            self.hand_over(&mut waiting, events)?;
             if is_suspect {
                 self.arrive()?;
             }
@@ -116,6 +134,7 @@ impl ReplyProducer {
                 self.arrive()?;
             }
         }
+        self.hand_over(&mut waiting, events)?;
         self.deliveries.remove(batch, 1);
         self.producer.poll(Duration::ZERO);
         Ok(())
@@ -186,12 +205,52 @@ impl ReplyProducer {
 
     fn target<'a>(&'a self, to: To, event: &'a Incoming) -> Option<&'a str> {
         match to {
-            To::Replies => Some(&self.config.replies),
-            To::Rejects => Some(&self.config.rejects),
-            To::Shadow => self.config.shadow.as_deref(),
-            To::State => self.config.state.as_deref(),
-            To::Receipts => self.config.receipts.as_deref(),
             To::Requests => Some(event.header("burnrec-source")?.split('/').next()?),
+            to => topic_of(&self.config, to),
+        }
+    }
+
+    /// Hands over the messages that wait; waits while the producer's queue is full, for as long as brokers may take.
+    fn hand_over(&mut self, waiting: &mut Waiting<'_>, events: &[Incoming]) -> Result<(), Trouble> {
+        while let Some(mut messages) = waiting.next() {
+            let name = topic_of(&self.config, messages.to).unwrap_or_default();
+            let topic = topic(&mut self.topics, &self.producer, name);
+            let topic = topic.map_err(|error| Trouble::Abort(error.to_string()))?;
+            let begin = Instant::now();
+            while let Err((opaque, code)) = messages.hand_over(&topic) {
+                let (error, (_, kind, event)) = (KafkaError::MessageProduction(code), unpack(opaque));
+                if let Err(trouble) = self.await_room(&error, begin) {
+                    self.note_size(&error, &events[event], kind);
+                    return Err(trouble);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits a moment where a message was not taken because the queue is full.
+    ///
+    /// # Errors
+    /// When it was not taken for another reason, or the queue stays full for longer than brokers may take.
+    fn await_room(&self, error: &KafkaError, begin: Instant) -> Result<(), Trouble> {
+        match error.rdkafka_error_code() {
+            Some(Code::QueueFull) if begin.elapsed() > self.patience() => {
+                Err(Trouble::Abort("the producer's queue stays full".into()))
+            }
+            Some(Code::QueueFull) => {
+                await_deliveries(&self.producer, begin);
+                Ok(())
+            }
+            Some(Code::MessageSizeTooLarge) => Err(Trouble::Abort(error.to_string())),
+            _ => Err(self.trouble(error)),
+        }
+    }
+
+    /// Notes that a message is never taken, where it is too large for the producer.
+    fn note_size(&mut self, error: &KafkaError, event: &Incoming, kind: MessageKind) {
+        if error.rdkafka_error_code() == Some(Code::MessageSizeTooLarge) {
+            let text = format!("{error}; expected at most message.max.bytes");
+            self.refusals.refuse(event.part, event.offset, kind, text);
         }
     }
 
@@ -210,11 +269,8 @@ impl ReplyProducer {
         let kind = MessageKind::of(message);
         let mut record: BaseRecord<'_, [u8], [u8], usize> =
             BaseRecord::with_opaque_to(topic, opaque(batch, kind, message.event as usize));
-        record.key = match &message.key {
-            Some(range) => Some(&outbox.bytes[range.clone()]),
-            None => event.key(),
-        };
-        record.payload = outbox.value(message).or(event.payload().filter(|_| message.value.is_none()));
+        record.key = key(event, message, outbox);
+        record.payload = value(event, message, outbox);
         if message.to == To::State {
             record.partition = Some(event.part.partition);
         }
@@ -229,26 +285,15 @@ impl ReplyProducer {
             }
         }
         let begin = Instant::now();
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return Ok(()),
-                Err((error, back)) => {
-                    record = back;
-                    match error.rdkafka_error_code() {
-                        Some(Code::QueueFull) if begin.elapsed() > self.patience() => {
-                            return Err(Trouble::Abort("the producer's queue stays full".into()));
-                        }
-                        Some(Code::QueueFull) => await_deliveries(&self.producer, begin),
-                        Some(Code::MessageSizeTooLarge) => {
-                            let text = format!("{error}; expected at most message.max.bytes");
-                            self.refusals.refuse(event.part, event.offset, kind, text.clone());
-                            return Err(Trouble::Abort(text));
-                        }
-                        _ => return Err(self.trouble(&error)),
-                    }
-                }
+        let (error, trouble) = loop {
+            let Err((error, back)) = self.producer.send(record) else { return Ok(()) };
+            record = back;
+            if let Err(trouble) = self.await_room(&error, begin) {
+                break (error, trouble);
             }
-        }
+        };
+        self.note_size(&error, event, kind);
+        Err(trouble)
     }
 
     /// Returns how long to wait for brokers.
@@ -309,22 +354,9 @@ impl ReplyProducer {
             self.limits = TopicLimits::ask(&self.config);
         }
         self.deliveries = Deliveries::default();
+        self.topics.clear();
         let made = producer(&self.config, self.worker, &self.limits, self.deliveries.clone());
         self.producer = Arc::new(made.map_err(Trouble::Fatal)?);
         self.init_transactions().map_err(|error| Trouble::Rebuild(error.to_string()))
     }
-}
-
-/// Returns the bytes of a message in a batch of its own.
-fn size(event: &Incoming, message: &Outgoing) -> usize {
-    let key = message.key.as_ref().map_or(event.key().map(<[u8]>::len), |range| Some(range.len()));
-    let value = message.value.as_ref().map_or(event.payload().map(<[u8]>::len), |range| Some(range.len()));
-    let kept = kept(event, message).iter().map(|(name, value)| (name.len(), value.as_ref().map(Vec::len)));
-    let own = message.headers.iter().map(|(name, value)| (name.len(), Some(value.len())));
-    alone(key, value, kept.chain(own))
-}
-
-/// Returns the headers of the event that a message keeps: none in the state topic.
-fn kept<'a>(event: &'a Incoming, message: &Outgoing) -> &'a [(String, Option<Vec<u8>>)] {
-    if message.to == To::State { &[] } else { &event.headers }
 }

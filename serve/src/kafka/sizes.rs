@@ -115,6 +115,14 @@ impl TopicLimits {
         topic.into_iter().chain(self.client).min()
     }
 
+    /// Returns the most bytes of a message alone that every topic takes, as far as that is known.
+    pub fn least(&self) -> usize {
+        match self.compresses {
+            true => usize::MAX,
+            false => self.topics.values().copied().chain(self.client).min().unwrap_or(usize::MAX),
+        }
+    }
+
     /// Checks that the state topic keeps the last record of each user, for `ttl` at least where it deletes old ones.
     ///
     /// # Errors

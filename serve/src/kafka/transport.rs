@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::begin::{begin, partitions};
 use super::client::consumer;
 use super::context::Context;
-use super::headers;
 use super::histories::Histories;
+use super::incoming::RequestTopics;
+use super::messages::MessageQueue;
 use super::places::LogPlaces;
 use super::producing::ReplyProducer;
 use super::sizes::TopicLimits;
@@ -33,6 +33,8 @@ pub struct KafkaTransport {
     pub(super) config: KafkaConfig,
     worker: usize,
     pub(super) consumer: Arc<BaseConsumer<Context<Watch>>>,
+    messages: MessageQueue,
+    topics: RequestTopics,
     producer: ReplyProducer,
     /// The partitions that are read now.
     pub(super) owned: HashSet<TopicPartition>,
@@ -114,6 +116,8 @@ impl KafkaTransport {
         let consumer = Arc::new(consumer(config, worker, tells_ends, watch)?);
         let mut transport = Self {
             producer: ReplyProducer::new(config, worker, limits, Arc::clone(&consumer), Arc::clone(&stop))?,
+            messages: MessageQueue::new(Arc::clone(&consumer)).map_err(Error::kafka("make a consumer"))?,
+            topics: RequestTopics::new(config),
             config: config.clone(),
             worker,
             consumer,
@@ -166,22 +170,12 @@ impl KafkaTransport {
     }
 
     pub(super) fn topic(&self, part: TopicPartition) -> &str {
-        &self.config.requests[usize::from(part.topic)]
-    }
-
-    /// Returns the index of a topic in `kafka.requests`.
-    fn place(&self, topic: &str) -> Option<u16> {
-        Some(self.config.requests.iter().position(|known| known == topic)? as u16)
-    }
-
-    /// Returns the index of a message's topic; where there is one topic, no name needs to be compared.
-    fn place_of(&self, message: &BorrowedMessage<'_>) -> Option<u16> {
-        if self.config.requests.len() == 1 { Some(0) } else { self.place(message.topic()) }
+        self.topics.name(part)
     }
 
     fn parts(&self, named: &[(String, i32)]) -> Vec<TopicPartition> {
         let part = |(topic, partition): &(String, i32)| {
-            Some(TopicPartition { topic: self.place(topic)?, partition: *partition })
+            Some(TopicPartition { topic: self.topics.place(topic)?, partition: *partition })
         };
         named.iter().filter_map(part).collect()
     }
@@ -236,36 +230,37 @@ impl Transport for KafkaTransport {
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
         // In whole milliseconds: of a part of one rdkafka makes a loop without a wait.
-        let whole = Duration::from_millis(wait.as_nanos().div_ceil(1_000_000) as u64);
-        let (mut wait, mut now, mut is_off) = (whole, None, false);
-        while into.len() < before + most {
-            match self.consumer.poll(wait) {
-                None => break,
-                Some(Ok(message)) => {
-                    let Some(topic) = self.place_of(&message) else { continue };
-                    let part = TopicPartition { topic, partition: message.partition() };
-                    let received = *now.get_or_insert_with(Instant::now);
-                    let (key, payload) = (message.key(), message.payload());
-                    let mut event = Incoming::new(received, part, message.offset(), key, payload);
-                    event.timestamp_ms = message.timestamp().to_millis();
-                    let is_reject = message.topic() == self.config.rejects;
-                    event.headers = headers::read(&message, is_reject);
-                    into.push(event);
-                    wait = Duration::ZERO;
+        let mut wait = Duration::from_millis(wait.as_nanos().div_ceil(1_000_000) as u64);
+        let mut errors = Vec::new();
+        if !self.messages.is_empty() {
+            let mut received = None;
+            self.messages.take(wait, most, |message| match message.error() {
+                Some(error) => errors.push(error),
+                None => {
+                    let received = *received.get_or_insert_with(Instant::now);
+                    into.extend(self.topics.event(message, received));
                 }
-                Some(Err(error @ KafkaError::MessageConsumptionFatal(_))) => {
+            });
+            wait = Duration::ZERO;
+        }
+        while let Some(heard) = self.consumer.poll(wait) {
+            match heard {
+                Ok(message) => into.extend(self.topics.event(&message, Instant::now())),
+                Err(error) => errors.push(error),
+            }
+            wait = Duration::ZERO;
+        }
+        let mut is_off = false;
+        for error in errors {
+            match error {
+                KafkaError::MessageConsumptionFatal(_) => {
                     return Err(Trouble::Fatal(Error::kafka("read")(error)));
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                KafkaError::PartitionEOF(partition) => {
                     self.ended.insert(partition);
                 }
-                Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::LogTruncation))) => {
-                    is_off = true;
-                }
-                Some(Err(error)) => {
-                    self.consumer.context().heard(error, "");
-                    break;
-                }
+                KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::LogTruncation) => is_off = true,
+                error => self.consumer.context().heard(error, ""),
             }
         }
         if into.len() > before {
@@ -306,6 +301,10 @@ impl Transport for KafkaTransport {
 
     fn begin(&mut self, positions: &[Position]) -> Result<(), Trouble> {
         let list = self.list(positions)?;
+        for (part, ..) in positions {
+            let followed = self.messages.follow(*part, self.topics.name(*part));
+            followed.map_err(|error| Trouble::Abort(format!("cannot begin to read: {error}")))?;
+        }
         let told = match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             _ => self.consumer.assign(&list),
@@ -322,6 +321,7 @@ impl Transport for KafkaTransport {
             _ => self.consumer.unassign(),
         };
         self.owned.retain(|part| !parts.contains(part));
+        self.messages.keep(|part| !parts.contains(&part));
         self.log_places.release(parts);
         self.leave_state();
         self.stored.retain(|part, _| !parts.contains(part));
@@ -332,7 +332,7 @@ impl Transport for KafkaTransport {
     fn ends(&mut self) -> Vec<End> {
         let heard = self.consumer.context().ends();
         let place = |((topic, partition), offset, is_read): NamedEnd| {
-            let part = TopicPartition { topic: self.place(&topic)?, partition };
+            let part = TopicPartition { topic: self.topics.place(&topic)?, partition };
             Some(End { part, offset, is_read })
         };
         let heard: Vec<End> = heard.into_iter().filter_map(place).collect();
