@@ -25,6 +25,8 @@ pub struct Runner {
     store: Store,
     /// The words that start the program.
     program: Vec<OsString>,
+    /// The environment variables that are of the server alone.
+    own: Vec<String>,
     /// The supervisors that this process started, to be reaped.
     children: Vec<Child>,
     schedules: Vec<Due>,
@@ -42,7 +44,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the jobs cannot be read.
-    pub fn new(config: JobsConfig, store: Store, program: Vec<OsString>) -> Result<Self> {
+    pub fn new(config: JobsConfig, store: Store, program: Vec<OsString>, own: Vec<String>) -> Result<Self> {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
         for dir in store.all()? {
             if let Some((name, at)) = dir.job()?.due {
@@ -61,7 +63,7 @@ impl Runner {
             Ok(Due { name: name.clone(), cron, next })
         });
         let schedules = schedules.collect::<Result<_>>()?;
-        Ok(Self { config, store, program, children: Vec::new(), schedules })
+        Ok(Self { config, store, program, own, children: Vec::new(), schedules })
     }
 
     /// Does what is due now.
@@ -99,6 +101,9 @@ impl Runner {
         dir.stand(&Standing::now(State::Starting))?;
         let mut command = super::command(&self.program);
         command.arg("job").arg(&dir.0).process_group(0);
+        for name in &self.own {
+            command.env_remove(name);
+        }
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => self.children.push(child),
             Err(error) => dir.stand(&Standing::ended(
