@@ -215,8 +215,8 @@ fn a_job_stays_within_its_bounds() {
     // A supervisor that is killed takes its job with it, and the job is dead.
     let lost = jobs.submit(&train(&long, "lost"));
     jobs.until(lost, &["running"]);
-    let of = format!("{:06}", lost);
-    Command::new("pkill").args(["-9", "-f", &format!("burnrec job .*{of}")]).status().expect("pkill");
+    let supervisor = format!("burnrec job {}", folder.path("jobs").join(format!("{lost:06}")).display());
+    Command::new("pkill").args(["-9", "-f", &supervisor]).status().expect("pkill");
     assert_eq!(jobs.until(lost, &["success", "dead", "error", "killed"]), "dead");
     let end = Instant::now() + LIMIT;
     while is_at_work("lost") {

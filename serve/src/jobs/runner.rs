@@ -149,7 +149,7 @@ impl Runner {
         if !is_lost {
             return Ok(standing.state);
         }
-        // A supervisor that comes now waits for nothing: without the lock it leaves the job alone.
+        // A supervisor that comes after all finds the lock taken, or the job dead, and leaves it alone.
         let Some(_lock) = dir.lock() else { return Ok(standing.state) };
         // One may have ended the job between the look and the lock.
         let state = self.store.standing(dir)?.state;
