@@ -13,69 +13,113 @@ use toml::{Table, Value};
 
 const PREFIX: &str = "BURNREC__";
 
-/// Returns the table of a config file, overridden by the environment (`BURNREC__DIM=64`,
-/// `BURNREC__EARLY_STOPPING__PATIENCE=3`) and then by the `--set` settings (`dim=64`, `early_stopping.patience=3`).
-pub fn table(file: &Path, set: &[String]) -> Result<Table> {
-    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let table: Table = toml::from_str(&text).map_err(|error| {
-        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        anyhow::anyhow!("{}, line {line}: {}, expected TOML", file.display(), error.message())
-    })?;
-    laid_over(table, environment(), set)
+/// Settings that override those of config files: the environment's (`BURNREC__DIM=64`, `BURNREC__EARLY_STOPPING__PATIENCE=3`), and
+/// after them those of `--set` (`dim=64`, `early_stopping.patience=3`). They are of the file that the command line names, and of
+/// no other that this one names in its turn, but for those that are [taken out](Overrides::take) for it.
+#[derive(Default)]
+pub struct Overrides(Vec<Override>);
+
+struct Override {
+    /// What sets it, for messages.
+    by: String,
+    /// The names of the tables that its key is in, and its own.
+    path: Vec<String>,
+    text: String,
+}
+
+/// Returns the settings of the environment and of `--set`.
+pub fn given(set: &[String]) -> Result<Overrides> {
+    Overrides::of(environment(), set)
+}
+
+impl Overrides {
+    fn of(environment: impl Iterator<Item = (String, String)>, set: &[String]) -> Result<Self> {
+        let mut all = Vec::new();
+        for (name, text) in environment {
+            if let Some(path) = name.strip_prefix(PREFIX) {
+                let path = path.to_lowercase().split("__").map(str::to_owned).collect();
+                all.push(Override { by: format!("environment variable {name}"), path, text });
+            }
+        }
+        for setting in set {
+            let Some((key, text)) = setting.split_once('=') else {
+                bail!("--set: found no `=`, expected KEY=VALUE, for example --set dim=64");
+            };
+            let (key, text) = (key.trim(), text.trim().to_owned());
+            let path = key.split('.').map(str::to_owned).collect();
+            all.push(Override { by: format!("--set {key}"), path, text });
+        }
+        Ok(Self(all))
+    }
+
+    /// Takes out the settings of keys under `key`, whose value names the file that they are of: `train.dim` is `dim` there.
+    pub fn take(&mut self, key: &str) -> Self {
+        let is_under = |setting: &Override| setting.path.len() > 1 && setting.path[0] == key;
+        let (mut under, own): (Vec<_>, Vec<_>) = std::mem::take(&mut self.0).into_iter().partition(is_under);
+        under.iter_mut().for_each(|setting| drop(setting.path.remove(0)));
+        self.0 = own;
+        Self(under)
+    }
+
+    /// Returns what sets the first of them, if there is one.
+    pub fn first(&self) -> Option<&str> {
+        self.0.first().map(|setting| setting.by.as_str())
+    }
+
+    /// Returns whether one of them sets this key, or one in the table of this name.
+    pub fn reach(&self, key: &str) -> bool {
+        self.0.iter().any(|setting| setting.path[0] == key)
+    }
+
+    /// Reads the table of a config file, with these settings laid over it.
+    pub fn table(&self, file: &Path) -> Result<Table> {
+        let text =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let table: Table = toml::from_str(&text).map_err(|error| {
+            let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            anyhow::anyhow!("{}, line {line}: {}, expected TOML", file.display(), error.message())
+        })?;
+        self.lay_over(table)
+    }
+
+    /// Reads the config of a training as [`Overrides::table`] does.
+    pub fn train_config(&self, file: &Path) -> Result<TrainConfig> {
+        TrainConfig::from_table(self.table(file)?).with_context(|| file.display().to_string())
+    }
+
+    /// Reads the config of a search likewise.
+    pub fn tune_config(&self, file: &Path) -> Result<TuneConfig> {
+        TuneConfig::from_table(self.table(file)?).with_context(|| file.display().to_string())
+    }
+
+    /// Reads the config of the service likewise.
+    pub fn serve_config(&self, file: &Path) -> Result<ServeConfig> {
+        ServeConfig::from_table(self.table(file)?).with_context(|| file.display().to_string())
+    }
+
+    fn lay_over(&self, mut table: Table) -> Result<Table> {
+        for Override { by, path, text } in &self.0 {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            put(&mut table, &path, value(&path, text)).with_context(|| by.clone())?;
+        }
+        Ok(table)
+    }
 }
 
 /// Returns settings of a TOML text, overridden by `--set` settings alone.
 pub fn settings(text: &str, set: &[String]) -> Result<Table> {
-    laid_over(toml::from_str(text)?, std::iter::empty(), set)
-}
-
-/// Returns the training config of [`table`].
-pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
-    TrainConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
-}
-
-/// Returns the search config of [`table`].
-pub fn tune_config(file: &Path, set: &[String]) -> Result<TuneConfig> {
-    TuneConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
-}
-
-/// Returns the service's config of [`table`].
-pub fn serve_config(file: &Path, set: &[String]) -> Result<ServeConfig> {
-    ServeConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())
+    Overrides::of(std::iter::empty(), set)?.lay_over(toml::from_str(text)?)
 }
 
 /// Returns the environment variables that set a key of the config.
-pub fn overrides() -> impl Iterator<Item = (String, String)> {
+pub fn variables() -> impl Iterator<Item = (String, String)> {
     environment().filter(|(name, _)| name.starts_with(PREFIX))
 }
 
 /// Returns the environment variables that are UTF-8; no setting can be in the others.
 fn environment() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os().filter_map(|(name, text)| Some((name.into_string().ok()?, text.into_string().ok()?)))
-}
-
-fn laid_over(
-    mut table: Table,
-    environment: impl Iterator<Item = (String, String)>,
-    set: &[String],
-) -> Result<Table> {
-    for (name, text) in environment {
-        if let Some(path) = name.strip_prefix(PREFIX) {
-            let path = path.to_lowercase();
-            let path: Vec<&str> = path.split("__").collect();
-            put(&mut table, &path, value(&path, &text))
-                .with_context(|| format!("environment variable {name}"))?;
-        }
-    }
-    for setting in set {
-        let Some((key, text)) = setting.split_once('=') else {
-            bail!("--set: found no `=`, expected KEY=VALUE, for example --set dim=64");
-        };
-        let path: Vec<&str> = key.trim().split('.').collect();
-        put(&mut table, &path, value(&path, text.trim())).with_context(|| format!("--set {}", key.trim()))?;
-    }
-    Ok(table)
 }
 
 fn put(table: &mut Table, path: &[&str], value: Value) -> Result<()> {
@@ -104,6 +148,30 @@ fn value(path: &[&str], text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn laid_over(
+        table: Table,
+        environment: impl Iterator<Item = (String, String)>,
+        set: &[String],
+    ) -> Result<Table> {
+        Overrides::of(environment, set)?.lay_over(table)
+    }
+
+    #[test]
+    fn settings_of_a_file_that_a_config_names_are_under_its_key() {
+        let environment =
+            [("BURNREC__SEED", "1"), ("BURNREC__TRAIN__DIM", "2"), ("BURNREC__SERVICE", "s.toml")];
+        let environment = environment.map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter();
+        let set = ["train=t.toml", "train.early_stopping.patience=3", "training.x=4"].map(str::to_owned);
+        let mut own = Overrides::of(environment, &set).expect("settings");
+        let (train, service) = (own.take("train"), own.take("service"));
+        let table = |of: &Overrides| of.lay_over(Table::new()).expect("laid over");
+        let expected = |text: &str| toml::from_str::<Table>(text).expect("TOML");
+        assert_eq!(table(&own), expected("seed = 1\nservice = 's.toml'\ntrain = 't.toml'\ntraining.x = 4"));
+        assert_eq!(table(&train), expected("dim = 2\nearly_stopping.patience = 3"));
+        assert_eq!(train.first(), Some("environment variable BURNREC__TRAIN__DIM"));
+        assert_eq!((service.first(), own.reach("training"), own.reach("x")), (None, true, false));
+    }
 
     #[test]
     fn the_command_line_beats_the_environment_beats_the_file() {

@@ -33,11 +33,11 @@ fn keep_freed_memory(command: &Command) {
 /// Returns whether all that stderr gets is to be JSON.
 fn logs_json(command: &Command) -> bool {
     let format = match command {
-        Command::Serve(args) => args.serve.log,
-        Command::Replay(args) => args.serve.log,
-        Command::Drain(args) => args.serve.log,
-        Command::Jobs(args) => args.log,
-        Command::Repartition(args) => args.serve.log,
+        Command::Serve(args) => args.server.log,
+        Command::Replay(args) => args.server.log,
+        Command::Drain(args) => args.server.log,
+        Command::Jobs(args) => args.server.log,
+        Command::Repartition(args) => args.server.log,
         _ => LogFormat::Text,
     };
     format == LogFormat::Json

@@ -50,6 +50,22 @@ fn a_better_model_is_promoted_a_worse_one_is_kept_for_a_look() {
     let user = burnrec("recommend {} --user 1 --json", &[&releases.join("promoted")]).json();
     assert_eq!(user["items"].as_array().map(Vec::len), Some(10), "{user}");
 
+    let fifth = "BURNREC__SEED=7 BURNREC__TRAIN__REG=33 retrain {} --set train.seed=8 --set gate.not_worse_by=1 --json";
+    assert_eq!(burnrec(fifth, &[&ease]).json()["release"], 5);
+    let read = |file: &str| std::fs::read_to_string(folder.path("work").join(file)).expect("a file");
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).expect("JSON");
+    let settings = &json(read("run/manifest.json"))["record"]["config"];
+    assert_eq!((settings["reg"].as_f64(), settings["seed"].as_u64()), (Some(33.0), Some(8)), "{settings}");
+    assert_eq!(json(read("data/manifest.json"))["seed"], 7);
+
+    burnrec("BURNREC__REG=33 retrain {}", &[&ease]).fails(&["ease.toml", "reg"]);
+    burnrec("retrain {} --set train.reg=-1.0", &[&ease]).fails(&["e.toml", "reg: found -1"]);
+    burnrec("check {} --set train.reg=-1.0", &[&ease]).fails(&["e.toml", "reg: found -1"]);
+    burnrec("BURNREC__SERVICE__HTTP__TOKEN=x retrain {}", &[&ease])
+        .fails(&["environment variable BURNREC__SERVICE__HTTP__TOKEN: found no `service` in"]);
+    let service = format!("service={}", folder.file("s.toml", "models.main.run = 'x'").display());
+    burnrec("retrain {} --set {} --set service.http.tokens=x", &[&ease, Path::new(&service)])
+        .fails(&["s.toml", "http", "tokens"]);
     burnrec("retrain {} --set gate.metric=coverage@10", &[&ease]).fails(&["gate.metric: found coverage@10"]);
     burnrec("retrain {} --set gate.users=0", &[&ease])
         .fails(&["ease.toml", "gate.users: found 0, expected at least 1"]);

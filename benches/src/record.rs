@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burnrec_data::Error as DataError;
-use burnrec_data::write::write_file;
+use burnrec_data::write::{list_dir, write_file};
 use burnrec_models::DataFacts;
 use burnrec_models::Phase;
 use burnrec_train::evaluate::Scores;
@@ -304,8 +304,7 @@ impl Records {
         let bench: BenchRecord = read(&BenchRecord::path(dir))?;
         let (mut splits, mut cases) = (Vec::<SplitRecord>::new(), Vec::<CaseRecord>::new());
         let folder = dir.join("records");
-        for entry in fs::read_dir(&folder).map_err(DataError::io("read", &folder))? {
-            let path = entry.map_err(DataError::io("read", &folder))?.path();
+        for path in list_dir(&folder)? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.ends_with(".split.json") {
                 splits.push(read(&path)?);

@@ -1,4 +1,11 @@
-//! Converts Unix seconds to a day such as `2001-12-31` and back.
+//! Tells the time, and converts Unix seconds to a day such as `2001-12-31` and back.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Returns now, in Unix milliseconds; 0 where the system's clock is before 1970.
+pub fn unix_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
 
 /// Returns the day, in UTC, of a time in Unix seconds, as `2001-12-31`.
 pub fn date(time: i64) -> String {

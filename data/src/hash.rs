@@ -56,6 +56,11 @@ pub fn file(path: &Path) -> Result<String> {
     }
 }
 
+/// Returns the first 12 hex digits of a hash, which tell apart what is in one place.
+pub fn short(hash: &str) -> &str {
+    hash.get(..12).unwrap_or(hash)
+}
+
 /// Returns bytes as lower-case hex digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

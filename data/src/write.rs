@@ -1,8 +1,9 @@
-//! Writes files, and folders of files, that appear whole or not at all, in directories that one process at a time changes.
+//! Writes files, and folders of files, that appear whole or not at all, in directories that one process at a time changes; lists
+//! directories.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -59,6 +60,17 @@ pub fn lock_dir(dir: &Path) -> Result<File> {
 /// When the system says so.
 pub fn sync_dir(dir: &Path) -> Result<()> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("write", dir))
+}
+
+/// Returns the paths of what is in a directory, sorted.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn list_dir(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let mut paths: Vec<PathBuf> = entries.map_err(Error::io("read", dir))?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// Fills a temporary folder beside `path`, and renames it to `path` once it is filled.

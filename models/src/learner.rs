@@ -57,7 +57,7 @@ pub struct FitInput<'a> {
     pub data: &'a Prepared,
     /// Which of the run's two fits it is.
     pub phase: Phase,
-    /// The seed of every draw: first weights, order, negatives.
+    /// The seed of every draw: initial weights, order, negatives.
     pub seed: u64,
     /// Where a model that trains on a device computes.
     pub device: &'a OpenDevice,

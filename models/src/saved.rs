@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::vocab_file as stored;
-use burnrec_data::write::{write_file, write_file_with};
+use burnrec_data::write::{list_dir, write_file, write_file_with};
 use burnrec_data::{Error as DataError, Prepared, hash};
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +243,14 @@ pub fn manifest_hash(dir: &Path) -> Result<String> {
     Ok(hash::file(&dir.join(MANIFEST))?)
 }
 
+/// Returns the first 12 hex digits of [`manifest_hash`], by which replies and releases name a run.
+///
+/// # Errors
+/// When there is no manifest.
+pub fn short_manifest_hash(dir: &Path) -> Result<String> {
+    Ok(hash::short(&manifest_hash(dir)?).to_owned())
+}
+
 /// Refuses a run that was trained on other data, for the setting `key` that names it.
 ///
 /// # Errors
@@ -309,7 +317,7 @@ const ENDING: &str = ".safetensors";
 
 /// Returns the name of a file that holds this and has this hash.
 fn file_name(name: &str, hash: &str) -> String {
-    format!("{name}-{}{ENDING}", hash.get(..12).unwrap_or(hash))
+    format!("{name}-{}{ENDING}", hash::short(hash))
 }
 
 /// Returns the path of a file of a run.
@@ -325,8 +333,7 @@ fn remove_others(dir: &Path, files: &BTreeMap<String, String>) -> Result<()> {
         let name = stem.split_once('-').map_or(stem, |(name, _)| name);
         [WEIGHTS, CHOSEN, VOCAB, SEEN, TITLES].contains(&name)
     };
-    for entry in std::fs::read_dir(dir).map_err(DataError::io("read", dir))? {
-        let path = entry.map_err(DataError::io("read", dir))?.path();
+    for path in list_dir(dir)? {
         let Some(file) = path.file_name().and_then(|name| name.to_str()) else { continue };
         if is_ours(file) && !kept.iter().any(|kept| kept == file) {
             std::fs::remove_file(&path).map_err(DataError::io("remove", &path))?;

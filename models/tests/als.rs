@@ -3,14 +3,14 @@
 use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::als::{
-    AlsConfig, AlsLearner, AlsModel, Convention, RegScaling, Solver, Weighting, first_factors,
+    AlsConfig, AlsLearner, AlsModel, Convention, RegScaling, Solver, Weighting, initial_factors,
 };
 use burnrec_models::{Learner, Model, ModelConfig, Scorer, Shape, Silent};
 
 /// Drawn rows: user `u` has about `u / 3 + 1` items, of which low ones are taken more often; some users and items have
 /// none.
 fn drawn(n_users: usize, n_items: usize) -> Csr {
-    let noise = first_factors(17, n_users, n_items, (n_items as f32).sqrt());
+    let noise = initial_factors(17, n_users, n_items, (n_items as f32).sqrt());
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());
     for user in 0..n_users {
         for item in 0..n_items - 1 {
@@ -97,8 +97,8 @@ fn fast_solvers_reach_the_exact_loss() {
 #[test]
 fn a_planted_low_rank_matrix_is_recovered() {
     let (n_users, n_items, rank) = (120, 80, 3);
-    let users = first_factors(1, n_users, rank, 1.5);
-    let items = first_factors(2, n_items, rank, 1.5);
+    let users = initial_factors(1, n_users, rank, 1.5);
+    let items = initial_factors(2, n_items, rank, 1.5);
     let rating = |user: usize, item: usize| {
         (0..rank).map(|d| users[user * rank + d] * items[item * rank + d]).sum::<f32>()
     };

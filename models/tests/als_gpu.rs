@@ -4,7 +4,7 @@ mod devices;
 
 use burnrec_data::Csr;
 use burnrec_data::tensors::TensorFile;
-use burnrec_models::als::{AlsConfig, AlsLearner, Convention, RegScaling, Solver, first_factors};
+use burnrec_models::als::{AlsConfig, AlsLearner, Convention, RegScaling, Solver, initial_factors};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::{Error, Learner, Silent};
 use devices::{cpu, gpu};
@@ -15,7 +15,7 @@ const SOLVERS: [Solver; 2] = [Solver::Cholesky, Solver::Cg];
 /// Ratings of planted factors, rounded to whole numbers from -1 to 5. Users 4, 15, 26 … and the last item have no entries,
 /// user 7 has one, and item 0 has nearly all users; other users have from two to most items.
 fn planted(n_users: usize, n_items: usize) -> Csr {
-    let (users, items) = (first_factors(1, n_users, 4, 1.0), first_factors(2, n_items, 4, 1.0));
+    let (users, items) = (initial_factors(1, n_users, 4, 1.0), initial_factors(2, n_items, 4, 1.0));
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());
     for user in 0..n_users {
         for item in 0..n_items - 1 {

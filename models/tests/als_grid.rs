@@ -6,14 +6,16 @@ mod devices;
 mod reference;
 
 use burnrec_data::Csr;
-use burnrec_models::als::{AlsConfig, AlsLearner, Convention, RegScaling, RowSolver, Solver, first_factors};
+use burnrec_models::als::{
+    AlsConfig, AlsLearner, Convention, RegScaling, RowSolver, Solver, initial_factors,
+};
 use burnrec_models::{Learner, Silent};
 use devices::gpu;
 use reference::{Factors, block_sweep, half_sweep, objective, widened};
 
 /// Drawn rows: about a third of all cells, values from 1 to 5; user 4 has no entry, and user 5 all.
 fn drawn(n_users: usize, n_items: usize) -> Csr {
-    let noise = first_factors(17, n_users, n_items, (n_items as f32).sqrt());
+    let noise = initial_factors(17, n_users, n_items, (n_items as f32).sqrt());
     let (mut offsets, mut cols, mut values) = (vec![0], Vec::new(), Vec::new());
     for user in 0..n_users {
         for item in 0..n_items {

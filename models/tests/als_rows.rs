@@ -1,7 +1,7 @@
 //! One row's solution by every solver and instruction set, against the normal equations in f64.
 
 use burnrec_data::Csr;
-use burnrec_models::als::{AlsConfig, Convention, RegScaling, RowSolver, Scratch, Solver, first_factors};
+use burnrec_models::als::{AlsConfig, Convention, RegScaling, RowSolver, Scratch, Solver, initial_factors};
 use burnrec_models::simd::Isa;
 
 /// A row's problem, drawn.
@@ -12,7 +12,7 @@ struct Problem {
 }
 
 fn problem(dim: usize, n_fixed: usize, entries: usize, seed: u64) -> Problem {
-    let fixed = first_factors(seed, n_fixed, dim, 1.0);
+    let fixed = initial_factors(seed, n_fixed, dim, 1.0);
     let step = n_fixed / entries.max(1);
     let cols: Vec<u32> = (0..entries).map(|k| (k * step) as u32).collect();
     let values = (0..entries).map(|k| (k * 7 % 5) as f32 + 0.5).collect();
@@ -145,7 +145,7 @@ fn scratch_does_not_leak_from_row_to_row() {
 fn a_row_without_entries_is_zero() {
     for solver in [Solver::Cholesky, Solver::Cg, Solver::Subspace] {
         let config = AlsConfig { dim: 5, solver, ..AlsConfig::default() };
-        let fixed = first_factors(3, 9, 5, 1.0);
+        let fixed = initial_factors(3, 9, 5, 1.0);
         let mut x = vec![7.0; 15];
         let rows = Csr::new(9, vec![0, 0, 2, 2], vec![1, 4], vec![1.0, 2.0]);
         RowSolver::new(&config, &fixed).solve_all(&fixed, &rows, &mut x, &|_| {});

@@ -5,7 +5,7 @@ mod planted;
 
 use burnrec_data::tensors::{self, TensorFile};
 use burnrec_data::{Csr, UserIx};
-use burnrec_models::als::first_factors;
+use burnrec_models::als::initial_factors;
 use burnrec_models::bpmf::{BpmfConfig, BpmfLearner, BpmfModel, Given, Implicit, RowPosterior, Source};
 use burnrec_models::{Learner, Model, Scorer, Shape, Silent};
 use planted::ratings;
@@ -48,9 +48,9 @@ fn solved(mut a: Vec<Vec<f64>>, mut b: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
 fn rows_have_the_mean_and_the_covariance_of_their_equations() {
     const WIDTH: usize = 4;
     let (n_items, noise) = (9, 1.7);
-    let fixed = first_factors(1, n_items, WIDTH, 1.5);
-    let effects = first_factors(2, n_items, WIDTH, 1.0);
-    let half = first_factors(3, WIDTH, WIDTH, 2.0);
+    let fixed = initial_factors(1, n_items, WIDTH, 1.5);
+    let effects = initial_factors(2, n_items, WIDTH, 1.0);
+    let half = initial_factors(3, WIDTH, WIDTH, 2.0);
     let cell =
         |i: usize, j: usize| (0..WIDTH).map(|k| half[i * WIDTH + k] * half[j * WIDTH + k]).sum::<f32>();
     let precision: Vec<f32> = (0..WIDTH * WIDTH)
@@ -226,8 +226,8 @@ fn folding_a_training_history_in_gives_the_stored_row_and_a_saved_model_does_the
 fn held_out_ratings_are_predicted_nearly_as_well_as_their_noise_lets() {
     // Ratings with noise of a standard deviation of 0.5; two in three are known.
     let (n_users, n_items, rank) = (150, 90, 3);
-    let (users, items) = (first_factors(1, n_users, rank, 1.5), first_factors(2, n_items, rank, 1.5));
-    let noise = first_factors(3, n_users, n_items, 0.5 * (n_items as f32).sqrt());
+    let (users, items) = (initial_factors(1, n_users, rank, 1.5), initial_factors(2, n_items, rank, 1.5));
+    let noise = initial_factors(3, n_users, n_items, 0.5 * (n_items as f32).sqrt());
     let rating = |user: usize, item: usize| {
         let dot: f32 = (0..rank).map(|k| users[user * rank + k] * items[item * rank + k]).sum();
         3.0 + (user % 7) as f32 / 4.0 + (item % 5) as f32 / 4.0 + dot

@@ -10,7 +10,7 @@ use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::batch::Batch;
 use burnrec_models::nn::loss::Loss;
-use burnrec_models::nn::network::{Architecture, Gradient, Objective};
+use burnrec_models::nn::network::{Architecture, BatchLoss, Gradient};
 use burnrec_models::nn::params::{drawn, on_host};
 use burnrec_models::nn::{NnLearner, NnTraining, Optimizer};
 use burnrec_models::{Learner, Shape, Silent};
@@ -49,8 +49,8 @@ fn first_step(architecture: &dyn Architecture, device: &Device) -> Vec<(&'static
     let mut values = vec![("logits", on_host(&network.scores(&batch)))];
     // A gradient like that of cross-entropy, whatever the loss: the learner's epoch below has the loss's own.
     let gradient = |scores: Tensor<2>| sigmoid(scores) - 0.3;
-    let objective = Objective { gradient: &gradient, terms: 100.0, dropout_key: [0; 2], batch: 0 };
-    let gradients = network.step(&batch, &objective).gradients;
+    let batch_loss = BatchLoss { gradient: &gradient, terms: 100.0, dropout_key: [0; 2], batch: 0 };
+    let gradients = network.step(&batch, &batch_loss).gradients;
     for ((name, _), gradient) in network.weights().into_iter().zip(gradients) {
         let (Gradient::Whole(grad) | Gradient::Users(grad) | Gradient::Items(grad)) = gradient;
         values.push((name, on_host(&grad)));

@@ -9,7 +9,7 @@ use burnrec_models::device::OpenDevice;
 use burnrec_models::mf::MfConfig;
 use burnrec_models::ncf::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig};
 use burnrec_models::nn::network::Architecture;
-use burnrec_models::nn::{FirstWeights, NnLearner, NnTraining};
+use burnrec_models::nn::{InitialWeights, NnLearner, NnTraining};
 use burnrec_models::scorer::Allowed;
 use burnrec_models::topk::{select, top_k};
 use burnrec_models::{Compute, Family, Learner, Model, Shape};
@@ -21,7 +21,7 @@ const SHAPE: Shape = Shape { n_users: 37, n_items: 141 };
 fn model(
     architecture: &dyn Architecture,
     shape: Shape,
-    weights: FirstWeights,
+    weights: InitialWeights,
     device: &OpenDevice,
 ) -> Box<dyn Model> {
     let offsets = (0..=shape.n_users).collect();
@@ -58,7 +58,7 @@ fn scores_are_those_of_the_host() {
     let Some(gpu) = gpu("scores_are_those_of_the_host") else { return };
     for architecture in architectures() {
         let [ours, theirs] =
-            [&gpu, &cpu()].map(|device| model(&*architecture, SHAPE, FirstWeights::new(), device));
+            [&gpu, &cpu()].map(|device| model(&*architecture, SHAPE, InitialWeights::new(), device));
         assert!(ours.pairs_at_once() > 1, "the kernels score {architecture:?}");
         assert_eq!(theirs.pairs_at_once(), 1);
         let users = users(SHAPE);
@@ -116,7 +116,7 @@ fn best_items_are_selected_by_the_rule_of_the_host() {
     let allowed = Allowed::all(SHAPE.n_items);
     let allowed = [None, Some(allowed.clone().only(&odd)), Some(allowed.only(&few))];
     for architecture in architectures() {
-        let model = model(&*architecture, SHAPE, FirstWeights::new(), &gpu);
+        let model = model(&*architecture, SHAPE, InitialWeights::new(), &gpu);
         for allowed in &allowed {
             for k in [1, 10, 60] {
                 let lists = model.best_on_device(&users(SHAPE), k, &|_| &[], allowed.as_ref());
@@ -192,7 +192,7 @@ fn large_catalogues_go_in_blocks() {
     let fewer = Shape { n_users: 601, ..shape };
     let neumf = NcfSpec::from(&NeumfConfig { dim: 4, init_std: 0.3, ..NeumfConfig::default() });
     for (architecture, shape) in [(gmf, shape), (neumf, fewer)] {
-        let model = model(&architecture, shape, FirstWeights::new(), &gpu);
+        let model = model(&architecture, shape, InitialWeights::new(), &gpu);
         assert_lists(&*model, shape, 10, None);
     }
 }

@@ -1,6 +1,8 @@
 //! The time as the flow sees it: the system's in the service, a simulated one in tests, so that a run can be repeated.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
+
+use burnrec_data::calendar::unix_ms;
 
 /// Tells the time, and sleeps.
 pub trait Clock: Send + Sync {
@@ -29,8 +31,7 @@ impl Clock for SystemClock {
     }
 
     fn unix_ms(&self) -> i64 {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        since.map_or(0, |since| since.as_millis() as i64)
+        unix_ms()
     }
 
     fn sleep(&self, span: Duration) {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use burnrec_data::calendar::date;
 use burnrec_data::table::{TableColumn, write_table};
-use burnrec_data::write::{lock_dir, sync_dir, write_file};
+use burnrec_data::write::{list_dir, lock_dir, sync_dir, write_file};
 use burnrec_data::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -140,9 +140,9 @@ impl EventFiles {
     /// Puts the files of the committed batch in place, and removes those of any other.
     fn settle(&self) -> Result<()> {
         let committed = self.batch(self.committed.batch);
-        for entry in entries(&self.dir)? {
+        for entry in list_dir(&self.dir)? {
             if entry == committed {
-                for file in entries(&entry)? {
+                for file in list_dir(&entry)? {
                     let day = file.file_stem().expect("a file of a batch has a name");
                     let folder = self.dir.join(day);
                     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
@@ -186,12 +186,6 @@ fn committed(path: &Path) -> Result<Committed> {
     Ok(found)
 }
 
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
-    let paths: std::io::Result<Vec<PathBuf>> = entries.map(|entry| entry.map(|entry| entry.path())).collect();
-    paths.map_err(Error::io("read", dir))
-}
-
 fn remove(dir: &Path) -> Result<()> {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", dir)(error)),
@@ -213,7 +207,7 @@ mod tests {
     /// Returns the names of all files under a directory, without the lock.
     fn names(dir: &Path) -> Vec<String> {
         let mut names = Vec::new();
-        for path in entries(dir).unwrap() {
+        for path in list_dir(dir).unwrap() {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             match path.is_dir() {
                 true => names.extend(self::names(&path).into_iter().map(|inner| format!("{name}/{inner}"))),

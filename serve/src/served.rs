@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use burnrec_data::hash;
+use burnrec_models::saved::short_manifest_hash;
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
 
 use crate::config::{ModelEntry, ServeConfig};
@@ -22,7 +22,7 @@ pub struct Served {
     pub name: String,
     /// What replies call its version.
     pub version: String,
-    /// The first half of the SHA-256 of its manifest, which holds the hashes of all its files.
+    /// The first 12 hex digits of the SHA-256 of its manifest, which holds the hashes of all its files.
     pub hash: String,
     /// A number that no other model of this process has.
     pub number: u64,
@@ -174,7 +174,7 @@ impl Models {
             stamps.insert(name.clone(), stamp);
             read += 1;
             let old = self.set().get(name).cloned();
-            let same = match (manifest_hash(entry), &old) {
+            let same = match (short_manifest_hash(&entry.run), &old) {
                 (Ok(hash), Some(old)) => hash == old.hash,
                 _ => false,
             };
@@ -209,14 +209,6 @@ impl Models {
     }
 }
 
-fn manifest_hash(entry: &ModelEntry) -> Result<String, burnrec_data::Error> {
-    Ok(short(hash::file(&manifest_path(entry))?))
-}
-
-fn manifest_path(entry: &ModelEntry) -> PathBuf {
-    entry.run.join("manifest.json")
-}
-
 /// Returns what the files of a run look like, without the records and checkpoints of one that is being trained there. A
 /// directory that cannot be read looks empty.
 fn stamp(dir: &Path) -> Stamp {
@@ -230,22 +222,17 @@ fn stamp(dir: &Path) -> Stamp {
     facts.collect()
 }
 
-fn short(mut hash: String) -> String {
-    hash.truncate(12);
-    hash
-}
-
 fn open(name: &str, entry: &ModelEntry, device: DeviceChoice) -> Result<Served> {
     let trouble = |source| match source {
         ModelError::Device { asked, why } => Error::config("device", asked, why),
         source => Error::Model { name: name.to_owned(), source },
     };
     // The hash first: a manifest that changes while its files are read is then seen to have changed.
-    let hash = manifest_hash(entry);
+    let hash = short_manifest_hash(&entry.run);
     let recommender = Recommender::open_on(&entry.run, device).map_err(trouble)?;
     // Of a link, such as that to a promoted release, it is the folder that it leads to.
     let run = entry.run.canonicalize().unwrap_or_else(|_| entry.run.clone());
     let folder = || run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let version = entry.version.clone().unwrap_or_else(folder);
-    Ok(Served::new(name, &version, hash?, recommender))
+    Ok(Served::new(name, &version, hash.map_err(trouble)?, recommender))
 }

@@ -1,4 +1,4 @@
-//! The command line of the scoring service.
+//! The command line of the servers: of scores, and of jobs.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,10 @@ use clap::{Args, ValueEnum};
 
 use super::Settings;
 
+/// The config of a server, and how it logs.
 #[derive(Args)]
-pub struct ServeConfigArgs {
-    /// The config file; configs/serve.toml explains every key.
+pub struct ServerArgs {
+    /// The config file; configs/serve.toml and configs/jobs.toml explain every key.
     pub config: PathBuf,
     #[command(flatten)]
     pub settings: Settings,
@@ -21,7 +22,7 @@ pub struct ServeConfigArgs {
 #[derive(Args)]
 pub struct Serve {
     #[command(flatten)]
-    pub serve: ServeConfigArgs,
+    pub server: ServerArgs,
     /// Where a group that has committed no offset begins: earliest, latest, ts=UNIX_MS, last=1h, offsets=0:17,1:4.
     #[arg(long)]
     pub from: Option<String>,
@@ -30,7 +31,7 @@ pub struct Serve {
 #[derive(Args)]
 pub struct Replay {
     #[command(flatten)]
-    pub serve: ServeConfigArgs,
+    pub server: ServerArgs,
     /// What was rejected, in place of the requests.
     #[arg(long)]
     pub rejects: bool,
@@ -48,7 +49,7 @@ pub struct Replay {
 #[derive(Args)]
 pub struct Repartition {
     #[command(flatten)]
-    pub serve: ServeConfigArgs,
+    pub server: ServerArgs,
     /// Print what was done as JSON.
     #[arg(long)]
     pub json: bool,
@@ -57,7 +58,7 @@ pub struct Repartition {
 #[derive(Args)]
 pub struct Drain {
     #[command(flatten)]
-    pub serve: ServeConfigArgs,
+    pub server: ServerArgs,
     /// The directory of Parquet files to add to; it is made where it is not there.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -68,13 +69,8 @@ pub struct Drain {
 
 #[derive(Args)]
 pub struct Jobs {
-    /// The config file; configs/jobs.toml explains every key.
-    pub config: PathBuf,
     #[command(flatten)]
-    pub settings: Settings,
-    /// How logs look.
-    #[arg(long, default_value = "text")]
-    pub log: LogFormat,
+    pub server: ServerArgs,
 }
 
 #[derive(Args)]

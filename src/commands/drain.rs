@@ -8,14 +8,14 @@ use serde_json::json;
 use super::serve::{log, teller};
 use crate::cli::Drain;
 use crate::interrupt;
-use crate::layers::serve_config;
+use crate::layers::given;
 use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: Drain) -> Result<()> {
-    log(args.serve.log)?;
-    let config = serve_config(&args.serve.config, &args.serve.settings.set)?;
-    interrupt::install_telling(teller(args.serve.log))?;
+    log(args.server.log)?;
+    let config = given(&args.server.settings.set)?.serve_config(&args.server.config)?;
+    interrupt::install_telling(teller(args.server.log))?;
     let bars = Bars::default();
     let drained = drain(&config, &args.out, &bars);
     bars.end();

@@ -9,20 +9,23 @@ use super::serve::{log, teller};
 use super::this_program;
 use crate::cli::Jobs;
 use crate::interrupt;
-use crate::layers::table;
+use crate::layers::{Overrides, given, variables};
 
-/// Reads a config file, overridden by the environment and by the `--set` settings.
-pub fn read(file: &Path, set: &[String]) -> Result<JobsConfig> {
+/// Reads a config file with the settings that are given.
+pub fn read(file: &Path, given: &Overrides) -> Result<JobsConfig> {
     let named = || file.display().to_string();
-    let config: JobsConfig = table(file, set)?.try_into().with_context(named)?;
+    let config: JobsConfig = given.table(file)?.try_into().with_context(named)?;
     config.validate().with_context(named)?;
     Ok(config)
 }
 
 pub fn run(args: Jobs) -> Result<()> {
+    let args = args.server;
     log(args.log)?;
     let tell = teller(args.log);
-    let server = JobServer::open(read(&args.config, &args.settings.set)?, this_program()?)?;
+    let config = read(&args.config, &given(&args.settings.set)?)?;
+    let own = variables().map(|(name, _)| name).collect();
+    let server = JobServer::open(config, this_program()?, own)?;
     interrupt::install_telling(tell)?;
     let (scheme, address) = server.address();
     tell(&format!("jobs on {scheme}://{address}; Ctrl-C stops, and jobs that run go on"));

@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::serve::log;
 use crate::cli::Repartition;
-use crate::layers::serve_config;
+use crate::layers::given;
 use crate::progress::Bars;
 use crate::show;
 
 pub fn run(args: Repartition) -> Result<()> {
-    log(args.serve.log)?;
-    let config = serve_config(&args.serve.config, &args.serve.settings.set)?;
+    log(args.server.log)?;
+    let config = given(&args.server.settings.set)?.serve_config(&args.server.config)?;
     let bars = Bars::default();
     let moved = repartition(&config, &mut |is_first, users| {
         if is_first {

@@ -10,13 +10,13 @@ use serde_json::json;
 use super::serve::{log, teller};
 use crate::cli::Replay;
 use crate::interrupt;
-use crate::layers::serve_config;
+use crate::layers::given;
 use crate::show;
 
 pub fn run(args: Replay) -> Result<()> {
-    log(args.serve.log)?;
-    let config = serve_config(&args.serve.config, &args.serve.settings.set)?;
-    interrupt::install_telling(teller(args.serve.log))?;
+    log(args.server.log)?;
+    let config = given(&args.server.settings.set)?.serve_config(&args.server.config)?;
+    interrupt::install_telling(teller(args.server.log))?;
     let range = Range { rejects: args.rejects, from: args.from, to: args.to };
     let ends = replay(&config, &range, &interrupt::asked)?;
     print(&ends, args.json)?;

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use burnrec::data::split::TimePoint;
 use burnrec::data::write::lock_dir;
+use burnrec::serve::ServeConfig;
 use burnrec::serve::kafka::drain;
 use burnrec::train::gate::{Gate, Verdict};
 use burnrec::train::releases::By;
+use burnrec::train::tune::TuneConfig;
 use burnrec::{
     Begin, DeviceChoice, Filters, PrepareOptions, Prepared, Progress, Recommender, Releases, SplitConfig,
     TrainConfig,
@@ -19,7 +21,7 @@ use serde_json::json;
 use super::{train, tune};
 use crate::cli::Retrain;
 use crate::interrupt;
-use crate::layers::{serve_config, table, train_config, tune_config};
+use crate::layers::{Overrides, given};
 use crate::progress::Bars;
 use crate::show;
 
@@ -59,25 +61,55 @@ fn nine_tenths() -> TimePoint {
     TimePoint::Quantile(0.9)
 }
 
-impl RetrainConfig {
-    /// Reads a config file, overridden by the environment and by the `--set` settings.
-    pub fn read(file: &Path, set: &[String]) -> Result<Self> {
+/// A retraining: its own config, and those of the files that this one names.
+pub struct Retraining {
+    /// Its own.
+    pub config: RetrainConfig,
+    /// What is drained first.
+    service: Option<ServeConfig>,
+    train: Settings,
+}
+
+/// What to train with.
+enum Settings {
+    /// As it stands.
+    Fixed(TrainConfig),
+    /// By the best that a search finds.
+    Searched(TuneConfig),
+}
+
+impl Retraining {
+    /// Reads a config file and those that it names, so that whatever is wrong is said before anything is done. Of the settings that
+    /// are given, those under `service` and `train` are of the files that these keys name, all others of the config itself.
+    pub fn read(file: &Path, mut given: Overrides) -> Result<Self> {
         let named = || file.display().to_string();
-        let config: Self = table(file, set)?.try_into().with_context(named)?;
+        let (of_service, of_train) = (given.take("service"), given.take("train"));
+        let config: RetrainConfig = given.table(file)?.try_into().with_context(named)?;
         config.gate.validate().with_context(named)?;
-        Ok(config)
+        let service = match (&config.service, of_service.first()) {
+            (Some(service), _) => Some(of_service.serve_config(service)?),
+            (None, None) => None,
+            (None, Some(by)) => {
+                bail!("{by}: found no `service` in {}, expected the file that it is of", named())
+            }
+        };
+        let train = match of_train.table(&config.train)?.contains_key("search") {
+            true => Settings::Searched(of_train.tune_config(&config.train)?),
+            false => Settings::Fixed(of_train.train_config(&config.train)?),
+        };
+        Ok(Self { config, service, train })
     }
 }
 
 pub fn run(args: Retrain) -> Result<()> {
-    let config = RetrainConfig::read(&args.config, &args.settings.set)?;
+    let Retraining { config, service, train } = Retraining::read(&args.config, given(&args.settings.set)?)?;
     interrupt::install()?;
     let _alone = lock_dir(&config.work)?;
     let releases = Releases::new(&config.releases);
     let promoted = if config.releases.exists() { releases.promoted()? } else { None };
-    if let Some(service) = &config.service {
+    if let Some(service) = &service {
         let bars = Bars::default();
-        let drained = drain(&serve_config(service, &[])?, &config.ratings, &bars)?;
+        let drained = drain(service, &config.ratings, &bars)?;
         bars.end();
         bars.check()?;
         step(format!("{} new events, {} in all", drained.events, drained.in_all));
@@ -85,7 +117,7 @@ pub fn run(args: Retrain) -> Result<()> {
     let data_dir = config.work.join("data");
     let data = prepare(&config, &data_dir)?;
     step(format!("{} rows of train, {} users of test", data.split.train.len(), data.split.test.len()));
-    let train_config = settings(&config, &data, args.device.choice)?;
+    let train_config = train.resolve(&data, args.device.choice, &config.work.join("tune"))?;
     let run = config.work.join("run");
     let trained =
         train::train(&data, &data_dir, &train_config, args.device.choice, (&run, Begin::Replace), None)?;
@@ -139,22 +171,17 @@ fn prepare(config: &RetrainConfig, dir: &Path) -> Result<Prepared> {
     Ok(data)
 }
 
-/// Returns the settings to train with: those of the config, or the best that its search finds.
-fn settings(config: &RetrainConfig, data: &Prepared, device: DeviceChoice) -> Result<TrainConfig> {
-    if !table(&config.train, &[])?.contains_key("search") {
-        return train_config(&config.train, &[]);
+impl Settings {
+    /// Returns the settings to train with. A search keeps its trials in the directory `out`.
+    fn resolve(self, data: &Prepared, device: DeviceChoice, out: &Path) -> Result<TrainConfig> {
+        match self {
+            Self::Fixed(config) => Ok(config),
+            Self::Searched(config) => {
+                tune::search_into(&config, data, device, out, true, &Bars::default(), &mut |_| Ok(()))?;
+                Overrides::default().train_config(&out.join(tune::BEST))
+            }
+        }
     }
-    let out = config.work.join("tune");
-    tune::search_into(
-        &tune_config(&config.train, &[])?,
-        data,
-        device,
-        &out,
-        true,
-        &Bars::default(),
-        &mut |_| Ok(()),
-    )?;
-    train_config(&out.join(tune::BEST), &[])
 }
 
 /// Returns what the gate found, for the log of releases.

@@ -8,16 +8,16 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::{LogFormat, Serve};
 use crate::interrupt;
-use crate::layers::serve_config;
+use crate::layers::given;
 use crate::show;
 
 pub fn run(args: Serve) -> Result<()> {
-    let format = args.serve.log;
+    let format = args.server.log;
     log(format)?;
     let tell = teller(format);
-    let mut set = args.serve.settings.set;
+    let mut set = args.server.settings.set;
     set.extend(args.from.map(|from| format!("kafka.from={from}")));
-    let config = serve_config(&args.serve.config, &set)?;
+    let config = given(&set)?.serve_config(&args.server.config)?;
     let service = Service::open(config)?;
     let (scheme, address) = service.address();
     for served in service.engine.models.set().values() {

@@ -13,38 +13,38 @@ use burnrec::{Begin, DeviceChoice, Metric, Phase, Prepared, RunRecord, TrainConf
 use burnrec_bench::bench::plan::{BenchPlan, Extent};
 use burnrec_bench::record::Task;
 
-use super::retrain::RetrainConfig;
+use super::retrain::Retraining;
 use crate::cli::{Check, Train};
 use crate::interrupt;
-use crate::layers::{overrides, serve_config, table, train_config, tune_config};
+use crate::layers::{Overrides, given, variables};
 use crate::progress::{Bars, RunBar};
 use crate::{show, tracking};
 
 pub fn check(args: Check) -> Result<()> {
     let (file, set) = (&args.config, &args.settings.set);
-    let table = table(file, set)?;
-    let has = |key: &str| table.contains_key(key);
+    let (table, given) = (Overrides::default().table(file)?, given(set)?);
+    let has = |key: &str| table.contains_key(key) || given.reach(key);
     let text = if has("models") {
-        toml::to_string(&serve_config(file, set)?)?
+        toml::to_string(&given.serve_config(file)?)?
     } else if has("at_once") || has("schedules") {
-        toml::to_string(&super::jobs::read(file, set)?)?
+        toml::to_string(&super::jobs::read(file, &given)?)?
     } else if has("releases") {
-        toml::to_string(&RetrainConfig::read(file, set)?)?
+        toml::to_string(&Retraining::read(file, given)?.config)?
     } else if has("search") {
-        toml::to_string(&tune_config(file, set)?.to_table())?
+        toml::to_string(&given.tune_config(file)?.to_table())?
     } else if Task::ALL.iter().any(|task| has(&task.to_string())) {
         let extent = Extent { peers: true, ..Extent::default() };
         let plan = BenchPlan::read(file, "auto", extent).with_context(|| file.display().to_string())?;
         toml::to_string(&plan)?
     } else {
-        toml::to_string(&train_config(file, set)?.to_table())?
+        toml::to_string(&given.train_config(file)?.to_table())?
     };
     write!(std::io::stdout(), "{text}")?;
     Ok(())
 }
 
 pub fn run(args: Train) -> Result<()> {
-    let config = train_config(&args.config, &args.settings.set)?;
+    let config = given(&args.settings.set)?.train_config(&args.config)?;
     let data = Prepared::open(&args.data)?;
     let begin = match (args.resume, args.force) {
         (true, _) => Begin::Resume,
@@ -78,7 +78,7 @@ pub fn run(args: Train) -> Result<()> {
 
 /// Returns the last message of an interrupted run: the epoch that is saved, and the command that resumes.
 fn how_to_go_on(out: &Path) -> Result<String> {
-    let settings = overrides().map(|(name, value)| format!("{name}={} ", show::quoted(&value)));
+    let settings = variables().map(|(name, value)| format!("{name}={} ", show::quoted(&value)));
     let settings: String = settings.collect();
     let command = |without: &[&str]| settings.clone() + &show::command_line(without);
     Ok(match checkpoints::newest(out)? {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::train::data_tags;
 use crate::cli::Tune;
 use crate::interrupt;
-use crate::layers::tune_config;
+use crate::layers::given;
 use crate::progress::Bars;
 use crate::{show, tracking};
 
@@ -23,7 +23,7 @@ use crate::{show, tracking};
 const SHOWN: usize = 10;
 
 pub fn run(args: Tune) -> Result<()> {
-    let config = tune_config(&args.config, &args.settings.set)?;
+    let config = given(&args.settings.set)?.tune_config(&args.config)?;
     let data = Prepared::open(&args.data)?;
     let bars = Bars::default();
     let name = format!("tune {} {}", config.trials()[0].config.model().kind(), args.out.display());

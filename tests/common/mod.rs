@@ -61,16 +61,20 @@ impl Ran {
     }
 }
 
-/// Runs the program with the arguments of `line`, which spaces separate; each `{}` stands for the next of `paths`.
+/// Runs the program with the arguments of `line`, which spaces separate; each `{}` stands for the next of `paths`. Words of the form
+/// `NAME=VALUE` before the subcommand are environment variables, as in a shell.
 #[track_caller]
 pub fn burnrec(line: &str, paths: &[&Path]) -> Ran {
     let mut paths = paths.iter();
-    let words = line.split_whitespace().map(|word| match word {
+    let mut words = line.split_whitespace().peekable();
+    let variables = std::iter::from_fn(|| words.next_if(|word| word.contains('='))?.split_once('='));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
+    command.envs(variables);
+    let words = words.map(|word| match word {
         "{}" => paths.next().expect("a path for each {}").as_os_str().to_owned(),
         word => word.into(),
     });
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_burnrec")).args(words).output().expect("the program starts");
+    let Output { status, stdout, stderr } = command.args(words).output().expect("the program starts");
     Ran {
         code: status.code(),
         stdout: String::from_utf8(stdout).expect("UTF-8"),

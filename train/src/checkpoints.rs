@@ -14,7 +14,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use burnrec_data::tensors::{self, TensorFile};
-use burnrec_data::write::write_file;
+use burnrec_data::write::{list_dir, write_file};
 use burnrec_data::{Csr, Error as DataError, Prepared, hash};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::{Error as ModelError, Learner, Phase, Shape};
@@ -335,18 +335,13 @@ fn found(dir: &Path) -> Result<Vec<(Phase, u32, PathBuf)>> {
         let phase = [Phase::Choose, Phase::Refit].into_iter().find(|known| known.to_string() == phase)?;
         Some((phase, epoch.parse().ok()?, path.clone()))
     };
-    Ok(entries(dir)?.into_iter().filter_map(parse).collect())
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    Ok(entries.map_err(DataError::io("read", dir))?)
+    Ok(list_dir(dir)?.into_iter().filter_map(parse).collect())
 }
 
 /// Returns the hash of every file in `dir` and the folders in it, by its path from there.
 fn hashes(dir: &Path) -> Result<BTreeMap<String, String>> {
     let mut hashes = BTreeMap::new();
-    for path in entries(dir)? {
+    for path in list_dir(dir)? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
             let inner = self::hashes(&path)?;

@@ -151,7 +151,7 @@ impl TrainConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RunConfig {
-    /// Seeds every draw of the run: first weights, order, negatives.
+    /// Seeds every draw of the run: initial weights, order, negatives.
     pub seed: u64,
     /// The most epochs.
     pub epochs: u32,

@@ -15,12 +15,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use burnrec_data::Error as DataError;
-use burnrec_data::calendar::date_time;
-use burnrec_data::write::{LOCK, lock_dir, sync_dir};
-use burnrec_models::saved::manifest_hash;
+use burnrec_data::calendar::{date_time, unix_ms};
+use burnrec_data::write::{LOCK, list_dir, lock_dir, sync_dir};
+use burnrec_models::saved::short_manifest_hash;
 use burnrec_models::{DeviceChoice, Recommender};
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +66,7 @@ pub struct LogEntry {
 pub struct Facts {
     /// Its number.
     pub release: u32,
-    /// The first half of the SHA-256 of its manifest, as the service names the model.
+    /// The first 12 hex digits of the SHA-256 of its manifest, as the service names the model.
     pub hash: String,
     /// The value of the `model` key.
     pub model: String,
@@ -123,8 +122,7 @@ impl Releases {
         let path = self.path(release);
         recommender.save(&path)?;
         sync_dir(&self.dir)?;
-        let mut hash = manifest_hash(&path)?;
-        hash.truncate(12);
+        let hash = short_manifest_hash(&path)?;
         let model = recommender.kind().to_owned();
         change.add(Act::Publish, by, Facts { release, hash, model, scores })?;
         Ok(release)
@@ -225,7 +223,7 @@ impl Change {
     fn begin_new(dir: &Path) -> Result<Self> {
         if dir.is_dir()
             && !dir.join(LOG).exists()
-            && entries(dir)?.iter().any(|entry| entry != Path::new(LOCK))
+            && list_dir(dir)?.iter().any(|entry| !entry.ends_with(LOCK))
         {
             let expected = "a directory of releases, or a new one";
             return Err(DataError::malformed(dir, format!("no {LOG} in it"), expected).into());
@@ -262,8 +260,7 @@ impl Change {
 
     /// Writes an act into the log, and does what it says.
     fn add(&mut self, act: Act, by: By<'_>, facts: Facts) -> Result<()> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let at = date_time(now as i64);
+        let at = date_time(unix_ms() / 1000);
         let entry = LogEntry { at, by: by.name.to_owned(), act, facts, note: by.note.to_owned() };
         let line = serde_json::to_string(&entry).expect("an entry has only string keys and finite numbers");
         let written = writeln!(self.file, "{line}").and_then(|()| self.file.sync_data());
@@ -285,11 +282,10 @@ impl Change {
             sync_dir(&self.dir)?;
         }
         let there = published(&self.log);
-        for entry in entries(&self.dir)? {
-            let name = entry.to_string_lossy();
+        for path in list_dir(&self.dir)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             let release = name.parse().ok().filter(|release| folder(*release) == name);
             if release.is_some_and(|release| !there.contains_key(&release)) {
-                let path = self.dir.join(&entry);
                 fs::remove_dir_all(&path).map_err(DataError::io("remove", &path))?;
             }
         }
@@ -299,12 +295,6 @@ impl Change {
 
 fn folder(release: u32) -> String {
     format!("{release:06}")
-}
-
-fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).map_err(DataError::io("read", dir))?;
-    let names = entries.map(|entry| entry.map(|entry| PathBuf::from(entry.file_name())));
-    Ok(names.collect::<std::io::Result<_>>().map_err(DataError::io("read", dir))?)
 }
 
 /// Reads the log, and where its last whole line ends.

@@ -8,14 +8,14 @@ use burnrec_data::testing::skipped;
 use burnrec_data::{Csr, ItemIx, UserIx};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::ncf::{GmfConfig, NcfSpec};
-use burnrec_models::nn::{FirstWeights, NnLearner, NnTraining};
+use burnrec_models::nn::{InitialWeights, NnLearner, NnTraining};
 use burnrec_models::trained::{Answering, TrainedRows};
 use burnrec_models::{DeviceChoice, Learner, Model, Scorer, Shape, Silent};
 use burnrec_train::evaluate::{EvaluateOptions, evaluate};
 
 /// GMF of dim 1 with all weights 1 but the items' vectors.
 fn model(shape: Shape, item: impl Fn(usize) -> f32, device: &OpenDevice) -> Box<dyn Model> {
-    let weights: FirstWeights = [
+    let weights: InitialWeights = [
         ("user_gmf", (0..shape.n_users).map(|user| 1.0 + (user % 3) as f32).collect()),
         ("item_gmf", (0..shape.n_items).map(item).collect()),
         ("output_weight", vec![1.0]),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zip::ZipArchive;
 
+use crate::write::list_dir;
 use crate::{Error, Result};
 
 /// The most bytes that are unpacked, far more than any MovieLens dataset has.
@@ -48,9 +49,8 @@ pub fn unpack(archive: &Path, url: &str, into: &Path) -> Result<PathBuf> {
         })?;
         left = left.checked_sub(copied).ok_or_else(|| bad(format!("over {MOST_BYTES} bytes")))?;
     }
-    let mut entries = fs::read_dir(into).map_err(Error::io("read", into))?.flatten();
-    match (entries.next(), entries.next()) {
-        (Some(only), None) if only.path().is_dir() => Ok(only.path()),
+    match list_dir(into)?.as_slice() {
+        [only] if only.is_dir() => Ok(only.clone()),
         _ => Ok(into.to_owned()),
     }
 }

@@ -13,7 +13,7 @@ use crate::tensors::{Tensor, TensorFile, write};
 use crate::vocab_file::{
     csr_tensors, lists_tensors, read_csr, read_lists, read_titles, read_vocab, titles_tensors, vocab_tensors,
 };
-use crate::write::write_file;
+use crate::write::{list_dir, write_file};
 use crate::{Csr, Error, Interactions, ItemIx, Result, UserIx};
 
 const MANIFEST: &str = "manifest.json";
@@ -255,8 +255,8 @@ fn check_replaceable(dir: &Path) -> Result<()> {
     if !dir.is_dir() {
         return Err(Error::malformed(dir, "a file", expected));
     }
-    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
-        let name = entry.map_err(Error::io("read", dir))?.file_name();
+    for path in list_dir(dir)? {
+        let name = path.file_name().unwrap_or_default();
         // A save that was killed leaves its staging directory, which is no reason to refuse the next one.
         let ours = [MANIFEST, SPLIT, VOCAB, TITLES].iter().any(|file| name == *file)
             || name.to_string_lossy().starts_with(STAGING);

@@ -1,6 +1,5 @@
 //! Finds the files that a path stands for, and their format.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::columns::is_header;
@@ -8,6 +7,7 @@ use super::file::{TextFile, csv_separator, header_of};
 use super::format::Format;
 use super::options::ReadOptions;
 use super::separator::Separator;
+use crate::write::list_dir;
 use crate::{Error, Result};
 
 /// The files to read.
@@ -156,7 +156,7 @@ fn ncf(path: &Path) -> Result<Source> {
 }
 
 fn train_files(path: &Path) -> Result<Vec<PathBuf>> {
-    Ok(entries(path)?.into_iter().filter(|file| file_name(file).ends_with(".train.rating")).collect())
+    Ok(list_dir(path)?.into_iter().filter(|file| file_name(file).ends_with(".train.rating")).collect())
 }
 
 /// Returns the base of a fold of MovieLens 100K; `path` is `u1.base`, or `u1` where `u1.base` lies beside it.
@@ -183,7 +183,7 @@ fn inside(path: &Path, name: &str) -> Result<PathBuf> {
 fn part_files(path: &Path, format: Format) -> Result<Vec<PathBuf>> {
     let end = format!(".{format}");
     let mut files = Vec::new();
-    for entry in entries(path)? {
+    for entry in list_dir(path)? {
         let name = file_name(&entry);
         if name.starts_with(['.', '_']) {
             continue;
@@ -207,18 +207,8 @@ pub fn uncompressed(name: &str) -> &str {
     COMPRESSED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
 }
 
-fn entries(path: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(path).map_err(Error::io("read", path))?;
-    let mut files: Vec<PathBuf> = entries
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<std::io::Result<_>>()
-        .map_err(Error::io("read", path))?;
-    files.sort();
-    Ok(files)
-}
-
 fn unknown(path: &Path, expected: &str) -> Error {
-    let names: Vec<String> = entries(path).unwrap_or_default().iter().map(|file| file_name(file)).collect();
+    let names: Vec<String> = list_dir(path).unwrap_or_default().iter().map(|file| file_name(file)).collect();
     let found = match names.as_slice() {
         [] => "an empty directory".to_owned(),
         [few @ .., _] if few.len() < 8 => format!("files {names:?}"),

@@ -41,7 +41,7 @@ pub struct AlsConfig {
     pub cg_steps: usize,
     /// Block length of `solver = "subspace"`.
     pub block_size: usize,
-    /// Standard deviation of the first factors, before a division by the square root of `dim`.
+    /// Standard deviation of the initial factors, before a division by the square root of `dim`.
     pub init_std: f32,
     /// How the weight of a user's rows falls with their age, in the factors that the user is scored by. Training does not
     /// read it: the users are folded in once their items' factors are learned.

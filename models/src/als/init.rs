@@ -1,4 +1,4 @@
-//! The first factors of a training run.
+//! The initial factors of a training run.
 
 use burnrec_data::rng::stream;
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use crate::least_squares::normal;
 const CHUNK: usize = 1 << 14;
 
 /// Draws factors `[rows, dim]` from a normal distribution around 0 with standard deviation `std / sqrt(dim)`.
-pub fn first_factors(seed: u64, rows: usize, dim: usize, std: f32) -> Vec<f32> {
+pub fn initial_factors(seed: u64, rows: usize, dim: usize, std: f32) -> Vec<f32> {
     let scale = std / (dim as f32).sqrt();
     let mut factors = vec![0.0; rows * dim];
     factors.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, out)| {

@@ -9,7 +9,7 @@ use burnrec_data::{Csr, Error as DataError};
 use serde::{Deserialize, Serialize};
 
 use super::warm_start::{self, FirstFactors};
-use super::{AlsConfig, AlsModel, Convention, Feedback, Objective, RowSolver, Weights, first_factors};
+use super::{AlsConfig, AlsModel, Convention, Feedback, Objective, RowSolver, Weights, initial_factors};
 use crate::device::{OpenDevice, is_host};
 use crate::learner::{EpochLoss, FitInput, Learner};
 use crate::least_squares::Side;
@@ -127,12 +127,12 @@ impl<'a> AlsLearner<'a> {
         Ok(Self::start(Cow::Owned(weighed.unwrap_or(train)), config, weights, users, items))
     }
 
-    /// Draws the first factors.
+    /// Draws the initial factors.
     fn first(train: &Csr, config: &AlsConfig, seed: u64) -> Result<(Vec<f32>, Vec<f32>)> {
         config.validate()?;
         config.recency.check(train)?;
         // The items' factors may start at 0: the first epoch solves them before anything reads them.
-        let mut users = first_factors(seed, train.n_rows(), config.width(), config.init_std);
+        let mut users = initial_factors(seed, train.n_rows(), config.width(), config.init_std);
         if config.biases {
             users.chunks_exact_mut(config.width()).for_each(|row| row[config.dim] = 0.0);
         }
@@ -156,7 +156,7 @@ impl<'a> AlsLearner<'a> {
                 let found = format!("{} values", factors.len());
                 let expected =
                     format!("{expected} finite ones, {} for each of {rows} {side}", config.width());
-                return Err(DataError::setting(format!("first factors of {side}"), found, expected).into());
+                return Err(DataError::setting(format!("initial factors of {side}"), found, expected).into());
             }
         }
         let weights = Weights::of(&config, train);

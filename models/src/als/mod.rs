@@ -61,7 +61,7 @@ mod warm_start;
 mod weighting;
 
 pub use config::{AlsConfig, Convention, Feedback, RegScaling, Solver, Weighting};
-pub use init::first_factors;
+pub use init::initial_factors;
 #[cfg(feature = "train")]
 pub use learner::{AlsLearner, AlsTraining};
 pub use model::AlsModel;

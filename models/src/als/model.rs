@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, OnceLock};
 
+use burnrec_data::Csr;
 use burnrec_data::tensors::{Tensor, TensorFile};
-use burnrec_data::{Csr, ItemIx, UserIx};
 
 use super::{AlsConfig, RowSolver, Weighting, Weights};
 use crate::Result;
-use crate::least_squares::{BiasedDots, ItemSide, Side};
+use crate::least_squares::{BiasedDots, ItemSide, ScoresByDots, Side};
 use crate::model::Model;
 use crate::model::ModelConfig;
-use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors, check_histories};
+use crate::scorer::{FoldIn, Scorer, Shape, check_histories};
 use crate::weights::matrix;
 
 /// Factors of users and items; the score of a pair is their dot product, with the mean and biases where the model has them.
@@ -99,37 +99,9 @@ pub(super) const ITEM_BIASES: &str = "item_biases";
 const ITEM_NORMS: &str = "item_norms";
 const MEAN: &str = "mean";
 
-impl Scorer for AlsModel {
-    fn n_users(&self) -> usize {
-        self.dots.n_users()
-    }
-
-    fn n_items(&self) -> usize {
-        self.dots.n_items()
-    }
-
-    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        self.dots.score_pairs(users, items, out);
-    }
-
-    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        self.dots.score_catalog(users, out);
-    }
-
-    fn as_fold_in(&self) -> Option<&dyn FoldIn> {
-        Some(self)
-    }
-
-    fn item_vectors(&self) -> Option<Vectors<'_>> {
-        Some(self.dots.item_vectors())
-    }
-
-    fn user_vectors(&self) -> Option<Vectors<'_>> {
-        Some(self.dots.user_vectors())
-    }
-
-    fn factors(&self) -> Option<Factors> {
-        Some(self.dots.factors())
+impl ScoresByDots for AlsModel {
+    fn dots(&self) -> &BiasedDots {
+        &self.dots
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burnrec_data::{Prepared, Vocab};
 
-use super::{AlsConfig, first_factors};
+use super::{AlsConfig, initial_factors};
 use crate::device::DeviceChoice;
 use crate::model::Family;
 use crate::recommender::Recommender;
@@ -35,7 +35,7 @@ pub fn read(dir: &Path, data: &Prepared, config: &AlsConfig, seed: u64) -> Resul
         let found = format!("{} with dim = {}", earlier.kind(), dim_of(earlier.model.user_vectors()));
         return Err(refused(found));
     }
-    let mut users = first_factors(seed, data.users.len(), config.width(), config.init_std);
+    let mut users = initial_factors(seed, data.users.len(), config.width(), config.init_std);
     let mut items = vec![0.0; data.items.len() * config.width()];
     if config.biases {
         users.chunks_exact_mut(config.width()).for_each(|row| row[config.dim] = 0.0);

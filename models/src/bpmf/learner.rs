@@ -65,7 +65,7 @@ struct Sample {
     users: Arc<Vec<f32>>,
 }
 
-/// The standard deviation of the first factors.
+/// The standard deviation of the initial factors.
 const FIRST_STD: f32 = 0.3;
 
 /// The first precision of the values.
@@ -203,7 +203,7 @@ impl Learner for BpmfLearner {
             self.samples.iter().map(|sample| Arc::clone(&sample.posterior)).collect();
         let mut users: Vec<&[f32]> = self.samples.iter().map(|sample| &sample.users[..]).collect();
         if samples.is_empty() {
-            // Before the first sweep: the first factors.
+            // Before the first sweep: the initial factors.
             let width = self.config.width();
             let mut precision = vec![0.0; width * width];
             (0..width).for_each(|k| precision[k * width + k] = FIRST_STD.powi(-2));

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
+use burnrec_data::Csr;
 use burnrec_data::tensors::{Tensor, TensorFile};
-use burnrec_data::{Csr, ItemIx, UserIx};
 
 use super::{BpmfConfig, RowPosterior, sample};
 use crate::Result;
-use crate::least_squares::{BiasedDots, ItemSide, Side};
+use crate::least_squares::{BiasedDots, ItemSide, ScoresByDots, Side};
 use crate::model::{Model, ModelConfig};
-use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors, check_histories};
+use crate::scorer::{FoldIn, Scorer, Shape, check_histories};
 use crate::weights::matrix;
 
 /// The posterior mean of ratings over kept samples.
@@ -77,37 +77,9 @@ fn side_by_side(samples: &[impl AsRef<[f32]>], dim: usize, share: bool) -> Side 
     Side { vectors: Arc::new(vectors), biases: Arc::new(biases) }
 }
 
-impl Scorer for BpmfModel {
-    fn n_users(&self) -> usize {
-        self.dots.n_users()
-    }
-
-    fn n_items(&self) -> usize {
-        self.dots.n_items()
-    }
-
-    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        self.dots.score_pairs(users, items, out);
-    }
-
-    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        self.dots.score_catalog(users, out);
-    }
-
-    fn as_fold_in(&self) -> Option<&dyn FoldIn> {
-        Some(self)
-    }
-
-    fn item_vectors(&self) -> Option<Vectors<'_>> {
-        Some(self.dots.item_vectors())
-    }
-
-    fn user_vectors(&self) -> Option<Vectors<'_>> {
-        Some(self.dots.user_vectors())
-    }
-
-    fn factors(&self) -> Option<Factors> {
-        Some(self.dots.factors())
+impl ScoresByDots for BpmfModel {
+    fn dots(&self) -> &BiasedDots {
+        &self.dots
     }
 }
 

@@ -4,20 +4,9 @@ use burnrec_data::Csr;
 
 use super::EaseConfig;
 use crate::free_memory::{free_memory_bytes, told};
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, SymmetricTiles, ones};
-use crate::learner::{FitInput, Learner};
+use crate::item_item::{ClosedForm, ItemMatrix, SymmetricTiles, add_common_users, ones};
 use crate::progress::Progress;
-use crate::settings::NoSettings;
-use crate::trainer::Trainable;
 use crate::{Error, Result};
-
-impl Trainable for EaseConfig {
-    type Training = NoSettings;
-
-    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
-        Ok(Box::new(ItemItemLearner::new(fit.train, self.clone())?))
-    }
-}
 
 impl ClosedForm for EaseConfig {
     fn check_memory(&self, train: &Csr) -> Result<()> {
@@ -27,13 +16,8 @@ impl ClosedForm for EaseConfig {
     fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix> {
         let rows = ones(train);
         let columns = rows.transpose();
-        // Counts are whole numbers, so that their order changes nothing.
         let gram = |item: usize, out: &mut [f64]| {
-            for &user in columns.row(item).0 {
-                let items = rows.row(user as usize).0;
-                let up_to = items.partition_point(|&other| other as usize <= item);
-                items[..up_to].iter().for_each(|&other| out[other as usize] += 1.0);
-            }
+            add_common_users(&rows, &columns, item, out);
             out[item] += f64::from(self.reg);
         };
         let n_items = train.n_cols();

@@ -7,13 +7,9 @@
 //!
 //! with `X` `[n_users, n_items]`, 1 where a user's value is over 0 and else 0 (equation 8 of the paper). `B` is dense.
 
-use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use crate::device::OpenDevice;
-use crate::item_item::{ItemItem, ItemItemModel};
-use crate::model::{Family, Model, Output};
-use crate::scorer::Shape;
+use crate::item_item::ItemItem;
 use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
@@ -35,30 +31,16 @@ impl Default for EaseConfig {
     }
 }
 
-impl Family for EaseConfig {
-    const KIND: &'static str = "ease";
+impl ItemItem for EaseConfig {
+    const NAME: &'static str = "ease";
 
-    fn validate(&self) -> Result<()> {
+    fn check_settings(&self) -> Result<()> {
         if self.reg > 0.0 && self.reg.is_finite() {
-            return self.recency.validate();
+            return Ok(());
         }
         Err(Error::config("reg", self.reg, "a finite number over 0, without which X'X may have no inverse"))
     }
 
-    fn output(&self) -> Output {
-        Output::Raw
-    }
-
-    fn reads_order(&self) -> bool {
-        self.recency != Recency::None
-    }
-
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
-    }
-}
-
-impl ItemItem for EaseConfig {
     fn recency(&self) -> Recency {
         self.recency
     }

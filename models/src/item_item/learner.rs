@@ -8,9 +8,11 @@ use burnrec_data::tensors::{self, TensorFile};
 
 use super::{ItemItem, ItemItemModel, ItemMatrix};
 use crate::Result;
-use crate::learner::{EpochLoss, Learner};
-use crate::model::Model;
+use crate::learner::{EpochLoss, FitInput, Learner};
+use crate::model::{Family, Model};
 use crate::progress::Progress;
+use crate::settings::NoSettings;
+use crate::trainer::Trainable;
 
 /// A family of which the item-item matrix is computed from the training rows at once.
 pub trait ClosedForm: ItemItem {
@@ -28,6 +30,14 @@ pub trait ClosedForm: ItemItem {
     /// # Errors
     /// When the equations have no solution, or `progress` says to stop.
     fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix>;
+}
+
+impl<F: ClosedForm> Trainable for F {
+    type Training = NoSettings;
+
+    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
+        Ok(Box::new(ItemItemLearner::new(fit.train, self.clone())?))
+    }
 }
 
 /// Computes the item-item matrix of a family. The result does not depend on the number of threads.

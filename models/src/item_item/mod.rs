@@ -3,8 +3,11 @@
 //!
 //! [`ItemMatrix`] is `B`, whole or with the entries of the k nearest items alone. [`ItemItemModel`] scores by it, folds users
 //! in and is saved: a row of histories is all that it knows of a user. [`ItemItemLearner`] computes the closed form of a
-//! family in one epoch; [`nearest`] finds the k nearest items of each by a product of sparse matrices, and [`SymmetricTiles`] inverts.
+//! family in one epoch; [`add_common_users`]
+//! counts X'X; [`nearest`] finds the k nearest items of each by a product of sparse matrices, and [`SymmetricTiles`] inverts.
 
+#[cfg(feature = "train")]
+mod gram;
 #[cfg(feature = "train")]
 mod inverse;
 #[cfg(feature = "train")]
@@ -15,6 +18,8 @@ mod model;
 mod nearest;
 mod neighbours;
 
+#[cfg(feature = "train")]
+pub use gram::add_common_users;
 #[cfg(feature = "train")]
 pub use inverse::SymmetricTiles;
 #[cfg(feature = "train")]

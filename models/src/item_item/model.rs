@@ -1,21 +1,36 @@
 //! The model: the item-item matrix with the histories of its users.
 
+use std::fmt;
 use std::sync::Arc;
 
 use burnrec_data::tensors::{Tensor, TensorFile};
 use burnrec_data::vocab_file::csr_tensors;
 use burnrec_data::{Csr, ItemIx, UserIx};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::ItemMatrix;
 use super::matrix::read_matrix;
-use crate::model::{Family, Model, ModelConfig};
+use crate::device::OpenDevice;
+use crate::model::{Family, Model, ModelConfig, Output};
 use crate::scorer::{FoldIn, Scorer, Shape, check_histories};
 use crate::similar::Likeness;
 use crate::weights::matrix as array;
 use crate::{Recency, Result};
 
-/// A family whose models are an item-item matrix.
-pub trait ItemItem: Family {
+/// A family whose models are an item-item matrix: what it says of itself, from which all that [`Family`] asks for follows.
+pub trait ItemItem:
+    Serialize + DeserializeOwned + Clone + PartialEq + fmt::Debug + Send + Sync + 'static
+{
+    /// The [`Family::KIND`].
+    const NAME: &'static str;
+
+    /// Refuses settings, but for [`ItemItem::recency`], that no model can be made of.
+    ///
+    /// # Errors
+    /// When a setting is out of its range; the error names it.
+    fn check_settings(&self) -> Result<()>;
+
     /// Returns how the weight of a history's rows falls with their age.
     fn recency(&self) -> Recency;
 
@@ -41,6 +56,27 @@ pub trait ItemItem: Family {
         Ok(counted(histories, |at, value| {
             by_age.as_ref().map_or(1.0, |by_age| by_age[at]) * self.count(value)
         }))
+    }
+}
+
+impl<F: ItemItem> Family for F {
+    const KIND: &'static str = F::NAME;
+
+    fn validate(&self) -> Result<()> {
+        self.check_settings()?;
+        self.recency().validate()
+    }
+
+    fn output(&self) -> Output {
+        Output::Raw
+    }
+
+    fn reads_order(&self) -> bool {
+        self.recency() != Recency::None
+    }
+
+    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
+        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
     }
 }
 

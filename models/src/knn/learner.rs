@@ -4,20 +4,9 @@ use burnrec_data::Csr;
 
 use super::{KnnConfig, Similarity};
 use crate::Result;
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, NeighboursOf, nearest};
-use crate::learner::{FitInput, Learner};
+use crate::item_item::{ClosedForm, ItemMatrix, Itself, NeighboursOf, nearest};
 use crate::progress::Progress;
 use crate::retrieval::{bm25, bm25_norms, inverse_frequency, tfidf};
-use crate::settings::NoSettings;
-use crate::trainer::Trainable;
-
-impl Trainable for KnnConfig {
-    type Training = NoSettings;
-
-    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
-        Ok(Box::new(ItemItemLearner::new(fit.train, self.clone())?))
-    }
-}
 
 impl ClosedForm for KnnConfig {
     fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix> {

@@ -12,13 +12,9 @@
 //! to items of the history, each times the value there: to those that keep it (`neighbours_of = "history"`, as in `implicit`), or to
 //! those that it keeps (`"target"`; Sarwar et al. 2001, "Item-Based Collaborative Filtering Recommendation Algorithms").
 
-use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use crate::device::OpenDevice;
-use crate::item_item::{ItemItem, ItemItemModel, NeighboursOf};
-use crate::model::{Family, Model, Output};
-use crate::scorer::Shape;
+use crate::item_item::{ItemItem, NeighboursOf};
 use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
@@ -70,10 +66,10 @@ impl Default for KnnConfig {
     }
 }
 
-impl Family for KnnConfig {
-    const KIND: &'static str = "knn";
+impl ItemItem for KnnConfig {
+    const NAME: &'static str = "knn";
 
-    fn validate(&self) -> Result<()> {
+    fn check_settings(&self) -> Result<()> {
         if self.k == 0 {
             return Err(Error::config("k", 0, "at least 1"));
         }
@@ -86,23 +82,9 @@ impl Family for KnnConfig {
         if !(self.popularity >= 0.0 && self.popularity.is_finite()) {
             return Err(Error::config("popularity", self.popularity, "a finite number of at least 0"));
         }
-        self.recency.validate()
+        Ok(())
     }
 
-    fn output(&self) -> Output {
-        Output::Raw
-    }
-
-    fn reads_order(&self) -> bool {
-        self.recency != Recency::None
-    }
-
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
-    }
-}
-
-impl ItemItem for KnnConfig {
     fn recency(&self) -> Recency {
         self.recency
     }

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use burnrec_data::{ItemIx, UserIx};
 
 use super::kernels::{Panels, product_row_block};
-use crate::scorer::{Factors, Vectors};
+use crate::scorer::{Factors, FoldIn, Scorer, Vectors};
 use crate::simd::{Isa, Kernel, Simd};
 
 /// The fixed side of a row's problem where factors have biases.
@@ -107,64 +107,76 @@ pub struct BiasedDots {
 }
 
 impl BiasedDots {
-    /// Returns how many users there are.
-    pub fn n_users(&self) -> usize {
-        self.users.vectors.len() / self.dim
+    /// Returns what all scores of a user have in common, where there are biases.
+    fn constant(&self, user: UserIx) -> Option<f32> {
+        self.users.biases.get(user.at()).map(|bias| self.mean + bias)
+    }
+}
+
+/// A model that scores by [`BiasedDots`].
+pub trait ScoresByDots: FoldIn + Send + Sync {
+    /// Returns what it scores by.
+    fn dots(&self) -> &BiasedDots;
+}
+
+impl<M: ScoresByDots> Scorer for M {
+    fn n_users(&self) -> usize {
+        let BiasedDots { users, dim, .. } = self.dots();
+        users.vectors.len() / dim
     }
 
-    /// Returns how many items there are.
-    pub fn n_items(&self) -> usize {
-        self.items.side.vectors.len() / self.dim
+    fn n_items(&self) -> usize {
+        let BiasedDots { items, dim, .. } = self.dots();
+        items.side.vectors.len() / dim
     }
 
-    /// Does the work of [`Scorer::score_pairs`](crate::Scorer::score_pairs).
-    pub fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
-        let side = &self.items.side;
+    fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
+        let dots = self.dots();
+        let side = &dots.items.side;
         for ((out, &user), &item) in out.iter_mut().zip(users).zip(items) {
-            *out = dot(self.users.row(user.at(), self.dim), side.row(item.at(), self.dim));
-            if let Some(constant) = self.constant(user) {
+            *out = dot(dots.users.row(user.at(), dots.dim), side.row(item.at(), dots.dim));
+            if let Some(constant) = dots.constant(user) {
                 *out += constant + side.biases[item.at()];
             }
         }
     }
 
-    /// Does the work of [`Scorer::score_catalog`](crate::Scorer::score_catalog).
-    pub fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
-        let ItemSide { side, panels } = &*self.items;
-        let panels = panels.get_or_init(|| Panels::new(&side.vectors, self.dim));
-        let left: Vec<&[f32]> = users.iter().map(|&user| self.users.row(user.at(), self.dim)).collect();
+    fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
+        let dots = self.dots();
+        let ItemSide { side, panels } = &*dots.items;
+        let panels = panels.get_or_init(|| Panels::new(&side.vectors, dots.dim));
+        let left: Vec<&[f32]> = users.iter().map(|&user| dots.users.row(user.at(), dots.dim)).collect();
         Isa::best().run(Catalog { left: &left, panels, out });
         for (out, &user) in out.chunks_exact_mut(self.n_items().max(1)).zip(users) {
-            if let Some(constant) = self.constant(user) {
+            if let Some(constant) = dots.constant(user) {
                 out.iter_mut().zip(&*side.biases).for_each(|(out, bias)| *out += constant + bias);
             }
         }
     }
 
-    /// Returns what all scores of a user have in common, where there are biases.
-    fn constant(&self, user: UserIx) -> Option<f32> {
-        self.users.biases.get(user.at()).map(|bias| self.mean + bias)
+    fn as_fold_in(&self) -> Option<&dyn FoldIn> {
+        Some(self)
     }
 
-    /// Returns the vectors of items.
-    pub fn item_vectors(&self) -> Vectors<'_> {
-        Vectors { values: &self.items.side.vectors, dim: self.dim }
+    fn item_vectors(&self) -> Option<Vectors<'_>> {
+        let BiasedDots { items, dim, .. } = self.dots();
+        Some(Vectors { values: &items.side.vectors, dim: *dim })
     }
 
-    /// Returns the vectors of users.
-    pub fn user_vectors(&self) -> Vectors<'_> {
-        Vectors { values: &self.users.vectors, dim: self.dim }
+    fn user_vectors(&self) -> Option<Vectors<'_>> {
+        let BiasedDots { users, dim, .. } = self.dots();
+        Some(Vectors { values: &users.vectors, dim: *dim })
     }
 
-    /// Returns [`Scorer::factors`](crate::Scorer::factors).
-    pub fn factors(&self) -> Factors {
-        let bias = !self.users.biases.is_empty();
-        let ones = || Arc::new(vec![1.0; self.users.biases.len()]);
-        let users = Side { vectors: Arc::clone(&self.users.vectors), biases: ones() };
-        let of = |side: &Side| side.joined(self.dim).to_vec();
-        let constants = self.users.biases.iter().map(|bias| self.mean + bias).collect();
-        let (users, items) = (of(&users), of(&self.items.side));
-        Factors { users, items, dim: self.dim + usize::from(bias), bias, constants }
+    fn factors(&self) -> Option<Factors> {
+        let BiasedDots { dim, mean, users, items } = self.dots();
+        let bias = !users.biases.is_empty();
+        let ones = Arc::new(vec![1.0; users.biases.len()]);
+        let constants = users.biases.iter().map(|bias| mean + bias).collect();
+        let users = Side { vectors: Arc::clone(&users.vectors), biases: ones };
+        let of = |side: &Side| side.joined(*dim).to_vec();
+        let (users, items) = (of(&users), of(&items.side));
+        Some(Factors { users, items, dim: dim + usize::from(bias), bias, constants })
     }
 }
 
@@ -184,7 +196,7 @@ impl Kernel for Catalog<'_> {
     }
 }
 
-/// Returns the dot product, summed in the same order as in [`BiasedDots::score_catalog`].
+/// Returns the dot product, summed in the same order as where a whole catalogue is scored.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -10,7 +10,7 @@ pub mod kernels;
 pub mod lines;
 mod tasks;
 
-pub use biased::{BiasedDots, Design, ItemSide, Side};
+pub use biased::{BiasedDots, Design, ItemSide, ScoresByDots, Side};
 pub use draws::normal;
 pub use equations::{PANEL, add_entries};
 pub use errors::squared_errors;

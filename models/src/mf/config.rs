@@ -21,7 +21,7 @@ pub struct MfConfig {
     pub reg: f32,
     /// For `loss = "mse"`: whether predicted ratings are clipped to the values of training.
     pub clip: bool,
-    /// Standard deviation of the first factors.
+    /// Standard deviation of the initial factors.
     pub init_std: f32,
     /// How the weight of a user's rows falls with their age, in the vector that the user is scored by. Training does not read
     /// it: the users are folded in once their items' vectors are learned.

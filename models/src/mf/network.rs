@@ -10,7 +10,7 @@ use crate::Result;
 use crate::model::Model;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{add_biases, add_l2, gather, pair_dots, pair_dots_backward, segment_sums};
-use crate::nn::network::{Gradient, Network, Objective, Step};
+use crate::nn::network::{BatchLoss, Gradient, Network, Step};
 use crate::nn::params::{Init, Values, on_host, weight};
 use crate::scorer::Shape;
 
@@ -75,9 +75,9 @@ impl Network for MfNetwork {
         self.forward(batch).1
     }
 
-    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
+    fn step(&self, batch: &Batch, loss: &BatchLoss<'_>) -> Step {
         let (rows, scores) = self.forward(batch);
-        let grad = (objective.gradient)(scores); // [samples, 1]
+        let grad = (loss.gradient)(scores); // [samples, 1]
         let [users, items, _] = pair_dots_backward(&grad, &rows.users, &rows.items, None, batch);
         let [user_biases, item_biases] = segment_sums(grad, batch);
         let reg = self.config.reg;
@@ -87,7 +87,7 @@ impl Network for MfNetwork {
         }
         // The penalty counts a user's vector once for each sample, and each of the user's batch rows has `per_row`
         // samples.
-        let factor = 2.0 * reg / objective.terms;
+        let factor = 2.0 * reg / loss.terms;
         let of_user = |grad, rows| add_l2(grad, rows, factor, batch.per_row, &batch.users);
         let of_item = |grad, rows| add_l2(grad, rows, factor, 1, &batch.items);
         let (users, a) = of_user(users, &rows.users);

@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{ReluDropout, catalog_relu, matmul};
-use crate::nn::network::{Network, Objective, Step};
+use crate::nn::network::{BatchLoss, Network, Step};
 use crate::nn::pair_score::PairScore;
 use crate::nn::params::{on_host, saved};
 use crate::scorer::{Scorer, Shape};
@@ -134,8 +134,8 @@ impl Network for NcfNetwork {
         self.scores(batch)
     }
 
-    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
-        self.step(batch, objective)
+    fn step(&self, batch: &Batch, loss: &BatchLoss<'_>) -> Step {
+        self.step(batch, loss)
     }
 
     fn weights(&self) -> Vec<(&'static str, &Tensor<2>)> {

@@ -9,7 +9,7 @@ use crate::nn::kernels::{
     ReluDropout, bias_relu, bias_relu_backward, gather, matmul, matmul_nt, matmul_tn, output_backward,
     pair_dots, pair_dots_backward, pair_relu, segment_sums,
 };
-use crate::nn::network::{Gradient, Objective, Step};
+use crate::nn::network::{BatchLoss, Gradient, Step};
 use crate::nn::params::{Init, Values, weight};
 use crate::scorer::Shape;
 
@@ -224,15 +224,11 @@ impl NcfNetwork {
     }
 
     /// As [`crate::nn::network::Network::step`].
-    pub(super) fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step {
-        let activation = ReluDropout {
-            dropout: self.spec.dropout,
-            key: objective.dropout_key,
-            batch: objective.batch,
-            layer: 0,
-        };
+    pub(super) fn step(&self, batch: &Batch, loss: &BatchLoss<'_>) -> Step {
+        let activation =
+            ReluDropout { dropout: self.spec.dropout, key: loss.dropout_key, batch: loss.batch, layer: 0 };
         let Pass { scores, gmf, tower } = self.forward(batch, activation);
-        let grad = (objective.gradient)(scores); // [samples, 1]
+        let grad = (loss.gradient)(scores); // [samples, 1]
         let Output { gmf: gmf_weight, tower: tower_weight, .. } = self.output_layer();
         let mut gradients = Vec::new();
         let mut output = Vec::new();

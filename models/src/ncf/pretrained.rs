@@ -1,4 +1,4 @@
-//! First weights of NeuMF from trained GMF and MLP runs (He et al. 2017, section 3.4.1).
+//! Initial weights of NeuMF from trained GMF and MLP runs (He et al. 2017, section 3.4.1).
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use burnrec_data::tensors::TensorFile;
 use super::{GmfConfig, MlpConfig, NcfSpec, NeumfConfig, Pretrained};
 use crate::learner::Phase;
 use crate::model::ModelConfig;
-use crate::nn::FirstWeights;
+use crate::nn::InitialWeights;
 use crate::saved::{self, Stage};
 use crate::weights::matrix;
 use crate::{Error, Result};
@@ -23,10 +23,10 @@ pub fn weights(
     spec: &NcfSpec,
     data: &Prepared,
     phase: Phase,
-) -> Result<FirstWeights> {
+) -> Result<InitialWeights> {
     let gmf = NcfSpec { tower: None, ..spec.clone() };
     let mlp = NcfSpec { gmf: None, ..spec.clone() };
-    let mut weights = FirstWeights::new();
+    let mut weights = InitialWeights::new();
     let alpha = pretrained.alpha;
     for (key, dir, part, share) in
         [("gmf", &pretrained.gmf, gmf, alpha), ("mlp", &pretrained.mlp, mlp, 1.0 - alpha)]

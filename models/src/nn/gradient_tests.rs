@@ -8,7 +8,7 @@ use burn_tensor::{Device, Tensor, TensorData};
 
 use super::autodiff::Tracked;
 use super::batch::Batch;
-use super::network::{Architecture, Gradient, Network, Objective, Step};
+use super::network::{Architecture, BatchLoss, Gradient, Network, Step};
 use super::params::{drawn, on_host};
 use crate::Shape;
 use crate::mf::MfConfig;
@@ -120,8 +120,8 @@ fn ours(network: &dyn Network) -> (f32, Vec<Vec<f32>>) {
         loss.set(on_host(&log_sigmoid(scores.clone() * signs.clone()).sum().neg())[0]);
         sigmoid(scores * signs.clone().neg()) * signs.neg() / samples
     };
-    let objective = Objective { gradient: &gradient, terms: samples, dropout_key: [0; 2], batch: 0 };
-    let Step { gradients, penalty } = network.step(&batch, &objective);
+    let batch_loss = BatchLoss { gradient: &gradient, terms: samples, dropout_key: [0; 2], batch: 0 };
+    let Step { gradients, penalty } = network.step(&batch, &batch_loss);
     let penalty = penalty.map_or(0.0, |penalty| on_host(&penalty)[0]);
     let whole = |((_, weight), gradient): ((&str, &Tensor<2>), &Gradient)| {
         let [rows, width] = weight.dims();

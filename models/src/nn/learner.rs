@@ -16,7 +16,7 @@ use super::gpu::{Fused, KernelTimes, Traffic};
 #[cfg(feature = "cube")]
 use super::learner_state::state_name;
 use super::loss::Loss;
-use super::network::{Architecture, Network, Objective, Step};
+use super::network::{Architecture, BatchLoss, Network, Step};
 use super::on_card::on_card;
 #[cfg(feature = "cube")]
 use super::on_card::with_card_weights;
@@ -35,7 +35,7 @@ use crate::{Error, Result};
 const READS_PER_EPOCH: usize = 20;
 
 /// The values of weights by name, row-major.
-pub type FirstWeights = BTreeMap<String, Vec<f32>>;
+pub type InitialWeights = BTreeMap<String, Vec<f32>>;
 
 /// Trains a network of any family on a device.
 pub struct NnLearner {
@@ -55,7 +55,7 @@ pub struct NnLearner {
 }
 
 impl NnLearner {
-    /// Learns from the training matrix `[n_users, n_items]`, with first weights, order and negatives drawn from `seed`.
+    /// Learns from the training matrix `[n_users, n_items]`, with initial weights, order and negatives drawn from `seed`.
     ///
     /// # Errors
     /// When a setting is out of its range, there is nothing to learn from, or training does not fit the memory of the
@@ -79,7 +79,7 @@ impl NnLearner {
         architecture: &dyn Architecture,
         training: &NnTraining,
         seed: u64,
-        mut weights: FirstWeights,
+        mut weights: InitialWeights,
         device: &OpenDevice,
     ) -> Result<Self> {
         let mut draw = drawn(seed);
@@ -88,7 +88,7 @@ impl NnLearner {
             Some(values) if values.len() == rows * cols => Ok(values),
             Some(values) => {
                 let found = format!("{} values for {name:?}", values.len());
-                Err(DataError::setting("first weights", found, format!("{rows} x {cols}")).into())
+                Err(DataError::setting("initial weights", found, format!("{rows} x {cols}")).into())
             }
         };
         Self::with_values(train, architecture, training, seed, &mut values, device)
@@ -147,9 +147,9 @@ impl NnLearner {
         // Each batch of each epoch has masks of its own, so that a resumed run drops the same units.
         let dropout_key = self.batches.dropout_key(epoch);
         let batch_number = number as u32;
-        let objective =
-            Objective { gradient: &gradient, terms: terms as f32, dropout_key, batch: batch_number };
-        let Step { gradients, penalty } = self.network.step(&batch, &objective);
+        let batch_loss =
+            BatchLoss { gradient: &gradient, terms: terms as f32, dropout_key, batch: batch_number };
+        let Step { gradients, penalty } = self.network.step(&batch, &batch_loss);
         let epochs = f64::from(epoch - 1) + number as f64 / self.batches.count() as f64;
         self.optimizer.step(self.network.weights_mut(), gradients, Some(&batch), epochs);
         let loss = loss.take().expect("a network asks for the gradient by its scores");

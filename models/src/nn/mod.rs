@@ -36,6 +36,6 @@ mod training;
 #[cfg(all(feature = "cube", feature = "train"))]
 pub use gpu::{KernelTimes, Traffic};
 #[cfg(feature = "train")]
-pub use learner::{FirstWeights, NnLearner};
+pub use learner::{InitialWeights, NnLearner};
 #[cfg(feature = "train")]
 pub use training::{EmbeddingUpdate, NnTraining, Optimizer, Schedule, ScheduleKind};

@@ -25,8 +25,8 @@ pub trait Network: Send {
     /// Scores each sample of a batch, `[samples, 1]`: logits or ratings.
     fn scores(&self, batch: &Batch) -> Tensor<2>;
 
-    /// Returns the gradients of an objective over a batch, one for each weight, in the order of [`Network::weights`].
-    fn step(&self, batch: &Batch, objective: &Objective<'_>) -> Step;
+    /// Returns the gradients of the loss of a batch, one for each weight, in the order of [`Network::weights`].
+    fn step(&self, batch: &Batch, loss: &BatchLoss<'_>) -> Step;
 
     /// Returns the weights by name, always in the same order.
     fn weights(&self) -> Vec<(&'static str, &Tensor<2>)>;
@@ -38,8 +38,8 @@ pub trait Network: Send {
     fn model(&self) -> Box<dyn Model>;
 }
 
-/// What is minimised over a batch.
-pub struct Objective<'a> {
+/// The loss of a batch, which an optimiser step lowers.
+pub struct BatchLoss<'a> {
     /// Returns the gradient of the mean loss by the scores, from the scores; both are `[samples, 1]`.
     pub gradient: &'a dyn Fn(Tensor<2>) -> Tensor<2>,
     /// The number of terms that the mean is over.
@@ -52,7 +52,7 @@ pub struct Objective<'a> {
 
 /// What a network computes for one optimiser step.
 pub struct Step {
-    /// The gradient of the objective, regulariser included, by each weight.
+    /// The gradient of the loss, regulariser included, by each weight.
     pub gradients: Vec<Gradient>,
     /// `[1]`: the regulariser summed over the batch's samples, where the network has one.
     pub penalty: Option<Tensor<1>>,

@@ -4,19 +4,8 @@ use burnrec_data::Csr;
 
 use super::Rp3betaConfig;
 use crate::Result;
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, Itself, NeighboursOf, nearest, ones};
-use crate::learner::{FitInput, Learner};
+use crate::item_item::{ClosedForm, ItemMatrix, Itself, NeighboursOf, nearest, ones};
 use crate::progress::Progress;
-use crate::settings::NoSettings;
-use crate::trainer::Trainable;
-
-impl Trainable for Rp3betaConfig {
-    type Training = NoSettings;
-
-    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
-        Ok(Box::new(ItemItemLearner::new(fit.train, self.clone())?))
-    }
-}
 
 impl ClosedForm for Rp3betaConfig {
     fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix> {

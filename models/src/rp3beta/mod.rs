@@ -10,13 +10,9 @@
 //! kept, as in the paper (`neighbours_of = "history"`), or of each `j` (`"target"`). With `normalised` those of each `i` are then scaled to the sum 1, as in the
 //! programs of Dacrema et al. 2021, "A Troubling Analysis of Reproducibility and Progress in Recommender Systems Research".
 
-use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use crate::device::OpenDevice;
-use crate::item_item::{ItemItem, ItemItemModel, NeighboursOf};
-use crate::model::{Family, Model, Output};
-use crate::scorer::Shape;
+use crate::item_item::{ItemItem, NeighboursOf};
 use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
@@ -56,10 +52,10 @@ impl Default for Rp3betaConfig {
     }
 }
 
-impl Family for Rp3betaConfig {
-    const KIND: &'static str = "rp3beta";
+impl ItemItem for Rp3betaConfig {
+    const NAME: &'static str = "rp3beta";
 
-    fn validate(&self) -> Result<()> {
+    fn check_settings(&self) -> Result<()> {
         for (key, value) in [("alpha", self.alpha), ("beta", self.beta), ("popularity", self.popularity)] {
             if !(value >= 0.0 && value.is_finite()) {
                 return Err(Error::config(key, value, "a finite number of at least 0"));
@@ -68,23 +64,9 @@ impl Family for Rp3betaConfig {
         if self.k == 0 {
             return Err(Error::config("k", 0, "at least 1"));
         }
-        self.recency.validate()
+        Ok(())
     }
 
-    fn output(&self) -> Output {
-        Output::Raw
-    }
-
-    fn reads_order(&self) -> bool {
-        self.recency != Recency::None
-    }
-
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
-    }
-}
-
-impl ItemItem for Rp3betaConfig {
     fn recency(&self) -> Recency {
         self.recency
     }

@@ -66,7 +66,7 @@ pub(super) struct Draws {
 }
 
 impl<'a> SasrecLearner<'a> {
-    /// Learns from the training matrix `[n_users, n_items]`, whose rows have an order, with first weights, batches,
+    /// Learns from the training matrix `[n_users, n_items]`, whose rows have an order, with initial weights, batches,
     /// negatives and dropout drawn from `seed`. `batch_size` of `training` counts the rows of a batch's sequences.
     ///
     /// # Errors

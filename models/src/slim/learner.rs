@@ -8,21 +8,10 @@ use rayon::prelude::*;
 
 use super::SlimConfig;
 use crate::free_memory::{free_memory_bytes, told};
-use crate::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, from_rows, ones};
-use crate::learner::{FitInput, Learner};
+use crate::item_item::{ClosedForm, ItemMatrix, add_common_users, from_rows, ones};
 use crate::progress::Progress;
-use crate::settings::NoSettings;
 use crate::simd::vectorised;
-use crate::trainer::Trainable;
 use crate::{Error, Result};
-
-impl Trainable for SlimConfig {
-    type Training = NoSettings;
-
-    fn learner<'a>(&self, _: &NoSettings, fit: &FitInput<'a>) -> Result<Box<dyn Learner + 'a>> {
-        Ok(Box::new(ItemItemLearner::new(fit.train, self.clone())?))
-    }
-}
 
 impl ClosedForm for SlimConfig {
     fn solve(&self, train: &Csr, progress: &dyn Progress) -> Result<ItemMatrix> {
@@ -60,14 +49,12 @@ impl Gram {
         let n_items = rows.n_cols();
         let bytes = AtomicU64::new(0);
         progress.begin("items of X'X", n_items as u64);
-        let row = |counts: &mut Vec<f32>, item: usize| {
+        let row = |counts: &mut Vec<f64>, item: usize| {
             progress.check()?;
             counts.resize(n_items, 0.0);
-            for &user in columns.row(item).0 {
-                rows.row(user as usize).0.iter().for_each(|&other| counts[other as usize] += 1.0);
-            }
+            add_common_users(rows, &columns, item, counts);
             let row: Vec<(u32, f32)> =
-                (0..).zip(&*counts).map(|(other, &n)| (other, n)).filter(|(_, n)| *n > 0.0).collect();
+                (0..).zip(&*counts).map(|(other, &n)| (other, n as f32)).filter(|(_, n)| *n > 0.0).collect();
             counts.fill(0.0);
             let mine = (row.len() * size_of::<(u32, f32)>()) as u64;
             let all = bytes.fetch_add(mine, Ordering::Relaxed) + mine;

@@ -10,13 +10,9 @@
 //! catalogue of which few pairs have users in common takes far less memory than EASE. Where all pairs have some, it is EASE with all
 //! items for `k`, no `l1` and weights of either sign (`nonnegative = false`).
 
-use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
-use crate::device::OpenDevice;
-use crate::item_item::{ItemItem, ItemItemModel};
-use crate::model::{Family, Model, Output};
-use crate::scorer::Shape;
+use crate::item_item::ItemItem;
 use crate::{Error, Recency, Result};
 
 #[cfg(feature = "train")]
@@ -44,10 +40,10 @@ impl Default for SlimConfig {
     }
 }
 
-impl Family for SlimConfig {
-    const KIND: &'static str = "slim";
+impl ItemItem for SlimConfig {
+    const NAME: &'static str = "slim";
 
-    fn validate(&self) -> Result<()> {
+    fn check_settings(&self) -> Result<()> {
         if !(self.reg > 0.0 && self.reg.is_finite()) {
             let expected = "a finite number over 0, without which equal columns have no one solution";
             return Err(Error::config("reg", self.reg, expected));
@@ -58,23 +54,9 @@ impl Family for SlimConfig {
         if self.k == 0 {
             return Err(Error::config("k", 0, "at least 1"));
         }
-        self.recency.validate()
+        Ok(())
     }
 
-    fn output(&self) -> Output {
-        Output::Raw
-    }
-
-    fn reads_order(&self) -> bool {
-        self.recency != Recency::None
-    }
-
-    fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {
-        Ok(Box::new(ItemItemModel::load(weights, self.clone(), shape)?))
-    }
-}
-
-impl ItemItem for SlimConfig {
     fn recency(&self) -> Recency {
         self.recency
     }

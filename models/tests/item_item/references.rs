@@ -45,7 +45,7 @@ fn assert_near(found: &[f32], expected: &[f64], tolerance: f64, what: &str) {
 fn equals_the_fixture<F: ClosedForm + DeserializeOwned>(tolerance: f64) {
     let (train, cases) = fixture();
     let mut compared = 0;
-    for case in cases.iter().filter(|case| case["config"]["model"] == F::KIND) {
+    for case in cases.iter().filter(|case| case["config"]["model"] == F::NAME) {
         let mut config = case["config"].clone();
         config.as_object_mut().unwrap().remove("model");
         let what = config.to_string();
@@ -56,7 +56,7 @@ fn equals_the_fixture<F: ClosedForm + DeserializeOwned>(tolerance: f64) {
         assert_near(&scores, &numbers(&case["scores"]), tolerance, &format!("{what}, scores"));
         compared += 1;
     }
-    assert!(compared >= 2, "{compared} cases of {}", F::KIND);
+    assert!(compared >= 2, "{compared} cases of {}", F::NAME);
 }
 
 #[test]

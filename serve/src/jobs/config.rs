@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use croner::Cron;
 use serde::{Deserialize, Serialize};
 
+use super::store::Job;
+use crate::clock::{Clock, SystemClock};
 use crate::config::HttpConfig;
 use crate::{Error, Result};
 
@@ -96,6 +98,24 @@ impl JobsConfig {
             }
         }
         Ok(())
+    }
+}
+
+impl JobsConfig {
+    /// Returns the job of a command with its arguments, submitted now, with no name and all that a job may take.
+    pub(super) fn job(&self, file: String, args: Vec<String>) -> Job {
+        Job {
+            id: 0,
+            name: None,
+            file,
+            args,
+            root: self.root.clone(),
+            seconds: self.seconds,
+            memory_mb: self.memory_mb,
+            log_mb: self.log_mb,
+            submitted_ms: SystemClock.unix_ms(),
+            due: None,
+        }
     }
 }
 

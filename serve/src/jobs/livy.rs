@@ -18,10 +18,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, body::Bytes};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::config::{INSIDE, JobsConfig, check_command, leaves_root};
-use super::store::{Job, JobDir, State, Store, now_ms};
+use super::config::JobsConfig;
+use super::request;
+use super::store::{JobDir, State, Store};
 use crate::http::access;
 
 /// The largest body, in bytes.
@@ -114,17 +115,21 @@ impl Page {
 async fn list(Shared(api): Shared<Arc<Api>>, Query(page): Query<Page>) -> Answer {
     let all: Vec<JobDir> = api.store.all()?.into_iter().filter(|dir| !dir.is_deleted()).collect();
     let range = page.of(all.len(), false);
-    let sessions = all[range.clone()].iter().map(shown).collect::<Result<Vec<Value>, _>>()?;
+    let sessions =
+        all[range.clone()].iter().map(|dir| shown(&api, dir)).collect::<Result<Vec<Value>, _>>()?;
     Ok(answer(StatusCode::OK, &json!({ "from": range.start, "total": all.len(), "sessions": sessions })))
 }
 
 async fn show(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>) -> Answer {
-    Ok(answer(StatusCode::OK, &shown(&find(&api, &id)?)?))
+    Ok(answer(StatusCode::OK, &shown(&api, &find(&api, &id)?)?))
 }
 
 async fn state(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>) -> Answer {
     let dir = find(&api, &id)?;
-    Ok(answer(StatusCode::OK, &json!({ "id": dir.job()?.id, "state": dir.standing()?.state.name() })))
+    Ok(answer(
+        StatusCode::OK,
+        &json!({ "id": dir.job()?.id, "state": api.store.standing(&dir)?.state.name() }),
+    ))
 }
 
 async fn log(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>, Query(page): Query<Page>) -> Answer {
@@ -137,7 +142,7 @@ async fn log(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>, Query(page):
 
 async fn delete(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>) -> Answer {
     let dir = find(&api, &id)?;
-    if !dir.standing()?.state.is_end() {
+    if !api.store.standing(&dir)?.state.is_end() {
         dir.kill()?;
     }
     dir.delete()?;
@@ -147,16 +152,14 @@ async fn delete(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>) -> Answer
 async fn submit(Shared(api): Shared<Arc<Api>>, request: Request) -> Answer {
     let rejected = |why: String| Refusal(StatusCode::BAD_REQUEST, format!("Rejected, {why}"));
     let body = Bytes::from_request(request, &api).await.map_err(|error| rejected(error.body_text()))?;
-    let asked: Map<String, Value> = serde_json::from_slice(&body)
-        .map_err(|error| rejected(format!("found {error}, expected a JSON object")))?;
-    let job = job(&asked, &api.config).map_err(rejected)?;
+    let job = request::read(&body, &api.config).map_err(rejected)?;
     let _alone = api.adding.lock().unwrap_or_else(PoisonError::into_inner);
     let mut waiting = 0;
     for dir in api.store.all()? {
-        let standing = dir.standing()?.state;
-        waiting += usize::from(standing == State::NotStarted);
+        let state = api.store.standing(&dir)?.state;
+        waiting += usize::from(state == State::NotStarted);
         let is_named =
-            job.name.is_some() && !standing.is_end() && !dir.is_deleted() && dir.job()?.name == job.name;
+            job.name.is_some() && !state.is_end() && !dir.is_deleted() && dir.job()?.name == job.name;
         if is_named {
             return Err(rejected(format!("Duplicate session name: {:?}", job.name.unwrap_or_default())));
         }
@@ -166,121 +169,11 @@ async fn submit(Shared(api): Shared<Arc<Api>>, request: Request) -> Answer {
     }
     let job = api.store.add(job)?;
     let dir = api.store.find(job.id).ok_or_else(|| rejected("the job is gone".into()))?;
-    let mut response = answer(StatusCode::CREATED, &shown(&dir)?);
+    let mut response = answer(StatusCode::CREATED, &shown(&api, &dir)?);
     if let Ok(place) = format!("/batches/{}", job.id).parse() {
         response.headers_mut().insert(header::LOCATION, place);
     }
     Ok(response)
-}
-
-/// The keys of Livy that a job here has no use for; a client may send them empty.
-const UNUSED: [&str; 13] = [
-    "proxyUser",
-    "className",
-    "jars",
-    "pyFiles",
-    "files",
-    "driverCores",
-    "executorMemory",
-    "executorCores",
-    "numExecutors",
-    "archives",
-    "queue",
-    "heartbeatTimeoutInSecond",
-    "ttl",
-];
-
-/// Returns the job that a request submits.
-fn job(asked: &Map<String, Value>, config: &JobsConfig) -> Result<Job, String> {
-    let text = |key: &str| match asked.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.is_empty() => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(format!("{key}: found {other}, expected a text")),
-    };
-    for (key, value) in asked {
-        let is_empty = value.is_null() || [json!(""), json!([]), json!({})].contains(value);
-        if UNUSED.contains(&key.as_str()) && !is_empty {
-            return Err(format!(
-                "{key}: found {value}, expected none: a job is a command of burnrec in a process of its own"
-            ));
-        }
-        if !["file", "args", "name", "conf", "driverMemory"].contains(&key.as_str())
-            && !UNUSED.contains(&key.as_str())
-        {
-            return Err(format!(
-                "{key}: found a key that is not known, expected file, args, name, conf or driverMemory"
-            ));
-        }
-    }
-    let file = text("file")?.ok_or("file: found none, expected a command")?;
-    check_command(&file).map_err(|expected| format!("file: found {file:?}, expected {expected}"))?;
-    let args = match asked.get("args") {
-        None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(args)) => args
-            .iter()
-            .map(|arg| match arg {
-                Value::String(text) => Ok(text.clone()),
-                Value::Number(number) => Ok(number.to_string()),
-                other => Err(format!("args: found {other}, expected texts")),
-            })
-            .collect::<Result<_, _>>()?,
-        Some(other) => return Err(format!("args: found {other}, expected a list of texts")),
-    };
-    if let Some(arg) = args.iter().find(|arg| leaves_root(arg)) {
-        return Err(format!("args: found {arg:?}, expected {INSIDE}"));
-    }
-    let memory_mb = match text("driverMemory")? {
-        None => config.memory_mb,
-        Some(size) => {
-            let found = megabytes(&size).filter(|size| (1..=config.memory_mb).contains(size));
-            found.ok_or_else(|| {
-                format!(
-                    "driverMemory: found {size:?}, expected a size such as 512m or 4g, at most {} MiB",
-                    config.memory_mb
-                )
-            })?
-        }
-    };
-    let seconds = match asked
-        .get("conf")
-        .and_then(Value::as_object)
-        .map(|conf| conf.iter().collect::<Vec<_>>())
-        .as_deref()
-    {
-        None | Some([]) => config.seconds,
-        Some([(key, value)]) if key.as_str() == "burnrec.seconds" => {
-            let found = value.as_str().map_or_else(|| value.as_u64(), |text| text.parse().ok());
-            let found = found.filter(|seconds| (1..=config.seconds).contains(seconds));
-            found.ok_or_else(|| {
-                format!("conf: found burnrec.seconds {value}, expected 1 to {}", config.seconds)
-            })?
-        }
-        Some(_) => return Err("conf: found another key, expected burnrec.seconds alone".to_owned()),
-    };
-    Ok(Job {
-        id: 0,
-        name: text("name")?,
-        file,
-        args,
-        root: config.root.clone(),
-        seconds,
-        memory_mb,
-        log_mb: config.log_mb,
-        submitted_ms: now_ms(),
-        due: None,
-    })
-}
-
-/// Returns a size such as `512m` or `4gb` in MiB, rounded up.
-fn megabytes(size: &str) -> Option<u64> {
-    let size = size.to_ascii_lowercase();
-    let size = size.strip_suffix('b').unwrap_or(&size);
-    let (number, shift) = [('k', 10), ('m', 20), ('g', 30), ('t', 40)]
-        .iter()
-        .find_map(|(unit, shift)| Some((size.strip_suffix(*unit)?, *shift)))?;
-    let bytes = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    Some(bytes.div_ceil(1 << 20))
 }
 
 /// Finds a job by its number, or the newest of a name.
@@ -290,9 +183,10 @@ fn find(api: &Api, id: &str) -> Result<JobDir, Refusal> {
         Ok(number) => api.store.find(number),
         Err(_) => {
             let mut found = None;
-            for dir in api.store.all()? {
+            for dir in api.store.all()?.into_iter().rev() {
                 if dir.job()?.name.as_deref() == Some(id) {
                     found = Some(dir);
+                    break;
                 }
             }
             found
@@ -302,8 +196,8 @@ fn find(api: &Api, id: &str) -> Result<JobDir, Refusal> {
 }
 
 /// Returns a job as its clients see it.
-fn shown(dir: &JobDir) -> Result<Value, burnrec_data::Error> {
-    let (job, standing, log) = (dir.job()?, dir.standing()?, dir.log()?);
+fn shown(api: &Api, dir: &JobDir) -> Result<Value, burnrec_data::Error> {
+    let (job, standing, log) = (dir.job()?, api.store.standing(dir)?, dir.log()?);
     Ok(json!({
         "id": job.id,
         "name": job.name,

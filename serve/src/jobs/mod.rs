@@ -10,6 +10,7 @@
 
 mod config;
 mod livy;
+mod request;
 mod runner;
 mod server;
 pub mod store;

@@ -9,7 +9,8 @@ use chrono::{DateTime, Utc};
 use croner::Cron;
 
 use super::config::JobsConfig;
-use super::store::{Job, JobDir, Standing, State, Store, now_ms};
+use super::store::{Job, JobDir, Standing, State, Store};
+use crate::clock::{Clock, SystemClock};
 use crate::{Error, Result};
 
 /// How long a supervisor may take to lock the directory of its job.
@@ -24,6 +25,8 @@ pub struct Runner {
     store: Store,
     /// The words that start the program.
     program: Vec<OsString>,
+    /// The environment variables that are of the server alone.
+    own: Vec<String>,
     /// The supervisors that this process started, to be reaped.
     children: Vec<Child>,
     schedules: Vec<Due>,
@@ -41,7 +44,7 @@ impl Runner {
     ///
     /// # Errors
     /// When the jobs cannot be read.
-    pub fn new(config: JobsConfig, store: Store, program: Vec<OsString>) -> Result<Self> {
+    pub fn new(config: JobsConfig, store: Store, program: Vec<OsString>, own: Vec<String>) -> Result<Self> {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
         for dir in store.all()? {
             if let Some((name, at)) = dir.job()?.due {
@@ -49,7 +52,7 @@ impl Runner {
                 *last = at.max(*last);
             }
         }
-        let begin = now_ms() / 1000 - MISSED_SECONDS;
+        let begin = SystemClock.unix_ms() / 1000 - MISSED_SECONDS;
         let schedules = config.schedules.iter().map(|(name, schedule)| {
             let cron = schedule
                 .parse()
@@ -60,7 +63,7 @@ impl Runner {
             Ok(Due { name: name.clone(), cron, next })
         });
         let schedules = schedules.collect::<Result<_>>()?;
-        Ok(Self { config, store, program, children: Vec::new(), schedules })
+        Ok(Self { config, store, program, own, children: Vec::new(), schedules })
     }
 
     /// Does what is due now.
@@ -72,8 +75,7 @@ impl Runner {
         self.submit_due()?;
         let (mut running, mut ended, mut waiting) = (0, Vec::new(), Vec::new());
         for dir in self.store.all()? {
-            let standing = settled(&dir)?;
-            match standing.state {
+            match self.settled(&dir)? {
                 State::NotStarted => waiting.push(dir),
                 state if state.is_end() => ended.push(dir),
                 _ => running += 1,
@@ -99,6 +101,9 @@ impl Runner {
         dir.stand(&Standing::now(State::Starting))?;
         let mut command = super::command(&self.program);
         command.arg("job").arg(&dir.0).process_group(0);
+        for name in &self.own {
+            command.env_remove(name);
+        }
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => self.children.push(child),
             Err(error) => dir.stand(&Standing::ended(
@@ -118,48 +123,40 @@ impl Runner {
             let schedule = &self.config.schedules[&due.name];
             let mut is_busy = false;
             for dir in self.store.all()? {
-                let is_of = dir.job()?.due.is_some_and(|(name, _)| name == due.name);
-                is_busy |= is_of && !dir.standing()?.state.is_end();
+                let lives = !self.store.standing(&dir)?.state.is_end();
+                is_busy |= lives && dir.job()?.due.is_some_and(|(name, _)| name == due.name);
             }
             if is_busy {
                 tracing::warn!(schedule = due.name, "is due again and is still at work; left out");
                 continue;
             }
-            let job = self.store.add(Job {
-                id: 0,
-                name: Some(due.name.clone()),
-                file: schedule.file.clone(),
-                args: schedule.args.clone(),
-                root: self.config.root.clone(),
-                seconds: self.config.seconds,
-                memory_mb: self.config.memory_mb,
-                log_mb: self.config.log_mb,
-                submitted_ms: now_ms(),
-                due: Some((due.name.clone(), at.timestamp())),
-            })?;
+            let (name, due_at) = (Some(due.name.clone()), Some((due.name.clone(), at.timestamp())));
+            let job = self.config.job(schedule.file.clone(), schedule.args.clone());
+            let job = self.store.add(Job { name, due: due_at, ..job })?;
             tracing::info!(schedule = due.name, job = job.id, "is due");
         }
         Ok(())
     }
-}
 
-/// Returns where a job stands; one whose supervisor ended without a word is dead.
-fn settled(dir: &JobDir) -> Result<Standing> {
-    let standing = dir.standing()?;
-    let is_lost = match standing.state {
-        State::Running => true,
-        State::Starting => now_ms() - standing.since_ms > STARTS_MS,
-        _ => false,
-    };
-    if !is_lost || dir.is_watched() {
-        return Ok(standing);
+    /// Returns where a job stands; one whose supervisor ended without a word, or never came, is dead.
+    fn settled(&self, dir: &JobDir) -> Result<State> {
+        let standing = self.store.standing(dir)?;
+        let is_lost = match standing.state {
+            State::Running => true,
+            State::Starting => SystemClock.unix_ms() - standing.since_ms > STARTS_MS,
+            _ => false,
+        };
+        if !is_lost {
+            return Ok(standing.state);
+        }
+        // A supervisor that comes after all finds the lock taken, or the job dead, and leaves it alone.
+        let Some(_lock) = dir.lock() else { return Ok(standing.state) };
+        // One may have ended the job between the look and the lock.
+        let state = self.store.standing(dir)?.state;
+        if state.is_end() {
+            return Ok(state);
+        }
+        dir.stand(&Standing::ended(State::Dead, "its supervisor was killed, and the job with it"))?;
+        Ok(State::Dead)
     }
-    // The supervisor may have ended the job between the two looks.
-    let standing = dir.standing()?;
-    if standing.state.is_end() {
-        return Ok(standing);
-    }
-    let dead = Standing::ended(State::Dead, "its supervisor was killed, and the job with it");
-    dir.stand(&dead)?;
-    Ok(dead)
 }

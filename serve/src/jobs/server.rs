@@ -24,6 +24,7 @@ pub struct JobServer {
     config: JobsConfig,
     store: Store,
     program: Vec<OsString>,
+    own: Vec<String>,
     runtime: Runtime,
     listening: Listening,
     /// Keeps another server from the same jobs.
@@ -31,11 +32,12 @@ pub struct JobServer {
 }
 
 impl JobServer {
-    /// Opens the directory of jobs and binds the address; `program` are the words that start this program, before any argument.
+    /// Opens the directory of jobs and binds the address; `program` are the words that start this program, before any argument, and
+    /// `own` the environment variables that are of the server alone, which no job gets.
     ///
     /// # Errors
     /// When the config is wrong, another server has the directory, or the address is in use.
-    pub fn open(config: JobsConfig, program: Vec<OsString>) -> Result<Self> {
+    pub fn open(config: JobsConfig, program: Vec<OsString>, own: Vec<String>) -> Result<Self> {
         config.validate()?;
         let alone = lock_dir(&config.dir)?;
         let root = &config.root;
@@ -51,7 +53,7 @@ impl JobServer {
             .map_err(start)?;
         let listening = runtime.block_on(Listening::bind(&config.http))?;
         let store = Store::open(&config.dir)?;
-        Ok(Self { config, store, program, runtime, listening, _alone: alone })
+        Ok(Self { config, store, program, own, runtime, listening, _alone: alone })
     }
 
     /// Returns the scheme and the address.
@@ -64,7 +66,7 @@ impl JobServer {
     /// # Errors
     /// When the jobs cannot be read or written.
     pub fn run(self, asked: &(dyn Fn() -> bool + Sync)) -> Result<()> {
-        let mut runner = Runner::new(self.config.clone(), self.store.clone(), self.program)?;
+        let mut runner = Runner::new(self.config.clone(), self.store.clone(), self.program, self.own)?;
         let api = Arc::new(Api::new(self.config, self.store));
         let (stop, stopped) = oneshot::channel::<()>();
         let task = self.runtime.spawn(self.listening.serve(router(api), async {

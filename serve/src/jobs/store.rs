@@ -9,14 +9,17 @@
 //! DIR/000007/_lock         held by its supervisor while that lives
 //! ```
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use burnrec_data::write::{LOCK, write_file};
+use burnrec_data::write::{list_dir, lock_dir, write_file};
 use burnrec_data::{Error, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, SystemClock};
 
 /// A job as it was submitted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,7 +104,7 @@ pub struct Standing {
 impl Standing {
     /// Returns a state as of now.
     pub fn now(state: State) -> Self {
-        Self { state, since_ms: now_ms(), code: None, why: String::new() }
+        Self { state, since_ms: SystemClock.unix_ms(), code: None, why: String::new() }
     }
 
     /// Returns the end of a job for a reason.
@@ -110,19 +113,16 @@ impl Standing {
     }
 }
 
-/// Returns the time in Unix milliseconds.
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
-}
-
 /// The directory of a job.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct JobDir(pub PathBuf);
 
-/// The jobs of a directory.
+/// The jobs of a directory. Clones share what they know.
 #[derive(Clone, Debug)]
 pub struct Store {
     dir: PathBuf,
+    /// Where the jobs that are there and have ended stand, which they do for good.
+    ended: Arc<Mutex<BTreeMap<JobDir, Standing>>>,
 }
 
 impl Store {
@@ -132,7 +132,7 @@ impl Store {
     /// When it cannot be made.
     pub fn open(dir: &Path) -> Result<Self> {
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
-        Ok(Self { dir: dir.to_owned() })
+        Ok(Self { dir: dir.to_owned(), ended: Arc::default() })
     }
 
     /// Returns the directories of all jobs, by number.
@@ -140,16 +140,32 @@ impl Store {
     /// # Errors
     /// When the directory cannot be read.
     pub fn all(&self) -> Result<Vec<JobDir>> {
-        let mut all: Vec<(u32, JobDir)> = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(Error::io("read", &self.dir))? {
-            let path = entry.map_err(Error::io("read", &self.dir))?.path();
-            let id = path.file_name().and_then(|name| name.to_str()?.parse().ok());
-            if let (Some(id), true) = (id, path.join(JOB).exists()) {
-                all.push((id, JobDir(path)));
-            }
-        }
+        let dirs: Vec<JobDir> = list_dir(&self.dir)?.into_iter().map(JobDir).collect();
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.retain(|dir, _| dirs.binary_search(dir).is_ok());
+        let job = |dir: JobDir| {
+            let id: u32 = dir.0.file_name()?.to_str()?.parse().ok()?;
+            (ended.contains_key(&dir) || dir.0.join(JOB).exists()).then_some((id, dir))
+        };
+        let mut all: Vec<(u32, JobDir)> = dirs.into_iter().filter_map(job).collect();
         all.sort();
         Ok(all.into_iter().map(|(_, dir)| dir).collect())
+    }
+
+    /// Returns where a job stands. The files of one that has ended are read once.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn standing(&self, dir: &JobDir) -> Result<Standing> {
+        let ended = || self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(standing) = ended().get(dir) {
+            return Ok(standing.clone());
+        }
+        let standing = dir.standing()?;
+        if standing.state.is_end() {
+            ended().insert(dir.clone(), standing.clone());
+        }
+        Ok(standing)
     }
 
     /// Returns the job of a number.
@@ -217,10 +233,9 @@ impl JobDir {
         self.write(STATE, standing)
     }
 
-    /// Returns whether its supervisor lives.
-    pub fn is_watched(&self) -> bool {
-        // A lock that can be had is given back at once.
-        File::open(self.0.join(LOCK)).is_ok_and(|file| file.try_lock().is_err())
+    /// Keeps a supervisor from the job until the file that is returned is closed; none where one lives.
+    pub fn lock(&self) -> Option<File> {
+        lock_dir(&self.0).ok()
     }
 
     /// Asks the supervisor to end the job, or the runner not to start it.
@@ -281,5 +296,52 @@ impl JobDir {
     fn write(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let text = serde_json::to_vec_pretty(value).expect("a job has only string keys and finite numbers");
         write_file(&self.0.join(name), &text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::JobsConfig;
+
+    /// Returns a store with `n` jobs that wait.
+    fn store(dir: &Path, n: usize) -> (Store, Vec<JobDir>) {
+        let store = Store::open(dir).unwrap();
+        (0..n).for_each(|_| drop(store.add(JobsConfig::default().job("train".into(), vec![])).unwrap()));
+        let all = store.all().unwrap();
+        assert_eq!(all.len(), n);
+        (store, all)
+    }
+
+    #[test]
+    fn a_job_that_has_ended_is_read_once_and_one_that_lives_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, all) = store(dir.path(), 2);
+        let [ended, live] = &all[..] else { unreachable!("two jobs") };
+        let state = |store: &Store, dir: &JobDir| store.standing(dir).map(|standing| standing.state);
+        assert_eq!(state(&store, live).unwrap(), State::NotStarted);
+        live.stand(&Standing::now(State::Running)).unwrap();
+        assert_eq!(state(&store, live).unwrap(), State::Running);
+        ended.stand(&Standing::ended(State::Dead, "why")).unwrap();
+        assert_eq!(store.standing(ended).unwrap().why, "why");
+        // Without its files, what is known of it is all that there is.
+        fs::remove_file(ended.0.join(STATE)).unwrap();
+        fs::remove_file(ended.0.join(JOB)).unwrap();
+        assert_eq!((store.all().unwrap(), state(&store.clone(), ended).unwrap()), (all.clone(), State::Dead));
+        assert!(Store::open(dir.path()).unwrap().standing(ended).is_err());
+    }
+
+    #[test]
+    fn what_is_known_of_a_job_goes_with_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, all) = store(dir.path(), 3);
+        for job in &all {
+            job.stand(&Standing::now(State::Success)).unwrap();
+            store.standing(job).unwrap();
+        }
+        fs::remove_dir_all(&all[1].0).unwrap();
+        assert_eq!(store.all().unwrap(), [all[0].clone(), all[2].clone()]);
+        assert_eq!(store.ended.lock().unwrap().len(), 2);
+        assert!(store.standing(&all[1]).is_err());
     }
 }

@@ -14,6 +14,7 @@ use burnrec_data::write::lock_dir;
 
 use super::store::{Job, JobDir, Standing, State};
 use crate::Result;
+use crate::clock::{Clock, SystemClock};
 
 /// How often the bounds are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -21,13 +22,17 @@ const LOOK: Duration = Duration::from_millis(100);
 /// How long a job that is asked to end may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs the job of a directory with the program that these words start, and returns once it has ended and how is written.
+/// Runs the job of a directory with the program that these words start, and returns once it has ended and how is written. A job
+/// that has ended is left alone: it was given up before its supervisor came.
 ///
 /// # Errors
 /// When the directory cannot be read or written, or the job has a supervisor already.
 pub fn supervise(dir: PathBuf, program: &[OsString]) -> Result<()> {
     let dir = JobDir(dir);
     let _watch = lock_dir(&dir.0)?;
+    if dir.standing()?.state.is_end() {
+        return Ok(());
+    }
     let job = dir.job()?;
     let standing = match dir.is_killed() {
         true => Standing::ended(State::Killed, "killed before it began"),
@@ -86,7 +91,7 @@ fn watch(dir: &JobDir, job: &Job, mut child: Child) -> Result<Standing> {
     signal(group, libc::SIGKILL);
     copies.into_iter().for_each(|copy| drop(copy.join()));
     Ok(match asked {
-        Some((_, standing)) => Standing { since_ms: super::store::now_ms(), code, ..standing },
+        Some((_, standing)) => Standing { since_ms: SystemClock.unix_ms(), code, ..standing },
         None if code == Some(0) => Standing { code, ..Standing::now(State::Success) },
         None => Standing { code, ..Standing::now(State::Dead) },
     })
@@ -171,4 +176,25 @@ impl Log {
 
 fn append(path: &std::path::Path) -> std::io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::JobsConfig;
+    use crate::jobs::store::Store;
+
+    #[test]
+    fn a_job_that_was_given_up_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).unwrap();
+        let add = || store.add(JobsConfig::default().job("train".into(), vec![])).unwrap();
+        let [late, next] = [add(), add()].map(|job| store.find(job.id).unwrap());
+        let given_up = Standing::ended(State::Dead, "late");
+        late.stand(&given_up).unwrap();
+        for job in [&late, &next] {
+            supervise(job.0.clone(), &["true".into()]).unwrap();
+        }
+        assert_eq!((late.standing().unwrap(), next.standing().unwrap().state), (given_up, State::Success));
+    }
 }

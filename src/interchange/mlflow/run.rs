@@ -3,8 +3,9 @@
 //! It begins before training, so that a server that does not answer is an error by then. What is measured later is kept and sent
 //! in batches: a server that fails in between loses nothing of a run that trains, and is asked again when the run ends.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
+use burnrec_data::calendar::unix_ms;
 use burnrec_models::Phase;
 use burnrec_train::checkpoints::Manifest;
 use burnrec_train::device::AutoDevice;
@@ -90,7 +91,7 @@ impl Run {
         let run = json!({
             "experiment_id": experiment,
             "run_name": name,
-            "start_time": now(),
+            "start_time": unix_ms(),
             "tags": all.map(|(key, value)| json!({ "key": key, "value": value })).collect::<Vec<_>>(),
         });
         let answer = server.post("runs/create", &run)?;
@@ -141,7 +142,7 @@ impl Run {
     /// servers take it.
     pub fn metric(&mut self, key: &str, value: f64, step: u64) {
         if value.is_finite() {
-            self.waiting.push(json!({ "key": key, "value": value, "timestamp": now(), "step": step }));
+            self.waiting.push(json!({ "key": key, "value": value, "timestamp": unix_ms(), "step": step }));
         }
         if Instant::now() >= self.next {
             // What fails now is sent when the run ends.
@@ -230,7 +231,7 @@ impl Run {
     /// When the server does not answer or refuses.
     pub fn end(mut self, status: Status) -> Result<()> {
         self.send()?;
-        let end = json!({ "run_id": self.id, "status": status.name(), "end_time": now() });
+        let end = json!({ "run_id": self.id, "status": status.name(), "end_time": unix_ms() });
         self.server.post("runs/update", &end).map(|_| ())
     }
 
@@ -285,9 +286,4 @@ fn experiment_id(server: &Server, name: &str) -> Result<String> {
         }
         Err(error) => Err(error),
     }
-}
-
-/// Returns the milliseconds since 1970.
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burnrec_data::read::{IdVectors, read_text_columns, read_vectors};
+use burnrec_data::write::list_dir;
 use burnrec_data::{Csr, Dataset, Error as DataError, Id, ItemIx, Titles, UserIx, Vocab};
 use burnrec_models::als::{AlsConfig, AlsModel, Convention, Weighting, Weights};
 use burnrec_models::{DataFacts, Error as ModelError, Recommender};
@@ -147,16 +148,8 @@ fn metadata_of(dir: &Path) -> Result<(Value, PathBuf)> {
 
 /// Returns what is in a folder but for what Spark passes over, sorted.
 fn visible(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(folder).map_err(DataError::io("read", folder))?;
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(DataError::io("read", folder))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if !name.starts_with(['_', '.']) {
-            paths.push(path);
-        }
-    }
-    paths.sort();
+    let mut paths = list_dir(folder)?;
+    paths.retain(|path| !path.file_name().unwrap_or_default().to_string_lossy().starts_with(['_', '.']));
     Ok(paths)
 }
 

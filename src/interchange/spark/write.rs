@@ -1,9 +1,9 @@
 //! Writes a model with factors as a directory of Spark's `ALSModel`.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use burnrec_data::hash::ColumnHash;
+use burnrec_data::calendar::unix_ms;
+use burnrec_data::hash::{self, ColumnHash};
 use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::write::{write_file, write_folder};
 use burnrec_data::{Id, Vocab};
@@ -69,10 +69,9 @@ pub fn write_spark_als(run: &Recommender, dir: impl AsRef<Path>) -> Result<Writt
 /// Returns the line that tells Spark what the directory holds. Its parameters have no defaults in `ALSModel`, so that all are
 /// here.
 fn metadata(model: &WrittenSparkAls) -> serde_json::Value {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     json!({
         "class": CLASS,
-        "timestamp": now,
+        "timestamp": unix_ms(),
         // The oldest that reads this layout; later ones take it.
         "sparkVersion": "3.5.0",
         "uid": model.uid,
@@ -96,7 +95,7 @@ fn uid(kind: &str, known: &KnownFactors) -> String {
     }
     let hash = hash.finish();
     let biases = if known.bias { format!("_rank{}_plus_2_for_biases", known.dim - 2) } else { String::new() };
-    format!("burnrec_{kind}{biases}_{}", &hash[..12])
+    format!("burnrec_{kind}{biases}_{}", hash::short(&hash))
 }
 
 /// Writes the factors of one side, and the outside ids where they are renumbered; returns whether they are.

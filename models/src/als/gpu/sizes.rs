@@ -3,7 +3,7 @@
 use burnrec_data::Csr;
 
 use super::normal::TASK;
-use super::tasks::Cut;
+use super::tasks::RowTasks;
 use crate::als::{AlsConfig, Solver};
 use crate::device::OpenDevice;
 
@@ -23,18 +23,19 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Computes them for the matrices of both sides, the users' first, and how these are cut.
-    pub fn new(config: &AlsConfig, matrices: [&Csr; 2], cuts: &[Cut; 2]) -> Self {
+    /// Computes them for the matrices of both sides, the users' first, and the tasks of their rows.
+    pub fn new(config: &AlsConfig, matrices: [&Csr; 2], tasks: &[RowTasks; 2]) -> Self {
         let ld = config.dim.next_multiple_of(4);
         let len = (ld + 1) * ld;
-        let of_either = |of: &dyn Fn(&Cut) -> usize| of(&cuts[0]).max(of(&cuts[1]));
-        let (n_pieces, n_long) = (of_either(&Cut::n_pieces), of_either(&Cut::n_long));
+        let of_either = |of: &dyn Fn(&RowTasks) -> usize| of(&tasks[0]).max(of(&tasks[1]));
+        let (n_pieces, n_long) = (of_either(&RowTasks::n_pieces), of_either(&RowTasks::n_long));
         let [n_users, n_items] = matrices.map(Csr::n_rows);
         let (nnz, longer) = (matrices[0].nnz(), n_users.max(n_items) * ld);
         let in_basis = if config.solver == Solver::Cg { longer } else { 0 };
         // Of each side: a column, two weights an entry; three values and the factors a row; the tasks.
-        let of_sides =
-            6 * nnz + (n_users + n_items) * (3 + ld) + TASK * cuts.iter().map(Cut::n_tasks).sum::<usize>();
+        let of_sides = 6 * nnz
+            + (n_users + n_items) * (3 + ld)
+            + TASK * tasks.iter().map(RowTasks::n_tasks).sum::<usize>();
         let values = of_sides + (n_pieces + n_long + 1) * len + 2 * in_basis + 2 * ld * ld;
         let largest = nnz.max(longer).max(n_pieces.max(n_long) * len);
         Self { n_pieces, n_long, in_basis, largest: 4 * largest as u64, all: 4 * values as u64 }

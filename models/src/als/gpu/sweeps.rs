@@ -12,7 +12,7 @@ use super::reduce::{COLUMNS, reduce};
 use super::refusal;
 use super::rotate::{ROWS, rotate};
 use super::sizes::Sizes;
-use super::tasks::{Cut, Side, Tasks};
+use super::tasks::{RowTasks, Side, Tasks};
 use crate::Result;
 use crate::als::{AlsConfig, Feedback, Solver};
 use crate::device::OpenDevice;
@@ -75,15 +75,15 @@ impl GpuSweeps {
         }
         let ld = config.dim.next_multiple_of(4);
         let matrices = [train, transposed];
-        let cuts = matrices.map(|matrix| Cut::new(config, matrix, ld));
-        let sizes = Sizes::new(config, matrices, &cuts);
+        let tasks = matrices.map(|matrix| RowTasks::new(config, matrix, ld));
+        let sizes = Sizes::new(config, matrices, &tasks);
         let largest = client.properties().memory.max_page_size;
         sizes.check(device, device.largest_buffer.map_or(largest, |most| most.min(largest)))?;
         let Sizes { n_pieces, n_long, in_basis, .. } = sizes;
         let len = (ld + 1) * ld;
-        let [of_users, of_items] = cuts;
+        let [of_users, of_items] = tasks;
         let sides = [(train, of_users), (transposed, of_items)]
-            .map(|(matrix, cut)| Side::new(&client, config, matrix, cut));
+            .map(|(matrix, tasks)| Side::new(&client, config, matrix, tasks));
         let empty = |len| Buffer::empty(&client, len);
         let scratch = Scratch {
             pieces: empty(n_pieces * len),

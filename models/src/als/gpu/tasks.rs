@@ -37,8 +37,8 @@ impl Tasks {
     }
 }
 
-/// How the rows of one side are cut into tasks `[n, 3]`.
-pub struct Cut {
+/// The tasks `[n, 3]` into which the rows of one side are cut.
+pub struct RowTasks {
     /// Pieces of the Gram matrix of the fixed side.
     gram: Vec<[u32; TASK]>,
     /// Rows with few entries; for Cholesky's method these are all but the long ones.
@@ -53,14 +53,14 @@ pub struct Cut {
     long: Vec<[u32; TASK]>,
 }
 
-impl Cut {
+impl RowTasks {
     /// Cuts the rows of a matrix `[n_rows, n_fixed]`, for factors with padded length `ld`.
     pub fn new(config: &AlsConfig, matrix: &Csr, ld: usize) -> Self {
         let offsets = matrix.offsets();
         let count = |row: usize| offsets[row + 1] - offsets[row];
         let whole = |row: usize| [offsets[row] as u32, count(row) as u32, row as u32];
         let piece = PIECE.max(matrix.nnz() / MOST_PIECES);
-        let mut cut = Self {
+        let mut rows = Self {
             gram: gram_pieces(matrix.n_cols()),
             short: Vec::new(),
             medium: Vec::new(),
@@ -70,20 +70,20 @@ impl Cut {
         };
         for row in 0..matrix.n_rows() {
             if count(row) > 2 * piece {
-                let (first, place) = (cut.pieces.len() as u32, cut.long.len() as u32);
+                let (first, place) = (rows.pieces.len() as u32, rows.long.len() as u32);
                 for start in (offsets[row]..offsets[row + 1]).step_by(piece) {
                     let n = piece.min(offsets[row + 1] - start);
-                    cut.pieces.push([start as u32, n as u32, cut.pieces.len() as u32]);
+                    rows.pieces.push([start as u32, n as u32, rows.pieces.len() as u32]);
                 }
-                cut.reduced.push([first, cut.pieces.len() as u32 - first, place]);
-                cut.long.push([place, ld as u32, row as u32]);
+                rows.reduced.push([first, rows.pieces.len() as u32 - first, place]);
+                rows.long.push([place, ld as u32, row as u32]);
             } else if config.solver == Solver::Cg && count(row) > SHORT {
-                cut.medium.push(whole(row));
+                rows.medium.push(whole(row));
             } else {
-                cut.short.push(whole(row));
+                rows.short.push(whole(row));
             }
         }
-        cut
+        rows
     }
 
     /// Returns the most pieces that a launch sums.
@@ -122,7 +122,7 @@ pub struct Side {
     bounded: bool,
     /// Pieces of the Gram matrix of the fixed side.
     pub gram: Tasks,
-    /// Short rows, as in [`Cut`].
+    /// Short rows, as in [`RowTasks`].
     pub short: Tasks,
     /// Rows that are longer.
     pub medium: Tasks,
@@ -136,7 +136,7 @@ pub struct Side {
 
 impl Side {
     /// Puts a matrix `[n_rows, n_fixed]` on the device.
-    pub fn new(client: &Client, config: &AlsConfig, matrix: &Csr, cut: Cut) -> Self {
+    pub fn new(client: &Client, config: &AlsConfig, matrix: &Csr, row_tasks: RowTasks) -> Self {
         let (n_rows, n_fixed) = (matrix.n_rows(), matrix.n_cols());
         let shared = Shared::new(config, n_fixed, &vec![0.0; config.dim * config.dim]);
         let (mut add, mut pull) = (Vec::with_capacity(matrix.nnz()), Vec::with_capacity(matrix.nnz()));
@@ -166,12 +166,12 @@ impl Side {
             rows: Buffer::of_values(client, &rows),
             weights,
             bounded,
-            gram: tasks(cut.gram),
-            short: tasks(cut.short),
-            medium: tasks(cut.medium),
-            pieces: tasks(cut.pieces),
-            reduced: tasks(cut.reduced),
-            long: tasks(cut.long),
+            gram: tasks(row_tasks.gram),
+            short: tasks(row_tasks.short),
+            medium: tasks(row_tasks.medium),
+            pieces: tasks(row_tasks.pieces),
+            reduced: tasks(row_tasks.reduced),
+            long: tasks(row_tasks.long),
         }
     }
 
