@@ -1,7 +1,9 @@
 //! The command line as types.
 
 mod bench;
+mod interchange;
 mod prepare;
+mod release;
 mod serve;
 
 use std::path::PathBuf;
@@ -10,8 +12,10 @@ use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
+pub use interchange::{Export, ExportFormat, Graph, Import, Tracking};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
-pub use serve::{LogFormat, Repartition, Replay, Serve};
+pub use release::{By, Release, ReleaseAct, Retrain};
+pub use serve::{Drain, Job, Jobs, LogFormat, Repartition, Replay, Serve};
 
 /// Recommenders trained, judged side by side, and served.
 #[derive(Parser)]
@@ -44,14 +48,22 @@ pub enum Command {
     Score(Score),
     /// List the items most like one.
     Similar(Similar),
-    /// Write a model's factors with their ids as Parquet.
+    /// Write a run for other programs: factors as Parquet, Spark's ALS, ONNX, MLflow, the Hugging Face Hub.
     Export(Export),
+    /// Make a run of a model that Spark's ALS saved.
+    Import(Import),
     /// Score events from Kafka and HTTP until Ctrl-C.
     Serve(Serve),
     /// Answer a range of events, or what was rejected, again.
     Replay(Replay),
+    /// Add the events of the topics to files that training reads, each once.
+    Drain(Drain),
     /// Move users' histories to where their events come, after topics have got more partitions.
     Repartition(Repartition),
+    /// Train a model anew on what came since, judge it beside the one that serves, and promote it if it is not worse.
+    Retrain(Retrain),
+    /// Keep the versions of a model, and say which of them serves.
+    Release(Release),
     /// Train every model of a config on the same splits, judge them side by side, and write the report.
     Bench(Bench),
     /// Write the report of one or several benches again, from their records.
@@ -59,7 +71,12 @@ pub enum Command {
     /// One case of a bench; `bench` starts it.
     #[command(hide = true)]
     BenchCase(BenchCase),
-    /// Check a config file, of a training, a search, a bench or the service, and print it with every default.
+    /// Run commands of burnrec that come over REST or by a schedule, as Apache Livy runs batches.
+    Jobs(Jobs),
+    /// One job; `jobs` starts it.
+    #[command(hide = true)]
+    Job(Job),
+    /// Check a config file, of a training, a search, a bench, the service or a retraining, and print it with every default.
     Check(Check),
     /// Show the whole thing on synthetic data, or on yours, in about a minute.
     Demo(Demo),
@@ -131,6 +148,8 @@ pub struct Train {
     /// Go on after the newest checkpoint of a run that was stopped; without one, start from the first epoch.
     #[arg(long, conflicts_with = "force")]
     pub resume: bool,
+    #[command(flatten)]
+    pub tracking: Tracking,
     /// Print the record as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -153,6 +172,8 @@ pub struct Tune {
     /// Throw away the trials that are already there.
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub tracking: Tracking,
     /// Print all trials, the best first, as one JSON object.
     #[arg(long)]
     pub json: bool,
@@ -252,17 +273,6 @@ pub struct Similar {
     /// Print as one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Args)]
-pub struct Export {
-    /// A run directory.
-    pub run: PathBuf,
-    /// Directory to write `users.parquet` and `items.parquet` into.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
-    #[command(flatten)]
-    pub device: Device,
 }
 
 #[derive(Args)]

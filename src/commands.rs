@@ -2,12 +2,16 @@
 
 mod bench;
 pub mod demo;
+mod drain;
 mod evaluate;
 mod export;
+mod jobs;
 mod prepare;
 mod recommend;
+mod release;
 mod repartition;
 mod replay;
+mod retrain;
 mod score;
 mod serve;
 mod similar;
@@ -25,7 +29,7 @@ use burnrec_bench::bench::cluster::ClusterConfig;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
-use crate::show;
+use crate::{program, show};
 
 /// The pairs that a network scores on the CPU in about the time in which a card is opened and its kernels are compiled.
 const FEW_PAIRS: usize = 1 << 24;
@@ -65,11 +69,17 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Score(args) => score::run(args),
         Command::Similar(args) => similar::run(args),
         Command::Export(args) => export::run(args),
+        Command::Import(args) => export::import(args),
         Command::Serve(args) => serve::run(args),
         Command::Replay(args) => replay::run(args),
+        Command::Drain(args) => drain::run(args),
         Command::Repartition(args) => repartition::run(args),
+        Command::Retrain(args) => retrain::run(args),
+        Command::Release(args) => release::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
+        Command::Jobs(args) => jobs::run(args),
+        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir, &program::start().program)?),
         Command::BenchCase(args) => bench::case(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),

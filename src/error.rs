@@ -14,6 +14,28 @@ pub enum Error {
     /// A run cannot be judged, or its record cannot be read.
     #[error(transparent)]
     Train(burnrec_train::Error),
+    /// An MLflow tracking server does not answer, or not as one does.
+    #[error("{address}: found {found}, expected {expected}")]
+    Mlflow {
+        /// The address.
+        address: String,
+        /// What answered.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// An MLflow tracking server refuses what it is asked.
+    #[error("{address}: MLflow refuses with status {status}, {code}: {message}")]
+    MlflowRefused {
+        /// The address.
+        address: String,
+        /// The status of HTTP.
+        status: u16,
+        /// MLflow's name of the reason.
+        code: String,
+        /// MLflow's own words.
+        message: String,
+    },
 }
 
 /// A result with this crate's [`Error`].

@@ -25,6 +25,11 @@ pub fn table(file: &Path, set: &[String]) -> Result<Table> {
     laid_over(table, environment(), set)
 }
 
+/// Returns settings of a TOML text, overridden by `--set` settings alone.
+pub fn settings(text: &str, set: &[String]) -> Result<Table> {
+    laid_over(toml::from_str(text)?, std::iter::empty(), set)
+}
+
 /// Returns the training config of [`table`].
 pub fn train_config(file: &Path, set: &[String]) -> Result<TrainConfig> {
     TrainConfig::from_table(table(file, set)?).with_context(|| file.display().to_string())

@@ -30,7 +30,8 @@
 //!
 //! | feature | brings | default |
 //! |---|---|---|
-//! | `parquet` | Parquet files, by polars | yes |
+//! | `parquet` | Parquet files, by polars; directories of Spark's ALS | yes |
+//! | `mlflow` | runs on a tracking server of MLflow ([`interchange`]) | yes |
 //! | `fetch` | downloads of MovieLens | yes |
 //! | `gpu` | networks on any graphics card, by wgpu | yes |
 //! | `kafka`, `http` | the scoring service ([`serve`]) and its two sides | yes |
@@ -52,6 +53,7 @@ struct LibraryPage;
 extern crate self as burnrec;
 
 mod error;
+pub mod interchange;
 mod prepare;
 mod training;
 
@@ -69,6 +71,8 @@ pub mod program;
 mod progress;
 #[cfg(feature = "program")]
 mod show;
+#[cfg(feature = "program")]
+mod tracking;
 
 pub use burnrec_data as data;
 pub use burnrec_models as models;
@@ -100,6 +104,7 @@ pub use burnrec_models::{
 pub use burnrec_train::evaluate::{EvaluateOptions, Scores};
 pub use burnrec_train::metrics::Metric;
 pub use burnrec_train::record::RunRecord;
+pub use burnrec_train::releases::Releases;
 pub use burnrec_train::run::Trained;
 pub use burnrec_train::run_dir::Begin;
 pub use burnrec_train::{RunConfig, TrainConfig};

@@ -57,7 +57,11 @@ pub fn main(start: Start, begin: impl FnOnce(Work)) -> u8 {
     let start = START.get_or_init(|| start);
     let code = match Cli::try_parse_from(&start.words) {
         Ok(cli) => {
-            begin(if matches!(cli.command, Command::Serve(_)) { Work::Serving } else { Work::Ending });
+            begin(if matches!(cli.command, Command::Serve(_) | Command::Jobs(_)) {
+                Work::Serving
+            } else {
+                Work::Ending
+            });
             run(cli)
         }
         Err(usage) => {
@@ -95,6 +99,8 @@ fn logs_json(command: &Command) -> bool {
     let format = match command {
         Command::Serve(args) => args.serve.log,
         Command::Replay(args) => args.serve.log,
+        Command::Drain(args) => args.serve.log,
+        Command::Jobs(args) => args.log,
         Command::Repartition(args) => args.serve.log,
         _ => LogFormat::Text,
     };

@@ -20,4 +20,3 @@ mod number;
 pub mod peers;
 pub mod record;
 pub mod report;
-pub mod stats;

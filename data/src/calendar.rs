@@ -6,6 +6,12 @@ pub fn date(time: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// Returns a time in Unix seconds as a moment in UTC, such as `2001-12-31T23:59:08Z` (RFC 3339).
+pub fn date_time(time: i64) -> String {
+    let second = time.rem_euclid(86_400);
+    format!("{}T{:02}:{:02}:{:02}Z", date(time), second / 3600, second / 60 % 60, second % 60)
+}
+
 /// Returns the number of days from 1970-01-01 to a day written as `2001-12-31`; none where there is no such day.
 pub fn days_of(text: &str) -> Option<i64> {
     let mut numbers = text.splitn(3, '-').map(|number| number.parse::<u32>().ok());
@@ -48,6 +54,7 @@ mod tests {
             assert_eq!(days_of(text), Some(days), "{text}");
             assert_eq!(date(days * 86_400 + 86_399), text);
         }
+        assert_eq!(date_time(11_322 * 86_400 + 86_348), "2000-12-31T23:59:08Z");
         for text in ["2001-02-29", "2001-13-01", "2001-1", "2001-01-00", "x", "0.8", "978300760"] {
             assert_eq!(days_of(text), None, "{text}");
         }

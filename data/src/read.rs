@@ -30,6 +30,7 @@ mod stream;
 mod table;
 mod text;
 mod titles;
+mod vectors;
 
 use std::path::Path;
 
@@ -46,6 +47,7 @@ pub use separator::{Quotes, Separator};
 #[cfg(feature = "parquet")]
 pub use stream::read_stream;
 pub use titles::read_titles;
+pub use vectors::{IdVectors, read_text_columns, read_vectors};
 
 use crate::split::GivenSplit;
 use crate::synth::synthetic_name;

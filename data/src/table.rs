@@ -14,6 +14,8 @@ use crate::{Error, Result, Vocab};
 pub enum TableColumn<'a> {
     /// Integers.
     I64(Vec<i64>),
+    /// Integers of 32 bits, for programs that take no longer ones.
+    I32(Vec<i32>),
     /// Texts.
     Str(Vec<String>),
     /// Numbers.
@@ -36,6 +38,7 @@ impl TableColumn<'_> {
     pub fn len(&self) -> usize {
         match self {
             Self::I64(values) => values.len(),
+            Self::I32(values) => values.len(),
             Self::Str(values) => values.len(),
             Self::F32(values) => values.len(),
             Self::U32(values) => values.len(),

@@ -94,10 +94,45 @@ impl View for &Tensor {
 /// # Errors
 /// When the file cannot be written.
 pub fn write<S: AsRef<str>>(path: &Path, tensors: &[(S, Tensor)]) -> Result<()> {
+    write_with(path, tensors, &[])
+}
+
+/// Does the same as [`write()`], with texts by name in the file's `__metadata__`, in this order.
+///
+/// # Errors
+/// As [`write()`].
+pub fn write_with<S: AsRef<str>>(
+    path: &Path,
+    tensors: &[(S, Tensor)],
+    metadata: &[(&str, &str)],
+) -> Result<()> {
     let views: Vec<(&str, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.as_ref(), tensor)).collect();
     let bytes = safetensors::serialize(views, None)
         .map_err(|error| Error::malformed(path, error.to_string(), "arrays that can be saved"))?;
-    write_file(path, &bytes)
+    write_file(path, &with_metadata(bytes, metadata))
+}
+
+/// Puts texts by name in front of the arrays in the header of a file without metadata. `safetensors` itself takes them as a
+/// map, whose order and with it the bytes of the file would be others each time.
+fn with_metadata(bytes: Vec<u8>, metadata: &[(&str, &str)]) -> Vec<u8> {
+    if metadata.is_empty() {
+        return bytes;
+    }
+    let (length, rest) = bytes.split_at(8);
+    let length = u64::from_le_bytes(length.try_into().expect("8 bytes")) as usize;
+    let (header, values) = rest.split_at(length);
+    let texts: serde_json::Map<_, _> =
+        metadata.iter().map(|&(name, text)| (name.to_owned(), text.into())).collect();
+    let mut written = format!("{{\"__metadata__\":{}", serde_json::Value::from(texts)).into_bytes();
+    let arrays = header.strip_prefix(b"{").unwrap_or(header).trim_ascii_end();
+    if arrays != b"}" {
+        written.push(b',');
+    }
+    written.extend_from_slice(arrays);
+    // The format pads the header with blanks, so that the arrays are aligned.
+    written.resize(written.len().next_multiple_of(8), b' ');
+    let length = (written.len() as u64).to_le_bytes();
+    [&length, written.as_slice(), values].concat()
 }
 
 /// A file of named arrays, read whole.
@@ -126,6 +161,12 @@ impl TensorFile {
     /// Whether there is an array of this name.
     pub fn has(&self, name: &str) -> bool {
         self.tensors().tensor(name).is_ok()
+    }
+
+    /// Returns a text of the file's metadata.
+    pub fn metadata(&self, name: &str) -> Option<String> {
+        let (_, header) = SafeTensors::read_metadata(&self.bytes).expect("checked when the file was opened");
+        header.metadata().as_ref()?.get(name).cloned()
     }
 
     /// Returns the names of the arrays, sorted.
@@ -166,5 +207,33 @@ impl TensorFile {
 
     fn tensors(&self) -> SafeTensors<'_> {
         SafeTensors::deserialize(&self.bytes).expect("checked when the file was opened")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_read_back_and_moves_no_array() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.safetensors");
+        let arrays = || [("a", Tensor::new(&[3], [1u8, 2, 3])), ("b", Tensor::new(&[1, 2], [0.5f32, -1.0]))];
+        for metadata in [&[("format", "x \"1\""), ("model", "é")][..], &[("model", "m")], &[]] {
+            write_with(&path, &arrays(), metadata).unwrap();
+            let bytes = std::fs::read(&path).unwrap();
+            let file = TensorFile::open(&path).unwrap();
+            assert_eq!(file.column::<u8>("a").unwrap(), [1, 2, 3]);
+            assert_eq!(file.get::<f32>("b").unwrap(), (vec![1, 2], vec![0.5, -1.0]));
+            for &(name, text) in metadata {
+                assert_eq!(file.metadata(name).as_deref(), Some(text));
+            }
+            assert_eq!(file.metadata("none"), None);
+            assert_eq!(bytes.len() % 4, (3 + 8) % 4, "the header is padded");
+            write_with(&path, &arrays(), metadata).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "the same each time");
+        }
+        write_with::<&str>(&path, &[], &[("format", "x")]).unwrap();
+        assert_eq!(TensorFile::open(&path).unwrap().metadata("format").as_deref(), Some("x"));
     }
 }

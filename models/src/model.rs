@@ -15,6 +15,7 @@ use toml::{Table, Value};
 
 use crate::Result;
 use crate::device::{DeviceChoice, OpenDevice};
+use crate::nn::pair_score::PairScore;
 use crate::scorer::{Scorer, Shape};
 use crate::settings::Settings;
 
@@ -30,6 +31,17 @@ pub trait Model: Scorer {
     fn weights_in(&self, dir: &Path) -> Vec<(String, Tensor)> {
         let _ = dir;
         self.weights()
+    }
+
+    /// Returns the score in the form that kernels compute of [`Model::weights`], where it has that form: for programs that
+    /// compute it again.
+    fn pair_score(&self) -> Option<PairScore> {
+        None
+    }
+
+    /// Returns the directories of the saved runs that the model takes its scores from; most take them from none.
+    fn runs(&self) -> Vec<&Path> {
+        Vec::new()
     }
 
     /// Returns the number of weights; those of a model of other runs are these runs'.

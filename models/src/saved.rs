@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::vocab_file as stored;
-use burnrec_data::write::write_file;
+use burnrec_data::write::{write_file, write_file_with};
 use burnrec_data::{Error as DataError, Prepared, hash};
 use serde::{Deserialize, Serialize};
 
@@ -96,16 +96,17 @@ impl Recommender {
         let dir = dir.as_ref();
         make_room(dir, true)?;
         let mut files = BTreeMap::new();
-        put(dir, WEIGHTS, &self.model.weights_in(dir), &mut files)?;
+        let kind = self.kind();
+        put(dir, kind, WEIGHTS, &self.model.weights_in(dir), &mut files)?;
         if let Some(chosen) = &self.chosen {
-            put(dir, CHOSEN, &chosen.weights_in(dir), &mut files)?;
+            put(dir, kind, CHOSEN, &chosen.weights_in(dir), &mut files)?;
         }
         let ids = stored::vocab_tensors("users", self.users.vocab()).into_iter();
         let ids = ids.chain(stored::vocab_tensors("items", self.items.vocab())).collect::<Vec<_>>();
-        put(dir, VOCAB, &ids, &mut files)?;
-        put(dir, SEEN, &stored::csr_tensors("seen", &self.seen), &mut files)?;
+        put(dir, kind, VOCAB, &ids, &mut files)?;
+        put(dir, kind, SEEN, &stored::csr_tensors("seen", &self.seen), &mut files)?;
         if let Some(titles) = &self.titles {
-            put(dir, TITLES, &stored::titles_tensors("titles", titles), &mut files)?;
+            put(dir, kind, TITLES, &stored::titles_tensors("titles", titles), &mut files)?;
         }
         let manifest = Manifest {
             format: FORMAT,
@@ -123,6 +124,21 @@ impl Recommender {
         write_file(&dir.join(MANIFEST), &text)?;
         remove_others(dir, &manifest.files)
     }
+}
+
+/// Copies a run to another directory, where it appears whole or not at all.
+///
+/// # Errors
+/// When there is no run, `to` holds another one or something else, or a file cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let found = manifest(from)?;
+    make_room(to, false)?;
+    let put = |source: &Path, target: &Path| -> Result<()> {
+        let mut source = std::fs::File::open(source).map_err(DataError::io("read", source))?;
+        Ok(write_file_with(target, |file| std::io::copy(&mut source, file).map(|_| ()))?)
+    };
+    found.files.keys().try_for_each(|name| put(&path(from, &found, name), &path(to, &found, name)))?;
+    put(&from.join(MANIFEST), &to.join(MANIFEST))
 }
 
 /// Reads the manifest of a run directory and checks its format.
@@ -271,14 +287,17 @@ pub fn make_room(dir: &Path, replace: bool) -> Result<()> {
     Ok(std::fs::create_dir_all(dir).map_err(DataError::io("create", dir))?)
 }
 
+/// Writes a file of a run, which says in its metadata what it belongs to.
 fn put<N: AsRef<str>>(
     dir: &Path,
+    kind: &str,
     name: &str,
     arrays: &[(N, Tensor)],
     files: &mut BTreeMap<String, String>,
 ) -> Result<()> {
     let staged = dir.join(format!("{name}{ENDING}"));
-    tensors::write(&staged, arrays)?;
+    let format = format!("burnrec-run-{FORMAT}");
+    tensors::write_with(&staged, arrays, &[("format", &format), ("model", kind), ("holds", name)])?;
     let hash = hash::file(&staged)?;
     let path = dir.join(file_name(name, &hash));
     std::fs::rename(&staged, &path).map_err(DataError::io("write", &path))?;

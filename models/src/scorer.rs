@@ -164,6 +164,8 @@ pub struct Factors {
     pub dim: usize,
     /// Whether the last element of an item's vector is its bias, and that of a user's is 1.
     pub bias: bool,
+    /// `[n_users]`: what the scores of a user's items have in common and dot products leave out; empty where it is nothing.
+    pub constants: Vec<f32>,
 }
 
 /// How many rows a model has for users and for items.

@@ -138,15 +138,18 @@ fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &Op
     assert!(model.config().load(&file, other, device).is_err(), "weights of another shape are refused");
 }
 
-/// Checks that dot products are the scores less a number for each user.
+/// Checks that dot products are the scores less the number that is said for each user.
 fn factors_rank_as_scores_do(model: &dyn Model, scores: &[f32]) {
-    let Some(Factors { users, items, dim, .. }) = model.factors() else { return };
+    let Some(Factors { users, items, dim, constants, .. }) = model.factors() else { return };
     assert_eq!((users.len(), items.len()), (SHAPE.n_users * dim, SHAPE.n_items * dim), "whole factors");
-    for (user, scores) in users.chunks_exact(dim).zip(scores.chunks_exact(SHAPE.n_items)) {
+    assert!(constants.is_empty() || constants.len() == SHAPE.n_users, "a number for each user, or none");
+    let rows = users.chunks_exact(dim).zip(scores.chunks_exact(SHAPE.n_items)).enumerate();
+    for (row, (user, scores)) in rows {
+        let constant = constants.get(row).copied().unwrap_or_default();
         let dot = |item: &[f32]| user.iter().zip(item).map(|(a, b)| a * b).sum::<f32>();
         let dots: Vec<f32> = items.chunks_exact(dim).map(dot).collect();
         for (dot, score) in dots.iter().zip(scores) {
-            assert!(close(score - scores[0], dot - dots[0]), "{score} is scored, and {dot} by factors");
+            assert!(close(*score, constant + dot), "{score} is scored, and {constant} + {dot} by factors");
         }
     }
 }

@@ -24,12 +24,16 @@ pub struct TrainedRows {
 }
 
 impl TrainedRows {
-    /// Looks through the training matrix, `[n_users, n_items]`.
+    /// Looks through the training matrix, `[n_users, n_items]`. One without any entry says nothing of a model, which cannot
+    /// have learned from it: all rows of one that came without its histories count as learned.
     pub fn of(train: &Csr) -> Self {
-        let has_user: Vec<bool> = (0..train.n_rows()).map(|user| !train.row(user).0.is_empty()).collect();
+        let unsaid = train.nnz() == 0;
+        let has_user: Vec<bool> =
+            (0..train.n_rows()).map(|user| unsaid || !train.row(user).0.is_empty()).collect();
         let popularity = Popularity::new(train);
         let items = (0..train.n_cols() as u32).map(ItemIx);
-        let (items, cold_items): (Vec<ItemIx>, _) = items.partition(|&item| popularity.count(item) > 0.0);
+        let (items, cold_items): (Vec<ItemIx>, _) =
+            items.partition(|&item| unsaid || popularity.count(item) > 0.0);
         Self {
             users: (0..).zip(&has_user).filter(|(_, has)| **has).map(|(user, _)| UserIx(user)).collect(),
             has_user,
@@ -69,6 +73,11 @@ impl TrainedRows {
     /// Returns the popularity of the items in the training rows.
     pub fn popularity(&self) -> &Popularity {
         &self.popularity
+    }
+
+    /// Returns the least and the greatest value of the training rows, where there are any.
+    pub fn values(&self) -> Option<(f32, f32)> {
+        self.values
     }
 
     /// Returns a predicted rating clipped to the values of the training rows.

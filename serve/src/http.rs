@@ -8,7 +8,7 @@
 //! | `GET /flow`, `/` | the flow as it runs, as JSON and as a picture |
 //! | `POST /-/reload` | looks for new models at once |
 
-mod access;
+pub(crate) mod access;
 mod answer;
 mod listener;
 mod reply;

@@ -5,6 +5,7 @@ mod client;
 mod context;
 mod counts;
 mod deliveries;
+mod drain;
 mod headers;
 mod histories;
 mod members;
@@ -27,6 +28,7 @@ mod workers;
 #[cfg(feature = "http")]
 mod writer;
 
+pub use drain::{Drained, drain};
 pub use repartition::{Moved, repartition};
 pub use replay::{Range, replay};
 pub use sizes::TopicLimits;

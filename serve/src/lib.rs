@@ -27,10 +27,13 @@ pub mod config;
 pub mod engine;
 pub mod error;
 pub mod event;
+pub mod event_files;
 pub mod flow;
 pub mod health;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "http")]
+pub mod jobs;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod message;

@@ -221,7 +221,9 @@ fn open(name: &str, entry: &ModelEntry, device: DeviceChoice) -> Result<Served> 
     // The hash first: a manifest that changes while its files are read is then seen to have changed.
     let hash = manifest_hash(entry);
     let recommender = Recommender::open_on(&entry.run, device).map_err(trouble)?;
-    let folder = || entry.run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // Of a link, such as that to a promoted release, it is the folder that it leads to.
+    let run = entry.run.canonicalize().unwrap_or_else(|_| entry.run.clone());
+    let folder = || run.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let version = entry.version.clone().unwrap_or_else(folder);
     Ok(Served::new(name, &version, hash?, recommender))
 }

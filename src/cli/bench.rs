@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use burnrec_bench::record::Task;
 use clap::Args;
 
-use super::Device;
+use super::{Device, Tracking};
 
 #[derive(Args)]
 pub struct Bench {
@@ -33,6 +33,8 @@ pub struct Bench {
     /// Begin anew where another bench is.
     #[arg(long)]
     pub force: bool,
+    #[command(flatten)]
+    pub tracking: Tracking,
     #[command(flatten)]
     pub device: Device,
 }

@@ -54,6 +54,35 @@ pub struct Repartition {
     pub json: bool,
 }
 
+#[derive(Args)]
+pub struct Drain {
+    #[command(flatten)]
+    pub serve: ServeConfigArgs,
+    /// The directory of Parquet files to add to; it is made where it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Args)]
+pub struct Jobs {
+    /// The config file; configs/jobs.toml explains every key.
+    pub config: PathBuf,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// How logs look.
+    #[arg(long, default_value = "text")]
+    pub log: LogFormat,
+}
+
+#[derive(Args)]
+pub struct Job {
+    /// The directory of the job.
+    pub dir: PathBuf,
+}
+
 /// How logs look.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {

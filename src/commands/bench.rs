@@ -8,23 +8,25 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use burnrec::data::read::{ReadOptions, ReadOutcome, read};
+use burnrec::interchange::mlflow::{Run, Status, metric_name};
 use burnrec::models::Compute;
 use burnrec::train::checkpoints;
 use burnrec::train::run_dir::EPOCHS;
-use burnrec::{Begin, DeviceChoice, Prepared, Recommender, TrainConfig};
+use burnrec::{Begin, DeviceChoice, Phase, Prepared, Recommender, TrainConfig};
 use burnrec_bench::bench::cluster::ClusterConfig;
 use burnrec_bench::bench::outcome::{CaseOutcome, epochs};
 use burnrec_bench::bench::plan::{BenchPlan, CaseMethod, Extent};
 use burnrec_bench::bench::{Bench, CaseKey, Rows, inference, peer, search};
-use burnrec_bench::record::{BenchRecord, Records, Task};
+use burnrec_bench::record::{BenchRecord, CaseRecord, Records, Task, read as read_record};
 use burnrec_bench::report::Report;
+use serde_json::json;
 
 use super::train::train;
 use crate::cli::{Bench as BenchArgs, BenchCase, Report as ReportArgs};
 use crate::interrupt;
 use crate::program;
 use crate::progress::Bars;
-use crate::show;
+use crate::{show, tracking};
 
 pub fn run(args: BenchArgs) -> Result<()> {
     let BenchArgs { quick, peers, no_tune, .. } = args;
@@ -36,7 +38,21 @@ pub fn run(args: BenchArgs) -> Result<()> {
     }
     let ReadOutcome { dataset, summary, given } = read(&args.data, &ReadOptions::default())?;
     let rows = Rows { dataset, given, read: Some(summary) };
-    bench(&args.out, plan, show::command_line(&["--force"]), &rows)?;
+    let tags = [
+        ("burnrec.data", rows.dataset.name.clone()),
+        ("burnrec.synthetic", rows.dataset.synthetic.to_string()),
+    ];
+    let settings = json!({
+        "config": args.config.display().to_string(),
+        "data": args.data.display().to_string(),
+        "seeds": plan.seeds,
+        "device": plan.device,
+    });
+    let name = format!("bench {}", args.out.display());
+    let tracked = tracking::begin(&args.tracking, &name, &args.out, &tags, &settings)?;
+    let ran = bench(&args.out, plan, show::command_line(&["--force"]), &rows, tracked.as_ref());
+    tracking::end(tracked, &ran);
+    ran?;
     report(&[&args.out], &args.out)
 }
 
@@ -71,8 +87,8 @@ pub fn report(dirs: &[&Path], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Runs the cases of the bench in `dir` that have no record yet.
-pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Result<()> {
+/// Runs the cases of the bench in `dir` that have no record yet; `tracked` gets each of them as a run within it.
+pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows, tracked: Option<&Run>) -> Result<()> {
     let bench = Bench::begin(dir, plan, command, rows)?;
     interrupt::install()?;
     let (pending, n) = bench.pending();
@@ -87,8 +103,51 @@ pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Resul
             let how = format!("{}: the cases before it are kept; the same command goes on", case.label);
             return Err(error.context(how));
         }
+        if let Some(run) = tracked {
+            let path = CaseRecord::path(dir, key.task, &key.case, key.seed);
+            tracking::warn(track(run, &read_record(&path)?));
+        }
     }
     Ok(())
+}
+
+/// Logs a finished case as a run within that of the bench.
+fn track(bench: &Run, case: &CaseRecord) -> burnrec::Result<()> {
+    let tags = [
+        ("burnrec.task", case.task.to_string()),
+        ("burnrec.case", case.case.clone()),
+        ("burnrec.seed", case.seed.to_string()),
+        ("burnrec.data_hash", case.data_hash.clone()),
+        ("burnrec.device", case.device.clone()),
+        ("burnrec.peer", case.peer.clone().unwrap_or_default()),
+    ];
+    let mut run = bench.begin_child(&case.key().name(), &tags)?;
+    run.params(&case.config)?;
+    for epoch in &case.epochs {
+        let (name, step) =
+            (if epoch.phase == Phase::Refit { "refit" } else { "epoch" }, u64::from(epoch.epoch));
+        let valid = epoch.valid.map(|value| (metric_name(case.metric), value));
+        let loss = epoch.loss.map(|loss| ("loss".to_owned(), loss));
+        for (key, value) in valid.into_iter().chain(loss).chain([("seconds".to_owned(), epoch.seconds)]) {
+            run.metric(&format!("{name}/{key}"), value, step);
+        }
+    }
+    let step = u64::from(case.chosen_epochs);
+    run.scores("valid", &case.valid, step);
+    run.scores("test", &case.test, step);
+    for (key, value) in [
+        ("epochs", Some(f64::from(case.chosen_epochs))),
+        ("fit_seconds", Some(case.fit_seconds)),
+        ("total_seconds", Some(case.total_seconds)),
+        ("peak_memory_bytes", Some(case.peak_memory_bytes as f64)),
+        ("parameters", Some(case.parameters as f64)),
+        ("pairs_per_second", case.inference.pairs_per_second),
+        ("top10_users_per_second", case.inference.top10_users_per_second),
+        ("service_requests_per_second", case.inference.service_requests_per_second),
+    ] {
+        value.into_iter().for_each(|value| run.metric(key, value, step));
+    }
+    run.end(Status::Finished)
 }
 
 /// Runs a case in a child process. The child's stdin is a pipe whose end tells it that this process has ended or wants
@@ -193,7 +252,7 @@ fn trained(
     out: &Path,
 ) -> Result<CaseOutcome> {
     let begin = if checkpoints::newest(out)?.is_some() { Begin::Resume } else { Begin::Replace };
-    let record = train(data, data_dir, config, choice, out, begin)?.record;
+    let record = train(data, data_dir, config, choice, (out, begin), None)?.record;
     // A model answers where `auto` trained it.
     let scoring = if record.device.starts_with("cpu") { DeviceChoice::Cpu } else { choice };
     let run = Recommender::open_on(out, scoring)?;

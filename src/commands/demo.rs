@@ -51,7 +51,7 @@ pub fn run(args: Demo) -> Result<()> {
     if BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
     }
-    bench::bench(&args.out, plan, show::command_line(&[]), &rows)?;
+    bench::bench(&args.out, plan, show::command_line(&[]), &rows, None)?;
     let records = Records::read(&args.out)?;
     let best = best(&records.cases).context("the demo has models")?;
     let run = Bench::open(&args.out)?.run_dir(&best.key());

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use burnrec::interchange::mlflow::{Run, Tracked};
 use burnrec::train::checkpoints::{self, Manifest};
 use burnrec::train::device::AutoDevice;
 use burnrec::train::record::EpochRecord;
@@ -12,11 +13,12 @@ use burnrec::{Begin, DeviceChoice, Metric, Phase, Prepared, RunRecord, TrainConf
 use burnrec_bench::bench::plan::{BenchPlan, Extent};
 use burnrec_bench::record::Task;
 
+use super::retrain::RetrainConfig;
 use crate::cli::{Check, Train};
 use crate::interrupt;
 use crate::layers::{overrides, serve_config, table, train_config, tune_config};
 use crate::progress::{Bars, RunBar};
-use crate::show;
+use crate::{show, tracking};
 
 pub fn check(args: Check) -> Result<()> {
     let (file, set) = (&args.config, &args.settings.set);
@@ -24,6 +26,10 @@ pub fn check(args: Check) -> Result<()> {
     let has = |key: &str| table.contains_key(key);
     let text = if has("models") {
         toml::to_string(&serve_config(file, set)?)?
+    } else if has("at_once") || has("schedules") {
+        toml::to_string(&super::jobs::read(file, set)?)?
+    } else if has("releases") {
+        toml::to_string(&RetrainConfig::read(file, set)?)?
     } else if has("search") {
         toml::to_string(&tune_config(file, set)?.to_table())?
     } else if Task::ALL.iter().any(|task| has(&task.to_string())) {
@@ -46,7 +52,16 @@ pub fn run(args: Train) -> Result<()> {
         (false, false) => Begin::New,
     };
     interrupt::install()?;
-    let record = match train(&data, &args.data, &config, args.device.choice, &args.out, begin) {
+    let name = format!("{} {}", config.model().kind(), args.out.display());
+    let tags = data_tags(&data);
+    let settings = serde_json::to_value(config.to_table())?;
+    let mut tracked = tracking::begin(&args.tracking, &name, &args.out, &tags, &settings)?;
+    let trained = train(&data, &args.data, &config, args.device.choice, (&args.out, begin), tracked.as_mut());
+    if let (Some(run), Ok(trained)) = (&mut tracked, &trained) {
+        tracking::warn(run.record(&trained.record));
+    }
+    tracking::end(tracked, &trained);
+    let record = match trained {
         Err(error) if interrupt::is_cause_of(&error) => {
             let how = how_to_go_on(&args.out)?;
             return Err(error.context(how));
@@ -129,19 +144,35 @@ impl Watch for Told<'_> {
     }
 }
 
-/// Trains a config into `out`, with a line on stderr for each epoch.
+/// Trains a config into a directory, with a line on stderr for each epoch, which `tracked` gets too.
 pub fn train(
     data: &Prepared,
     data_dir: &Path,
     config: &TrainConfig,
     device: DeviceChoice,
-    out: &Path,
-    begin: Begin,
+    (out, begin): (&Path, Begin),
+    tracked: Option<&mut Run>,
 ) -> Result<Trained> {
     let bars = Bars::default();
     let mut told = Told::new(config, out, begin, &bars);
     let training = Training::new(config.clone()).device(device).progress(&bars);
-    Ok(training.watched(out, begin, data, Some(data_dir), &mut told)?)
+    let trained = match tracked {
+        Some(run) => {
+            let mut watch = Tracked { run, next: &mut told };
+            training.watched(out, begin, data, Some(data_dir), &mut watch)
+        }
+        None => training.watched(out, begin, data, Some(data_dir), &mut told),
+    };
+    Ok(trained?)
+}
+
+/// Returns the tags that say what was trained on.
+pub fn data_tags(data: &Prepared) -> [(&'static str, String); 3] {
+    [
+        ("burnrec.data", data.name.clone()),
+        ("burnrec.data_hash", data.manifest.hash.clone()),
+        ("burnrec.synthetic", data.synthetic.to_string()),
+    ]
 }
 
 fn epoch_line(config: &TrainConfig, epoch: &EpochRecord) -> String {

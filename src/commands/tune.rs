@@ -1,17 +1,23 @@
 //! `tune`: search for the best settings of a model.
 
 use std::io::Write;
+use std::path::Path;
 
 use anyhow::Result;
-use burnrec::Prepared;
+use burnrec::interchange::mlflow::metric_name;
+use burnrec::models::Error::Interrupted;
 use burnrec::train::device::{ChosenDevice, Work, choose};
-use burnrec::train::tune::{BEST, SearchResult, TrialOutcome, TrialRecord, TuneConfig, search};
+pub use burnrec::train::tune::BEST;
+use burnrec::train::tune::{SearchResult, TrialOutcome, TrialRecord, TuneConfig, search};
+use burnrec::{DeviceChoice, Prepared};
 use serde_json::{Value, json};
 
+use super::train::data_tags;
 use crate::cli::Tune;
+use crate::interrupt;
 use crate::layers::tune_config;
 use crate::progress::Bars;
-use crate::show;
+use crate::{show, tracking};
 
 /// The most trials that the printed table shows.
 const SHOWN: usize = 10;
@@ -19,19 +25,31 @@ const SHOWN: usize = 10;
 pub fn run(args: Tune) -> Result<()> {
     let config = tune_config(&args.config, &args.settings.set)?;
     let data = Prepared::open(&args.data)?;
-    let first = &config.trials()[0].config;
     let bars = Bars::default();
-    let fits = config.trials().len() * config.search().folds.unwrap_or(1) as usize;
-    let work = Work::of_choices(first, fits);
-    let ChosenDevice { device, auto } = choose(first, args.device.choice, &data, work, None, &bars)?;
-    if first.trains_on_device(&device) {
-        eprintln!("{}", show::device(&device.name, auto.as_ref()));
+    let name = format!("tune {} {}", config.trials()[0].config.model().kind(), args.out.display());
+    let settings = serde_json::to_value(config.to_table())?;
+    let mut tracked = tracking::begin(&args.tracking, &name, &args.out, &data_tags(&data), &settings)?;
+    if tracked.is_some() {
+        // So that the server is told of it: a signal ends the search after the trial that it comes in.
+        interrupt::install()?;
     }
-    let mut on_trial = |trial: &TrialRecord| {
-        bars.line(&trial_line(&config, trial));
-        Ok(())
-    };
-    let found = search(&data, &config, &device, &args.out, args.force, &mut on_trial, &bars)?;
+    let metric = metric_name(config.metric());
+    let found = search_into(&config, &data, args.device.choice, &args.out, args.force, &bars, &mut |trial| {
+        tracked.iter().for_each(|run| tracking::warn(run.trial(trial, &metric)));
+        if interrupt::asked() { Err(Interrupted.into()) } else { Ok(()) }
+    });
+    if let (Some(run), Ok(SearchResult { trials, .. })) = (&mut tracked, &found)
+        && let [TrialRecord { number, outcome: TrialOutcome::Scored { value, epoch, .. }, .. }, ..] =
+            trials[..]
+    {
+        run.metric(&format!("valid/{metric}"), value, u64::from(epoch));
+        tracking::warn(run.tags(&[("burnrec.best_trial", number.to_string())]));
+    }
+    tracking::end(tracked, &found);
+    let found = found.map_err(|error| match interrupt::is_cause_of(&error) {
+        true => error.context("interrupted; the finished trials are kept, and the same command goes on"),
+        false => error,
+    })?;
     if found.resumed > 0 {
         eprintln!("{} finished trials were taken up from {}", found.resumed, args.out.display());
     }
@@ -50,6 +68,30 @@ pub fn run(args: Tune) -> Result<()> {
         return Ok(());
     }
     print(&args, &config, &data, &found)
+}
+
+/// Searches into the directory `out`, with a line on stderr for each trial, of which `on_trial` hears too.
+pub fn search_into(
+    config: &TuneConfig,
+    data: &Prepared,
+    device: DeviceChoice,
+    out: &Path,
+    force: bool,
+    bars: &Bars,
+    on_trial: &mut dyn FnMut(&TrialRecord) -> burnrec::train::Result<()>,
+) -> Result<SearchResult> {
+    let first = &config.trials()[0].config;
+    let fits = config.trials().len() * config.search().folds.unwrap_or(1) as usize;
+    let work = Work::of_choices(first, fits);
+    let ChosenDevice { device, auto } = choose(first, device, data, work, None, bars)?;
+    if first.trains_on_device(&device) {
+        eprintln!("{}", show::device(&device.name, auto.as_ref()));
+    }
+    let mut told = |trial: &TrialRecord| {
+        bars.line(&trial_line(config, trial));
+        on_trial(trial)
+    };
+    Ok(search(data, config, &device, out, force, &mut told, bars)?)
 }
 
 fn trial_line(config: &TuneConfig, trial: &TrialRecord) -> String {

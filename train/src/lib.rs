@@ -34,12 +34,15 @@ pub mod device;
 pub mod error;
 pub mod evaluate;
 pub mod fit;
+pub mod gate;
 pub mod machine;
 pub mod metrics;
 pub mod rank;
 pub mod record;
+pub mod releases;
 pub mod run;
 pub mod run_dir;
+pub mod stats;
 pub mod tune;
 
 pub use config::{RunConfig, TrainConfig};

@@ -7,7 +7,7 @@ use super::group::{Group, Model};
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Drawn, Series, Value};
 use crate::number::count;
-use crate::stats::{Measure, estimates, wilson};
+use burnrec_train::stats::{Measure, estimates, wilson};
 
 /// The number of buckets; there are fewer where values coincide.
 const BUCKETS: usize = 5;

@@ -8,7 +8,7 @@ use super::group::{Group, Model, Run, measure, same};
 use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Dot, Drawn, Value};
 use crate::number::{self, MEASURABLE, counted, interval, p_is, score, times};
-use crate::stats::{difference, holm, mean};
+use burnrec_train::stats::{difference, holm, mean};
 
 /// The significance level of all tests of a section together.
 pub const LEVEL: f64 = 0.05;

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::chart::Style;
 use crate::record::{BenchRecord, CaseRecord, Records, SplitRecord, Task};
-use crate::stats::{Measure, Statistic};
+use burnrec_train::stats::{Measure, Statistic};
 
 /// Models with the splits that they share.
 pub struct Group<'a> {
@@ -270,13 +270,13 @@ impl<'a> Model<'a> {
 
     /// Returns the mean over runs.
     pub fn mean(&self, value: impl Fn(&CaseRecord) -> f64) -> f64 {
-        crate::stats::mean(self.runs.iter().map(|run| value(run.case)))
+        burnrec_train::stats::mean(self.runs.iter().map(|run| value(run.case)))
     }
 
     /// Returns the mean over runs, if every run has a value.
     pub fn maybe_mean(&self, value: impl Fn(&CaseRecord) -> Option<f64>) -> Option<f64> {
         let values: Option<Vec<f64>> = self.runs.iter().map(|run| value(run.case)).collect();
-        values.map(crate::stats::mean)
+        values.map(burnrec_train::stats::mean)
     }
 
     /// Returns what each user contributes to a metric, where the records have it.

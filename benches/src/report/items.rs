@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::group::Group;
 use super::table::{Cell, Table};
 use crate::number::{counted, score};
-use crate::stats::mean;
+use burnrec_train::stats::mean;
 
 /// The number of items that a page shows.
 const SHOWN: usize = 30;

@@ -12,7 +12,7 @@ use super::table::{Cell, Table};
 use crate::chart::{Axis, Chart, Drawn, Point, Value};
 use crate::number::{self, MEASURABLE, amount, counted, rate, score, seconds};
 use crate::record::{CaseRecord, EpochPoint};
-use crate::stats::{Estimate, Measure, estimates, mean};
+use burnrec_train::stats::{Estimate, Measure, estimates, mean};
 
 /// A model's metrics on test.
 pub type Scored = BTreeMap<Metric, Estimate>;
@@ -34,7 +34,9 @@ pub fn scored(model: &Model) -> Scored {
         let scores: Vec<&Score> = tests().filter_map(|test| test.metrics.get(&metric)).collect();
         let interval = match (drawn.get(&metric), scores.as_slice()) {
             (Some(estimate), _) => estimate.interval,
-            (None, [one]) => one.low.zip(one.high).map(|(low, high)| crate::stats::Interval { low, high }),
+            (None, [one]) => {
+                one.low.zip(one.high).map(|(low, high)| burnrec_train::stats::Interval { low, high })
+            }
             _ => None,
         };
         let seeds: Vec<f64> = scores.iter().map(|score| score.value).collect();

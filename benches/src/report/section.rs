@@ -14,7 +14,7 @@ use super::{buckets, cost, curves, tuning};
 use crate::chart::Chart;
 use crate::number::{self, count, counted};
 use crate::record::Task;
-use crate::stats::{RESAMPLES, SWAPS};
+use burnrec_train::stats::{RESAMPLES, SWAPS};
 
 /// The section of one task on one data set.
 #[derive(Clone, Debug, PartialEq, Serialize)]

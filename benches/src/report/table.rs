@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::chart::Value;
 use crate::number::{self, NONE};
-use crate::stats::Estimate;
+use burnrec_train::stats::Estimate;
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Serialize)]

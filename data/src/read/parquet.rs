@@ -74,6 +74,45 @@ pub fn texts(path: &Path, columns: &[String]) -> Result<Vec<Vec<Option<String>>>
     columns.iter().map(text).collect()
 }
 
+/// Returns a column of integers and a column of lists of numbers, a list for each row.
+///
+/// # Errors
+/// When the file is damaged, a column is not there or of another type, or a value is missing.
+pub fn vectors(path: &Path, id: &str, vector: &str) -> Result<(Vec<i64>, Vec<Vec<f32>>)> {
+    let names = names(path)?;
+    if let Some(missing) = [id, vector].into_iter().find(|&column| !names.iter().any(|name| name == column)) {
+        return Err(Error::malformed(path, format!("columns {names:?}"), format!("a column {missing:?}")));
+    }
+    let table = table(path, &[id.to_owned(), vector.to_owned()])?;
+    let missing = |name: &str, row: usize| {
+        let found = format!("nothing in {name:?} of row {}", row + 1);
+        Error::malformed(path, found, "a value in every row")
+    };
+    let of_type = |name: &str, dtype: &DataType, expected: &str| {
+        let column = guarded(path, || table.column(name).cloned())?;
+        let known = match dtype {
+            DataType::List(_) => matches!(column.dtype(), DataType::List(_)),
+            _ => column.dtype().is_integer(),
+        };
+        let found = || format!("column {name:?} of type {}", column.dtype());
+        let cast = if known { column.strict_cast(dtype).ok() } else { None };
+        cast.ok_or_else(|| Error::malformed(path, found(), expected))
+    };
+    let ids = of_type(id, &DataType::Int64, "integers as ids")?;
+    let lists = of_type(vector, &DataType::List(Box::new(DataType::Float32)), "lists of numbers")?;
+    let ids = guarded(path, || Ok(ids.i64()?.iter().collect::<Vec<Option<i64>>>()))?;
+    let id_of = |(row, value): (usize, Option<i64>)| value.ok_or_else(|| missing(id, row));
+    let ids = ids.into_iter().enumerate().map(id_of).collect::<Result<Vec<i64>>>()?;
+    let list_of = |row: usize| {
+        let list =
+            guarded(path, || Ok(lists.list()?.get_as_series(row)))?.ok_or_else(|| missing(vector, row))?;
+        let values = guarded(path, || Ok(list.f32()?.iter().collect::<Option<Vec<f32>>>()))?;
+        values.ok_or_else(|| missing(vector, row))
+    };
+    let lists = (0..ids.len()).map(list_of).collect::<Result<Vec<Vec<f32>>>>()?;
+    Ok((ids, lists))
+}
+
 /// Returns some columns of a file.
 fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
     let mut columns = columns.to_vec();

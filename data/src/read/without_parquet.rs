@@ -27,6 +27,11 @@ pub fn texts(path: &Path, _: &[String]) -> Result<Vec<Vec<Option<String>>>> {
     Err(not_built(path))
 }
 
+/// Refuses a file of vectors.
+pub fn vectors(path: &Path, _: &str, _: &str) -> Result<(Vec<i64>, Vec<Vec<f32>>)> {
+    Err(not_built(path))
+}
+
 fn not_built(path: &Path) -> Error {
     match std::fs::File::open(path) {
         Ok(_) => Error::NotBuilt { path: path.to_owned(), feature: "parquet" },

@@ -31,6 +31,7 @@ fn separate(place: usize, out: &mut impl Write) -> Result<()> {
 fn field(column: &TableColumn, row: usize, out: &mut impl Write) -> Result<()> {
     match column {
         TableColumn::I64(values) => write!(out, "{}", values[row]),
+        TableColumn::I32(values) => write!(out, "{}", values[row]),
         TableColumn::U32(values) => write!(out, "{}", values[row]),
         // The shortest text that reads back as the same number, `1e-7` and `0.5`.
         TableColumn::F32(values) if values[row].is_finite() => Ok(serde_json::to_writer(out, &values[row])?),

@@ -32,6 +32,7 @@ fn build(name: &str, column: &TableColumn) -> Column {
     let name = name.into();
     match column {
         TableColumn::I64(values) => Series::new(name, values).into_column(),
+        TableColumn::I32(values) => Series::new(name, values).into_column(),
         TableColumn::Str(values) => Series::new(name, values).into_column(),
         TableColumn::F32(values) => Series::new(name, values).into_column(),
         TableColumn::U32(values) => Series::new(name, values).into_column(),

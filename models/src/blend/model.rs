@@ -212,6 +212,10 @@ impl Model for Blend {
         self.weights_in(Path::new("/"))
     }
 
+    fn runs(&self) -> Vec<&Path> {
+        self.parts().map(Part::run).collect()
+    }
+
     fn n_parameters(&self) -> u64 {
         let parts: u64 = self.parts().map(|part| part.model().n_parameters()).sum();
         parts + self.sum.config.weights.len() as u64

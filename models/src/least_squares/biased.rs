@@ -156,14 +156,15 @@ impl BiasedDots {
         Vectors { values: &self.users.vectors, dim: self.dim }
     }
 
-    /// Returns [`Scorer::factors`](crate::Scorer::factors): what is left out, the mean and the user's bias, is the same for all
-    /// items of a user.
+    /// Returns [`Scorer::factors`](crate::Scorer::factors).
     pub fn factors(&self) -> Factors {
         let bias = !self.users.biases.is_empty();
         let ones = || Arc::new(vec![1.0; self.users.biases.len()]);
         let users = Side { vectors: Arc::clone(&self.users.vectors), biases: ones() };
         let of = |side: &Side| side.joined(self.dim).to_vec();
-        Factors { users: of(&users), items: of(&self.items.side), dim: self.dim + usize::from(bias), bias }
+        let constants = self.users.biases.iter().map(|bias| self.mean + bias).collect();
+        let (users, items) = (of(&users), of(&self.items.side));
+        Factors { users, items, dim: self.dim + usize::from(bias), bias, constants }
     }
 }
 

@@ -11,6 +11,7 @@ use super::negatives::Negatives;
 use crate::Result;
 use crate::model::Model;
 use crate::model::ModelConfig;
+use crate::nn::pair_score::PairScore;
 use crate::nn::params::{Init, Values, saved};
 use crate::scorer::{Factors, FoldIn, Scorer, Shape, Vectors};
 use crate::simd::dot;
@@ -131,16 +132,20 @@ impl Scorer for MfModel {
             let rows = side.vectors.chunks_exact(dim).enumerate();
             rows.flat_map(|(row, vector)| vector.iter().copied().chain([last(row)])).collect()
         };
-        // What is left out, the mean and the user's bias, is the same for all items of a user.
+        let constants = self.users.biases.iter().map(|bias| self.mean + bias).collect();
         let (users, items) =
             (with(&self.users, &|_| 1.0), with(&self.items, &|item| self.items.biases[item]));
-        Some(Factors { users, items, dim: dim + 1, bias: true })
+        Some(Factors { users, items, dim: dim + 1, bias: true, constants })
     }
 }
 
 impl Model for MfModel {
     fn config(&self) -> ModelConfig {
         self.config.clone().into()
+    }
+
+    fn pair_score(&self) -> Option<PairScore> {
+        Some(self.config.pair_score(self.mean))
     }
 
     fn weights(&self) -> Vec<(String, Tensor)> {

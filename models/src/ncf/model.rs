@@ -15,6 +15,7 @@ use crate::model::ModelConfig;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{ReluDropout, catalog_relu, matmul};
 use crate::nn::network::{Network, Objective, Step};
+use crate::nn::pair_score::PairScore;
 use crate::nn::params::{on_host, saved};
 use crate::scorer::{Scorer, Shape};
 
@@ -114,6 +115,10 @@ impl Scorer for NcfModel {
 impl Model for NcfModel {
     fn config(&self) -> ModelConfig {
         self.network.spec.model.clone()
+    }
+
+    fn pair_score(&self) -> Option<PairScore> {
+        Some(self.network.spec.pair_score())
     }
 
     fn weights(&self) -> Vec<(String, HostTensor)> {

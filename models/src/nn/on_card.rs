@@ -152,6 +152,10 @@ mod with_kernels {
             self.model.config()
         }
 
+        fn pair_score(&self) -> Option<PairScore> {
+            self.model.pair_score()
+        }
+
         fn weights(&self) -> Vec<(String, Tensor)> {
             self.model.weights()
         }

@@ -112,7 +112,7 @@ impl Scorer for Sasrec {
 
     fn factors(&self) -> Option<Factors> {
         let (users, items) = (self.states.clone(), self.items().to_vec());
-        Some(Factors { users, items, dim: self.config.dim, bias: false })
+        Some(Factors { users, items, dim: self.config.dim, bias: false, constants: Vec::new() })
     }
 }
 

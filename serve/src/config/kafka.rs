@@ -253,10 +253,6 @@ impl KafkaConfig {
                 return Err(Error::config(field, topic, expected));
             }
         }
-        if self.guarantee == Guarantee::ExactlyOnce && self.instance.is_none() {
-            let expected = "a name that no other instance of the group has, for exactly-once";
-            return Err(Error::config("kafka.instance", "none", expected));
-        }
         if self.workers == 0 {
             return Err(Error::config("kafka.workers", 0, "at least 1"));
         }

@@ -14,7 +14,7 @@ use crate::config::HttpConfig;
 /// With a token, a request must carry it. Without one, any page that the user's browser has open can send requests here
 /// (CSRF), and read the answers once its own name resolves to this address (DNS rebinding). The browser tells both: by
 /// the name in `Host`, and by the page's site in `Origin`.
-pub(super) fn refused(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
+pub(crate) fn refused(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
     if let Some(token) = &http.token {
         let text = "no `Authorization: Bearer TOKEN`, or not with the token; expected http.token";
         let mut refusal = error(StatusCode::UNAUTHORIZED, "http", "no-token", text);

@@ -57,7 +57,7 @@ impl Listening {
 
     /// Answers until `stop` comes, and then until no connection is left: idle ones are closed, requests that are there
     /// are answered.
-    pub(super) async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send + 'static) {
         let places = Arc::new(Semaphore::new(self.connections));
         // The receivers are the connections.
         let (stopping, stopped) = watch::channel(false);

@@ -53,6 +53,8 @@ pub enum ClientKind {
     },
     /// Reads on in the state topic while the service runs.
     Follow,
+    /// Reads the requests once more, of no group, for training data.
+    Drain,
     /// Writes the events that come over HTTP.
     #[cfg(feature = "http")]
     Events,
@@ -70,7 +72,9 @@ pub enum ClientKind {
 impl ClientKind {
     fn role(self) -> Role {
         match self {
-            Self::Worker { .. } | Self::Restore { .. } | Self::Follow | Self::Metadata => Role::Consumer,
+            Self::Worker { .. } | Self::Restore { .. } | Self::Follow | Self::Drain | Self::Metadata => {
+                Role::Consumer
+            }
             Self::Replies { .. } | Self::Upkeep { .. } | Self::Admin => Role::Producer,
             #[cfg(feature = "http")]
             Self::Events => Role::Producer,
@@ -136,6 +140,15 @@ impl ClientKind {
                     client.set("enable.partition.eof", "true");
                 }
             }
+            Self::Drain => {
+                client
+                    .set("group.id", format!("{}-drain", config.group))
+                    .set("enable.auto.commit", "false")
+                    .set("enable.partition.eof", "true")
+                    .set("isolation.level", "read_committed")
+                    // What a log does not have any more is noticed.
+                    .set("auto.offset.reset", "error");
+            }
             #[cfg(feature = "http")]
             Self::Events => {
                 client
@@ -192,7 +205,10 @@ pub fn check_settings(config: &KafkaConfig) -> Result<()> {
 }
 
 /// Makes a consumer, and polls it once to bring its OAUTHBEARER token before the first call that waits for brokers.
-fn make_consumer<L: Listener>(
+///
+/// # Errors
+/// When a setting is refused.
+pub fn reader<L: Listener>(
     config: &KafkaConfig,
     kind: ClientKind,
     listener: L,
@@ -215,45 +231,8 @@ pub fn consumer(
     tells_ends: bool,
     watch: Watch,
 ) -> Result<BaseConsumer<Context<Watch>>> {
-    let made = make_consumer(config, ClientKind::Worker { worker, tells_ends }, watch);
+    let made = reader(config, ClientKind::Worker { worker, tells_ends }, watch);
     made.map_err(Error::kafka("make a consumer"))
-}
-
-/// Makes a consumer of no group that reads the state topic: what is committed, or everything.
-///
-/// # Errors
-/// When a setting is refused.
-pub fn state_reader<L: Listener>(
-    config: &KafkaConfig,
-    committed: bool,
-    listener: L,
-) -> KafkaResult<BaseConsumer<Context<L>>>
-where
-    Context<L>: ConsumerContext,
-{
-    make_consumer(config, ClientKind::Restore { committed }, listener)
-}
-
-/// Makes a consumer that reads on in the state topic.
-///
-/// # Errors
-/// When a setting is refused.
-pub fn state_follower<L: Listener>(config: &KafkaConfig, listener: L) -> KafkaResult<BaseConsumer<Context<L>>>
-where
-    Context<L>: ConsumerContext,
-{
-    make_consumer(config, ClientKind::Follow, listener)
-}
-
-/// Makes a consumer that asks for the group's offsets and never joins it.
-///
-/// # Errors
-/// When a setting is refused.
-pub fn group_reader<L: Listener>(config: &KafkaConfig, listener: L) -> KafkaResult<BaseConsumer<Context<L>>>
-where
-    Context<L>: ConsumerContext,
-{
-    make_consumer(config, ClientKind::Worker { worker: 0, tells_ends: false }, listener)
 }
 
 /// Makes a client that asks for metadata.
@@ -264,7 +243,7 @@ pub fn metadata_reader<L: Listener>(config: &KafkaConfig, listener: L) -> Result
 where
     Context<L>: ConsumerContext,
 {
-    let made = make_consumer(config, ClientKind::Metadata, listener);
+    let made = reader(config, ClientKind::Metadata, listener);
     made.map_err(Error::kafka("make a client; see [kafka.librdkafka]"))
 }
 
@@ -300,12 +279,13 @@ pub fn transactional_id(config: &KafkaConfig, worker: usize) -> String {
 mod tests {
     use super::*;
 
-    const CONSUMERS: [ClientKind; 6] = [
+    const CONSUMERS: [ClientKind; 7] = [
         ClientKind::Worker { worker: 0, tells_ends: false },
         ClientKind::Worker { worker: 1, tells_ends: true },
         ClientKind::Restore { committed: false },
         ClientKind::Restore { committed: true },
         ClientKind::Follow,
+        ClientKind::Drain,
         ClientKind::Metadata,
     ];
     const PRODUCERS: &[ClientKind] = &[

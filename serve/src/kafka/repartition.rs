@@ -7,7 +7,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::BaseRecord;
 
 use super::begin::partitions;
-use super::client::{ASK, metadata_reader, session};
+use super::client::{ASK, ClientKind, metadata_reader, reader, session};
 use super::counts::Count;
 use super::members::members;
 use super::restore::{Quiet, restore};
@@ -151,7 +151,9 @@ fn merged(records: &Records, room: Room) -> std::result::Result<Vec<u8>, String>
 
 /// Returns how many events of the topics the group has not answered.
 fn waiting(kafka: &KafkaConfig) -> Result<i64> {
-    let reader = super::client::group_reader(kafka, Quiet).map_err(Error::kafka("make a consumer"))?;
+    // It never joins the group.
+    let asks = ClientKind::Worker { worker: 0, tells_ends: false };
+    let reader = reader(kafka, asks, Quiet).map_err(Error::kafka("make a consumer"))?;
     let mut waiting = 0;
     for topic in &kafka.requests {
         let ask = |error| Error::kafka("ask for offsets")(error);

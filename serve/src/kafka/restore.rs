@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::{ASK, state_reader};
+use super::client::{ASK, ClientKind, reader};
 use super::context::{Context, Listener};
 use super::counts::Count;
 use crate::config::KafkaConfig;
@@ -80,7 +80,9 @@ pub fn restore(
     record: &mut Found<'_>,
 ) -> KafkaResult<Restored> {
     let mut restored = Restored::default();
-    let (all, committed) = (state_reader(config, false, Quiet)?, state_reader(config, true, Quiet)?);
+    let [all, committed] =
+        [false, true].map(|committed| reader(config, ClientKind::Restore { committed }, Quiet));
+    let (all, committed) = (all?, committed?);
     let mut list = TopicPartitionList::new();
     let mut ends = HashMap::new();
     let deadline = Instant::now() + OPEN_TRANSACTIONS;

@@ -8,7 +8,7 @@ use rdkafka::error::KafkaResult;
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::client::state_follower;
+use super::client::{ClientKind, reader};
 use super::context::Context;
 use super::restore::{Quiet, is_confirmation};
 use crate::config::KafkaConfig;
@@ -29,7 +29,7 @@ impl StateTail {
     /// # Errors
     /// When a setting is refused.
     pub fn new(config: &KafkaConfig, topic: &str) -> KafkaResult<Self> {
-        let consumer = state_follower(config, Quiet)?;
+        let consumer = reader(config, ClientKind::Follow, Quiet)?;
         Ok(Self { consumer, topic: topic.to_owned(), next: BTreeMap::new() })
     }
 

@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use super::client::{check_settings, metadata_reader};
 use super::context::{Context, Listener};
 use super::sizes::TopicLimits;
-use crate::config::KafkaConfig;
+use crate::config::{Guarantee, KafkaConfig};
 use crate::metrics::Metrics;
 use crate::{Error, Result};
 
@@ -21,13 +21,18 @@ const LOOK: Duration = Duration::from_secs(30);
 /// How long the brokers may take to answer for the first time.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
 
-/// Checks that the brokers answer and have all topics, and that the state topic fits and keeps what is not forgotten after
+/// Checks that who answers exactly once has a name, that the brokers answer and have all topics, and that the state topic fits and keeps what is not forgotten after
 /// `ttl`; returns how large messages to the topics may be.
 ///
 /// # Errors
 /// When they do not.
 pub fn check(config: &KafkaConfig, ttl: Option<Duration>) -> Result<TopicLimits> {
     check_settings(config)?;
+    // Who only reads the topics, or moves histories, needs none.
+    if config.guarantee == Guarantee::ExactlyOnce && config.instance.is_none() {
+        let expected = "a name that no other instance of the group has, for exactly-once";
+        return Err(Error::config("kafka.instance", "none", expected));
+    }
     let heard = Heard::default();
     let reader = metadata_reader(config, heard.clone())?;
     let all = reader.fetch_metadata(None, FIRST_ANSWER).map_err(|error| {

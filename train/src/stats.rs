@@ -3,15 +3,15 @@
 //! A metric is computed from a sum and a weight to which each user contributes: NDCG is the sum of the users' values
 //! divided by the number of users, RMSE the root of the sum of squared errors divided by the number of pairs. With
 //! several seeds, the value is the mean of the seeds' values. Resamples draw users, and not single ranks or ratings, as
-//! in [`burnrec_train::bootstrap`].
+//! in [`crate::bootstrap`].
 //!
 //! A user is identified by the position among the judged users, and one draw of positions serves all seeds. Where the
 //! seeds judge the same users, they are therefore not counted as independent evidence; where they judge different
 //! users, a shared draw does no harm.
 
+pub use crate::bootstrap::Interval;
+use crate::bootstrap::{interval, resampled_sums};
 use burnrec_data::rng::stream;
-pub use burnrec_train::bootstrap::Interval;
-use burnrec_train::bootstrap::{interval, resampled_sums};
 use rand::Rng;
 use rayon::prelude::*;
 
