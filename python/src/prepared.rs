@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use burnrec::data::Dataset;
 use burnrec::data::read::{Columns, read_stream};
+use burnrec::data::{Dataset, Error as DataError};
 use burnrec::models::Error as ModelError;
 use burnrec::{Filters, PrepareOptions, ReadOptions, SplitConfig};
 use pyo3::prelude::*;
@@ -111,6 +111,7 @@ impl Prepared {
     /// Opens a directory that `save`, or `burnrec prepare`, wrote.
     #[staticmethod]
     fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        std::fs::metadata(&path).map_err(DataError::io("open", &path)).raised()?;
         let data = work::long(py, 0, None, |_| Ok(burnrec::Prepared::open(&path)?))?;
         Ok(Self { data: Arc::new(data), dir: Some(path) })
     }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -22,35 +23,29 @@ const TICK: Duration = Duration::from_millis(50);
 /// The most threads that may be asked for.
 const MOST_THREADS: usize = 4096;
 
-/// The pool of all cores, with the process that made it: a fork has none of its threads.
-static POOL: Mutex<Option<(u32, Arc<ThreadPool>)>> = Mutex::new(None);
+/// The last pool, with the process that made it, for a fork has none of its threads, and the number of threads asked for.
+static POOL: Mutex<Option<(u32, usize, Arc<ThreadPool>)>> = Mutex::new(None);
 
-/// Returns a pool of so many threads, for 0 one of all cores, which is kept.
+/// Returns a pool of so many threads, for 0 one of all cores, and keeps it for the next call that asks for as many.
 fn pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
-    let new = |threads: usize| {
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.map(Arc::new).map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))
-    };
-    match threads {
-        0 => {}
-        1..=MOST_THREADS => return new(threads),
-        _ => {
-            let text =
-                format!("threads: found {threads}, expected at most {MOST_THREADS}, or 0 for all cores");
-            return Err(PyValueError::new_err(text));
-        }
+    if threads > MOST_THREADS {
+        let text = format!("threads: found {threads}, expected at most {MOST_THREADS}, or 0 for all cores");
+        return Err(PyValueError::new_err(text));
     }
+    let here = std::process::id();
     let mut kept = POOL.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((process, pool)) = kept.take() {
-        if process == std::process::id() {
-            *kept = Some((process, Arc::clone(&pool)));
+    match kept.take() {
+        Some((process, n, pool)) if (process, n) == (here, threads) => {
+            *kept = Some((process, n, Arc::clone(&pool)));
             return Ok(pool);
         }
         // Its threads are in the process that was forked, and waiting for them would never end.
-        std::mem::forget(pool);
+        Some((process, _, pool)) if process != here => std::mem::forget(pool),
+        _ => {}
     }
-    let pool = new(0)?;
-    *kept = Some((std::process::id(), Arc::clone(&pool)));
+    let new = ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = Arc::new(new.map_err(|error| PyRuntimeError::new_err(format!("threads: {error}")))?);
+    *kept = Some((here, threads, Arc::clone(&pool)));
     Ok(pool)
 }
 
@@ -76,14 +71,14 @@ pub fn long<T: Send>(
     let mut raised = None;
     let done = py.detach(|| {
         thread::scope(|scope| {
-            let (waiting, told, pool) = (thread::current(), &told, &pool);
+            let (told, pool) = (&told, &pool);
+            // The worker's end of the channel is gone as soon as the work is done.
+            let (working, done) = channel::<()>();
             let worker = scope.spawn(move || {
-                let done = catch_unwind(AssertUnwindSafe(|| pool.install(|| work(told))));
-                waiting.unpark();
-                done
+                let _working = working;
+                pool.install(|| work(told))
             });
-            while !worker.is_finished() {
-                thread::park_timeout(TICK);
+            while done.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 if raised.is_none() {
                     raised = Python::attach(|py| told.tell(py, listener.as_ref())).err();
                 }
@@ -98,12 +93,12 @@ pub fn long<T: Send>(
         return Err(raised);
     }
     match done {
-        Ok(Ok(done)) => {
+        Ok(done) => {
             let done = done.map_err(exception)?;
             told.tell(py, listener.as_ref())?;
             Ok(done)
         }
-        Ok(Err(panic)) | Err(panic) => Err(broken(&*panic)),
+        Err(panic) => Err(broken(&*panic)),
     }
 }
 

@@ -42,7 +42,8 @@ def both(user_items):
 
 
 def test_a_seed_starts_both_from_the_same_factors(user_items):
-    for use_cg in (False, True):
+    # By conjugate gradients a row's error ends at the rounding of its part of the objective, whose square it is.
+    for use_cg, tolerance in ((False, 2e-3), (True, 1e-2)):
         models = []
         for library in (ours, theirs):
             model = library.als.AlternatingLeastSquares(
@@ -53,7 +54,7 @@ def test_a_seed_starts_both_from_the_same_factors(user_items):
             models.append(model)
         for side in ("user_factors", "item_factors"):
             found, expected = (getattr(model, side) for model in models)
-            assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max(), (use_cg, side)
+            assert np.abs(found - expected).max() < tolerance * np.abs(expected).max(), (use_cg, side)
 
 
 def test_the_loss_is_the_same_and_ours_no_higher(user_items, both):
@@ -88,8 +89,12 @@ def test_the_same_factors_give_the_same_lists(user_items, both):
         lambda model: model.recommend([5, 6], user_items[[5, 6]], N=7, filter_already_liked_items=False),
     ]:
         found, expected = call(mine), call(other)
-        assert found[0].shape == expected[0].shape and (found[0] == expected[0]).mean() > 0.99
-        assert np.allclose(found[1], expected[1], atol=1e-4)
+        assert found[0].shape == expected[0].shape and np.allclose(found[1], expected[1], atol=1e-5)
+        # Items of one user alone have the same vector, and may change places. What else is at a place is a mistake.
+        scores = np.atleast_2d(expected[1])
+        ties = np.abs(np.diff(scores, axis=1)) < 1e-5
+        tied = np.pad(ties, ((0, 0), (1, 0))) | np.pad(ties, ((0, 0), (0, 1)), constant_values=True)
+        assert (np.atleast_2d(found[0]) == np.atleast_2d(expected[0]))[~tied].all()
     found, expected = (model.recalculate_user([5, 6], user_items[[5, 6]]) for model in both)
     assert np.allclose(found, expected, atol=1e-4)
     found, expected = (model.recalculate_item([5, 6], user_items.T.tocsr()[[5, 6]]) for model in both)
@@ -105,7 +110,8 @@ def test_similarities_are_equal(user_items, name):
     models = []
     for library in (ours.nearest_neighbours, theirs.nearest_neighbours):
         model = getattr(library, name)(K=20)
-        model.fit(user_items, show_progress=False)
+        # That of implicit takes no float32 without weights.
+        model.fit(user_items.astype(np.float64), show_progress=False)
         models.append(model)
     found, expected = (model.similarity.toarray() for model in models)
     differ = (found != 0) != (expected != 0)
@@ -113,12 +119,20 @@ def test_similarities_are_equal(user_items, name):
     least = np.where(found > 0, found, np.inf).min(axis=1)
     at_the_end = np.where(found != 0, found, expected) <= least[:, None] * (1 + 1e-4)
     assert (at_the_end | ~differ).all()
-    scale = max(1.0, np.abs(expected).max()) if name == "ItemItemRecommender" else 1.0
-    assert np.abs(found - expected)[~differ].max() / scale < 1e-5
+    assert (np.abs(found - expected) <= 1e-5 * np.abs(expected))[~differ].all()
+    # From the same similarities both give the same scores, and the same items but where scores are equal.
+    mine, other = models
+    other.similarity = mine.similarity.astype(np.float64)
+    other.scorer = theirs.nearest_neighbours.NearestNeighboursScorer(other.similarity)
     users = np.arange(300)
-    found, expected = (model.recommend(users, user_items[users], N=5) for model in models)
-    listed = (found[0] == expected[0]).mean()
-    assert listed > 0.9, listed
+    (found, scores), (expected, other_scores) = (model.recommend(users, user_items[users], N=5) for model in models)
+    # Where too few items have a score, implicit fills up with items that the user has, at 0.
+    real = other_scores > 0
+    assert real.mean() > 0.8 and (found[~real] == -1).all()
+    assert np.allclose(scores[real], other_scores[real], rtol=1e-6)
+    ours_at_theirs = user_items[users].astype(np.float64) @ other.similarity
+    row, at = np.nonzero(real)
+    assert np.allclose(ours_at_theirs[row, found[row, at]], scores[row, at], rtol=1e-6)
 
 
 def test_files_are_exchanged(tmp_path, user_items, both):

@@ -47,7 +47,8 @@ def test_an_import_starts_no_thread_and_takes_no_time():
     code = "import os, burnrec, burnrec.implicit; print(len(os.listdir('/proc/self/task')))"
     one = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     assert python(code, env=one).stdout.strip() == "1"
-    code = "import time; s = time.perf_counter(); import burnrec; print(time.perf_counter() - s)"
+    # Of the process, so that what else the machine does is not counted.
+    code = "import time; s = time.process_time(); import burnrec; print(time.process_time() - s)"
     seconds = min(float(python(code).stdout) for _ in range(5))
     assert seconds < 0.3, f"import takes {seconds:.3f} s"
 
@@ -121,11 +122,13 @@ def test_a_signal_stops_the_program(tmp_path):
     _, told = child.communicate(timeout=120)
     assert child.returncode == 130, told
     assert f"burnrec train {config} --data" in told and "--resume" in told
-    child = subprocess.Popen([PROGRAM, "synth", "--like", "ml-20m", "--out", tmp_path / "much"], stdout=subprocess.PIPE)
-    while not (tmp_path / "much").exists() and child.poll() is None:
-        pass
-    child.send_signal(signal.SIGINT)
-    assert child.wait(timeout=120) == -signal.SIGINT, "a command that cannot stop cleanly ends by the signal"
+    os.mkfifo(tmp_path / "ratings.csv")
+    child = subprocess.Popen([PROGRAM, "prepare", tmp_path / "ratings.csv", "--out", tmp_path / "none"])
+    # Opens as soon as the program reads, which it then does until all is written.
+    with open(tmp_path / "ratings.csv", "w"):
+        child.send_signal(signal.SIGINT)
+        code = child.wait(timeout=120)
+    assert code == -signal.SIGINT, "a command that cannot stop cleanly ends by the signal"
 
 
 def test_a_bench_shows_itself(tmp_path, ratings):

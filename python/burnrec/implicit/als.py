@@ -53,8 +53,8 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
     user_factors, item_factors : ndarray
         ``[rows, factors]``
     cg_steps : int
-        The most steps of conjugate gradients in a row. They are preconditioned, so that 3 of them reach at least what those of
-        ``implicit`` do.
+        The most steps of conjugate gradients in a row. They are preconditioned, and fewer where a row's error is below the
+        rounding of its part of the loss.
     fit_callback : callable or None
         Called as the callback of `fit` is, where that has none.
     """
