@@ -1,7 +1,7 @@
 //! One file per subcommand.
 
 mod bench;
-mod demo;
+pub mod demo;
 mod drain;
 mod evaluate;
 mod export;
@@ -19,7 +19,6 @@ mod source;
 mod train;
 mod tune;
 
-use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
@@ -30,7 +29,7 @@ use burnrec_bench::bench::cluster::ClusterConfig;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
-use crate::show;
+use crate::{program, show};
 
 /// The pairs that a network scores on the CPU in about the time in which a card is opened and its kernels are compiled.
 const FEW_PAIRS: usize = 1 << 24;
@@ -50,11 +49,6 @@ fn open(run: &Path, choice: DeviceChoice, n_pairs: usize) -> Result<Recommender>
 /// Returns the device to score so many pairs on.
 fn for_pairs(choice: DeviceChoice, n_pairs: usize) -> DeviceChoice {
     if choice == DeviceChoice::Auto && n_pairs < FEW_PAIRS { DeviceChoice::Cpu } else { choice }
-}
-
-/// Returns the words that start this program.
-fn this_program() -> Result<Vec<OsString>> {
-    Ok(vec![std::env::current_exe().context("cannot find this program")?.into()])
 }
 
 /// Runs the subcommand.
@@ -85,7 +79,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
         Command::Jobs(args) => jobs::run(args),
-        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir, &this_program()?)?),
+        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir, &program::start().program)?),
         Command::BenchCase(args) => bench::case(args),
         Command::Check(args) => train::check(args),
         Command::Demo(args) => demo::run(args),

@@ -25,6 +25,8 @@ mod record;
 mod report;
 mod separator;
 mod source;
+#[cfg(feature = "parquet")]
+mod stream;
 mod table;
 mod text;
 mod titles;
@@ -42,6 +44,8 @@ pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use separator::{Quotes, Separator};
+#[cfg(feature = "parquet")]
+pub use stream::read_stream;
 pub use titles::read_titles;
 pub use vectors::{IdVectors, read_text_columns, read_vectors};
 

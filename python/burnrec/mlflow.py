@@ -9,7 +9,7 @@ import pandas as pd
 import burnrec
 
 
-def _load_pyfunc(path: str) -> "_Model":
+def _load_pyfunc(path: str) -> _Model:
     """Called by ``mlflow.pyfunc.load_model`` with the directory of the model."""
     return _Model(burnrec.load(path))
 
@@ -46,8 +46,8 @@ class _Model:
             scores = self._run.score(users, frame["item"].tolist())
             return pd.Series(scores, index=frame.index, name="score", dtype="float32")
         best = self._run.recommend_many(dict.fromkeys(users), int((params or {}).get("k", 10)))
-        lists: dict[str, tuple[list, list]] = {str(user): ([], []) for user in users}
-        for user, item, score in zip(best["user"], best["item"], best["score"].tolist()):
+        lists: dict[str, tuple[list[Any], list[float]]] = {str(user): ([], []) for user in users}
+        for user, item, score in zip(*(best[name].tolist() for name in ("user", "item", "score")), strict=True):
             lists[str(user)][0].append(item)
             lists[str(user)][1].append(score)
         of_rows = [lists[str(user)] for user in users]

@@ -26,6 +26,8 @@ pub struct Rotated {
     to_eigen: Lines,
     /// `[dim, ld]`: each row is an eigenvector.
     from_eigen: Lines,
+    /// The share of a row's first squared residual at which its steps end.
+    pub tolerance: f32,
 }
 
 impl Rotated {
@@ -51,7 +53,7 @@ impl Rotated {
         rows.par_chunks_mut(ROTATED * ld)
             .zip(fixed.par_chunks(ROTATED * dim))
             .for_each(|(out, rows)| isa.run(Rotate { rows, dim, panels: &panels, out }));
-        Self { rows, values, spectrum, to_eigen, from_eigen }
+        Self { rows, values, spectrum, to_eigen, from_eigen, tolerance: RELATIVE_TOLERANCE }
     }
 }
 
@@ -204,7 +206,7 @@ pub fn solve<S: Simd>(
     // The squared residual in the norm of the preconditioner, r M^-1 r: about how far the row's part of the objective
     // is above its minimum.
     let mut rz = dot(r, z);
-    let tolerance = (RELATIVE_TOLERANCE * rz).max(rounding);
+    let tolerance = (rotated.tolerance * rz).max(rounding);
     for step in 0..shared.config.cg_steps {
         // Every row takes at least one step, even if it starts within the tolerance: otherwise the last epochs would
         // change nothing.

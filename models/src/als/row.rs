@@ -39,6 +39,15 @@ impl RowSolver {
         Self::new(&AlsConfig { solver: Solver::Cholesky, ..config.clone() }, fixed)
     }
 
+    /// Has conjugate gradients end where a row's squared residual is this share of what it was before the first step, in place
+    /// of 0.05. With 0 a row takes all of `cg_steps`, but where only rounding errors are left.
+    pub fn ending_at(mut self, tolerance: f32) -> Self {
+        if let Method::Cg(rotated) = &mut self.method {
+            rotated.tolerance = tolerance;
+        }
+        self
+    }
+
     /// Does the same as [`RowSolver::new`], dispatched to `isa`.
     pub fn with_isa(config: &AlsConfig, fixed: &[f32], isa: Isa) -> Self {
         let design = config.biases.then(|| Design::new(fixed, config.width()));

@@ -6,6 +6,7 @@
 //! family in one epoch; [`add_common_users`]
 //! counts X'X; [`nearest`] finds the k nearest items of each by a product of sparse matrices, and [`SymmetricTiles`] inverts.
 
+mod histories;
 #[cfg(feature = "train")]
 mod gram;
 #[cfg(feature = "train")]
@@ -18,6 +19,7 @@ mod model;
 mod nearest;
 mod neighbours;
 
+pub use histories::Histories;
 #[cfg(feature = "train")]
 pub use gram::add_common_users;
 #[cfg(feature = "train")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from running import Runs
+from interchange.running import Runs
 
 
 @pytest.fixture(scope="session")

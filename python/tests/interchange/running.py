@@ -4,25 +4,17 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
+import sysconfig
 from pathlib import Path
 
-import pytest
-
 CONFIGS = Path(__file__).parents[3] / "configs"
-
-
-def program() -> str:
-    found = os.environ.get("BURNREC_PROGRAM") or shutil.which("burnrec")
-    if not found:
-        pytest.fail("found no burnrec on PATH, expected it there or in BURNREC_PROGRAM")
-    return found
+PROGRAM = Path(sysconfig.get_path("scripts")) / "burnrec"
 
 
 def burnrec(*words, ok: bool = True, **environment) -> subprocess.CompletedProcess:
     """Runs the program; with ``ok`` the test fails unless it succeeds."""
-    line = [program(), *map(str, words)]
+    line = [PROGRAM, *map(str, words)]
     ran = subprocess.run(line, capture_output=True, text=True, env={**os.environ, **environment}, timeout=600)
     if ok:
         assert ran.returncode == 0, f"{line}\n{ran.stdout}\n{ran.stderr}"
@@ -77,7 +69,7 @@ def alike(ours: dict, theirs: dict, tolerance: float = 1e-5) -> None:
     for user, expected in ours.items():
         found = theirs[user]
         assert len(found) == len(expected), user
-        for (item, score), (same, other) in zip(expected, found):
+        for (item, score), (same, other) in zip(expected, found, strict=True):
             assert abs(score - other) <= tolerance * max(1.0, abs(score)), (user, item, score, same, other)
         cut = expected[-1][1] + tolerance * max(1.0, abs(expected[-1][1]))
         assert {item for item, score in expected if score > cut} <= {item for item, _ in found}, user

@@ -8,7 +8,7 @@ import pytest
 from huggingface_hub import ModelCard
 from safetensors import safe_open
 
-from running import alike, burnrec, recommended
+from interchange.running import alike, burnrec, recommended
 
 
 def test_the_card_has_the_scores_and_the_folder_is_a_run(runs, tmp_path):

@@ -9,17 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-import types
 import urllib.request
-from pathlib import Path
 
-import numpy as np
+import mlflow
 import pandas as pd
 import pytest
 
-from running import CONFIGS, burnrec, program, recommended, scores
-
-mlflow = pytest.importorskip("mlflow")
+from interchange.running import CONFIGS, PROGRAM, burnrec, recommended
 
 
 def free_port() -> int:
@@ -32,7 +28,12 @@ def free_port() -> int:
 def server(tmp_path_factory):
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     line = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    line += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder / "artifacts")]
+    line += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     log = (folder / "log").open("w")
     process = subprocess.Popen(line, stdout=log, stderr=log, cwd=folder, start_new_session=True)
     address = f"http://127.0.0.1:{port}"
@@ -131,10 +132,12 @@ def test_a_server_that_goes_away_loses_no_model(runs, tmp_path):
 
     serving = HTTPServer(("127.0.0.1", 0), Handler)
     address, out = f"http://127.0.0.1:{serving.server_port}", tmp_path / "run"
-    line = [program(), "train", CONFIGS / "als.toml", "--data", runs.data, "--out", out, "--set", "epochs=2"]
+    line = [PROGRAM, "train", CONFIGS / "als.toml", "--data", runs.data, "--out", out, "--set", "epochs=2"]
     line += ["--mlflow", address]
     environment = {**os.environ, "MLFLOW_TRACKING_TOKEN": "secret"}
-    process = subprocess.Popen(map(str, line), env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        map(str, line), env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     while not any(path.endswith("runs/log-batch") for path, _ in calls):
         serving.handle_request()
     serving.server_close()
@@ -150,7 +153,7 @@ def test_a_failure_and_a_signal_are_its_status(runs, server, client, tmp_path):
     diverges = ["--set", "learning_rate=1e30", "--set", "optimizer=sgd", "--set", "epochs=3"]
     ran = burnrec("train", CONFIGS / "mf.toml", "--out", tmp_path / "a", *words, *diverges, ok=False)
     assert ran.returncode == 1, ran.stderr
-    line = [program(), "train", CONFIGS / "mf.toml", "--out", tmp_path / "b", *words, "--set", "epochs=100000"]
+    line = [PROGRAM, "train", CONFIGS / "mf.toml", "--out", tmp_path / "b", *words, "--set", "epochs=100000"]
     process = subprocess.Popen(map(str, line), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while "epoch 1/" not in process.stderr.readline():
         assert process.poll() is None
@@ -160,42 +163,7 @@ def test_a_failure_and_a_signal_are_its_status(runs, server, client, tmp_path):
     assert [run.info.status for run in runs_of(client, "ends")] == ["FAILED", "KILLED"]
 
 
-class ByProgram:
-    """A run that answers through the program, where the wheel is not installed."""
-
-    def __init__(self, path: str, folder: Path):
-        self.path, self.folder = Path(path), folder
-
-    def score(self, users, items):
-        return scores(self.path, list(zip(users, items)), self.folder)
-
-    def recommend_many(self, users, k):
-        lists = recommended(self.path, k, self.folder)
-        rows = [(user, int(item), score) for user in users for item, score in lists[str(user)]]
-        user, item, score = map(np.array, zip(*rows))
-        return {"user": user, "item": item, "score": score}
-
-
-@pytest.fixture
-def loader(tmp_path, monkeypatch):
-    """Makes ``burnrec.mlflow`` importable: of the wheel, or of this repository over the program."""
-    try:
-        import burnrec.mlflow as of_wheel
-
-        if hasattr(sys.modules["burnrec"], "load"):
-            return of_wheel
-    except ImportError:
-        pass
-    package = types.ModuleType("burnrec")
-    package.__path__ = [str(Path(__file__).parents[2] / "burnrec")]
-    package.load = lambda path: ByProgram(path, tmp_path)
-    monkeypatch.setitem(sys.modules, "burnrec", package)
-    monkeypatch.delitem(sys.modules, "burnrec.mlflow", raising=False)
-    yield package
-    sys.modules.pop("burnrec.mlflow", None)
-
-
-def test_a_run_opens_as_a_model_of_mlflow(runs, loader, tmp_path):
+def test_a_run_opens_as_a_model_of_mlflow(runs, tmp_path):
     run = runs.train("mf", "dim=8", "epochs=2")
     burnrec("export", run, "--format", "mlflow", "--out", tmp_path / "model")
     model = mlflow.pyfunc.load_model(str(tmp_path / "model"))
@@ -203,7 +171,7 @@ def test_a_run_opens_as_a_model_of_mlflow(runs, loader, tmp_path):
     users = [int(user) for user in list(expected)[:3]]
     lists = model.predict(pd.DataFrame({"user": users}, index=[5, 6, 7]), params={"k": 4})
     assert list(lists.index) == [5, 6, 7]
-    for user, row in zip(users, lists.itertuples()):
+    for user, row in zip(users, lists.itertuples(), strict=True):
         assert [str(item) for item in row.items] == [item for item, _ in expected[str(user)]]
     items = [int(expected[str(user)][0][0]) for user in users]
     found = model.predict(pd.DataFrame({"user": users, "item": items}))

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from running import burnrec, recommended, scores
+from interchange.running import burnrec, recommended, scores
 
 NETWORKS = [
     ("mf", "dim=8", "epochs=2"),
@@ -44,7 +44,7 @@ def test_scores_of_pairs_are_those_of_the_program(runs, tmp_path, config):
     random = np.random.default_rng(1)
     user, item = random.integers(len(users), size=2000), random.integers(len(items), size=2000)
     logit, score = session.run(["logit", "score"], {"user": user, "item": item})
-    expected = scores(run, [(users[u], items[i]) for u, i in zip(user, item)], tmp_path)
+    expected = scores(run, [(users[u], items[i]) for u, i in zip(user, item, strict=True)], tmp_path)
     np.testing.assert_allclose(score, expected, rtol=1e-5, atol=1e-5)
     assert logit.shape == (2000,) and np.isfinite(logit).all()
 
@@ -61,7 +61,7 @@ def test_the_best_items_are_those_of_the_program(runs, tmp_path, config):
     same = total = 0
     for at, user in enumerate(users):
         np.testing.assert_allclose(score[at], [score for _, score in expected[user]], rtol=1e-5, atol=1e-5)
-        same += sum(items[found] == id for found, (id, _) in zip(item[at], expected[user]))
+        same += sum(items[found] == id for found, (id, _) in zip(item[at], expected[user], strict=True))
         total += 10
     assert same >= 0.999 * total, "items change places only where scores tie within a rounding"
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as parquet
 import pyspark
 import pytest
 
-from running import alike, burnrec, recommended
+from interchange.running import alike, burnrec, recommended
 
 CONFIGS = [
     ("als", "dim=8", "epochs=3"),
@@ -34,7 +34,10 @@ def spark():
 
 def lists(model, k: int, names=lambda side, id: str(id)) -> dict:
     rows = model.recommendForAllUsers(k).collect()
-    item = lambda row: (names("item", row["item"]), row["rating"])
+
+    def item(row):
+        return (names("item", row["item"]), row["rating"])
+
     return {names("user", row["user"]): [item(row) for row in row["recommendations"]] for row in rows}
 
 
@@ -60,7 +63,7 @@ def test_spark_recommends_as_the_program_does(spark, runs, tmp_path, config):
     ours = recommended(run, 10, tmp_path, "--include-seen")
     if config[0] == "mf":
         # The program shows probabilities, which rank as the logits do.
-        same = sum(a[0] == b[0] for user in ours for a, b in zip(ours[user], spark_lists[user]))
+        same = sum(a[0] == b[0] for user in ours for a, b in zip(ours[user], spark_lists[user], strict=True))
         assert same >= 0.999 * 10 * len(ours)
     else:
         alike(ours, spark_lists)
@@ -86,7 +89,7 @@ def test_text_ids_are_numbered_and_said(spark, tmp_path):
     assert "warning: Spark gets numbers for users" in ran.stderr and "for items" in ran.stderr
     folders = {side: tmp_path / "model" / f"{side}Ids" for side in ("user", "item")}
     tables = {side: parquet.read_table(folder).to_pydict() for side, folder in folders.items()}
-    ids = {side: dict(zip(table["id"], table[side])) for side, table in tables.items()}
+    ids = {side: dict(zip(table["id"], table[side], strict=True)) for side, table in tables.items()}
     found = lists(ALSModel.load(str(tmp_path / "model")), 10, lambda side, id: ids[side][id])
     alike(recommended(tmp_path / "run", 10, tmp_path, "--include-seen"), found)
     burnrec("import", tmp_path / "model", "--out", tmp_path / "again")
@@ -98,7 +101,7 @@ def trained_by_spark(spark, runs):
     from pyspark.ml.recommendation import ALS
 
     ratings = spark.read.csv(str(runs.folder / "raw" / "ratings.csv"), header=True, inferSchema=True)
-    names = dict(zip(ratings.columns, ["user", "item", "rating"]))
+    names = dict(zip(ratings.columns, ["user", "item", "rating"], strict=False))
     ratings = ratings.select([ratings[old].alias(new) for old, new in names.items()])
     als = ALS(rank=6, maxIter=3, userCol="user", itemCol="item", ratingCol="rating", seed=1, coldStartStrategy="drop")
     return als, ratings, als.fit(ratings)
