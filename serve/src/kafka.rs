@@ -8,6 +8,8 @@ mod deliveries;
 mod drain;
 mod headers;
 mod histories;
+#[cfg(feature = "http")]
+mod kept;
 mod members;
 mod places;
 mod producing;
@@ -29,6 +31,8 @@ mod workers;
 mod writer;
 
 pub use drain::{Drained, drain};
+#[cfg(feature = "http")]
+pub use kept::{Kept, KeptTopic};
 pub use repartition::{Moved, repartition};
 pub use replay::{Range, replay};
 pub use sizes::TopicLimits;

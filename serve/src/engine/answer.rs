@@ -1,5 +1,7 @@
 //! Answers a batch: each step of the engine, one after the other.
 
+use std::sync::Arc;
+
 use super::encode::Encoder;
 use super::plan::BatchPlan;
 use super::{Engine, Reading};
@@ -9,16 +11,30 @@ use crate::event::{BYTES, Incoming};
 use crate::message::decode;
 use crate::outbox::{EventOutcome, Outbox};
 use crate::reject::Stage;
+use crate::settings::{Live, Settings};
 use crate::state::Undo;
 
 impl Engine {
-    /// Answers a batch into `out`. Its events change histories at once; `undo` gets what takes each change back.
+    /// Answers a batch into `out` by the settings and the models as they are now. Its events change histories at once; `undo`
+    /// gets what takes each change back.
     pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
-        let set = self.models.set();
-        let mut plan = BatchPlan::new(self, &set, events.len());
+        self.answer_by(&self.models.live(), events, reading, undo, out);
+    }
+
+    /// Does the same by these settings and models.
+    pub fn answer_by(
+        &self,
+        live: &Arc<Live>,
+        events: &[Incoming],
+        reading: Reading,
+        undo: &mut Vec<Undo>,
+        out: &mut Outbox,
+    ) {
+        let settings = &*live.settings;
+        let mut plan = BatchPlan::new(self, live, events.len());
         let now_ms = self.clock.unix_ms();
         for (at, event) in events.iter().enumerate() {
-            if let Some(late) = self.late(event, now_ms) {
+            if let Some(late) = Self::late(settings, event, now_ms) {
                 plan.end(at, EventOutcome::Expired(late));
                 continue;
             }
@@ -26,12 +42,12 @@ impl Engine {
                 plan.end(at, EventOutcome::Failed(Reject::sink("not-taken", &**text)));
                 continue;
             }
-            if let Some(why) = self.hopeless(event) {
+            if let Some(why) = self.hopeless(settings, event) {
                 plan.end(at, EventOutcome::GivenUp(why));
                 continue;
             }
             let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
-            match decode(event.payload(), format, reading.http, &self.limits) {
+            match decode(event.payload(), format, reading.http, &settings.limits) {
                 Ok(request) => {
                     let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
                     out.elsewhere.extend(right.map(|right| (at, right)));
@@ -41,21 +57,22 @@ impl Engine {
             }
         }
         plan.compute();
-        Encoder { engine: self, events, as_csv: self.output.csv.is_some() && reading.http.is_none() }
-            .write(plan, out);
+        let as_csv = settings.output.csv.is_some() && reading.http.is_none();
+        Encoder { engine: self, settings, events, as_csv }.write(plan, out);
+        out.live = Some(Arc::clone(live));
     }
 
     /// Returns why a reject is not to be tried again.
-    fn hopeless(&self, event: &Incoming) -> Option<&'static str> {
+    fn hopeless(&self, settings: &Settings, event: &Incoming) -> Option<&'static str> {
         self.resubmits()?;
         match event.header(BYTES) {
             Some(_) => Some("cut"),
-            None => (event.tries() > self.limits.attempts).then_some("attempts"),
+            None => (event.tries() > settings.limits.attempts).then_some("attempts"),
         }
     }
 
-    fn late(&self, event: &Incoming, now_ms: i64) -> Option<Reject> {
-        let (most, at) = (self.max_event_age_ms?, event.timestamp_ms?);
+    fn late(settings: &Settings, event: &Incoming, now_ms: i64) -> Option<Reject> {
+        let (most, at) = (settings.flow.max_event_age_ms?, event.timestamp_ms?);
         let age = u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0);
         let text = || format!("{age} ms old; expected at most {most}");
         (age > most).then(|| Reject { stage: Stage::Queue, reason: "expired", text: text() })
