@@ -181,7 +181,7 @@ pub fn pick(ids: &[i32], factors: &[f32], wanted: &[i32], dim: usize) -> Result<
         return Err(refused("factors of a block", factors.len().to_string(), expected));
     }
     let mut out = vec![0.0; wanted.len() * dim];
-    out.par_chunks_mut(dim.max(1)).zip(wanted).try_for_each(|(out, id)| {
+    out.par_chunks_mut(dim.max(1)).zip(wanted).try_for_each(|(out, id)| -> Result<()> {
         let row = ids.binary_search(id).map_err(|_| {
             let expected = format!("one of the {} ids of the block", ids.len());
             refused("id asked of a block", id.to_string(), expected)

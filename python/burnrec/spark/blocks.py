@@ -1,0 +1,53 @@
+"""How ids are spread over blocks, and blocks over the partitions of a shuffle."""
+
+__all__ = ["block_keys", "block_index", "count_blocks"]
+
+#: The entries of a block have about so many bytes at the most.
+BLOCK_BYTES = 200 << 20
+
+#: Column and value of an entry.
+ENTRY_BYTES = 8
+
+
+def count_blocks(asked, n_rows):
+    """Returns how many blocks a side has: as many as were asked for, or more where they would be too large."""
+    return max(asked, -(-n_rows * ENTRY_BYTES // BLOCK_BYTES))
+
+
+def block_index(column, blocks):
+    """Returns the block of an id, as Spark's ALS and the native code do: the remainder that is not negative."""
+    from pyspark.sql import functions as F
+
+    return F.pmod(column.cast("int"), F.lit(blocks))
+
+
+def block_keys(blocks):
+    """Returns a key for each block, such that Spark's hash puts each into a partition of its own.
+
+    A shuffle by hash into as many partitions as there are blocks would put several blocks into one and none into others if
+    blocks were simply numbered.
+    """
+    keys, left, key = [None] * blocks, blocks, 0
+    while left:
+        partition = _murmur3(key) % blocks
+        if keys[partition] is None:
+            keys[partition] = key
+            left -= 1
+        key += 1
+    return keys
+
+
+def _murmur3(value, seed=42):
+    """Returns the hash of a 32-bit integer as Spark computes it (``Murmur3_x86_32.hashInt``), with its sign."""
+    mask = 0xFFFFFFFF
+
+    def rotated(x, by):
+        return ((x << by) | (x >> (32 - by))) & mask
+
+    mixed = rotated((value & mask) * 0xCC9E2D51 & mask, 15) * 0x1B873593 & mask
+    hashed = (rotated(seed ^ mixed, 13) * 5 + 0xE6546B64) & mask
+    hashed ^= 4
+    hashed = (hashed ^ (hashed >> 16)) * 0x85EBCA6B & mask
+    hashed = (hashed ^ (hashed >> 13)) * 0xC2B2AE35 & mask
+    hashed ^= hashed >> 16
+    return hashed - (1 << 32) if hashed >> 31 else hashed

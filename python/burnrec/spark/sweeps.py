@@ -1,0 +1,260 @@
+"""The sweeps of ALS as queries over blocks.
+
+::
+
+    ratings ─ groupBy(block of the user) / groupBy(block of the item) . applyInArrow(native.als_block) ─► blocks, and what they want
+    each half sweep:  blocks(items) cogroup what the users' blocks sent . applyInArrow(solve, then send) ─► messages, Gram matrix
+    the sum of the Gram matrices comes to the driver, and goes out with the closure of the next half
+
+A half sweep is one shuffle of messages: the block that solves its rows sends them at once to the blocks of the other side
+that asked for them. The layout is that of Spark's own ALS; see ``models/src/als/block.rs``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from burnrec.spark.blocks import block_index, block_keys
+from burnrec.spark.cells import SCHEMA, pack, unpack
+from burnrec.spark.tasks import threads
+
+__all__ = ["Problem", "train"]
+
+#: The arrays of a block, as the native code returns them.
+BLOCK = ("ids", "offsets", "cols", "values", "needs", "counts")
+
+#: Rows of a batch of factors that leave a worker.
+BATCH = 1 << 14
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained.
+
+    Attributes
+    ----------
+    config : str
+        settings of ALS as JSON, with the keys of a config file
+    dim : int
+        length of the factors
+    seed : int
+        not negative
+    sweeps : int
+    blocks : (int, int)
+        of users and of items
+    improves : bool
+        whether the solver starts from a row's current factors
+    """
+
+    config: str
+    dim: int
+    seed: int
+    sweeps: int
+    blocks: tuple
+    improves: bool
+
+
+@dataclass(frozen=True)
+class Side:
+    """Users or items: the keys of the side's blocks and those of the other side's."""
+
+    keys: list
+    others: list
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """The side that is fixed in a half sweep: what its blocks sent, the Gram matrix of all of it and the number of its rows."""
+
+    state: object
+    gram: np.ndarray
+    rows: int
+
+
+def train(ratings, problem, engine, checkpoint_interval):
+    """Trains on ratings (user int, item int, value float) and returns the factors of users and of items.
+
+    Parameters
+    ----------
+    ratings : pyspark.sql.DataFrame
+    problem : Problem
+    engine
+        what keeps frames, see :mod:`burnrec.spark.engine`
+    checkpoint_interval : int
+        sweeps between checkpoints; not over 0 is never
+
+    Returns
+    -------
+    (DataFrame, DataFrame, callable)
+        the factors, ``id int, features array<float>``, and what releases all that they are made of, to be called when they
+        are kept
+    """
+    users_of, items_of = (block_keys(blocks) for blocks in problem.blocks)
+    sides = Side(users_of, items_of), Side(items_of, users_of)
+    raw = [
+        engine.blocks(make_blocks(ratings, side, own, other))
+        for side, own, other in ((sides[0], "user", "item"), (sides[1], "item", "user"))
+    ]
+    blocks = [engine.blocks(with_wants(raw[at], raw[1 - at], side)) for at, side in enumerate(sides)]
+    sizes = [count_rows(frame) for frame in blocks]
+    for frame in raw:
+        engine.release_blocks(frame)
+
+    # The items' first factors are zeros: they are solved before anything reads them.
+    state, grams = [None, None], [None, None]
+    for at in (0, 1) if problem.improves or not problem.sweeps else (0,):
+        state[at] = engine.state(first_state(blocks[at], sides[at], problem, drawn=at == 0), False)
+        grams[at] = gram_of(state[at], problem.dim)
+    for sweep in range(1, problem.sweeps + 1):
+        for at in (1, 0):
+            last = at == 0 and sweep == problem.sweeps
+            fixed = Fixed(state[1 - at], grams[1 - at], sizes[1 - at])
+            half = half_sweep(blocks[at], fixed, state[at], sides[at], problem, sends=not last)
+            due = at == 0 and checkpoint_interval > 0 and sweep % checkpoint_interval == 0
+            before, state[at] = state[at], engine.state(half, due)
+            # This computes the half sweep, while what it is made of is kept.
+            grams[at] = gram_of(state[at], problem.dim)
+            if before is not None:
+                engine.release_state(before)
+
+    def release():
+        for at in (0, 1):
+            engine.release_state(state[at])
+            engine.release_blocks(blocks[at])
+
+    tables = [factor_table(blocks[at], state[at], problem.dim) for at in (0, 1)]
+    return (*tables, release)
+
+
+def make_blocks(ratings, side, own, other):
+    """Returns the cells of a side's blocks, and for each block of the other side the ids that they want of it."""
+    from pyspark.sql import functions as F
+
+    keys, others = side.keys, side.others
+
+    def block(table):
+        from burnrec._native import spark as native
+
+        key = table["key"][0].as_py()
+        columns = [table[name].to_numpy() for name in ("own", "other", "value")]
+        block = dict(zip(BLOCK, native.als_block(*columns, len(others), threads())))
+        src, needs, counts = keys.index(key), np.frombuffer(block.pop("needs"), np.int32), block["counts"]
+        arrays = [(key, name, src, array) for name, array in block.items()]
+        ends = np.cumsum(np.frombuffer(counts, np.int64))
+        for to, start, end in zip(others, [0, *ends], ends):
+            if end > start:
+                arrays.append((to, "want", src, needs[start:end]))
+        return pack(arrays)
+
+    key = F.element_at(F.array(*[F.lit(key) for key in keys]), block_index(F.col(own), len(keys)) + 1)
+    rows = ratings.select(key.alias("key"), F.col(own).alias("own"), F.col(other).alias("other"), "value")
+    return rows.groupBy("key").applyInArrow(block, SCHEMA)
+
+
+def with_wants(blocks, others, side):
+    """Returns blocks with what the other side's blocks want of them, in one partition for each key."""
+    cells = blocks.where("name != 'want'").unionByName(others.where("name = 'want'"))
+    return cells.repartition(len(side.keys), "key").sortWithinPartitions("key")
+
+
+def count_rows(blocks):
+    """Returns the number of rows of a side."""
+    from pyspark.sql import functions as F
+
+    ids = blocks.where("name = 'ids'")
+    return ids.agg(F.sum(F.length("data").cast("long"))).first()[0] // 4
+
+
+def first_state(blocks, side, problem, drawn):
+    """Returns the first factors of a side, sent as after a half sweep: drawn, or zeros."""
+    keys, others, config, seed, dim = side.keys, side.others, problem.config, problem.seed, problem.dim
+
+    def draw(table):
+        from burnrec._native import spark as native
+
+        key, cells = table["key"][0].as_py(), unpack(table)
+        src = keys.index(key)
+        ids = np.frombuffer(cells["ids", src], np.int32)
+        x = native.als_first(config, seed, ids, threads()) if drawn else np.zeros(len(ids) * dim, np.float32)
+        return sent(key, src, ids, x, cells, others if drawn else None, dim)
+
+    return blocks.where("name in ('ids', 'want')").groupBy("key").applyInArrow(draw, SCHEMA)
+
+
+def half_sweep(blocks, fixed, own, side, problem, sends):
+    """Solves the rows of a side for the factors that the other side's blocks sent, and sends the solutions."""
+    keys, others, config, dim, improves = side.keys, side.others, problem.config, problem.dim, problem.improves
+    gram, n_fixed = fixed.gram, fixed.rows
+
+    def solve(block, messages):
+        from burnrec._native import spark as native
+
+        key, cells, got = block["key"][0].as_py(), unpack(block), unpack(messages)
+        src = keys.index(key)
+        array = lambda name, dtype: np.frombuffer(cells[name, src], dtype)  # noqa: E731
+        ids, counts = array("ids", np.int32), array("counts", np.int64)
+        missing = [at for at, count in enumerate(counts) if count and ("message", at) not in got]
+        if missing:
+            raise RuntimeError(f"block {src}: found no factors from blocks {missing}, expected some from each")
+        needs = b"".join(got["message", at] for at, count in enumerate(counts) if count)
+        x = np.frombuffer(got["factors", src], np.float32) if improves else np.zeros(len(ids) * dim, np.float32)
+        x = native.als_solve(
+            config,
+            array("offsets", np.int64),
+            array("cols", np.uint32),
+            array("values", np.float32),
+            np.frombuffer(needs, np.float32),
+            gram,
+            n_fixed,
+            x,
+            threads(),
+        )
+        return sent(key, src, ids, x, cells, others if sends else None, dim)
+
+    messages = fixed.state.where("name = 'message'")
+    if improves:
+        messages = messages.unionByName(own.where("name = 'factors'"))
+    messages = messages.repartition(len(keys), "key").groupBy("key")
+    return blocks.groupBy("key").cogroup(messages).applyInArrow(solve, SCHEMA)
+
+
+def sent(key, src, ids, x, cells, others, dim):
+    """Returns a block's factors, their Gram matrix and, where there are `others`, the rows that each of these wants."""
+    from burnrec._native import spark as native
+
+    x = np.frombuffer(x, np.float32)
+    arrays = [(key, "factors", src, x), (key, "gram", src, native.als_gram(x, dim, threads()))]
+    if others is not None:
+        wants = {at: np.frombuffer(data, np.int32) for (name, at), data in cells.items() if name == "want"}
+        for at, want in sorted(wants.items()):
+            arrays.append((others[at], "message", src, native.als_send(ids, x, want, dim, threads())))
+    return pack(arrays)
+
+
+def gram_of(state, dim):
+    """Returns the Gram matrix of a side's factors, `[dim * dim]`; the sum is in the order of the blocks."""
+    rows = state.where("name = 'gram'").select("src", "part", "data").collect()
+    parts = {}
+    for row in sorted(rows, key=lambda row: (row["src"], row["part"])):
+        parts[row["src"]] = parts.get(row["src"], b"") + bytes(row["data"])
+    return sum((np.frombuffer(parts[src], np.float64) for src in sorted(parts)), np.zeros(dim * dim))
+
+
+def factor_table(blocks, state, dim):
+    """Returns a side's factors as rows: ``id int, features array<float>``."""
+    import pyarrow as pa
+
+    def rows(table):
+        cells = {name: data for (name, _), data in unpack(table).items()}
+        ids, x = np.frombuffer(cells["ids"], np.int32), np.frombuffer(cells["factors"], np.float32)
+        schema = pa.schema([("id", pa.int32()), ("features", pa.list_(pa.float32()))])
+        batches = []
+        for start in range(0, len(ids), BATCH):
+            part = ids[start : start + BATCH]
+            ends = np.arange(len(part) + 1, dtype=np.int32) * dim
+            features = pa.ListArray.from_arrays(ends, x[start * dim : (start + len(part)) * dim])
+            batches.append(pa.RecordBatch.from_arrays([pa.array(part), features], schema=schema))
+        return pa.Table.from_batches(batches, schema)
+
+    cells = blocks.where("name = 'ids'").unionByName(state.where("name = 'factors'"))
+    return cells.groupBy("key").applyInArrow(rows, "id int, features array<float>")
