@@ -52,6 +52,29 @@ fn a_fold_brings_its_test_rows() {
 }
 
 #[test]
+fn folders_of_a_split_bring_it() {
+    let train: (&str, &[u8]) = ("d/split=train/part-0.csv", b"user,item,value\n1,10,5\n2,20,4\n");
+    let valid: (&str, &[u8]) = ("d/split=valid/part-0.csv", b"user,item,value\n2,10,3\n");
+    let test: (&str, &[u8]) = ("d/split=test/part-0.csv", b"user,item,value\n3,30,1\n1,20,2\n");
+    let found = folder(&[test, train, valid]);
+    let outcome = take(found.path().join("d"));
+    let dataset = &outcome.dataset;
+    let pairs = |rows: &Interactions| {
+        let pair = |k: usize| format!("{} {}", dataset.users.id(rows.users[k].0), dataset.items.id(rows.items[k].0));
+        (0..rows.len()).map(pair).collect::<Vec<_>>()
+    };
+    assert_eq!(pairs(&dataset.interactions), ["1 10", "2 20"]);
+    let Some(GivenSplit::Parts { valid: held, test: rows }) = &outcome.given else { panic!("a split") };
+    assert_eq!((pairs(held), pairs(rows)), (vec!["2 10".into()], vec!["3 30".into(), "1 20".into()]));
+
+    for some in [&[train, test][..], &[train, valid, test, ("d/part-0.csv", b"1,2,3\n")]] {
+        let found = folder(some);
+        let error = read(&found.path().join("d"), &ReadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("split=train, split=valid, split=test and nowhere else"), "{error}");
+    }
+}
+
+#[test]
 fn ml_1m_and_movie_tweetings_with_colons_in_titles() {
     let folder = folder(&[
         ("ratings.dat", b"1::0120735::9::1363245118\r\n2::2592910::3.5::1362901837\r\n"),
