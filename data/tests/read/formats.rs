@@ -59,15 +59,13 @@ fn folders_of_a_split_bring_it() {
     let found = folder(&[test, train, valid]);
     let outcome = take(found.path().join("d"));
     let dataset = &outcome.dataset;
-    let pairs = |rows: &Interactions| {
-        let pair = |k: usize| format!("{} {}", dataset.users.id(rows.users[k].0), dataset.items.id(rows.items[k].0));
-        (0..rows.len()).map(pair).collect::<Vec<_>>()
-    };
-    assert_eq!(pairs(&dataset.interactions), ["1 10", "2 20"]);
+    assert_eq!(shown(dataset, &dataset.interactions), ["1 10 5 0", "2 20 4 0"]);
     let Some(GivenSplit::Parts { valid: held, test: rows }) = &outcome.given else { panic!("a split") };
-    assert_eq!((pairs(held), pairs(rows)), (vec!["2 10".into()], vec!["3 30".into(), "1 20".into()]));
+    assert_eq!(shown(dataset, held), ["2 10 3 0"]);
+    assert_eq!(shown(dataset, rows), ["3 30 1 0", "1 20 2 0"]);
 
-    for some in [&[train, test][..], &[train, valid, test, ("d/part-0.csv", b"1,2,3\n")]] {
+    let elsewhere: (&str, &[u8]) = ("d/part-0.csv", b"user,item,value\n1,2,3\n");
+    for some in [&[train, test][..], &[train, valid, test, elsewhere]] {
         let found = folder(some);
         let error = read(&found.path().join("d"), &ReadOptions::default()).unwrap_err().to_string();
         assert!(error.contains("split=train, split=valid, split=test and nowhere else"), "{error}");
