@@ -1,27 +1,16 @@
 """A Spark cluster of two executors for all tests, and what they have in common."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-pyspark = pytest.importorskip("pyspark", minversion="4.0")
-
-
-def environment():
-    """What PySpark from PyPI needs to start executors of its own, which run this Python."""
-    return {
-        "SPARK_HOME": str(Path(pyspark.__file__).parent),
-        "SPARK_SCALA_VERSION": "2.13",
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-    }
+pytest.importorskip("pyspark", minversion="4.0")
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory):
     """A session on `local-cluster`: executors are processes of their own, with one core and 1 GiB each."""
+    from cluster import environment
     from pyspark.sql import SparkSession
 
     os.environ.update(environment())
@@ -51,3 +40,16 @@ def ratings(spark):
     frame = problem.frame(spark, problem.rows()).cache()
     frame.count()
     return frame
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A run of ALS on the rows of `problem.rows()`, which knows all their users and items."""
+    import burnrec
+    import pandas as pd
+    import problem
+
+    rows = pd.DataFrame(dict(zip(("user", "item", "rating"), problem.rows())))
+    folder = tmp_path_factory.mktemp("run") / "als"
+    burnrec.fit(rows, "als", user="user", item="item", value="rating", dim=8, epochs=2, seed=1, out=folder)
+    return folder

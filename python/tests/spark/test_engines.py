@@ -9,7 +9,7 @@ import job
 import numpy as np
 import problem
 import pytest
-from conftest import environment
+from cluster import environment
 
 from burnrec.spark import ALS
 
