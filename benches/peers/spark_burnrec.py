@@ -137,6 +137,7 @@ def fits(frame, args):
 def scores(spark, args, folder):
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
     from burnrec.spark import recommend
     from pyspark.ml.recommendation import ALS as SparkALS
 
@@ -149,7 +150,7 @@ def scores(spark, args, folder):
     rows = pd.DataFrame({"user": user, "item": item, "rating": np.ones(len(user), np.float32)})
     run = f"{folder}/run"
     burnrec.fit(rows, "als", user="user", item="item", value="rating", dim=args.rank, epochs=1, seed=args.seed, out=run)
-    frame = spark.createDataFrame(rows).cache()
+    frame = spark.createDataFrame(pa.Table.from_pandas(rows, preserve_index=False)).cache()
     model = SparkALS(rank=args.rank, maxIter=1, implicitPrefs=True, seed=args.seed).fit(frame)
     users = frame.select("user").distinct().repartition(args.blocks).cache()
     users.count()

@@ -1,18 +1,24 @@
 """``burnrec.spark.ALS``: Spark's estimator with burnrec's solver."""
 
+from __future__ import annotations
+
 import json
 import tempfile
 import time
+from collections.abc import Callable
+from typing import Any
 
+from pyspark import StorageLevel
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.recommendation import ALS as SparkALS
 from pyspark.ml.recommendation import ALSModel as SparkALSModel
 from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType, StringType
 
 from burnrec.spark.blocks import count_blocks
-from burnrec.spark.engine import Persisted, engine_of, is_sail, storage_level
+from burnrec.spark.engine import Engine, Persisted, engine_of, is_sail, storage_level
 from burnrec.spark.ids import dense_ids
 from burnrec.spark.model import ALSModel
 from burnrec.spark.sweeps import Problem, train
@@ -22,7 +28,7 @@ __all__ = ["ALS"]
 INT = (-(1 << 31), (1 << 31) - 1)
 
 
-def _param(name, doc, converter=TypeConverters.toString):
+def _param(name: str, doc: str, converter: Callable[[Any], Any] = TypeConverters.toString) -> Param[Any]:
     return Param(Params._dummy(), name, doc, typeConverter=converter)
 
 
@@ -71,7 +77,7 @@ class ALS(SparkALS):
 
     OWN = ("unobservedWeight", "convention", "regScaling", "solver", "keep", "workDir")
 
-    def __init__(self, **params):
+    def __init__(self, **params: Any) -> None:
         own = {name: params.pop(name) for name in self.OWN if name in params}
         super().__init__(**params)
         self._setDefault(
@@ -79,11 +85,11 @@ class ALS(SparkALS):
         )
         self.setParams(**own)
 
-    def setParams(self, **params):
+    def setParams(self, **params: Any) -> ALS:
         """Sets params by name."""
         return self._set(**params)
 
-    def _fit(self, dataset):
+    def _fit(self, dataset: DataFrame) -> Any:
         from burnrec._native import spark as native
 
         spark, of = dataset.sparkSession, self.getOrDefault
@@ -111,7 +117,7 @@ class ALS(SparkALS):
         release()
         return self._model(spark, factors, bool(wide), work_dir)
 
-    def _config(self):
+    def _config(self) -> str:
         """Returns the settings as burnrec's configs have them, in JSON."""
         of = self.getOrDefault
         return json.dumps(
@@ -128,7 +134,7 @@ class ALS(SparkALS):
             }
         )
 
-    def _check(self, dataset):
+    def _check(self, dataset: DataFrame) -> tuple[int, set[str]]:
         """Returns the number of rows, and which of "user" and "item" have ids that 32 bits do not hold.
 
         Raises
@@ -171,14 +177,14 @@ class ALS(SparkALS):
         far = {side for side in far if found[f"{side}_least"] < INT[0] or found[f"{side}_most"] > INT[1]}
         return found["rows"], texts | far
 
-    def _ratings(self, dataset):
+    def _ratings(self, dataset: DataFrame) -> DataFrame:
         """Returns user, item and value float; without a column of ratings, each is 1."""
         of = self.getOrDefault
         value = F.col(f"`{of(self.ratingCol)}`") if of(self.ratingCol) else F.lit(1.0)
         ids = (F.col(f"`{of(column)}`").alias(side) for side, column in (("user", self.userCol), ("item", self.itemCol)))
         return dataset.select(*ids, value.cast("float").alias("value"))
 
-    def _kept(self, frame, engine, level):
+    def _kept(self, frame: DataFrame, engine: Engine, level: StorageLevel) -> DataFrame:
         """Keeps the factors of a side for the model, and computes them."""
         if not isinstance(engine, Persisted):
             return engine.state(frame, True)
@@ -186,7 +192,7 @@ class ALS(SparkALS):
         frame.count()
         return frame
 
-    def _model(self, spark, factors, wide, work_dir):
+    def _model(self, spark: SparkSession, factors: list[DataFrame], wide: bool, work_dir: str | None) -> Any:
         """Makes the model of factors."""
         if wide or is_sail(spark):
             return self._copyValues(ALSModel(*factors)._resetUid(self.uid))
@@ -200,7 +206,7 @@ class ALS(SparkALS):
         write_model(spark, path, self._copyValues(ALSModel(*factors)._resetUid(self.uid)), self.getOrDefault(self.rank))
         return SparkALSModel.load(path)
 
-    def _transfer_params_to_java(self):
+    def _transfer_params_to_java(self) -> None:
         # Spark's Java object has none of burnrec's own params.
         self._params = [param for param in self.params if param.name not in self.OWN]
         try:
@@ -208,7 +214,7 @@ class ALS(SparkALS):
         finally:
             self._params = None
 
-    def _to_java(self):
+    def _to_java(self) -> Any:
         own = [name for name in self.OWN if self.isSet(self.getParam(name))]
         if own:
             raise ValueError(
@@ -217,17 +223,17 @@ class ALS(SparkALS):
             )
         return super()._to_java()
 
-    def write(self):
+    def write(self) -> DefaultParamsWriter:
         """Returns a writer of the params, burnrec's own among them."""
         return DefaultParamsWriter(self)
 
     @classmethod
-    def read(cls):
+    def read(cls) -> DefaultParamsReader[ALS]:
         """Returns a reader of what :meth:`write` wrote."""
         return DefaultParamsReader(cls)
 
 
-def _with_dense_ids(ratings, wide):
+def _with_dense_ids(ratings: DataFrame, wide: set[str]) -> tuple[DataFrame, dict[str, DataFrame]]:
     """Returns ratings with 32-bit ids, and for each of `wide` the table of its ids, kept by the caller's frames alone."""
     tables = {}
     for side in sorted(wide):
@@ -239,7 +245,7 @@ def _with_dense_ids(ratings, wide):
     return ratings.select(*ids, "value"), tables
 
 
-def write_model(spark, path, model, rank):
+def write_model(spark: SparkSession, path: str, model: ALSModel, rank: int) -> None:
     """Writes the directory that ``pyspark.ml.recommendation.ALSModel`` loads, by the engine's own writers."""
     metadata = {
         "class": "org.apache.spark.ml.recommendation.ALSModel",

@@ -1,5 +1,12 @@
 """How ids are spread over blocks, and blocks over the partitions of a shuffle."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
 __all__ = ["block_keys", "block_index", "count_blocks"]
 
 #: The entries of a block have about so many bytes at the most.
@@ -9,39 +16,37 @@ BLOCK_BYTES = 200 << 20
 ENTRY_BYTES = 8
 
 
-def count_blocks(asked, n_rows):
+def count_blocks(asked: int, n_rows: int) -> int:
     """Returns how many blocks a side has: as many as were asked for, or more where they would be too large."""
     return max(asked, -(-n_rows * ENTRY_BYTES // BLOCK_BYTES))
 
 
-def block_index(column, blocks):
+def block_index(column: Column, blocks: int) -> Column:
     """Returns the block of an id, as Spark's ALS and the native code do: the remainder that is not negative."""
     from pyspark.sql import functions as F
 
     return F.pmod(column.cast("int"), F.lit(blocks))
 
 
-def block_keys(blocks):
+def block_keys(blocks: int) -> list[int]:
     """Returns a key for each block, such that Spark's hash puts each into a partition of its own.
 
     A shuffle by hash into as many partitions as there are blocks would put several blocks into one and none into others if
     blocks were simply numbered.
     """
-    keys, left, key = [None] * blocks, blocks, 0
-    while left:
-        partition = _murmur3(key) % blocks
-        if keys[partition] is None:
-            keys[partition] = key
-            left -= 1
+    keys: dict[int, int] = {}
+    key = 0
+    while len(keys) < blocks:
+        keys.setdefault(_murmur3(key) % blocks, key)
         key += 1
-    return keys
+    return [keys[partition] for partition in range(blocks)]
 
 
-def _murmur3(value, seed=42):
+def _murmur3(value: int, seed: int = 42) -> int:
     """Returns the hash of a 32-bit integer as Spark computes it (``Murmur3_x86_32.hashInt``), with its sign."""
     mask = 0xFFFFFFFF
 
-    def rotated(x, by):
+    def rotated(x: int, by: int) -> int:
         return ((x << by) | (x >> (32 - by))) & mask
 
     mixed = rotated((value & mask) * 0xCC9E2D51 & mask, 15) * 0x1B873593 & mask

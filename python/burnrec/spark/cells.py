@@ -4,6 +4,11 @@ All that blocks keep and send to each other is in frames of one schema, so that 
 is cut into cells of at most 64 MiB: Spark copies a cell several times in the JVM, and cannot hold one of 2 GiB.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -19,7 +24,7 @@ ARROW = pa.schema(
 CELL_BYTES = 64 << 20
 
 
-def pack(arrays):
+def pack(arrays: Iterable[tuple[int, str, int, Any]]) -> Any:
     """Returns a table of the cells of some arrays.
 
     Parameters
@@ -30,7 +35,7 @@ def pack(arrays):
     return pa.Table.from_batches([cell for array in arrays for cell in _cells(*array)], ARROW)
 
 
-def _cells(key, name, src, array):
+def _cells(key: int, name: str, src: int, array: Any) -> Iterator[Any]:
     # One batch a cell: the JVM then never holds more than one in an Arrow buffer.
     data = np.frombuffer(array, np.uint8)
     for part, start in enumerate(range(0, max(len(data), 1), CELL_BYTES)):
@@ -41,9 +46,9 @@ def _cells(key, name, src, array):
         yield pa.RecordBatch.from_arrays([to, pa.array([name]), of, place, binary], schema=ARROW)
 
 
-def unpack(table):
+def unpack(table: Any) -> dict[tuple[str, int], bytes]:
     """Returns the bytes of each array of a table of cells, by (name, src)."""
-    parts = {}
+    parts: dict[tuple[str, int], list[tuple[int, Any]]] = {}
     columns = (table[name].to_pylist() for name in ("name", "src", "part"))
     for name, src, part, cell in zip(*columns, table["data"]):
         parts.setdefault((name, src), []).append((part, cell.as_buffer()))

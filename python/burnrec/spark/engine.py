@@ -10,17 +10,40 @@
 In every case a kept frame has a plan without history: the plans of ten sweeps would otherwise be nested in each other.
 """
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile
 import uuid
+from typing import TYPE_CHECKING, Any, Protocol
 
-__all__ = ["KEEPS", "engine_of", "is_sail"]
+if TYPE_CHECKING:
+    from pyspark import StorageLevel
+    from pyspark.sql import DataFrame, SparkSession
+
+__all__ = ["KEEPS", "Engine", "engine_of", "is_sail", "storage_level"]
 
 KEEPS = ("auto", "persist", "localCheckpoint", "checkpoint", "parquet")
 
 
-def engine_of(spark, keep, work_dir, level):
+class Engine(Protocol):
+    """What keeps frames."""
+
+    def blocks(self, frame: DataFrame) -> DataFrame:
+        """Keeps blocks, which every sweep reads."""
+
+    def release_blocks(self, frame: DataFrame) -> None:
+        """Drops blocks."""
+
+    def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
+        """Keeps what a half sweep computed; with `checkpoint`, so that it outlives executors, if it can."""
+
+    def release_state(self, frame: DataFrame) -> None:
+        """Drops what a half sweep computed."""
+
+
+def engine_of(spark: SparkSession, keep: str, work_dir: str | None, level: str) -> Engine:
     """Returns what keeps frames in this session.
 
     Parameters
@@ -44,10 +67,10 @@ def engine_of(spark, keep, work_dir, level):
         return Persisted(spark, level)
     if keep == "parquet":
         return Parquet(spark, work_dir)
-    return Checkpointed(spark, level, reliable=keep == "checkpoint")
+    return Checkpointed(level, reliable=keep == "checkpoint")
 
 
-def is_sail(spark):
+def is_sail(spark: SparkSession) -> bool:
     """Returns whether the session is one of Sail, which keeps nothing in its workers."""
     if hasattr(spark, "_jsparkSession"):
         return False
@@ -66,22 +89,21 @@ class Persisted:
     RDD have a plan without history and a lineage with one.
     """
 
-    def __init__(self, spark, level):
+    def __init__(self, spark: SparkSession, level: str) -> None:
         self.spark = spark
         self.level = level
-        self.kept = {}
+        self.kept: dict[int, Any] = {}
         self.jvm = spark.sparkContext._jvm
         self.checkpoints = spark.sparkContext._jsc.sc().getCheckpointDir().isDefined()
 
-    def blocks(self, frame):
-        """Keeps blocks, partitioned by their key."""
+    def blocks(self, frame: DataFrame) -> DataFrame:
+        # With its partitions by key, which the plan of an RDD would not have.
         return frame.persist(storage_level(self.level))
 
-    def release_blocks(self, frame):
+    def release_blocks(self, frame: DataFrame) -> None:
         frame.unpersist()
 
-    def state(self, frame, checkpoint):
-        """Keeps what a sweep computed; with `checkpoint`, in the checkpoint directory where there is one."""
+    def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
         from pyspark.sql import DataFrame
 
         rows = frame._jdf.javaRDD()
@@ -92,60 +114,60 @@ class Persisted:
         self.kept[id(kept)] = rows
         return kept
 
-    def release_state(self, frame):
+    def release_state(self, frame: DataFrame) -> None:
         self.kept.pop(id(frame)).unpersist(False)
 
 
 class Checkpointed:
     """Keeps frames by checkpoints, under Spark Connect."""
 
-    def __init__(self, spark, level, reliable):
+    def __init__(self, level: str, reliable: bool) -> None:
         self.level = level
         self.reliable = reliable
 
-    def blocks(self, frame):
+    def blocks(self, frame: DataFrame) -> DataFrame:
         return frame.persist(storage_level(self.level))
 
-    def release_blocks(self, frame):
+    def release_blocks(self, frame: DataFrame) -> None:
         frame.unpersist()
 
-    def state(self, frame, checkpoint):
+    def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
         return frame.checkpoint() if self.reliable else frame.localCheckpoint()
 
-    def release_state(self, frame):
+    def release_state(self, frame: DataFrame) -> None:
         """The server drops a checkpoint with the last reference to it."""
 
 
 class Parquet:
     """Keeps frames as Parquet."""
 
-    def __init__(self, spark, work_dir):
+    def __init__(self, spark: SparkSession, work_dir: str | None) -> None:
         self.spark = spark
-        self.own = work_dir is None
-        self.folder = tempfile.mkdtemp(prefix="burnrec-") if self.own else f"{work_dir}/als-{uuid.uuid4().hex}"
-        self.paths = {}
+        own = tempfile.mkdtemp(prefix="burnrec-") if work_dir is None else f"{work_dir}/als-{uuid.uuid4().hex}"
+        self.folder = own
+        self.paths: dict[int, str] = {}
 
-    def blocks(self, frame):
+    def blocks(self, frame: DataFrame) -> DataFrame:
         return self.state(frame, False)
 
-    def release_blocks(self, frame):
+    def release_blocks(self, frame: DataFrame) -> None:
         self.release_state(frame)
 
-    def state(self, frame, checkpoint):
+    def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
         path = f"{self.folder}/{uuid.uuid4().hex}"
         frame.write.parquet(path)
         kept = self.spark.read.schema(frame.schema).parquet(path)
         self.paths[id(kept)] = path
         return kept
 
-    def release_state(self, frame):
+    def release_state(self, frame: DataFrame) -> None:
         path = self.paths.pop(id(frame))
         # A folder of another file system than this machine's is left to its owner.
         if os.path.isdir(path):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def storage_level(name):
+def storage_level(name: str) -> StorageLevel:
     """Returns Spark's storage level of a name.
 
     Raises

@@ -1,12 +1,19 @@
 """Ids of any type as 32-bit integers, by window functions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
 __all__ = ["dense_ids"]
 
 #: The ids are numbered in so many parts, each in one task.
 PARTS = 64
 
 
-def dense_ids(frame, column):
+def dense_ids(frame: DataFrame, column: str) -> DataFrame:
     """Numbers the different values of a column.
 
     Ids are numbered part by part, a part being those whose text has the same remainder of its CRC-32, and in a part in their

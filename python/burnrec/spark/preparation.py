@@ -1,5 +1,12 @@
 """Filters and splits of ratings on the engine, by window functions."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
 __all__ = ["prepare"]
 
 SPLITS = ("leave-one-out", "temporal")
@@ -7,22 +14,22 @@ DUPLICATES = ("last", "first", "sum", "mean", "max")
 
 
 def prepare(
-    ratings,
-    out=None,
+    ratings: DataFrame,
+    out: str | None = None,
     *,
-    user_col="user",
-    item_col="item",
-    value_col=None,
-    time_col=None,
-    duplicates="last",
-    positive_from=None,
-    min_user=1,
-    min_item=1,
-    split="leave-one-out",
-    valid_from=0.8,
-    test_from=0.9,
-    seed=42,
-):
+    user_col: str = "user",
+    item_col: str = "item",
+    value_col: str | None = None,
+    time_col: str | None = None,
+    duplicates: str = "last",
+    positive_from: float | None = None,
+    min_user: int = 1,
+    min_item: int = 1,
+    split: str = "leave-one-out",
+    valid_from: float = 0.8,
+    test_from: float = 0.9,
+    seed: int = 42,
+) -> DataFrame:
     """Filters ratings and splits them into train, valid and test, as ``burnrec prepare`` does on one machine.
 
     Parameters
@@ -103,7 +110,7 @@ def prepare(
     return rows
 
 
-def _seconds(ratings, name):
+def _seconds(ratings: DataFrame, name: str | None) -> Column:
     """Returns a column of times as Unix seconds."""
     from pyspark.sql import functions as F
     from pyspark.sql.types import DateType, NumericType, TimestampNTZType, TimestampType
@@ -118,7 +125,7 @@ def _seconds(ratings, name):
     raise ValueError(f"time_col: found {name!r} of type {kind.simpleString()}, expected times or Unix seconds")
 
 
-def _deduped(rows, duplicates):
+def _deduped(rows: DataFrame, duplicates: str) -> DataFrame:
     """Returns one row for each pair of a user and an item."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -133,7 +140,7 @@ def _deduped(rows, duplicates):
     return rows.where("place = 1").drop("place")
 
 
-def _with_minima(rows, min_user, min_item):
+def _with_minima(rows: DataFrame, min_user: int, min_item: int) -> DataFrame:
     """Drops users and items with fewer rows than that, until none is left."""
     from pyspark.sql import Window
     from pyspark.sql import functions as F
@@ -149,7 +156,7 @@ def _with_minima(rows, min_user, min_item):
     return rows
 
 
-def _leave_one_out(rows, seed):
+def _leave_one_out(rows: DataFrame, seed: int) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F
 
@@ -161,7 +168,7 @@ def _leave_one_out(rows, seed):
     return rows.select("*", part.alias("split"))
 
 
-def _by_time(rows, valid_from, test_from):
+def _by_time(rows: DataFrame, valid_from: float, test_from: float) -> Column:
     from pyspark.sql import functions as F
 
     n, first, last = rows.agg(F.count(F.lit(1)), F.min("time"), F.max("time")).first()
@@ -174,7 +181,7 @@ def _by_time(rows, valid_from, test_from):
     return F.when(F.col("time") >= moments[1], "test").when(F.col("time") >= moments[0], "valid").otherwise("train")
 
 
-def _moment(rows, n, name, point):
+def _moment(rows: DataFrame, n: int, name: str, point: float) -> int:
     """Returns Unix seconds, of a share of the rows the time of the row at that place."""
     if isinstance(point, int):
         return point

@@ -1,11 +1,19 @@
 """Batch scoring of any saved model, by ``mapInArrow``."""
 
+from __future__ import annotations
+
 import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from burnrec.spark.tasks import threads
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
 
 __all__ = ["recommend", "score"]
 
@@ -13,7 +21,14 @@ __all__ = ["recommend", "score"]
 USERS = 1 << 12
 
 
-def recommend(users, run, k=10, *, user_col="user", include_seen=False):
+def recommend(
+    users: DataFrame,
+    run: str | os.PathLike[str],
+    k: int = 10,
+    *,
+    user_col: str = "user",
+    include_seen: bool = False,
+) -> DataFrame:
     """Returns the best items of the users of a frame, by a saved run of any model.
 
     The run is opened once in each Python worker of the engine, so its folder must be there on every machine.
@@ -52,7 +67,7 @@ def recommend(users, run, k=10, *, user_col="user", include_seen=False):
     pair = pa.struct([("item", kind), ("score", pa.float32())])
     schema = pa.schema([(user_col, to_arrow_type(user)), ("recommendations", pa.list_(pair))])
 
-    def lists(batches):
+    def lists(batches: Iterable[Any]) -> Iterator[Any]:
         from burnrec._native import spark as native
 
         worker = Worker.of(path)
@@ -71,7 +86,14 @@ def recommend(users, run, k=10, *, user_col="user", include_seen=False):
     return users.select(f"`{user_col}`").mapInArrow(lists, from_arrow_schema(schema))
 
 
-def score(pairs, run, *, user_col="user", item_col="item", score_col="score"):
+def score(
+    pairs: DataFrame,
+    run: str | os.PathLike[str],
+    *,
+    user_col: str = "user",
+    item_col: str = "item",
+    score_col: str = "score",
+) -> DataFrame:
     """Returns a frame with the score of each pair of a user and an item, by a saved run of any model.
 
     Parameters
@@ -103,7 +125,7 @@ def score(pairs, run, *, user_col="user", item_col="item", score_col="score"):
     _id_field(pairs, "user_col", user_col)
     _id_field(pairs, "item_col", item_col)
 
-    def scored(batches):
+    def scored(batches: Iterable[Any]) -> Iterator[Any]:
         from burnrec._native import spark as native
 
         worker = Worker.of(path)
@@ -126,16 +148,16 @@ UNKNOWN = np.uint32(0xFFFFFFFF)
 class Worker:
     """A run, as a Python worker of the engine keeps it."""
 
-    opened = {}
+    opened: dict[str, tuple[int, Worker]] = {}
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         from burnrec._native import Recommender
 
         self.run = Recommender.open(path, device="cpu")
-        self.of_side = {}
+        self.of_side: dict[str, Any] = {}
 
     @classmethod
-    def of(cls, path):
+    def of(cls, path: str) -> Worker:
         """Returns the run in `path`, opened where it is not, or has been written since."""
         written = os.stat(os.path.join(path, "manifest.json")).st_mtime_ns
         key, worker = cls.opened.get(path, (None, None))
@@ -144,7 +166,7 @@ class Worker:
             cls.opened[path] = written, worker
         return worker
 
-    def ids(self, side):
+    def ids(self, side: str) -> Any:
         """Returns all ids of a side as an array of Arrow."""
         from burnrec._native import spark as native
 
@@ -154,7 +176,7 @@ class Worker:
             self.of_side[side] = pa.array(ids if of_texts else np.frombuffer(ids, np.int64))
         return self.of_side[side]
 
-    def rows(self, side, ids):
+    def rows(self, side: str, ids: Any) -> npt.NDArray[np.uint32]:
         """Returns the row of each id of an array of Arrow, :data:`UNKNOWN` where there is none."""
         from burnrec._native import spark as native
 
@@ -170,19 +192,19 @@ class Worker:
         return np.where(valid, np.frombuffer(rows, np.uint32), UNKNOWN)
 
 
-def item_type(run):
+def item_type(run: str | os.PathLike[str]) -> Any:
     """Returns the type of a run's items in Arrow: int64, or string."""
     return Worker.of(_opened(run)).ids("item").type
 
 
-def _opened(run):
+def _opened(run: str | os.PathLike[str]) -> str:
     path = os.path.abspath(os.fspath(run))
     if not os.path.exists(os.path.join(path, "manifest.json")):
         raise FileNotFoundError(f"{path}: found no manifest.json, expected a run directory")
     return path
 
 
-def _id_field(frame, setting, name):
+def _id_field(frame: DataFrame, setting: str, name: str) -> Any:
     from pyspark.sql.types import IntegralType, StringType
 
     if name not in frame.columns:

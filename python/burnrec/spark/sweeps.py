@@ -10,13 +10,23 @@ A half sweep is one shuffle of messages: the block that solves its rows sends th
 that asked for them. The layout is that of Spark's own ALS; see ``models/src/als/block.rs``.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from burnrec.spark.blocks import block_index, block_keys
 from burnrec.spark.cells import SCHEMA, pack, unpack
 from burnrec.spark.tasks import threads
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from burnrec.spark.engine import Engine
 
 __all__ = ["Problem", "train"]
 
@@ -50,7 +60,7 @@ class Problem:
     dim: int
     seed: int
     sweeps: int
-    blocks: tuple
+    blocks: tuple[int, int]
     improves: bool
 
 
@@ -58,20 +68,22 @@ class Problem:
 class Side:
     """Users or items: the keys of the side's blocks and those of the other side's."""
 
-    keys: list
-    others: list
+    keys: list[int]
+    others: list[int]
 
 
 @dataclass(frozen=True)
 class Fixed:
     """The side that is fixed in a half sweep: what its blocks sent, the Gram matrix of all of it and the number of its rows."""
 
-    state: object
-    gram: np.ndarray
+    state: DataFrame
+    gram: npt.NDArray[np.float64]
     rows: int
 
 
-def train(ratings, problem, engine, checkpoint_interval):
+def train(
+    ratings: DataFrame, problem: Problem, engine: Engine, checkpoint_interval: int
+) -> tuple[DataFrame, DataFrame, Callable[[], None]]:
     """Trains on ratings (user int, item int, value float) and returns the factors of users and of items.
 
     Parameters
@@ -101,7 +113,8 @@ def train(ratings, problem, engine, checkpoint_interval):
         engine.release_blocks(frame)
 
     # The items' first factors are zeros: they are solved before anything reads them.
-    state, grams = [None, None], [None, None]
+    state: list[Any] = [None, None]
+    grams: list[Any] = [None, None]
     for at in (0, 1) if problem.improves or not problem.sweeps else (0,):
         state[at] = engine.state(first_state(blocks[at], sides[at], problem, drawn=at == 0), False)
         grams[at] = gram_of(state[at], problem.dim)
@@ -117,16 +130,16 @@ def train(ratings, problem, engine, checkpoint_interval):
             if before is not None:
                 engine.release_state(before)
 
-    def release():
+    def release() -> None:
         for at in (0, 1):
             engine.release_state(state[at])
             engine.release_blocks(blocks[at])
 
-    tables = [factor_table(blocks[at], state[at], problem.dim) for at in (0, 1)]
-    return (*tables, release)
+    users, items = (factor_table(blocks[at], state[at], problem.dim) for at in (0, 1))
+    return users, items, release
 
 
-def make_blocks(ratings, side, own, other):
+def make_blocks(ratings: DataFrame, side: Side, own: str, other: str) -> DataFrame:
     """Returns the cells of a side's blocks, and for each block of the other side the ids that they want of it."""
     from pyspark.sql import functions as F
 
@@ -151,13 +164,13 @@ def make_blocks(ratings, side, own, other):
     return rows.groupBy("key").applyInArrow(block, SCHEMA)
 
 
-def with_wants(blocks, others, side):
+def with_wants(blocks: DataFrame, others: DataFrame, side: Side) -> DataFrame:
     """Returns blocks with what the other side's blocks want of them, in one partition for each key."""
     cells = blocks.where("name != 'want'").unionByName(others.where("name = 'want'"))
     return cells.repartition(len(side.keys), "key").sortWithinPartitions("key")
 
 
-def count_rows(blocks):
+def count_rows(blocks: DataFrame) -> int:
     """Returns the number of rows of a side."""
     from pyspark.sql import functions as F
 
@@ -165,7 +178,7 @@ def count_rows(blocks):
     return ids.agg(F.sum(F.length("data").cast("long"))).first()[0] // 4
 
 
-def first_state(blocks, side, problem, drawn):
+def first_state(blocks: DataFrame, side: Side, problem: Problem, drawn: bool) -> DataFrame:
     """Returns the first factors of a side, sent as after a half sweep: drawn, or zeros."""
     keys, others, config, seed, dim = side.keys, side.others, problem.config, problem.seed, problem.dim
 
@@ -181,7 +194,9 @@ def first_state(blocks, side, problem, drawn):
     return blocks.where("name in ('ids', 'want')").groupBy("key").applyInArrow(draw, SCHEMA)
 
 
-def half_sweep(blocks, fixed, own, side, problem, sends):
+def half_sweep(
+    blocks: DataFrame, fixed: Fixed, own: DataFrame | None, side: Side, problem: Problem, sends: bool
+) -> DataFrame:
     """Solves the rows of a side for the factors that the other side's blocks sent, and sends the solutions."""
     keys, others, config, dim, improves = side.keys, side.others, problem.config, problem.dim, problem.improves
     gram, n_fixed = fixed.gram, fixed.rows
@@ -218,7 +233,15 @@ def half_sweep(blocks, fixed, own, side, problem, sends):
     return blocks.groupBy("key").cogroup(messages).applyInArrow(solve, SCHEMA)
 
 
-def sent(key, src, ids, x, cells, others, dim):
+def sent(
+    key: int,
+    src: int,
+    ids: npt.NDArray[np.int32],
+    x: Any,
+    cells: dict[tuple[str, int], bytes],
+    others: list[int] | None,
+    dim: int,
+) -> Any:
     """Returns a block's factors, their Gram matrix and, where there are `others`, the rows that each of these wants."""
     from burnrec._native import spark as native
 
@@ -231,16 +254,16 @@ def sent(key, src, ids, x, cells, others, dim):
     return pack(arrays)
 
 
-def gram_of(state, dim):
+def gram_of(state: DataFrame, dim: int) -> npt.NDArray[np.float64]:
     """Returns the Gram matrix of a side's factors, `[dim * dim]`; the sum is in the order of the blocks."""
     rows = state.where("name = 'gram'").select("src", "part", "data").collect()
-    parts = {}
+    parts: dict[int, bytes] = {}
     for row in sorted(rows, key=lambda row: (row["src"], row["part"])):
         parts[row["src"]] = parts.get(row["src"], b"") + bytes(row["data"])
     return sum((np.frombuffer(parts[src], np.float64) for src in sorted(parts)), np.zeros(dim * dim))
 
 
-def factor_table(blocks, state, dim):
+def factor_table(blocks: DataFrame, state: DataFrame, dim: int) -> DataFrame:
     """Returns a side's factors as rows: ``id int, features array<float>``."""
     import pyarrow as pa
 

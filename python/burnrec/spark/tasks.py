@@ -1,9 +1,11 @@
 """What a task of an engine may use."""
 
+from __future__ import annotations
+
 __all__ = ["threads"]
 
 
-def threads():
+def threads() -> int:
     """Returns how many threads a task may use: ``spark.task.cpus``; on another engine one."""
     from pyspark import TaskContext
 

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 
 USERS, ITEMS, SEED = 400, 150, 11
 
@@ -22,9 +23,7 @@ def rows(users=USERS, items=ITEMS, n=9000, seed=3):
 
 def frame(spark, columns):
     """The rows as a data frame of Spark."""
-    import pandas as pd
-
-    return spark.createDataFrame(pd.DataFrame(dict(zip(("user", "item", "rating"), columns))))
+    return spark.createDataFrame(pa.table(dict(zip(("user", "item", "rating"), columns))))
 
 
 def factors(model):

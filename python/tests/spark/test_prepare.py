@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import problem
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
@@ -22,12 +23,16 @@ def timed(spark):
     return frame
 
 
+def frame_of(spark, pandas):
+    return spark.createDataFrame(pa.Table.from_pandas(pandas, preserve_index=False))
+
+
 def rows(frame):
-    return frame.toPandas().sort_values(["user", "item"]).reset_index(drop=True)
+    return frame.toArrow().to_pandas().sort_values(["user", "item"]).reset_index(drop=True)
 
 
 def test_leave_one_out_holds_out_the_last_two_rows_of_each_user(spark, timed):
-    found = rows(prepare(spark.createDataFrame(timed), value_col="rating", time_col="at"))
+    found = rows(prepare(frame_of(spark, timed), value_col="rating", time_col="at"))
     kept = timed.sort_values("at").drop_duplicates(["user", "item"], keep="last")
     place = kept.groupby("user")["at"].rank(ascending=False)
     enough = kept.groupby("user")["at"].transform("size") >= 3
@@ -38,13 +43,13 @@ def test_leave_one_out_holds_out_the_last_two_rows_of_each_user(spark, timed):
 
 
 def test_equal_times_stand_in_a_drawn_order(spark, timed):
-    one_time = spark.createDataFrame(timed.assign(at=7))
+    one_time = frame_of(spark, timed.assign(at=7))
     found = [rows(prepare(one_time, time_col="at", seed=seed))["split"] for seed in (1, 1, 2)]
     assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
 
 
 def test_a_temporal_split_cuts_at_shares_of_the_rows_or_at_times(spark, timed):
-    frame = spark.createDataFrame(timed)
+    frame = frame_of(spark, timed)
     found = rows(prepare(frame, time_col="at", split="temporal", valid_from=0.7, test_from=0.9))
     times = np.sort(found["time"])
     valid, test = times[int(len(times) * 0.7)], times[int(len(times) * 0.9)]
@@ -57,20 +62,20 @@ def test_a_temporal_split_cuts_at_shares_of_the_rows_or_at_times(spark, timed):
 
 @pytest.mark.parametrize("duplicates", ["last", "first", "sum", "mean", "max"])
 def test_repeated_pairs(spark, timed, duplicates):
-    found = rows(prepare(spark.createDataFrame(timed), value_col="rating", time_col="at", duplicates=duplicates))
+    found = rows(prepare(frame_of(spark, timed), value_col="rating", time_col="at", duplicates=duplicates))
     pairs = timed.sort_values("at").groupby(["user", "item"])["rating"].agg(duplicates).reset_index()
     assert np.allclose(found["value"], pairs.sort_values(["user", "item"])["rating"])
 
 
 def test_minima_hold_for_users_and_items_at_once(spark, timed):
-    found = rows(prepare(spark.createDataFrame(timed), value_col="rating", time_col="at", positive_from=3, min_user=9, min_item=12))
+    found = rows(prepare(frame_of(spark, timed), value_col="rating", time_col="at", positive_from=3, min_user=9, min_item=12))
     assert found.groupby("user").size().min() >= 9 and found.groupby("item").size().min() >= 12
     assert set(found["value"]) == {1.0}
 
 
 def test_dense_ids_are_a_function_of_the_ids(spark, timed):
-    frame = spark.createDataFrame(timed)
-    found = dense_ids(frame, "user").toPandas().sort_values("index")
+    frame = frame_of(spark, timed)
+    found = dense_ids(frame, "user").toArrow().to_pandas().sort_values("index")
     assert list(found["index"]) == list(range(timed["user"].nunique()))
-    again = dense_ids(frame.orderBy(F.rand(3)), "user").toPandas().sort_values("index")
+    again = dense_ids(frame.orderBy(F.rand(3)), "user").toArrow().to_pandas().sort_values("index")
     assert list(again["id"]) == list(found["id"])

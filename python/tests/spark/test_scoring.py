@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import problem
+import pyarrow as pa
 import pytest
 
 import burnrec
@@ -36,7 +37,7 @@ def test_ids_may_be_texts(spark, tmp_path):
     user, item, value = problem.rows()
     rows = pd.DataFrame({"user": [f"u{x}" for x in user], "item": [f"i{x}" for x in item], "rating": value})
     burnrec.fit(rows, "als", user="user", item="item", value="rating", dim=4, epochs=1, seed=1, out=tmp_path / "run")
-    frame = spark.createDataFrame(rows)
+    frame = spark.createDataFrame(pa.Table.from_pandas(rows, preserve_index=False))
     found = lists(recommend(frame.select("user").limit(7).distinct(), tmp_path / "run", 3))
     columns = burnrec.load(tmp_path / "run").recommend_many(list(found), 3)
     assert [item for user in found for item, _ in found[user]] == list(columns["item"])
