@@ -93,7 +93,7 @@ class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable):
         own_type, other_type = of.schema["id"].dataType, among.schema["id"].dataType
         pairs = _cut(of, USERS).crossJoin(_cut(among, ITEMS).withColumnsRenamed({"ids": "others", "x": "y"}))
         # Of a block of users with each block of items the best are kept; the best of these are the best of all.
-        candidates = StructType().add("block", own_type).add("row", "int").add("id", own_type)
+        candidates = StructType().add("block", own_type).add("row", "integer").add("id", own_type)
         candidates = candidates.add("other", other_type).add("score", "float")
         best = pairs.mapInArrow(_top(k), candidates)
         pair = StructType().add(other, other_type).add("rating", "float")
