@@ -190,8 +190,8 @@ fn rows<'py>(
     ends: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyByteArray>> {
     let run = run.get().inner();
-    let users = index(run, side)?.1;
-    let row = |id: Id<'_>| match users {
+    let of_users = index(run, side)?.1;
+    let row = |id: Id<'_>| match of_users {
         true => run.user_row(id).map_or(UNKNOWN, |user| user.0),
         false => run.item_row(id).map_or(UNKNOWN, |item| item.0),
     };

@@ -180,6 +180,8 @@ class Worker:
         """Returns the row of each id of an array of Arrow, :data:`UNKNOWN` where there is none."""
         from burnrec._native import spark as native
 
+        if not len(ids):
+            return np.zeros(0, np.uint32)
         valid = np.asarray(ids.is_valid())
         if pa.types.is_integer(ids.type):
             numbers = np.ascontiguousarray(ids.fill_null(0).to_numpy(zero_copy_only=False), np.int64)

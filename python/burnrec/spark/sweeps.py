@@ -30,8 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Problem", "train"]
 
-#: The arrays of a block, as the native code returns them.
-BLOCK = ("ids", "offsets", "cols", "values", "needs", "counts")
+#: The arrays of a block, in the order in which the native code returns them; `needs` goes out as what is wanted.
+BLOCK = {
+    "ids": np.int32,
+    "offsets": np.int64,
+    "cols": np.uint32,
+    "values": np.float32,
+    "needs": np.int32,
+    "counts": np.int64,
+}
 
 #: Rows of a batch of factors that leave a worker.
 BATCH = 1 << 14
@@ -135,7 +142,7 @@ def train(
             engine.release_state(state[at])
             engine.release_blocks(blocks[at])
 
-    users, items = (factor_table(blocks[at], state[at], problem.dim) for at in (0, 1))
+    users, items = (factor_table(blocks[at], state[at], sides[at], problem.dim) for at in (0, 1))
     return users, items, release
 
 
@@ -150,9 +157,9 @@ def make_blocks(ratings: DataFrame, side: Side, own: str, other: str) -> DataFra
 
         key = table["key"][0].as_py()
         columns = [table[name].to_numpy() for name in ("own", "other", "value")]
-        block = dict(zip(BLOCK, native.als_block(*columns, len(others), threads())))
-        src, needs, counts = keys.index(key), np.frombuffer(block.pop("needs"), np.int32), block["counts"]
-        arrays = [(key, name, src, array) for name, array in block.items()]
+        made = dict(zip(BLOCK, native.als_block(*columns, len(others), threads())))
+        src, needs, counts = keys.index(key), np.frombuffer(made.pop("needs"), np.int32), made["counts"]
+        arrays = [(key, name, src, array) for name, array in made.items()]
         ends = np.cumsum(np.frombuffer(counts, np.int64))
         for to, start, end in zip(others, [0, *ends], ends):
             if end > start:
@@ -175,7 +182,7 @@ def count_rows(blocks: DataFrame) -> int:
     from pyspark.sql import functions as F
 
     ids = blocks.where("name = 'ids'")
-    return ids.agg(F.sum(F.length("data").cast("long"))).first()[0] // 4
+    return ids.agg(F.sum(F.octet_length("data").cast("long"))).first()[0] // 4
 
 
 def first_state(blocks: DataFrame, side: Side, problem: Problem, drawn: bool) -> DataFrame:
@@ -195,7 +202,7 @@ def first_state(blocks: DataFrame, side: Side, problem: Problem, drawn: bool) ->
 
 
 def half_sweep(
-    blocks: DataFrame, fixed: Fixed, own: DataFrame | None, side: Side, problem: Problem, sends: bool
+    blocks: DataFrame, fixed: Fixed, current: DataFrame | None, side: Side, problem: Problem, sends: bool
 ) -> DataFrame:
     """Solves the rows of a side for the factors that the other side's blocks sent, and sends the solutions."""
     keys, others, config, dim, improves = side.keys, side.others, problem.config, problem.dim, problem.improves
@@ -206,8 +213,8 @@ def half_sweep(
 
         key, cells, got = block["key"][0].as_py(), unpack(block), unpack(messages)
         src = keys.index(key)
-        array = lambda name, dtype: np.frombuffer(cells[name, src], dtype)  # noqa: E731
-        ids, counts = array("ids", np.int32), array("counts", np.int64)
+        own = {name: np.frombuffer(cells[name, src], dtype) for name, dtype in BLOCK.items() if name != "needs"}
+        ids, counts = own["ids"], own["counts"]
         missing = [at for at, count in enumerate(counts) if count and ("message", at) not in got]
         if missing:
             raise RuntimeError(f"block {src}: found no factors from blocks {missing}, expected some from each")
@@ -215,9 +222,9 @@ def half_sweep(
         x = np.frombuffer(got["factors", src], np.float32) if improves else np.zeros(len(ids) * dim, np.float32)
         x = native.als_solve(
             config,
-            array("offsets", np.int64),
-            array("cols", np.uint32),
-            array("values", np.float32),
+            own["offsets"],
+            own["cols"],
+            own["values"],
             np.frombuffer(needs, np.float32),
             gram,
             n_fixed,
@@ -228,7 +235,7 @@ def half_sweep(
 
     messages = fixed.state.where("name = 'message'")
     if improves:
-        messages = messages.unionByName(own.where("name = 'factors'"))
+        messages = messages.unionByName(current.where("name = 'factors'"))
     messages = messages.repartition(len(keys), "key").groupBy("key")
     return blocks.groupBy("key").cogroup(messages).applyInArrow(solve, SCHEMA)
 
@@ -263,7 +270,7 @@ def gram_of(state: DataFrame, dim: int) -> npt.NDArray[np.float64]:
     return sum((np.frombuffer(parts[src], np.float64) for src in sorted(parts)), np.zeros(dim * dim))
 
 
-def factor_table(blocks: DataFrame, state: DataFrame, dim: int) -> DataFrame:
+def factor_table(blocks: DataFrame, state: DataFrame, side: Side, dim: int) -> DataFrame:
     """Returns a side's factors as rows: ``id int, features array<float>``."""
     import pyarrow as pa
 
@@ -280,4 +287,4 @@ def factor_table(blocks: DataFrame, state: DataFrame, dim: int) -> DataFrame:
         return pa.Table.from_batches(batches, schema)
 
     cells = blocks.where("name = 'ids'").unionByName(state.where("name = 'factors'"))
-    return cells.groupBy("key").applyInArrow(rows, "id int, features array<float>")
+    return cells.repartition(len(side.keys), "key").groupBy("key").applyInArrow(rows, "id int, features array<float>")
