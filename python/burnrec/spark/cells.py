@@ -50,7 +50,7 @@ def unpack(table: Any) -> dict[tuple[str, int], bytes]:
     """Returns the bytes of each array of a table of cells, by (name, src)."""
     parts: dict[tuple[str, int], list[tuple[int, Any]]] = {}
     columns = (table[name].to_pylist() for name in ("name", "src", "part"))
-    for name, src, part, cell in zip(*columns, table["data"]):
+    for name, src, part, cell in zip(*columns, table["data"], strict=True):
         parts.setdefault((name, src), []).append((part, cell.as_buffer()))
     # Joined even where there is one cell: its bytes then begin at an address for numbers of any size.
     return {

@@ -153,7 +153,7 @@ def _top(k: int) -> Callable[[Iterable[Any]], Iterator[Any]]:
     def best(batches: Iterable[Any]) -> Iterator[Any]:
         for batch in batches:
             columns = (batch.column(batch.schema.get_field_index(name)) for name in ("ids", "x", "others", "y"))
-            for ids, x, others, y in zip(*columns):
+            for ids, x, others, y in zip(*columns, strict=True):
                 ids, others = ids.values, others.values
                 users = np.frombuffer(x.as_buffer(), np.float32).reshape(len(ids), -1)
                 items = np.frombuffer(y.as_buffer(), np.float32).reshape(len(others), -1)

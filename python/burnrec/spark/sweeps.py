@@ -2,7 +2,7 @@
 
 ::
 
-    ratings ─ groupBy(block of the user) / groupBy(block of the item) . applyInArrow(native.als_block) ─► blocks, and what they want
+    ratings ─ groupBy(block of user, or of item) . applyInArrow(native.als_block) ─► blocks, and what they want
     each half sweep:  blocks(items) cogroup what the users' blocks sent . applyInArrow(solve, then send) ─► messages, Gram matrix
     the sum of the Gram matrices comes to the driver, and goes out with the closure of the next half
 
@@ -157,11 +157,11 @@ def make_blocks(ratings: DataFrame, side: Side, own: str, other: str) -> DataFra
 
         key = table["key"][0].as_py()
         columns = [table[name].to_numpy() for name in ("own", "other", "value")]
-        made = dict(zip(BLOCK, native.als_block(*columns, len(others), threads())))
+        made = dict(zip(BLOCK, native.als_block(*columns, len(others), threads()), strict=True))
         src, needs, counts = keys.index(key), np.frombuffer(made.pop("needs"), np.int32), made["counts"]
         arrays = [(key, name, src, array) for name, array in made.items()]
         ends = np.cumsum(np.frombuffer(counts, np.int64))
-        for to, start, end in zip(others, [0, *ends], ends):
+        for to, start, end in zip(others, [0, *ends[:-1]], ends, strict=True):
             if end > start:
                 arrays.append((to, "want", src, needs[start:end]))
         return pack(arrays)

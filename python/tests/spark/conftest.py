@@ -45,11 +45,12 @@ def ratings(spark):
 @pytest.fixture(scope="session")
 def run(tmp_path_factory):
     """A run of ALS on the rows of `problem.rows()`, which knows all their users and items."""
-    import burnrec
     import pandas as pd
     import problem
 
-    rows = pd.DataFrame(dict(zip(("user", "item", "rating"), problem.rows())))
+    import burnrec
+
+    rows = pd.DataFrame(dict(zip(("user", "item", "rating"), problem.rows(), strict=True)))
     folder = tmp_path_factory.mktemp("run") / "als"
     burnrec.fit(rows, "als", user="user", item="item", value="rating", dim=8, epochs=2, seed=1, out=folder)
     return folder

@@ -23,7 +23,7 @@ def rows(users=USERS, items=ITEMS, n=9000, seed=3):
 
 def frame(spark, columns):
     """The rows as a data frame of Spark."""
-    return spark.createDataFrame(pa.table(dict(zip(("user", "item", "rating"), columns))))
+    return spark.createDataFrame(pa.table(dict(zip(("user", "item", "rating"), columns, strict=True))))
 
 
 def factors(model):
@@ -52,7 +52,7 @@ def loss(columns, users, items, reg, *, implicit, alpha=1.0):
     users, items = users.astype(float), items.astype(float)
     scores = (users[user] * items[item]).sum(1)
     counts = np.bincount(user, minlength=len(users)), np.bincount(item, minlength=len(items))
-    regulariser = sum(reg * (n * (side**2).sum(1)).sum() for n, side in zip(counts, (users, items)))
+    regulariser = sum(reg * (n * (side**2).sum(1)).sum() for n, side in zip(counts, (users, items), strict=True))
     if not implicit:
         return ((value - scores) ** 2).sum() + regulariser
     unobserved = ((users.T @ users) * (items.T @ items)).sum() - (scores**2).sum()

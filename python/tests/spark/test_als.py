@@ -36,7 +36,7 @@ IALS = {"feedback": "implicit", "convention": "rendle", "dim": 8, "reg": 0.1, "r
 def test_factors_are_those_of_one_machine(ratings, params, config):
     found = problem.factors(ALS(**SETTINGS, **params).fit(ratings))
     expected = problem.on_one_machine(problem.rows(), config, SETTINGS["maxIter"])
-    for found_side, expected_side in zip(found, expected):
+    for found_side, expected_side in zip(found, expected, strict=True):
         assert found_side.shape == expected_side.shape
         assert np.abs(found_side - expected_side).max() < 1e-5
 
@@ -55,9 +55,9 @@ def test_loss_is_not_above_that_of_spark_at_equal_sweeps(ratings, implicit):
 def test_the_number_of_blocks_and_the_order_of_rows_change_no_more_than_rounding(ratings):
     expected = problem.factors(ALS(**SETTINGS).fit(ratings))
     again = problem.factors(ALS(**SETTINGS).fit(ratings.orderBy(F.rand(1)).repartition(5)))
-    assert all((a == b).all() for a, b in zip(again, expected)), "the order of rows changes no bit"
+    assert all((a == b).all() for a, b in zip(again, expected, strict=True)), "the order of rows changes no bit"
     other = problem.factors(ALS(**{**SETTINGS, "numUserBlocks": 7, "numItemBlocks": 5}).fit(ratings))
-    assert max(np.abs(a - b).max() for a, b in zip(other, expected)) < 1e-5
+    assert max(np.abs(a - b).max() for a, b in zip(other, expected, strict=True)) < 1e-5
 
 
 def test_skewed_ratings(spark):
@@ -72,7 +72,7 @@ def test_skewed_ratings(spark):
     columns = pairs[0].astype(np.int32), pairs[1].astype(np.int32), values[first]
     found = problem.factors(ALS(**SETTINGS).fit(problem.frame(spark, columns)))
     expected = problem.on_one_machine(columns, EXPLICIT | {"solver": "cholesky"}, SETTINGS["maxIter"])
-    assert max(np.abs(a - b).max() for a, b in zip(found, expected)) < 1e-5
+    assert max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True)) < 1e-5
 
 
 def test_ids_may_have_gaps_and_be_negative(ratings):
@@ -88,7 +88,7 @@ def test_ratings_that_are_left_out_are_1(ratings):
     user, item, value = problem.rows()
     config = IMPLICIT | {"alpha": 1.0, "solver": "cholesky", "unobserved_weight": 1.0}
     expected = problem.on_one_machine((user, item, np.ones_like(value)), config, SETTINGS["maxIter"])
-    assert max(np.abs(a - b).max() for a, b in zip(problem.factors(model), expected)) < 1e-5
+    assert max(np.abs(a - b).max() for a, b in zip(problem.factors(model), expected, strict=True)) < 1e-5
 
 
 def test_no_sweep_leaves_the_first_factors(ratings):

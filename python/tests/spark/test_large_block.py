@@ -21,4 +21,4 @@ def test_a_block_of_300_mb_goes_through(spark, monkeypatch):
     columns = (at % USERS).astype(np.int32), (at // USERS).astype(np.int32), (at % 7 % 5 + 1).astype(np.float32)
     expected = problem.on_one_machine(columns, CONFIG, 1)
     # Rows of 300,000 entries are summed in float32.
-    assert max(np.abs(a - b).max() for a, b in zip(found, expected)) < 1e-4
+    assert max(np.abs(a - b).max() for a, b in zip(found, expected, strict=True)) < 1e-4

@@ -26,7 +26,8 @@ def test_lists_are_those_of_the_run(spark, ratings, run, include_seen):
 
 
 def test_an_unknown_user_has_no_list_and_an_unknown_pair_no_score(spark, run):
-    pairs = spark.createDataFrame([(3, 5, "a"), (3, 10**6, "b"), (10**6, 5, "c"), (None, 5, "d")], "user int, item int, tag string")
+    rows = [(3, 5, "a"), (3, 10**6, "b"), (10**6, 5, "c"), (None, 5, "d")]
+    pairs = spark.createDataFrame(rows, "user int, item int, tag string")
     assert set(lists(recommend(pairs, run, 2))) == {3}
     found = {row["tag"]: row["score"] for row in score(pairs, run).collect()}
     expected = burnrec.load(run).score([3], [5])
