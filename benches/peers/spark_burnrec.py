@@ -104,8 +104,13 @@ def fits(frame, args):
     from pyspark.ml.recommendation import ALS as SparkALS
 
     common = {
-        "rank": args.rank, "regParam": args.reg, "implicitPrefs": args.implicit, "alpha": args.alpha, "seed": args.seed,
-        "numUserBlocks": args.blocks, "numItemBlocks": args.blocks,
+        "rank": args.rank,
+        "regParam": args.reg,
+        "implicitPrefs": args.implicit,
+        "alpha": args.alpha,
+        "seed": args.seed,
+        "numUserBlocks": args.blocks,
+        "numItemBlocks": args.blocks,
     }
     kinds = {
         "spark": lambda sweeps: SparkALS(maxIter=sweeps, **common),
@@ -127,7 +132,9 @@ def fits(frame, args):
     for name, of in seconds.items():
         one, all_ = statistics.median(of[1]), statistics.median(of[args.sweeps])
         record[name] = {
-            "fit_seconds": all_, "fit_seconds_all": of[args.sweeps], "seconds_a_sweep": (all_ - one) / (args.sweeps - 1),
+            "fit_seconds": all_,
+            "fit_seconds_all": of[args.sweeps],
+            "seconds_a_sweep": (all_ - one) / (args.sweeps - 1),
             "loss": losses[name],
         }
     record["ratio"] = record["burnrec"]["fit_seconds"] / record["spark"]["fit_seconds"]

@@ -172,7 +172,9 @@ class ALS(SparkALS):
                 raise ValueError(f"{side}Col: found {found[f'{side}_nulls']} rows without {name!r}, expected none")
             if found.get(f"{side}_bad"):
                 expected = "finite numbers" if side == "rating" else "whole numbers"
-                raise ValueError(f"{side}Col: found {found[f'{side}_bad']} other values in {name!r}, expected {expected}")
+                raise ValueError(
+                    f"{side}Col: found {found[f'{side}_bad']} other values in {name!r}, expected {expected}"
+                )
         far = {side for side in ("user", "item") if side not in texts}
         far = {side for side in far if found[f"{side}_least"] < INT[0] or found[f"{side}_most"] > INT[1]}
         return found["rows"], texts | far
@@ -181,7 +183,9 @@ class ALS(SparkALS):
         """Returns user, item and value float; without a column of ratings, each is 1."""
         of = self.getOrDefault
         value = F.col(f"`{of(self.ratingCol)}`") if of(self.ratingCol) else F.lit(1.0)
-        ids = (F.col(f"`{of(column)}`").alias(side) for side, column in (("user", self.userCol), ("item", self.itemCol)))
+        ids = (
+            F.col(f"`{of(column)}`").alias(side) for side, column in (("user", self.userCol), ("item", self.itemCol))
+        )
         return dataset.select(*ids, value.cast("float").alias("value"))
 
     def _kept(self, frame: DataFrame, engine: Engine, level: StorageLevel) -> DataFrame:

@@ -57,9 +57,14 @@ class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable):
             if column not in dataset.columns:
                 raise ValueError(f"{side}: found no column {column!r}, expected one of {', '.join(dataset.columns)}")
         joined = dataset
-        for frame, column, features in ((self.userFactors, self.userCol, "__u"), (self.itemFactors, self.itemCol, "__i")):
+        for frame, column, features in (
+            (self.userFactors, self.userCol, "__u"),
+            (self.itemFactors, self.itemCol, "__i"),
+        ):
             side = frame.select(F.col("id").alias(f"{features}_id"), F.col("features").alias(features))
-            joined = joined.join(side, F.col(f"`{of(column)}`") == F.col(f"{features}_id"), "left").drop(f"{features}_id")
+            joined = joined.join(side, F.col(f"`{of(column)}`") == F.col(f"{features}_id"), "left").drop(
+                f"{features}_id"
+            )
         schema = StructType([*dataset.schema.fields, StructField(name, FloatType())])
         scored = joined.mapInArrow(_dots(name), schema)
         return scored.where(~F.isnan(name)) if of(self.coldStartStrategy) == "drop" else scored

@@ -91,7 +91,9 @@ def prepare(
     bad = "user is null or item is null or value is null or isnan(value) or abs(value) = double('inf') or time is null"
     n_bad = rows.where(bad).count()
     if n_bad:
-        raise ValueError(f"ratings: found {n_bad} rows with a missing field or a value that is not finite, expected none")
+        raise ValueError(
+            f"ratings: found {n_bad} rows with a missing field or a value that is not finite, expected none"
+        )
     rows = _deduped(rows, duplicates)
     if positive_from is not None:
         rows = rows.where(F.col("value") >= positive_from).withColumn("value", F.lit(1.0).cast("float"))
@@ -177,7 +179,9 @@ def _by_time(rows: DataFrame, valid_from: float, test_from: float) -> Column:
     moments = [_moment(rows, n, name, point) for name, point in (("valid_from", valid_from), ("test_from", test_from))]
     if not first < moments[0] < moments[1] <= last:
         found = f"valid from {moments[0]} and test from {moments[1]}, rows from {first} to {last}"
-        raise ValueError(f"valid_from, test_from: found {found}, expected first row < valid_from < test_from <= last row")
+        raise ValueError(
+            f"valid_from, test_from: found {found}, expected first row < valid_from < test_from <= last row"
+        )
     return F.when(F.col("time") >= moments[1], "test").when(F.col("time") >= moments[0], "valid").otherwise("train")
 
 

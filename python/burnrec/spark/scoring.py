@@ -79,7 +79,9 @@ def recommend(
                 counts, items, scores = native.best(worker.run, rows[known], k, include_seen, threads())
                 ends = np.concatenate([[0], np.cumsum(np.frombuffer(counts, np.int64))]).astype(np.int32)
                 best = worker.ids("item").take(pa.array(np.frombuffer(items, np.uint32)))
-                best = pa.StructArray.from_arrays([best, pa.array(np.frombuffer(scores, np.float32))], fields=list(pair))
+                best = pa.StructArray.from_arrays(
+                    [best, pa.array(np.frombuffer(scores, np.float32))], fields=list(pair)
+                )
                 columns = [ids.filter(pa.array(known)), pa.ListArray.from_arrays(ends, best)]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 

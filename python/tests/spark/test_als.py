@@ -101,7 +101,9 @@ def test_no_sweep_leaves_the_first_factors(ratings):
 def test_ids_of_other_types_give_a_model_of_ours(ratings, kind, tmp_path):
     big = 1 << 40
     if kind == "strings":
-        named = ratings.select(F.concat(F.lit("u"), "user").alias("user"), F.concat(F.lit("i"), "item").alias("item"), "rating")
+        named = ratings.select(
+            F.concat(F.lit("u"), "user").alias("user"), F.concat(F.lit("i"), "item").alias("item"), "rating"
+        )
     else:
         named = ratings.select((F.col("user") + big).alias("user"), (F.col("item") + big).alias("item"), "rating")
     model = ALS(**SETTINGS).fit(named)

@@ -11,7 +11,14 @@ from pyspark.sql import functions as F
 
 from burnrec.spark import ALS
 
-SETTINGS = {"rank": 4, "maxIter": 2, "seed": problem.SEED, "numUserBlocks": 2, "numItemBlocks": 2, "coldStartStrategy": "drop"}
+SETTINGS = {
+    "rank": 4,
+    "maxIter": 2,
+    "seed": problem.SEED,
+    "numUserBlocks": 2,
+    "numItemBlocks": 2,
+    "coldStartStrategy": "drop",
+}
 
 
 def test_a_pipeline_is_saved_and_loaded(ratings, tmp_path):
@@ -31,7 +38,9 @@ def test_cross_validation_chooses_among_settings(ratings):
     als = ALS(solver="cg", **SETTINGS)
     grid = ParamGridBuilder().addGrid(als.regParam, [0.1, 50.0]).build()
     evaluator = RegressionEvaluator(metricName="rmse", labelCol="rating", predictionCol="prediction")
-    chosen = CrossValidator(estimator=als, estimatorParamMaps=grid, evaluator=evaluator, numFolds=2, seed=1).fit(ratings)
+    chosen = CrossValidator(estimator=als, estimatorParamMaps=grid, evaluator=evaluator, numFolds=2, seed=1).fit(
+        ratings
+    )
     assert chosen.avgMetrics[0] < chosen.avgMetrics[1]
     assert isinstance(chosen.bestModel, SparkALSModel) and chosen.bestModel.rank == 4
 
