@@ -98,14 +98,15 @@ class ALS(SparkALS):
         level = storage_level(of(self.finalStorageLevel))
         work_dir = of(self.workDir) if self.isSet(self.workDir) else None
         engine = engine_of(spark, of(self.keep), work_dir, of(self.intermediateStorageLevel))
-        n_rows, wide = self._check(dataset)
-        ratings, tables = _with_dense_ids(self._ratings(dataset), wide)
+        n_rows, ids, wide = self._check(dataset)
+        ratings, tables = _with_dense_ids(self._ratings(dataset), wide, engine)
+        asked = of(self.numUserBlocks), of(self.numItemBlocks)
         problem = Problem(
             config=config,
             dim=of(self.rank),
             seed=of(self.seed) % (1 << 64),
             sweeps=of(self.maxIter),
-            blocks=tuple(count_blocks(of(blocks), n_rows) for blocks in (self.numUserBlocks, self.numItemBlocks)),
+            blocks=tuple(count_blocks(asked[at], n_rows, ids[1 - at], of(self.rank)) for at in (0, 1)),
             improves=improves,
         )
         users, items, release = train(ratings, problem, engine, of(self.checkpointInterval))
@@ -115,6 +116,8 @@ class ALS(SparkALS):
                 frame = frame.withColumnRenamed("id", "index").join(tables[side], "index").select("id", "features")
             factors.append(self._kept(frame, engine, level))
         release()
+        for table in tables.values():
+            engine.release_blocks(table)
         return self._model(spark, factors, bool(wide), work_dir)
 
     def _config(self) -> str:
@@ -134,8 +137,8 @@ class ALS(SparkALS):
             }
         )
 
-    def _check(self, dataset: DataFrame) -> tuple[int, set[str]]:
-        """Returns the number of rows, and which of "user" and "item" have ids that 32 bits do not hold.
+    def _check(self, dataset: DataFrame) -> tuple[int, tuple[int, ...], set[str]]:
+        """Returns the number of rows, upper bounds of those of users and items, and which sides 32 bits do not hold.
 
         Raises
         ------
@@ -175,9 +178,13 @@ class ALS(SparkALS):
                 raise ValueError(
                     f"{side}Col: found {found[f'{side}_bad']} other values in {name!r}, expected {expected}"
                 )
-        far = {side for side in ("user", "item") if side not in texts}
-        far = {side for side in far if found[f"{side}_least"] < INT[0] or found[f"{side}_most"] > INT[1]}
-        return found["rows"], texts | far
+        n_rows, wide, ids = found["rows"], texts, []
+        for side in ("user", "item"):
+            least, most = found.get(f"{side}_least"), found.get(f"{side}_most")
+            if side not in texts and (least < INT[0] or most > INT[1]):
+                wide = wide | {side}
+            ids.append(n_rows if side in wide else min(n_rows, int(most - least) + 1))
+        return n_rows, tuple(ids), wide
 
     def _ratings(self, dataset: DataFrame) -> DataFrame:
         """Returns user, item and value float; without a column of ratings, each is 1."""
@@ -237,12 +244,11 @@ class ALS(SparkALS):
         return DefaultParamsReader(cls)
 
 
-def _with_dense_ids(ratings: DataFrame, wide: set[str]) -> tuple[DataFrame, dict[str, DataFrame]]:
-    """Returns ratings with 32-bit ids, and for each of `wide` the table of its ids, kept by the caller's frames alone."""
+def _with_dense_ids(ratings: DataFrame, wide: set[str], engine: Engine) -> tuple[DataFrame, dict[str, DataFrame]]:
+    """Returns ratings with 32-bit ids, and for each of `wide` the table of its ids, which is kept."""
     tables = {}
     for side in sorted(wide):
-        table = dense_ids(ratings, side)
-        tables[side] = table
+        tables[side] = table = engine.blocks(dense_ids(ratings, side))
         of = table.withColumnsRenamed({"id": side, "index": f"{side}_index"})
         ratings = ratings.join(of, side).drop(side).withColumnRenamed(f"{side}_index", side)
     ids = (F.col(side).cast("int").alias(side) for side in ("user", "item"))

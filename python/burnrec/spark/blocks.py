@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,16 +10,30 @@ if TYPE_CHECKING:
 
 __all__ = ["block_keys", "block_index", "count_blocks"]
 
-#: The entries of a block have about so many bytes at the most.
-BLOCK_BYTES = 200 << 20
+#: The entries of a block have about so many bytes at the most, and so have the factors that it gets: Spark sends each to Python
+#: as one Arrow buffer, which it doubles as it grows, outside the JVM's heap.
+ENTRIES_BYTES, FACTORS_BYTES = 100 << 20, 512 << 20
 
 #: Column and value of an entry.
 ENTRY_BYTES = 8
 
 
-def count_blocks(asked: int, n_rows: int) -> int:
-    """Returns how many blocks a side has: as many as were asked for, or more where they would be too large."""
-    return max(asked, -(-n_rows * ENTRY_BYTES // BLOCK_BYTES))
+def count_blocks(asked: int, n_rows: int, n_others: int, dim: int) -> int:
+    """Returns how many blocks a side has: as many as were asked for, or more where they would be too large.
+
+    Parameters
+    ----------
+    asked : int
+    n_rows : int
+        rows of the ratings
+    n_others : int
+        an upper bound of the number of ids of the other side, each of which has `dim` factors
+    dim : int
+    """
+    by_entries = n_rows * ENTRY_BYTES / ENTRIES_BYTES
+    # An entry needs the factors of one id, and a block all ids at the most.
+    by_factors = n_rows * dim * 4 / FACTORS_BYTES if n_others * dim * 4 > FACTORS_BYTES else 1
+    return max(asked, math.ceil(by_entries), math.ceil(by_factors))
 
 
 def block_index(column: Column, blocks: int) -> Column:

@@ -12,7 +12,7 @@ CONFIG = {"feedback": "explicit", "dim": 2, "reg": 0.1, "reg_scaling": "count", 
 
 def test_a_block_of_300_mb_goes_through(spark, monkeypatch):
     # 8 bytes an entry; in an ordinary fit, there would be more blocks.
-    monkeypatch.setattr(als, "count_blocks", lambda asked, n_rows: asked)
+    monkeypatch.setattr(als, "count_blocks", lambda asked, *sizes: asked)
     ids = f"int(id % {USERS}) as user", f"int(id div {USERS}) as item", "float(id % 7 % 5 + 1) as rating"
     frame = spark.range(USERS * ITEMS, numPartitions=8).selectExpr(*ids)
     found = problem.factors(ALS(**SETTINGS).fit(frame))
