@@ -17,6 +17,8 @@ def spark(tmp_path_factory):
     work = tmp_path_factory.mktemp("spark")
     settings = {
         "spark.driver.host": "127.0.0.1",
+        # Arrow has its buffers outside the heap.
+        "spark.executor.extraJavaOptions": "-XX:MaxDirectMemorySize=4g",
         "spark.local.dir": work / "local",
         "spark.sql.shuffle.partitions": 4,
         "spark.sql.warehouse.dir": work / "warehouse",
