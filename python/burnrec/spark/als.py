@@ -99,7 +99,6 @@ class ALS(SparkALS):
         work_dir = of(self.workDir) if self.isSet(self.workDir) else None
         engine = engine_of(spark, of(self.keep), work_dir, of(self.intermediateStorageLevel))
         n_rows, ids, wide = self._check(dataset)
-        ratings, tables = _with_dense_ids(self._ratings(dataset), wide, engine)
         asked = of(self.numUserBlocks), of(self.numItemBlocks)
         problem = Problem(
             config=config,
@@ -109,15 +108,15 @@ class ALS(SparkALS):
             blocks=tuple(count_blocks(asked[at], n_rows, ids[1 - at], of(self.rank)) for at in (0, 1)),
             improves=improves,
         )
-        users, items, release = train(ratings, problem, engine, of(self.checkpointInterval))
-        factors = []
-        for frame, side in ((users, "user"), (items, "item")):
-            if side in tables:
-                frame = frame.withColumnRenamed("id", "index").join(tables[side], "index").select("id", "features")
-            factors.append(self._kept(frame, engine, level))
-        release()
-        for table in tables.values():
-            engine.release_blocks(table)
+        try:
+            ratings, tables = _with_dense_ids(self._ratings(dataset), wide, engine)
+            users, items = train(ratings, problem, engine, of(self.checkpointInterval))
+            factors = [
+                self._kept(_with_ids(frame, tables.get(side)), engine, level)
+                for frame, side in ((users, "user"), (items, "item"))
+            ]
+        finally:
+            engine.close()
         return self._model(spark, factors, bool(wide), work_dir)
 
     def _config(self) -> str:
@@ -198,7 +197,7 @@ class ALS(SparkALS):
     def _kept(self, frame: DataFrame, engine: Engine, level: StorageLevel) -> DataFrame:
         """Keeps the factors of a side for the model, and computes them."""
         if not isinstance(engine, Persisted):
-            return engine.state(frame, True)
+            return engine.hand_over(engine.state(frame, True))
         frame = frame.persist(level)
         frame.count()
         return frame
@@ -253,6 +252,13 @@ def _with_dense_ids(ratings: DataFrame, wide: set[str], engine: Engine) -> tuple
         ratings = ratings.join(of, side).drop(side).withColumnRenamed(f"{side}_index", side)
     ids = (F.col(side).cast("int").alias(side) for side in ("user", "item"))
     return ratings.select(*ids, "value"), tables
+
+
+def _with_ids(factors: DataFrame, table: DataFrame | None) -> DataFrame:
+    """Returns factors with the ids of the caller."""
+    if table is None:
+        return factors
+    return factors.withColumnRenamed("id", "index").join(table, "index").select("id", "features")
 
 
 def write_model(spark: SparkSession, path: str, model: ALSModel, rank: int) -> None:

@@ -12,11 +12,11 @@ In every case a kept frame has a plan without history: the plans of ten sweeps w
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 import uuid
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pyspark import StorageLevel
@@ -27,20 +27,41 @@ __all__ = ["KEEPS", "Engine", "engine_of", "is_sail", "storage_level"]
 KEEPS = ("auto", "persist", "localCheckpoint", "checkpoint", "parquet")
 
 
-class Engine(Protocol):
-    """What keeps frames."""
+class Engine:
+    """What keeps frames, and drops all of them in the end."""
+
+    def __init__(self, spark: SparkSession, level: str) -> None:
+        self.spark = spark
+        self.level = level
+        self.kept: dict[int, tuple[DataFrame, Callable[[], object]]] = {}
 
     def blocks(self, frame: DataFrame) -> DataFrame:
-        """Keeps blocks, which every sweep reads."""
-
-    def release_blocks(self, frame: DataFrame) -> None:
-        """Drops blocks."""
+        """Keeps blocks, which every sweep reads, with their partitions."""
+        kept = frame.persist(storage_level(self.level))
+        return self._keep(kept, kept.unpersist)
 
     def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
         """Keeps what a half sweep computed; with `checkpoint`, so that it outlives executors, if it can."""
+        raise NotImplementedError
 
-    def release_state(self, frame: DataFrame) -> None:
-        """Drops what a half sweep computed."""
+    def release(self, frame: DataFrame) -> None:
+        """Drops a frame that was kept."""
+        _, drop = self.kept.pop(id(frame))
+        drop()
+
+    def hand_over(self, frame: DataFrame) -> DataFrame:
+        """Leaves a frame to the caller, who drops it."""
+        self.kept.pop(id(frame), None)
+        return frame
+
+    def close(self) -> None:
+        """Drops all frames that are kept."""
+        for frame, _ in list(self.kept.values()):
+            self.release(frame)
+
+    def _keep(self, frame: DataFrame, drop: Callable[[], object]) -> DataFrame:
+        self.kept[id(frame)] = frame, drop
+        return frame
 
 
 def engine_of(spark: SparkSession, keep: str, work_dir: str | None, level: str) -> Engine:
@@ -66,8 +87,8 @@ def engine_of(spark: SparkSession, keep: str, work_dir: str | None, level: str) 
             raise ValueError("keep: found 'persist', expected another under Spark Connect, whose plans would nest")
         return Persisted(spark, level)
     if keep == "parquet":
-        return Parquet(spark, work_dir)
-    return Checkpointed(level, reliable=keep == "checkpoint")
+        return Parquet(spark, level, work_dir)
+    return Checkpointed(spark, level, reliable=keep == "checkpoint")
 
 
 def is_sail(spark: SparkSession) -> bool:
@@ -81,7 +102,7 @@ def is_sail(spark: SparkSession) -> bool:
     return False
 
 
-class Persisted:
+class Persisted(Engine):
     """Keeps rows in the executors of classic Spark, with their lineage.
 
     ``DataFrame.persist`` would keep the rows, but leave the whole history in the plan of everything that is made of them;
@@ -89,82 +110,49 @@ class Persisted:
     RDD have a plan without history and a lineage with one.
     """
 
-    def __init__(self, spark: SparkSession, level: str) -> None:
-        self.spark = spark
-        self.level = level
-        self.kept: dict[int, Any] = {}
-        self.jvm = spark.sparkContext._jvm
-        self.checkpoints = spark.sparkContext._jsc.sc().getCheckpointDir().isDefined()
-
-    def blocks(self, frame: DataFrame) -> DataFrame:
-        # With its partitions by key, which the plan of an RDD would not have.
-        return frame.persist(storage_level(self.level))
-
-    def release_blocks(self, frame: DataFrame) -> None:
-        frame.unpersist()
-
     def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
-        from pyspark.sql import DataFrame
+        from pyspark.sql import DataFrame as ClassicFrame
 
+        context = self.spark.sparkContext
         rows = frame._jdf.javaRDD()
-        rows.persist(self.jvm.org.apache.spark.storage.StorageLevel.fromString(self.level))
-        if checkpoint and self.checkpoints:
+        rows.persist(context._jvm.org.apache.spark.storage.StorageLevel.fromString(self.level))
+        if checkpoint and context._jsc.sc().getCheckpointDir().isDefined():
             rows.checkpoint()
-        kept = DataFrame(self.spark._jsparkSession.createDataFrame(rows, frame._jdf.schema()), self.spark)
-        self.kept[id(kept)] = rows
-        return kept
-
-    def release_state(self, frame: DataFrame) -> None:
-        self.kept.pop(id(frame)).unpersist(False)
+        kept = ClassicFrame(self.spark._jsparkSession.createDataFrame(rows, frame._jdf.schema()), self.spark)
+        return self._keep(kept, lambda: rows.unpersist(False))
 
 
-class Checkpointed:
+class Checkpointed(Engine):
     """Keeps frames by checkpoints, under Spark Connect."""
 
-    def __init__(self, level: str, reliable: bool) -> None:
-        self.level = level
+    def __init__(self, spark: SparkSession, level: str, reliable: bool) -> None:
+        super().__init__(spark, level)
         self.reliable = reliable
 
-    def blocks(self, frame: DataFrame) -> DataFrame:
-        return frame.persist(storage_level(self.level))
-
-    def release_blocks(self, frame: DataFrame) -> None:
-        frame.unpersist()
-
     def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
+        # The server drops a checkpoint with the last reference to it.
         return frame.checkpoint() if self.reliable else frame.localCheckpoint()
 
-    def release_state(self, frame: DataFrame) -> None:
-        """The server drops a checkpoint with the last reference to it."""
+    def release(self, frame: DataFrame) -> None:
+        if id(frame) in self.kept:
+            super().release(frame)
 
 
-class Parquet:
+class Parquet(Engine):
     """Keeps frames as Parquet."""
 
-    def __init__(self, spark: SparkSession, work_dir: str | None) -> None:
-        self.spark = spark
-        own = tempfile.mkdtemp(prefix="burnrec-") if work_dir is None else f"{work_dir}/als-{uuid.uuid4().hex}"
-        self.folder = own
-        self.paths: dict[int, str] = {}
+    def __init__(self, spark: SparkSession, level: str, work_dir: str | None) -> None:
+        super().__init__(spark, level)
+        self.folder = work_dir or tempfile.mkdtemp(prefix="burnrec-")
 
     def blocks(self, frame: DataFrame) -> DataFrame:
         return self.state(frame, False)
 
-    def release_blocks(self, frame: DataFrame) -> None:
-        self.release_state(frame)
-
     def state(self, frame: DataFrame, checkpoint: bool) -> DataFrame:
-        path = f"{self.folder}/{uuid.uuid4().hex}"
+        path = f"{self.folder}/als-{uuid.uuid4().hex}"
         frame.write.parquet(path)
-        kept = self.spark.read.schema(frame.schema).parquet(path)
-        self.paths[id(kept)] = path
-        return kept
-
-    def release_state(self, frame: DataFrame) -> None:
-        path = self.paths.pop(id(frame))
         # A folder of another file system than this machine's is left to its owner.
-        if os.path.isdir(path):
-            shutil.rmtree(path, ignore_errors=True)
+        return self._keep(self.spark.read.schema(frame.schema).parquet(path), lambda: shutil.rmtree(path, True))
 
 
 def storage_level(name: str) -> StorageLevel:

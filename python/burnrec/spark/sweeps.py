@@ -12,7 +12,6 @@ that asked for them. The layout is that of Spark's own ALS; see ``models/src/als
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +89,7 @@ class Fixed:
 
 def train(
     ratings: DataFrame, problem: Problem, engine: Engine, checkpoint_interval: int
-) -> tuple[DataFrame, DataFrame, Callable[[], None]]:
+) -> tuple[DataFrame, DataFrame]:
     """Trains on ratings (user int, item int, value float) and returns the factors of users and of items.
 
     Parameters
@@ -104,9 +103,8 @@ def train(
 
     Returns
     -------
-    (DataFrame, DataFrame, callable)
-        the factors, ``id int, features array<float>``, and what releases all that they are made of, to be called when they
-        are kept
+    (DataFrame, DataFrame)
+        the factors of users and of items, ``id int, features array<float>``, made of frames that the engine still keeps
     """
     users_of, items_of = (block_keys(blocks) for blocks in problem.blocks)
     sides = Side(users_of, items_of), Side(items_of, users_of)
@@ -117,7 +115,7 @@ def train(
     blocks = [engine.blocks(with_wants(raw[at], raw[1 - at], side)) for at, side in enumerate(sides)]
     sizes = [count_rows(frame) for frame in blocks]
     for frame in raw:
-        engine.release_blocks(frame)
+        engine.release(frame)
 
     # The items' first factors are zeros: they are solved before anything reads them.
     state: list[Any] = [None, None]
@@ -135,15 +133,10 @@ def train(
             # This computes the half sweep, while what it is made of is kept.
             grams[at] = gram_of(state[at], problem.dim)
             if before is not None:
-                engine.release_state(before)
-
-    def release() -> None:
-        for at in (0, 1):
-            engine.release_state(state[at])
-            engine.release_blocks(blocks[at])
+                engine.release(before)
 
     users, items = (factor_table(blocks[at], state[at], sides[at], problem.dim) for at in (0, 1))
-    return users, items, release
+    return users, items
 
 
 def make_blocks(ratings: DataFrame, side: Side, own: str, other: str) -> DataFrame:
