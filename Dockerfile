@@ -9,6 +9,7 @@ COPY configs configs
 COPY data data
 COPY examples examples
 COPY models models
+COPY python python
 COPY serve serve
 COPY src src
 COPY train train

@@ -1,7 +1,7 @@
 //! One file per subcommand.
 
 mod bench;
-mod demo;
+pub mod demo;
 mod evaluate;
 mod export;
 mod prepare;

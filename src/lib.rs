@@ -34,7 +34,7 @@
 //! | `fetch` | downloads of MovieLens | yes |
 //! | `gpu` | networks on any graphics card, by wgpu | yes |
 //! | `kafka`, `http` | the scoring service ([`serve`]) and its two sides | yes |
-//! | `program` | the program `burnrec` | yes |
+//! | `program` | the program `burnrec`, as a function too (`program`) | yes |
 //! | `vulkan`, `cuda`, `ndarray` | other ways to compute | no |
 
 #![deny(missing_docs)]
@@ -47,9 +47,28 @@ struct Readme;
 #[doc = include_str!("../docs/library.md")]
 struct LibraryPage;
 
+// The modules of the program name the library as other programs do.
+#[cfg(feature = "program")]
+extern crate self as burnrec;
+
 mod error;
 mod prepare;
 mod training;
+
+#[cfg(feature = "program")]
+mod cli;
+#[cfg(feature = "program")]
+mod commands;
+#[cfg(feature = "program")]
+mod interrupt;
+#[cfg(feature = "program")]
+mod layers;
+#[cfg(feature = "program")]
+pub mod program;
+#[cfg(feature = "program")]
+mod progress;
+#[cfg(feature = "program")]
+mod show;
 
 pub use burnrec_data as data;
 pub use burnrec_models as models;
@@ -87,4 +106,4 @@ pub use burnrec_train::{RunConfig, TrainConfig};
 
 pub use error::{Error, Result};
 pub use prepare::{PrepareOptions, prepare, prepare_dataset};
-pub use training::{Training, evaluate, train};
+pub use training::{EvaluateOn, Training, evaluate, evaluate_run, train};

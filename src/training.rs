@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use burnrec_data::{Csr, Holdout, Prepared};
-use burnrec_models::{DeviceChoice, Progress, Scorer, Silent};
+use burnrec_models::trained::Answering;
+use burnrec_models::{DeviceChoice, Progress, Recommender, Scorer, Silent};
 use burnrec_train::TrainConfig;
 use burnrec_train::device::{ChosenDevice, Work, choose};
 use burnrec_train::evaluate::{EvaluateOptions, Scores};
+use burnrec_train::record::{EpochRecord, RunRecord};
 use burnrec_train::run::{Trained, run};
 use burnrec_train::run_dir::{Begin, Unwatched, Watch, run_to};
 
@@ -36,6 +38,54 @@ pub fn evaluate(
     options: &EvaluateOptions,
 ) -> Result<Scores> {
     Ok(burnrec_train::evaluate::evaluate(scorer, holdout, train, options, &Silent)?)
+}
+
+/// The holdout that a run is judged on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EvaluateOn {
+    /// What chose the epoch.
+    Valid,
+    /// What nothing was chosen by.
+    Test,
+}
+
+impl EvaluateOn {
+    /// Returns the holdout.
+    pub fn holdout(self, data: &Prepared) -> &Holdout {
+        match self {
+            Self::Valid => &data.split.valid,
+            Self::Test => &data.split.test,
+        }
+    }
+}
+
+/// Judges a trained run again, as at its end: users and items without training rows count as unknown.
+///
+/// # Errors
+/// When `data` is not the split that the run was trained on, its record is missing, or it is to be judged on valid and was
+/// fitted again on train and valid together.
+pub fn evaluate_run(
+    run: &Recommender,
+    data: &Prepared,
+    on: EvaluateOn,
+    progress: &dyn Progress,
+) -> Result<Scores> {
+    let refused = |found: &str, expected: String| {
+        Err(burnrec_train::Error::Evaluate { found: found.to_owned(), expected }.into())
+    };
+    let config = RunRecord::of(run)?.run_config()?;
+    if on == EvaluateOn::Valid && config.refit {
+        let expected = "one trained with refit = false; its scores on valid from before are in its record";
+        return refused("a model fitted again on train and valid", expected.to_owned());
+    }
+    if data.manifest.hash != run.data.hash {
+        let expected = format!("{}, which the run was trained on", run.data.hash);
+        return refused(&format!("a split with hash {}", data.manifest.hash), expected);
+    }
+    let holdout = on.holdout(data);
+    let options = EvaluateOptions::of(&run.model.config(), holdout, config.seed, config.select_by);
+    let answering = Answering::new(&*run.model, run.trained());
+    Ok(burnrec_train::evaluate::evaluate(&answering, holdout, &run.seen, &options, progress)?)
 }
 
 /// A training run with all its options: config, device, progress, run directory.
@@ -69,11 +119,24 @@ impl<'a> Training<'a> {
     /// # Errors
     /// As [`train()`], and when the device is not available or `progress` says to stop.
     pub fn run(&self, data: &Prepared) -> Result<Trained> {
+        self.run_watched(data, &mut Unwatched)
+    }
+
+    /// Trains, reports every epoch to `watch`, and writes no files.
+    ///
+    /// # Errors
+    /// As [`Training::run`].
+    pub fn run_watched(&self, data: &Prepared, watch: &mut dyn Watch) -> Result<Trained> {
         self.config.validate()?;
         let work = Work::of_run(&self.config);
         let ChosenDevice { device, auto } =
             choose(&self.config, self.device, data, work, None, self.progress)?;
-        let mut trained = run(data, &self.config, &device, None, &mut |_| Ok(()), self.progress)?;
+        watch.begun(None, &self.config.device_name(&device), auto.as_ref());
+        let mut on_epoch = |epoch: &EpochRecord| {
+            watch.epoch(epoch);
+            Ok(())
+        };
+        let mut trained = run(data, &self.config, &device, None, &mut on_epoch, self.progress)?;
         trained.set_auto_device(auto);
         Ok(trained)
     }

@@ -1,10 +1,12 @@
 //! A sparse matrix by rows.
 
 mod order;
+mod shared;
 
-use crate::{ItemIx, UserIx};
+use crate::{Error, ItemIx, Result, UserIx};
 
 pub use order::{Entry, Order};
+pub use shared::{Foreign, Shared};
 
 /// A sparse matrix in compressed sparse rows; the columns of a row ascend and do not repeat. Rows may have an [`Order`] in
 /// time.
@@ -12,8 +14,8 @@ pub use order::{Entry, Order};
 pub struct Csr {
     n_cols: usize,
     offsets: Vec<usize>,
-    cols: Vec<u32>,
-    values: Vec<f32>,
+    cols: Shared<u32>,
+    values: Shared<f32>,
     order: Option<Order>,
 }
 
@@ -24,27 +26,66 @@ impl Csr {
     /// When the offsets do not start at 0, ascend and end at the number of entries, or a row's columns are
     /// not ascending and below `n_cols`.
     pub fn new(n_cols: usize, offsets: Vec<usize>, cols: Vec<u32>, values: Vec<f32>) -> Self {
-        assert_eq!(offsets.first(), Some(&0), "offsets start at 0");
-        assert_eq!(offsets.last(), Some(&cols.len()), "offsets end at the number of entries");
-        assert_eq!(cols.len(), values.len(), "one value per column");
-        let matrix = Self { n_cols, offsets, cols, values, order: None };
-        for row in 0..matrix.n_rows() {
-            let cols = matrix.row(row).0;
-            assert!(cols.is_sorted_by(|a, b| a < b), "columns of row {row} ascend");
-            assert!(cols.last().is_none_or(|&col| (col as usize) < n_cols), "columns of row {row} fit");
+        Self::of_arrays(n_cols, offsets, cols, values).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Does the same as [`Csr::new`] with arrays that may be those of another owner, which are then read where they lie.
+    ///
+    /// # Errors
+    /// Where [`Csr::new`] panics.
+    pub fn of_arrays(
+        n_cols: usize,
+        offsets: Vec<usize>,
+        cols: impl Into<Shared<u32>>,
+        values: impl Into<Shared<f32>>,
+    ) -> Result<Self> {
+        let (cols, values) = (cols.into(), values.into());
+        let refused =
+            |what: &str, found: String, expected: String| Err(Error::setting(what, found, expected));
+        let nnz = cols.len();
+        if values.len() != nnz {
+            return refused(
+                "values",
+                format!("{} of them", values.len()),
+                format!("one for each of {nnz} columns"),
+            );
         }
-        matrix
+        if offsets.first() != Some(&0) || offsets.last() != Some(&nnz) || !offsets.is_sorted() {
+            let found = format!("{} from {:?} to {:?}", offsets.len(), offsets.first(), offsets.last());
+            return refused(
+                "offsets",
+                found,
+                format!("ascending ones from 0 to {nnz}, the number of entries"),
+            );
+        }
+        for (row, ends) in offsets.windows(2).enumerate() {
+            let cols = &cols[ends[0]..ends[1]];
+            if !cols.is_sorted_by(|a, b| a < b) {
+                return refused(
+                    "matrix",
+                    format!("row {row} unsorted or with repeats"),
+                    "columns of each row that ascend".into(),
+                );
+            }
+            if let Some(last) = cols.last().filter(|&&col| col as usize >= n_cols) {
+                return refused(
+                    "matrix",
+                    format!("column {last} in row {row}"),
+                    format!("columns below {n_cols}"),
+                );
+            }
+        }
+        Ok(Self { n_cols, offsets, cols, values, order: None })
     }
 
     /// Builds a matrix without entries.
     pub fn empty(n_rows: usize, n_cols: usize) -> Self {
-        Self { n_cols, offsets: vec![0; n_rows + 1], cols: Vec::new(), values: Vec::new(), order: None }
+        Self::of(n_cols, vec![0; n_rows + 1], Vec::new(), Vec::new())
     }
 
-    /// Builds a matrix without rows, with space for `nnz` entries: growing by doubling would need twice the memory.
-    fn with_capacity(n_cols: usize, nnz: usize) -> Self {
-        let (cols, values) = (Vec::with_capacity(nnz), Vec::with_capacity(nnz));
-        Self { n_cols, offsets: vec![0], cols, values, order: None }
+    /// Builds a matrix of arrays that are right, without an order.
+    fn of(n_cols: usize, offsets: Vec<usize>, cols: Vec<u32>, values: Vec<f32>) -> Self {
+        Self { n_cols, offsets, cols: cols.into(), values: values.into(), order: None }
     }
 
     /// Builds a matrix from interactions in any order; of a repeated pair, the last value counts.
@@ -77,7 +118,7 @@ impl Csr {
             }
             offsets.push(cols.len());
         }
-        Self { n_cols: n_items, offsets, cols, values: kept, order: None }
+        Self::of(n_items, offsets, cols, kept)
     }
 
     /// Returns the number of rows.
@@ -150,18 +191,22 @@ impl Csr {
                 (cols[at], values[at]) = (row as u32, value);
             }
         }
-        Self { n_cols: self.n_rows(), offsets, cols, values, order: None }
+        Self::of(self.n_rows(), offsets, cols, values)
     }
 
     /// Returns the same entries with the values that `f` computes from (row, column, value).
     pub fn map_values(&self, mut f: impl FnMut(usize, u32, f32) -> f32) -> Self {
-        let mut out = self.clone();
+        let mut values = Vec::with_capacity(self.nnz());
         for row in 0..self.n_rows() {
-            for k in self.offsets[row]..self.offsets[row + 1] {
-                out.values[k] = f(row, self.cols[k], self.values[k]);
-            }
+            values.extend(self.entries(row).map(|(col, value)| f(row, col, value)));
         }
-        out
+        Self {
+            n_cols: self.n_cols,
+            offsets: self.offsets.clone(),
+            cols: self.cols.clone(),
+            values: values.into(),
+            order: self.order.clone(),
+        }
     }
 
     /// Returns the union of some rows of two matrices of the same width, in the order given; where both have an entry,
@@ -172,7 +217,7 @@ impl Csr {
             return self.union_in_order(other, rows);
         }
         let nnz = rows.clone().map(|row| self.row(row).0.len() + other.row(row).0.len()).sum();
-        let mut out = Self::with_capacity(self.n_cols, nnz);
+        let mut out = Rows::with_capacity(nnz);
         for row in rows {
             let (mut ours, mut theirs) = (self.entries(row).peekable(), other.entries(row).peekable());
             while let Some((col, value)) = match (ours.peek(), theirs.peek()) {
@@ -187,9 +232,9 @@ impl Csr {
                 out.cols.push(col);
                 out.values.push(value);
             }
-            out.offsets.push(out.cols.len());
+            out.end_row();
         }
-        out
+        out.into_csr(self.n_cols)
     }
 
     /// Returns a matrix of the given rows, in the order given.
@@ -198,14 +243,36 @@ impl Csr {
             return Self::from_histories(self.n_cols, rows.map(|row| self.history(row)));
         }
         let nnz = rows.clone().map(|row| self.row(row).0.len()).sum();
-        let mut out = Self::with_capacity(self.n_cols, nnz);
+        let mut out = Rows::with_capacity(nnz);
         for row in rows {
             let (cols, values) = self.row(row);
             out.cols.extend_from_slice(cols);
             out.values.extend_from_slice(values);
-            out.offsets.push(out.cols.len());
+            out.end_row();
         }
-        out
+        out.into_csr(self.n_cols)
+    }
+}
+
+/// The rows of a matrix that is being built.
+struct Rows {
+    offsets: Vec<usize>,
+    cols: Vec<u32>,
+    values: Vec<f32>,
+}
+
+impl Rows {
+    /// Has no row, and space for `nnz` entries: growing by doubling would need twice the memory.
+    fn with_capacity(nnz: usize) -> Self {
+        Self { offsets: vec![0], cols: Vec::with_capacity(nnz), values: Vec::with_capacity(nnz) }
+    }
+
+    fn end_row(&mut self) {
+        self.offsets.push(self.cols.len());
+    }
+
+    fn into_csr(self, n_cols: usize) -> Csr {
+        Csr::of(n_cols, self.offsets, self.cols, self.values)
     }
 }
 
@@ -250,7 +317,7 @@ mod tests {
         assert_eq!(matrix.row(1).0.len(), 0);
         assert_eq!(matrix.row(2), (&[0, 1, 2][..], &[3.0, 1.0, 5.0][..]));
         assert!(matrix.contains(2, 1) && !matrix.contains(1, 1));
-        Csr::new(4, matrix.offsets.clone(), matrix.cols.clone(), matrix.values.clone());
+        Csr::new(4, matrix.offsets.clone(), matrix.cols.to_vec(), matrix.values.to_vec());
     }
 
     #[test]
@@ -272,8 +339,26 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "columns of row 0 ascend")]
+    #[should_panic(expected = "found row 0 unsorted or with repeats")]
     fn unsorted_columns_are_refused() {
         Csr::new(3, vec![0, 2], vec![1, 0], vec![0.0, 0.0]);
+    }
+
+    #[test]
+    fn arrays_of_another_owner_are_read_where_they_lie() {
+        let cols: Foreign<u32> = std::sync::Arc::new(vec![0, 2, 1]);
+        let values: Foreign<f32> = std::sync::Arc::new(vec![1.0, 2.0, 3.0]);
+        let lies_at = (*values).as_ref().as_ptr();
+        let matrix = Csr::of_arrays(3, vec![0, 2, 3], cols, values).unwrap();
+        assert_eq!(matrix, Csr::new(3, vec![0, 2, 3], vec![0, 2, 1], vec![1.0, 2.0, 3.0]));
+        assert_eq!(matrix.clone().values().as_ptr(), lies_at);
+        assert_eq!(matrix.map_values(|_, _, value| -value).row(0).1, [-1.0, -2.0]);
+        let refused = |n_cols, offsets: &[usize], cols: &[u32]| {
+            Csr::of_arrays(n_cols, offsets.to_vec(), cols.to_vec(), vec![1.0; 2]).unwrap_err().to_string()
+        };
+        assert_eq!(refused(2, &[0, 2], &[0, 2]), "matrix: found column 2 in row 0, expected columns below 2");
+        assert!(refused(2, &[0, 2, 1, 2], &[0, 1]).starts_with("offsets: found 4 from Some(0)"));
+        assert!(refused(2, &[], &[0, 1]).starts_with("offsets: found 0"));
+        assert!(refused(2, &[0, 1], &[0]).starts_with("values: found 2 of them"));
     }
 }

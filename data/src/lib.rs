@@ -65,7 +65,7 @@ pub mod testing;
 pub mod vocab_file;
 pub mod write;
 
-pub use csr::{Csr, Entry, Order};
+pub use csr::{Csr, Entry, Foreign, Order, Shared};
 pub use error::{Error, Result};
 pub use from_columns::IdColumn;
 pub use ids::{Id, ItemIx, OwnedId, UserIx, Vocab};

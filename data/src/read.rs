@@ -25,6 +25,8 @@ mod record;
 mod report;
 mod separator;
 mod source;
+#[cfg(feature = "parquet")]
+mod stream;
 mod table;
 mod text;
 mod titles;
@@ -41,6 +43,8 @@ pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use separator::{Quotes, Separator};
+#[cfg(feature = "parquet")]
+pub use stream::read_stream;
 pub use titles::read_titles;
 
 use crate::split::GivenSplit;

@@ -22,6 +22,7 @@ use burnrec_bench::report::Report;
 use super::train::train;
 use crate::cli::{Bench as BenchArgs, BenchCase, Report as ReportArgs};
 use crate::interrupt;
+use crate::program;
 use crate::progress::Bars;
 use crate::show;
 
@@ -93,9 +94,15 @@ pub fn bench(dir: &Path, plan: BenchPlan, command: String, rows: &Rows) -> Resul
 /// Runs a case in a child process. The child's stdin is a pipe whose end tells it that this process has ended or wants
 /// it to stop (`end_with_parent`).
 fn in_a_process(dir: &Path, key: &CaseKey) -> Result<()> {
-    let program = std::env::current_exe().context("cannot find this program")?;
+    let (program, before) = program::start().program.split_first().context("cannot find this program")?;
     let mut command = Command::new(program);
-    command.arg("bench-case").arg(dir).arg(key.task.to_string()).arg(key.seed.to_string()).arg(&key.case);
+    command
+        .args(before)
+        .arg("bench-case")
+        .arg(dir)
+        .arg(key.task.to_string())
+        .arg(key.seed.to_string())
+        .arg(&key.case);
     command.arg("--threads").arg(rayon::current_num_threads().to_string());
     let mut child = command.stdin(Stdio::piped()).spawn().context("cannot start a process for the case")?;
     loop {

@@ -20,10 +20,9 @@ use crate::show;
 
 const SEED: u64 = 42;
 
-const BENCH: &str = include_str!("../../configs/demo.toml");
-
-/// The training configs that the bench config names.
-const CONFIGS: [(&str, &str); 7] = [
+/// The bench's config, and the training configs that it names.
+pub const CONFIGS: [(&str, &str); 8] = [
+    ("demo.toml", include_str!("../../configs/demo.toml")),
     ("popularity.toml", include_str!("../../configs/popularity.toml")),
     ("als.toml", include_str!("../../configs/als.toml")),
     ("transition.toml", include_str!("../../configs/transition.toml")),
@@ -48,7 +47,7 @@ pub fn run(args: Demo) -> Result<()> {
         let found = CONFIGS.iter().find(|(config, _)| *config == name);
         Ok(found.map(|(_, text)| (*text).to_owned()).unwrap_or_default())
     };
-    let plan = BenchPlan::parse(BENCH, &config, &args.device.choice.to_string(), Extent::default())?;
+    let plan = BenchPlan::parse(CONFIGS[0].1, &config, &args.device.choice.to_string(), Extent::default())?;
     if BenchRecord::path(&args.out).exists() {
         std::fs::remove_dir_all(&args.out).with_context(|| format!("cannot empty {}", args.out.display()))?;
     }

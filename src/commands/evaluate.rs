@@ -2,12 +2,10 @@
 
 use std::io::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use burnrec::data::Candidates;
 use burnrec::models::saved::manifest;
-use burnrec::models::trained::Answering;
-use burnrec::train::evaluate::evaluate;
-use burnrec::{EvaluateOptions, Prepared, Progress, RunRecord};
+use burnrec::{EvaluateOn, Prepared, Progress, evaluate_run};
 
 use super::open;
 use crate::cli::{Evaluate, On};
@@ -21,37 +19,19 @@ pub fn run(args: Evaluate) -> Result<()> {
         .or_else(|| saved.data.path.clone())
         .context("no prepared data named; expected --data DIR")?;
     let data = Prepared::open(&dir)?;
-    let holdout = match args.on {
-        On::Valid => &data.split.valid,
-        On::Test => &data.split.test,
+    let on = match args.on {
+        On::Valid => EvaluateOn::Valid,
+        On::Test => EvaluateOn::Test,
     };
+    let holdout = on.holdout(&data);
     let n_pairs = match &holdout.candidates {
         Candidates::Unseen => holdout.len().saturating_mul(saved.n_items),
         Candidates::Drawn(lists) => lists.items().len(),
     };
     let run = open(&args.run, args.device.choice, n_pairs)?;
-    let config = RunRecord::of(&run).and_then(|record| record.run_config());
-    let config = config.with_context(|| args.run.display().to_string())?;
-    if matches!(args.on, On::Valid) && config.refit {
-        bail!(
-            "{}: found a model fitted again on train and valid, expected one trained with refit = false; its scores \
-             on valid from before are in {}",
-            args.run.display(),
-            args.run.join("manifest.json").display()
-        );
-    }
-    if data.manifest.hash != run.data.hash {
-        bail!(
-            "{}: found a split with hash {}, expected {}, which the run was trained on",
-            dir.display(),
-            data.manifest.hash,
-            run.data.hash
-        );
-    }
-    let options = EvaluateOptions::of(&run.model.config(), holdout, config.seed, config.select_by);
     let bars = Bars::default();
-    let answering = Answering::new(&*run.model, run.trained());
-    let scores = evaluate(&answering, holdout, &run.seen, &options, &bars)?;
+    let scores = evaluate_run(&run, &data, on, &bars)
+        .with_context(|| format!("{} on {}", args.run.display(), dir.display()))?;
     bars.end();
     if args.json {
         show::say(format_args!("{}", serde_json::to_string(&scores)?))?;

@@ -6,7 +6,7 @@ use crate::sandbox::{Sandbox, Service};
 
 /// The commands that a test cannot run, where `*` stands for any text, with the reason. Only the subcommands, options,
 /// settings, examples, tests and features that they name are checked.
-const NOT_RUN: [(&str, &str); 20] = [
+const NOT_RUN: [(&str, &str); 22] = [
     ("sudo apt-get install *", "installs packages"),
     ("curl --proto * https://sh.rustup.rs *", "installs Rust from the internet"),
     ("cargo *", "builds the program, the tests or an example, or runs one for minutes"),
@@ -14,6 +14,8 @@ const NOT_RUN: [(&str, &str); 20] = [
     ("BURNREC_* cargo *", "builds and runs the tests"),
     ("CARGO_* cargo *", "builds the program once more"),
     ("RAYON_* cargo *", "measures for minutes"),
+    ("pip install *", "builds the extension module, and installs Python packages from the internet"),
+    (". .venv/bin/activate *", "the same, and runs the tests in Python"),
     ("perf *", "needs the build above, and a kernel that lets it"),
     (".ci/run", "runs this test, and takes an hour"),
     ("python3 -m venv *", "installs Python packages from the internet"),

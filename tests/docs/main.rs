@@ -13,8 +13,10 @@ use pages::Page;
 use sandbox::Sandbox;
 
 /// The top folders of the repository. A word of a page that begins with one of them and a slash is taken for a path.
-const FOLDERS: [&str; 11] =
-    [".ci", "benches", "configs", "data", "docs", "examples", "models", "serve", "src", "tests", "train"];
+const FOLDERS: [&str; 12] = [
+    ".ci", "benches", "configs", "data", "docs", "examples", "models", "python", "serve", "src", "tests",
+    "train",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -50,7 +52,9 @@ fn every_config_is_accepted() {
 #[test]
 fn a_block_says_what_it_is() {
     for block in pages().iter().flat_map(Page::blocks) {
-        let known = ["sh", "toml", "rust,no_run", "json", "text"].contains(&block.language.as_str());
+        // `python/tests/test_docs.py` runs those in Python.
+        let known =
+            ["sh", "toml", "rust,no_run", "python", "json", "text"].contains(&block.language.as_str());
         assert!(known, "{}: found a block of {:?}, expected one that is tested", block.place, block.language);
     }
 }

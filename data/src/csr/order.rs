@@ -1,6 +1,6 @@
 //! The order in time of the entries of a matrix's rows: a row that has one is a history.
 
-use super::Csr;
+use super::{Csr, Rows};
 
 /// When the entries of each row of a matrix came.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl Csr {
     /// # Panics
     /// When a column is not below `n_cols`.
     pub fn from_histories(n_cols: usize, histories: impl IntoIterator<Item = Vec<Entry>>) -> Self {
-        let mut out = Self::with_capacity(n_cols, 0);
+        let mut out = Rows::with_capacity(0);
         let mut order = Order { ages: Vec::new(), times: Some(Vec::new()) };
         for history in histories {
             let mut newest_first: Vec<(u32, Entry)> = (0..).zip(history.into_iter().rev()).collect();
@@ -50,9 +50,9 @@ impl Csr {
                     order.times = None;
                 }
             }
-            out.offsets.push(out.cols.len());
+            out.end_row();
         }
-        Self { order: Some(order), ..out }
+        Self { order: Some(order), ..out.into_csr(n_cols) }
     }
 
     /// Gives the rows an order.

@@ -84,7 +84,7 @@ fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
 }
 
 /// Runs a step of the Parquet reader, whose decoders may panic on damaged bytes.
-fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
+pub(super) fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
     let found = match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.to_string().lines().next().unwrap_or_default().to_owned(),
@@ -93,7 +93,8 @@ fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> 
     Err(Error::malformed(path, found, "a whole Parquet file"))
 }
 
-fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked) -> Result<()> {
+/// Refuses columns whose types do not fit their use.
+pub(super) fn check_types(path: &Path, fields: &[(String, ArrowDataType)], picked: &Picked) -> Result<()> {
     use ArrowDataType::{
         Binary, BinaryView, Date32, Date64, Decimal, Decimal32, Decimal64, Decimal256, Dictionary, Float32,
         Float64, Int8, Int16, Int32, Int64, LargeBinary, LargeUtf8, Timestamp, UInt8, UInt16, UInt32, UInt64,
@@ -131,7 +132,8 @@ enum Ids<'a> {
     Str(Box<dyn Iterator<Item = Option<&'a str>> + 'a>),
 }
 
-fn rows(
+/// Returns the rating rows of a table; messages name `path`.
+pub(super) fn rows(
     path: &Path,
     table: &DataFrame,
     names: &[String],

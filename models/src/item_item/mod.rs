@@ -5,6 +5,7 @@
 //! in and is saved: a row of histories is all that it knows of a user. [`ItemItemLearner`] computes the closed form of a
 //! family in one epoch; [`nearest`] finds the k nearest items of each by a product of sparse matrices, and [`SymmetricTiles`] inverts.
 
+mod histories;
 #[cfg(feature = "train")]
 mod inverse;
 #[cfg(feature = "train")]
@@ -15,6 +16,7 @@ mod model;
 mod nearest;
 mod neighbours;
 
+pub use histories::Histories;
 #[cfg(feature = "train")]
 pub use inverse::SymmetricTiles;
 #[cfg(feature = "train")]

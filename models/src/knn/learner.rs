@@ -32,7 +32,7 @@ impl ClosedForm for KnnConfig {
 
 impl KnnConfig {
     /// Returns the weighted values of the training matrix, `[n_users, n_items]`.
-    fn weighted(&self, train: &Csr) -> Csr {
+    pub fn weighted(&self, train: &Csr) -> Csr {
         let idf: Vec<f64> = (0..train.n_rows()).map(|user| inverse_frequency(train, user)).collect();
         match self.similarity {
             Similarity::Cosine => normalised(train, |_, value| value.into()),

@@ -168,10 +168,10 @@ impl BiasedDots {
 }
 
 /// The dot products of a block of users, as a kernel to dispatch.
-struct Catalog<'a> {
-    left: &'a [&'a [f32]],
-    panels: &'a Panels,
-    out: &'a mut [f32],
+pub(super) struct Catalog<'a> {
+    pub left: &'a [&'a [f32]],
+    pub panels: &'a Panels,
+    pub out: &'a mut [f32],
 }
 
 impl Kernel for Catalog<'_> {

@@ -2,6 +2,7 @@
 //! tasks, and scores of factors with biases.
 
 mod biased;
+mod dots;
 mod draws;
 mod equations;
 mod errors;
@@ -11,6 +12,7 @@ pub mod lines;
 mod tasks;
 
 pub use biased::{BiasedDots, Design, ItemSide, Side};
+pub use dots::Dots;
 pub use draws::normal;
 pub use equations::{PANEL, add_entries};
 pub use errors::squared_errors;

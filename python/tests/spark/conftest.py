@@ -1,16 +1,18 @@
 """A Spark cluster of two executors for all tests, and what they have in common."""
 
+import importlib.util
 import os
 
 import pytest
 
-pytest.importorskip("pyspark", minversion="4.0")
+if importlib.util.find_spec("pyspark") is None:
+    collect_ignore_glob = ["test_*.py"]
 
 
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory):
     """A session on `local-cluster`: executors are processes of their own, with one core and 1 GiB each."""
-    from cluster import environment
+    from spark.cluster import environment
     from pyspark.sql import SparkSession
 
     os.environ.update(environment())
@@ -37,7 +39,7 @@ def spark(tmp_path_factory):
 @pytest.fixture(scope="session")
 def ratings(spark):
     """The rows of `problem.rows()` as a frame."""
-    import problem
+    from spark import problem
 
     frame = problem.frame(spark, problem.rows()).cache()
     frame.count()
@@ -48,7 +50,7 @@ def ratings(spark):
 def run(tmp_path_factory):
     """A run of ALS on the rows of `problem.rows()`, which knows all their users and items."""
     import pandas as pd
-    import problem
+    from spark import problem
 
     import burnrec
 

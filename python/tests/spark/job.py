@@ -1,4 +1,4 @@
-"""One fit on an engine that needs a process of its own: `job.py ENGINE OUT`, with ENGINE connect or sail.
+"""One fit on an engine that needs a process of its own: `python -m spark.job ENGINE OUT`, with ENGINE connect or sail.
 
 Writes the factors, their predictions' sum and the class of the model to OUT, as numpy's `.npz`. The same file runs on both.
 """
@@ -6,7 +6,7 @@ Writes the factors, their predictions' sum and the class of the model to OUT, as
 import sys
 
 import numpy as np
-import problem
+from spark import problem
 
 SETTINGS = {"rank": 8, "maxIter": 4, "regParam": 0.1, "seed": problem.SEED, "numUserBlocks": 3, "numItemBlocks": 2}
 

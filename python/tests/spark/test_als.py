@@ -1,7 +1,7 @@
 """`burnrec.spark.ALS` against burnrec on one machine and against Spark's own ALS."""
 
 import numpy as np
-import problem
+from spark import problem
 import pytest
 from pyspark.ml.recommendation import ALS as SparkALS
 from pyspark.ml.recommendation import ALSModel as SparkALSModel

@@ -5,15 +5,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import job
+from spark import job
 import numpy as np
-import problem
+from spark import problem
 import pytest
-from cluster import environment
+from spark.cluster import environment
 
 from burnrec.spark import ALS
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -27,8 +27,8 @@ def test_another_engine_gives_the_same_bits(ratings, tmp_path, engine, kind):
     # Without the settings of the cluster of the other tests.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     run = subprocess.run(
-        [sys.executable, HERE / "job.py", engine, out],
-        cwd=HERE,
+        [sys.executable, "-m", "spark.job", engine, out],
+        cwd=TESTS,
         env=inherited | environment(),
         capture_output=True,
         text=True,

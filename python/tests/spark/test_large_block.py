@@ -1,7 +1,7 @@
 """A block of 300 MB, in executors of 1 GiB."""
 
 import numpy as np
-import problem
+from spark import problem
 
 from burnrec.spark import ALS, als
 

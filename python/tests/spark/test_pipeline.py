@@ -1,6 +1,6 @@
 """The estimator where Spark expects one of its own."""
 
-import problem
+from spark import problem
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import RegressionEvaluator

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-import problem
+from spark import problem
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-import problem
+from spark import problem
 from pyspark.sql import functions as F
 
 from burnrec.spark import ALS, sweeps
