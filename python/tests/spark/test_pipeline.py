@@ -23,7 +23,8 @@ SETTINGS = {
 
 def test_a_pipeline_is_saved_and_loaded(ratings, tmp_path):
     doubled = SQLTransformer(statement="SELECT user, item, rating * 2 AS twice FROM __THIS__")
-    fitted = Pipeline(stages=[doubled, ALS(ratingCol="twice", predictionCol="score", **SETTINGS)]).fit(ratings)
+    als = ALS(ratingCol="twice", **SETTINGS).setPredictionCol("score")
+    fitted = Pipeline(stages=[doubled, als]).fit(ratings)
     fitted.write().overwrite().save(str(tmp_path / "pipeline"))
     loaded = PipelineModel.load(str(tmp_path / "pipeline"))
     model = loaded.stages[1]

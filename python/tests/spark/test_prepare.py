@@ -69,9 +69,9 @@ def test_repeated_pairs(spark, timed, duplicates):
 
 def test_minima_hold_for_users_and_items_at_once(spark, timed):
     found = rows(
-        prepare(frame_of(spark, timed), value_col="rating", time_col="at", positive_from=3, min_user=9, min_item=12)
+        prepare(frame_of(spark, timed), value_col="rating", time_col="at", positive_from=3, min_user=4, min_item=6)
     )
-    assert found.groupby("user").size().min() >= 9 and found.groupby("item").size().min() >= 12
+    assert found.groupby("user").size().min() >= 4 and found.groupby("item").size().min() >= 6
     assert set(found["value"]) == {1.0}
 
 
