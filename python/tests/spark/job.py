@@ -11,6 +11,10 @@ from spark import problem
 SETTINGS = {"rank": 8, "maxIter": 4, "regParam": 0.1, "seed": problem.SEED, "numUserBlocks": 3, "numItemBlocks": 2}
 
 
+#: Sail's server stops with the last reference to it.
+SERVERS = []
+
+
 def session(engine):
     from pyspark.sql import SparkSession
 
@@ -20,6 +24,7 @@ def session(engine):
 
     server = SparkConnectServer("127.0.0.1", 0)
     server.start(background=True)
+    SERVERS.append(server)
     _, port = server.listening_address
     return SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
 
