@@ -51,7 +51,7 @@ mod _native {
     #[pymodule_export]
     use super::recommender::Recommender;
     #[pymodule_export]
-    use super::spark::spark;
+    use super::spark::functions;
     #[pymodule_export]
     use super::train::{check_settings, model_names, train};
 

@@ -18,7 +18,8 @@ use crate::work;
 
 /// The functions of `burnrec.spark`.
 #[pymodule]
-pub mod spark {
+#[pyo3(name = "spark")]
+pub mod functions {
     #[pymodule_export]
     use super::{als_alone, als_block, als_config, als_first, als_gram, als_send, als_solve, best, ids, rows, scores};
 }
