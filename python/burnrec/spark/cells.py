@@ -1,7 +1,7 @@
 """Named arrays as rows of a data frame, each addressed to a block.
 
 All that blocks keep and send to each other is in frames of one schema, so that one shuffle brings a block all of it. An array
-is cut into cells of at most 64 MiB: Spark copies a cell several times in the JVM, and cannot hold one of 2 GiB.
+is cut into cells of at most 16 MiB: Spark copies a cell several times in the JVM, and cannot hold one of 2 GiB.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ARROW = pa.schema(
     [("key", pa.int32()), ("name", pa.string()), ("src", pa.int32()), ("part", pa.int32()), ("data", pa.binary())]
 )
 
-CELL_BYTES = 64 << 20
+CELL_BYTES = 16 << 20
 
 
 def pack(arrays: Iterable[tuple[int, str, int, Any]]) -> Any:

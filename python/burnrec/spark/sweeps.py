@@ -2,7 +2,7 @@
 
 ::
 
-    ratings ─ groupBy(block of user, or of item) . applyInArrow(native.als_block) ─► blocks, and what they want
+    ratings ─ repartition(block of user, or of item) . mapInArrow(native.als_block) ─► blocks, and what they want
     each half sweep:  blocks(items) cogroup what the users' blocks sent . applyInArrow(solve, then send) ─► messages, Gram matrix
     the sum of the Gram matrices comes to the driver, and goes out with the closure of the next half
 
@@ -12,6 +12,7 @@ that asked for them. The layout is that of Spark's own ALS; see ``models/src/als
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,23 +146,33 @@ def make_blocks(ratings: DataFrame, side: Side, own: str, other: str) -> DataFra
 
     keys, others = side.keys, side.others
 
-    def block(table):
+    def made(key: int, columns: list[npt.NDArray[Any]]) -> Any:
         from burnrec._native import spark as native
 
-        key = table["key"][0].as_py()
-        columns = [table[name].to_numpy() for name in ("own", "other", "value")]
-        made = dict(zip(BLOCK, native.als_block(*columns, len(others), threads()), strict=True))
-        src, needs, counts = keys.index(key), np.frombuffer(made.pop("needs"), np.int32), made["counts"]
-        arrays = [(key, name, src, array) for name, array in made.items()]
-        ends = np.cumsum(np.frombuffer(counts, np.int64))
+        arrays = dict(zip(BLOCK, native.als_block(*columns, len(others), threads()), strict=True))
+        src, needs = keys.index(key), np.frombuffer(arrays.pop("needs"), np.int32)
+        cells = [(key, name, src, array) for name, array in arrays.items()]
+        ends = np.cumsum(np.frombuffer(arrays["counts"], np.int64))
         for to, start, end in zip(others, [0, *ends[:-1]], ends, strict=True):
             if end > start:
-                arrays.append((to, "want", src, needs[start:end]))
-        return pack(arrays)
+                cells.append((to, "want", src, needs[start:end]))
+        return pack(cells)
+
+    def blocks(batches: Iterable[Any]) -> Iterator[Any]:
+        # The rows come in small batches, where those of a group would come as one.
+        parts: dict[int, list[list[npt.NDArray[Any]]]] = {}
+        for batch in batches:
+            columns = [batch.column(at).to_numpy() for at in range(4)]
+            for key in np.unique(columns[0]):
+                of_key = columns[0] == key
+                parts.setdefault(int(key), []).append([column[of_key] for column in columns[1:]])
+        for key in sorted(parts):
+            columns = [np.concatenate(column) for column in zip(*parts.pop(key), strict=True)]
+            yield from made(key, columns).to_batches()
 
     key = F.element_at(F.array(*[F.lit(key) for key in keys]), block_index(F.col(own), len(keys)) + 1)
     rows = ratings.select(key.alias("key"), F.col(own).alias("own"), F.col(other).alias("other"), "value")
-    return rows.groupBy("key").applyInArrow(block, SCHEMA)
+    return rows.repartition(len(keys), "key").mapInArrow(blocks, SCHEMA)
 
 
 def with_wants(blocks: DataFrame, others: DataFrame, side: Side) -> DataFrame:
@@ -171,11 +182,20 @@ def with_wants(blocks: DataFrame, others: DataFrame, side: Side) -> DataFrame:
 
 
 def count_rows(blocks: DataFrame) -> int:
-    """Returns the number of rows of a side."""
+    """Returns the number of rows of a side.
+
+    Raises
+    ------
+    RuntimeError
+        When the engine did not bring all rows of a block together.
+    """
     from pyspark.sql import functions as F
 
-    ids = blocks.where("name = 'ids'")
-    return ids.agg(F.sum(F.octet_length("data").cast("long"))).first()[0] // 4
+    ids = blocks.where("name = 'ids'").groupBy("key", "part")
+    sizes = ids.agg(F.sum(F.octet_length("data").cast("long")).alias("bytes"), F.count(F.lit(1)).alias("n")).collect()
+    if any(row["n"] > 1 for row in sizes):
+        raise RuntimeError("found blocks in several parts, expected an engine that brings rows of one key together")
+    return sum(row["bytes"] for row in sizes) // 4
 
 
 def first_state(blocks: DataFrame, side: Side, problem: Problem, drawn: bool) -> DataFrame:

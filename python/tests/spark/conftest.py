@@ -12,8 +12,9 @@ if importlib.util.find_spec("pyspark") is None:
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory):
     """A session on `local-cluster`: executors are processes of their own, with one core and 1 GiB each."""
-    from spark.cluster import environment
     from pyspark.sql import SparkSession
+
+    from spark.cluster import environment
 
     os.environ.update(environment())
     work = tmp_path_factory.mktemp("spark")
@@ -50,9 +51,9 @@ def ratings(spark):
 def run(tmp_path_factory):
     """A run of ALS on the rows of `problem.rows()`, which knows all their users and items."""
     import pandas as pd
-    from spark import problem
 
     import burnrec
+    from spark import problem
 
     rows = pd.DataFrame(dict(zip(("user", "item", "rating"), problem.rows(), strict=True)))
     folder = tmp_path_factory.mktemp("run") / "als"

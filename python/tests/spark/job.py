@@ -6,6 +6,7 @@ Writes the factors, their predictions' sum and the class of the model to OUT, as
 import sys
 
 import numpy as np
+
 from spark import problem
 
 SETTINGS = {"rank": 8, "maxIter": 4, "regParam": 0.1, "seed": problem.SEED, "numUserBlocks": 3, "numItemBlocks": 2}

@@ -1,13 +1,13 @@
 """`burnrec.spark.ALS` against burnrec on one machine and against Spark's own ALS."""
 
 import numpy as np
-from spark import problem
 import pytest
 from pyspark.ml.recommendation import ALS as SparkALS
 from pyspark.ml.recommendation import ALSModel as SparkALSModel
 from pyspark.sql import functions as F
 
 from burnrec.spark import ALS, ALSModel
+from spark import problem
 
 SETTINGS = {"rank": 8, "maxIter": 4, "regParam": 0.1, "seed": problem.SEED, "numUserBlocks": 3, "numItemBlocks": 2}
 

@@ -5,13 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from spark import job
 import numpy as np
-from spark import problem
 import pytest
-from spark.cluster import environment
 
 from burnrec.spark import ALS
+from spark import job, problem
+from spark.cluster import environment
 
 TESTS = Path(__file__).parents[1]
 

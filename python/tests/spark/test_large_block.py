@@ -1,9 +1,9 @@
 """A block of 300 MB, in executors of 1 GiB."""
 
 import numpy as np
-from spark import problem
 
 from burnrec.spark import ALS, als
+from spark import problem
 
 USERS, ITEMS = 300_000, 125
 SETTINGS = {"rank": 2, "maxIter": 1, "seed": problem.SEED, "numUserBlocks": 1, "numItemBlocks": 1}

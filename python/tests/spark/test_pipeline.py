@@ -1,6 +1,5 @@
 """The estimator where Spark expects one of its own."""
 
-from spark import problem
 import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import RegressionEvaluator
@@ -10,6 +9,7 @@ from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
 from pyspark.sql import functions as F
 
 from burnrec.spark import ALS
+from spark import problem
 
 SETTINGS = {
     "rank": 4,

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pandas as pd
-from spark import problem
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
 from burnrec.spark import dense_ids, prepare
+from spark import problem
 
 
 @pytest.fixture(scope="module")

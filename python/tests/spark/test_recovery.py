@@ -4,10 +4,10 @@ import os
 import signal
 from pathlib import Path
 
-from spark import problem
 from pyspark.sql import functions as F
 
 from burnrec.spark import ALS, sweeps
+from spark import problem
 
 SETTINGS = {"rank": 8, "maxIter": 4, "seed": problem.SEED, "numUserBlocks": 4, "numItemBlocks": 4, "solver": "cg"}
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pandas as pd
-from spark import problem
 import pyarrow as pa
 import pytest
 
 import burnrec
 from burnrec.spark import recommend, score
+from spark import problem
 
 
 def lists(frame):
