@@ -4,8 +4,8 @@
 //! Each call has a pool of `threads` of its own: an engine runs several tasks on a machine, each with its share of the cores.
 
 use burnrec::data::{Id, Index, Vocab};
-use burnrec::models::als::{AlsConfig, AlsLearner};
 use burnrec::models::als::block::{Block, BlockRows, Whole, first, gram, improves, pick};
+use burnrec::models::als::{AlsConfig, AlsLearner};
 use burnrec::{Csr, ItemIx, Learner, Query, UserIx};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -21,7 +21,9 @@ use crate::work;
 #[pyo3(name = "spark")]
 pub mod functions {
     #[pymodule_export]
-    use super::{als_alone, als_block, als_config, als_first, als_gram, als_send, als_solve, best, ids, rows, scores};
+    use super::{
+        als_alone, als_block, als_config, als_first, als_gram, als_send, als_solve, best, ids, rows, scores,
+    };
 }
 
 /// The row of an id that is unknown.
@@ -209,8 +211,9 @@ fn rows<'py>(
                 std::str::from_utf8(bytes).ok().map(|text| row(Id::Str(text)))
             };
             let found = || ends.values().windows(2).map(text).collect::<Option<Vec<u32>>>();
-            work::short(py, 1, found)?
-                .ok_or_else(|| PyValueError::new_err("texts: found ends that cut no UTF-8, expected those of each text"))?
+            work::short(py, 1, found)?.ok_or_else(|| {
+                PyValueError::new_err("texts: found ends that cut no UTF-8, expected those of each text")
+            })?
         }
         _ => return Err(PyValueError::new_err("expected numbers, or texts with their ends")),
     };
@@ -237,7 +240,8 @@ fn best<'py>(
     threads: usize,
 ) -> PyResult<Bound<'py, PyTuple>> {
     let run = run.get().inner();
-    let users = known(&Array::<u32>::of(users, "users")?, run.users.vocab().len())?.map(UserIx).collect::<Vec<_>>();
+    let users =
+        known(&Array::<u32>::of(users, "users")?, run.users.vocab().len())?.map(UserIx).collect::<Vec<_>>();
     let query = Query { k, include_seen, ..Query::default() };
     let lists = work::short(py, threads, || run.top_rows(&users, &query))?.raised()?;
     let counts: Vec<i64> = lists.iter().map(|list| list.len() as i64).collect();
@@ -256,8 +260,10 @@ fn scores<'py>(
     threads: usize,
 ) -> PyResult<Bound<'py, PyByteArray>> {
     let run = run.get().inner();
-    let users = known(&Array::<u32>::of(users, "users")?, run.users.vocab().len())?.map(UserIx).collect::<Vec<_>>();
-    let items = known(&Array::<u32>::of(items, "items")?, run.items.vocab().len())?.map(ItemIx).collect::<Vec<_>>();
+    let users =
+        known(&Array::<u32>::of(users, "users")?, run.users.vocab().len())?.map(UserIx).collect::<Vec<_>>();
+    let items =
+        known(&Array::<u32>::of(items, "items")?, run.items.vocab().len())?.map(ItemIx).collect::<Vec<_>>();
     if users.len() != items.len() {
         let message = format!("items: found {}, expected {}, one for each user", items.len(), users.len());
         return Err(PyValueError::new_err(message));

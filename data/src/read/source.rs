@@ -211,7 +211,8 @@ const PARTS: [&str; 3] = ["split=train", "split=valid", "split=test"];
 /// Returns the files of train, valid and test, where they are in folders of a split; else all are of train.
 fn parts(path: &Path, files: Vec<PathBuf>) -> Result<[Vec<PathBuf>; 3]> {
     let is_in = |file: &Path, part: &str| {
-        file.strip_prefix(path).is_ok_and(|inside| inside.components().any(|folder| folder.as_os_str() == part))
+        file.strip_prefix(path)
+            .is_ok_and(|inside| inside.components().any(|folder| folder.as_os_str() == part))
     };
     let of = |part| files.iter().filter(|file| is_in(file, part)).cloned().collect::<Vec<_>>();
     let parts = PARTS.map(of);

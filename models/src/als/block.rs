@@ -127,7 +127,8 @@ impl BlockRows<'_> {
             ("factors of a block's rows", x.len(), rows * dim),
             ("Gram matrix", whole.gram.len(), dim * dim),
         ];
-        if let Some((name, found, expected)) = lengths.into_iter().find(|(_, found, expected)| found != expected)
+        if let Some((name, found, expected)) =
+            lengths.into_iter().find(|(_, found, expected)| found != expected)
         {
             return Err(refused(name, found.to_string(), format!("{expected} values")));
         }

@@ -111,10 +111,16 @@ impl RowPosterior {
         draws: &mut [f32],
         done: &(dyn Fn(u64) + Sync),
     ) {
-        each_row(rows.offsets(), self.width, [means, draws], done, |scratch: &mut Scratch, row, [mean, draw]| {
-            let draw = Some((source.rng(row), draw));
-            self.isa.run(Solve { posterior: self, entries: rows.row(row), scratch, mean, draw });
-        });
+        each_row(
+            rows.offsets(),
+            self.width,
+            [means, draws],
+            done,
+            |scratch: &mut Scratch, row, [mean, draw]| {
+                let draw = Some((source.rng(row), draw));
+                self.isa.run(Solve { posterior: self, entries: rows.row(row), scratch, mean, draw });
+            },
+        );
     }
 
     /// Does the same for one row in f64, where f32 does not hold its matrix.
