@@ -141,7 +141,10 @@ def _cut(factors: DataFrame, rows: int) -> DataFrame:
     schema = StructType().add("ids", ArrayType(factors.schema["id"].dataType)).add("x", "binary")
 
     def blocks(batches: Iterable[Any]) -> Iterator[Any]:
-        table = pa.Table.from_batches(list(batches))
+        batches = list(batches)
+        if not batches:  # a partition without rows, on Sail
+            return
+        table = pa.Table.from_batches(batches)
         for start in range(0, table.num_rows, rows):
             part = table.slice(start, rows).combine_chunks()
             ids = part["id"].combine_chunks()
