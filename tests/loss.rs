@@ -180,7 +180,10 @@ fn what_retention_deleted_is_said() {
         // What a fetch that was under way had brought before it was deleted is answered.
         let replies = read_all(&kafka.client(), &[&format!("replies-{name}")]).len();
         let lost = series(&serving, "burnrec_lost_events_total");
-        assert!(replies >= 170 && lost == [300.0 - replies as f64], "{name}: {replies} replies, lost {lost:?}");
+        assert!(
+            replies >= 170 && lost == [300.0 - replies as f64],
+            "{name}: {replies} replies, lost {lost:?}"
+        );
         assert_eq!(serving.stop(), Some(0));
     }
 }

@@ -6,9 +6,9 @@
 //! family in one epoch; [`add_common_users`]
 //! counts X'X; [`nearest`] finds the k nearest items of each by a product of sparse matrices, and [`SymmetricTiles`] inverts.
 
-mod histories;
 #[cfg(feature = "train")]
 mod gram;
+mod histories;
 #[cfg(feature = "train")]
 mod inverse;
 #[cfg(feature = "train")]
@@ -19,9 +19,9 @@ mod model;
 mod nearest;
 mod neighbours;
 
-pub use histories::Histories;
 #[cfg(feature = "train")]
 pub use gram::add_common_users;
+pub use histories::Histories;
 #[cfg(feature = "train")]
 pub use inverse::SymmetricTiles;
 #[cfg(feature = "train")]
