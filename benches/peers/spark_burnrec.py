@@ -46,8 +46,15 @@ def session(master, memory, blas):
 
 
 def blas_of(spark):
-    """The class that Spark multiplies with: `JNIBLAS` where it found a native library."""
-    return spark.sparkContext._jvm.org.apache.spark.ml.linalg.BLAS.nativeBLAS().getClass().getName()
+    """The class that Spark multiplies with: `JNIBLAS` where it found a native library. As Spark chooses it."""
+    from py4j.protocol import Py4JJavaError
+
+    netlib = spark.sparkContext._jvm.dev.ludovic.netlib.blas
+    try:
+        found = netlib.NativeBLAS.getInstance()
+    except Py4JJavaError:
+        found = netlib.JavaBLAS.getInstance()
+    return found.getClass().getName()
 
 
 def draw(spark, n_rows, n_users, n_items, folder):
