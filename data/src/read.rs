@@ -131,8 +131,12 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
         };
         return Err(Error::malformed(path, found, "at least one rating row"));
     }
-    if let Some(test) = &source.test {
-        chunks.extend(reading.rows(test)?);
+    for file in &source.valid {
+        chunks.extend(reading.rows(file)?);
+    }
+    let n_known = count(&chunks);
+    for file in &source.test {
+        chunks.extend(reading.rows(file)?);
     }
     let n_rows = count(&chunks) as u64 + reading.drops.rows();
     let lines = match &source.candidates {
@@ -144,10 +148,14 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
         None => CandidateLines::default(),
     };
     let mut joined = assemble(chunks, lines.ids)?;
-    let given = match (&source.test, &source.candidates) {
-        (None, _) => None,
-        (Some(_), None) => Some(GivenSplit::Fold { test: joined.split_off(n_train) }),
-        (Some(_), Some(_)) => {
+    let given = match &source.candidates {
+        None if source.test.is_empty() => None,
+        None if source.valid.is_empty() => Some(GivenSplit::Fold { test: joined.split_off(n_train) }),
+        None => {
+            let test = joined.split_off(n_known);
+            Some(GivenSplit::Parts { valid: joined.split_off(n_train), test })
+        }
+        Some(_) => {
             let test = joined.split_off(n_train);
             let ids = &joined.candidates;
             let (test, candidates) = lines.places.align(test, ids, options.on_bad_row, &mut reading.drops)?;

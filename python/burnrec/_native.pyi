@@ -9,6 +9,9 @@ import numpy.typing as npt
 
 __version__: str
 
+# The functions of `burnrec.spark`, in `python/src/spark.rs`.
+spark: Any
+
 _Id = int | str
 _Item = tuple[_Id, float, str | None]
 _Listener = Callable[[str, Any], object] | None

@@ -22,6 +22,11 @@ impl Number for f32 {
     const NAME: &'static str = "float32";
 }
 
+impl Number for f64 {
+    const TYPES: &'static [&'static str] = &["<f8"];
+    const NAME: &'static str = "float64";
+}
+
 impl Number for i32 {
     const TYPES: &'static [&'static str] = &["<i4"];
     const NAME: &'static str = "int32";

@@ -15,6 +15,7 @@ mod neighbours;
 mod prepared;
 mod query;
 mod recommender;
+mod spark;
 mod train;
 mod work;
 
@@ -49,6 +50,8 @@ mod _native {
     use super::prepared::Prepared;
     #[pymodule_export]
     use super::recommender::Recommender;
+    #[pymodule_export]
+    use super::spark::functions;
     #[pymodule_export]
     use super::train::{check_settings, model_names, train};
 

@@ -33,6 +33,11 @@ impl Recommender {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Returns what it is over.
+    pub fn inner(&self) -> &burnrec::Recommender {
+        &self.inner
+    }
+
     fn items(&self, py: Python<'_>, items: &[ScoredItem]) -> PyResult<Vec<Item>> {
         let item = |item: &ScoredItem| {
             let row = self.inner.item(&item.id).raised()?;

@@ -69,7 +69,9 @@ impl Served {
         let new = time.as_nanos() as u64 / pairs.max(1) as u64;
         let of_late = match self.pair_ns.load(Ordering::Relaxed) {
             NOT_SEEN => new,
-            before => before - before / 8 + new / 8,
+            // Near the median, in steps of an eighth: that a thread had to wait for its processor says nothing of a model.
+            before if new > before => before + before / 8 + 1,
+            before => before - before / 8,
         };
         self.pair_ns.store(of_late, Ordering::Relaxed);
     }

@@ -19,8 +19,10 @@ pub struct Source {
     pub name: String,
     /// The rating rows, in this order.
     pub files: Vec<PathBuf>,
-    /// The test rows that the format brings.
-    pub test: Option<PathBuf>,
+    /// The valid rows of a split by folders.
+    pub valid: Vec<PathBuf>,
+    /// The test rows that the files bring.
+    pub test: Vec<PathBuf>,
     /// The candidates of the test rows.
     pub candidates: Option<PathBuf>,
     /// The titles beside the ratings.
@@ -44,7 +46,8 @@ pub fn find(path: &Path, options: &ReadOptions) -> Result<Source> {
                 return Ok(Source {
                     name: format!("{}-{}", folder_name(&base), stem(&base)),
                     titles: beside(&base, "u.item"),
-                    test: Some(base.with_extension("test")),
+                    valid: Vec::new(),
+                    test: vec![base.with_extension("test")],
                     files: vec![base],
                     format,
                     candidates: None,
@@ -60,7 +63,8 @@ pub fn find(path: &Path, options: &ReadOptions) -> Result<Source> {
                 return Err(unknown(path, &format!("files that end in .{format}")));
             }
             let name = file_name(path);
-            return Ok(Source { format, name, files, test: None, candidates: None, titles: None });
+            let [files, valid, test] = parts(path, files)?;
+            return Ok(Source { format, name, files, valid, test, candidates: None, titles: None });
         }
         Format::Csv | Format::Tsv | Format::Parquet => path.to_owned(),
     };
@@ -72,7 +76,8 @@ pub fn find(path: &Path, options: &ReadOptions) -> Result<Source> {
     };
     let known = ["u.data", "ratings.dat", "ratings.csv"].contains(&uncompressed(&file_name(&ratings)));
     let name = if known { folder_name(&ratings) } else { stem(&ratings) };
-    Ok(Source { format, name, files: vec![ratings], test: None, candidates: None, titles })
+    let (files, valid, test) = (vec![ratings], Vec::new(), Vec::new());
+    Ok(Source { format, name, files, valid, test, candidates: None, titles })
 }
 
 fn recognise(path: &Path, options: &ReadOptions) -> Result<Format> {
@@ -149,7 +154,8 @@ fn ncf(path: &Path) -> Result<Source> {
         format: Format::Ncf,
         name: file_name(&prefix),
         files: vec![with_suffix(&prefix, ".train.rating")],
-        test: Some(with_suffix(&prefix, ".test.rating")),
+        valid: Vec::new(),
+        test: vec![with_suffix(&prefix, ".test.rating")],
         candidates: Some(with_suffix(&prefix, ".test.negative")),
         titles: None,
     })
@@ -197,6 +203,24 @@ fn part_files(path: &Path, format: Format) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// The folders of a split, as `burnrec.spark.prepare` writes them.
+const PARTS: [&str; 3] = ["split=train", "split=valid", "split=test"];
+
+/// Returns the files of train, valid and test, where they are in folders of a split; else all are of train.
+fn parts(path: &Path, files: Vec<PathBuf>) -> Result<[Vec<PathBuf>; 3]> {
+    let is_in = |file: &Path, part: &str| {
+        file.strip_prefix(path)
+            .is_ok_and(|inside| inside.components().any(|folder| folder.as_os_str() == part))
+    };
+    let of = |part| files.iter().filter(|file| is_in(file, part)).cloned().collect::<Vec<_>>();
+    let parts = PARTS.map(of);
+    match parts.iter().map(Vec::len).sum::<usize>() {
+        0 => Ok([files, Vec::new(), Vec::new()]),
+        n if n == files.len() && parts.iter().all(|part| !part.is_empty()) => Ok(parts),
+        _ => Err(unknown(path, &format!("files in {} and nowhere else", PARTS.join(", ")))),
+    }
 }
 
 /// The ends of the names of compressed files.

@@ -25,13 +25,21 @@ pub enum GivenSplit {
         /// The held-out rows.
         test: Interactions,
     },
+    /// Three parts, such as the folders `split=train`, `split=valid` and `split=test`.
+    Parts {
+        /// The rows held out for valid.
+        valid: Interactions,
+        /// The rows held out for test.
+        test: Interactions,
+    },
 }
 
 /// Splits a dataset whose files brought their test, which is taken as it stands; valid is drawn from the base:
-/// for NCF files the last row of each user with at least 2, with 99 drawn candidates, for a fold 10 % of the rows.
+/// for NCF files the last row of each user with at least 2, with 99 drawn candidates, for a fold 10 % of the rows. Where the
+/// files bring valid too, it is taken as well.
 ///
-/// Dropped and counted: repeated rows of the base, rows of the base that are also in test, and candidates equal
-/// to the test item itself. The dataset must not have been filtered, as that would renumber its users and items.
+/// Dropped and counted: repeated rows of a part, rows of the base that are also held out and of valid that are also in test,
+/// and candidates equal to the test item itself. The dataset must not have been filtered, as that would renumber its users and items.
 ///
 /// # Errors
 /// When a user has two test rows (NCF), a row points outside the vocabularies, lists do not match rows, a user
@@ -40,33 +48,43 @@ pub fn split_given(dataset: &Dataset, given: GivenSplit, seed: u64) -> Result<(S
     let (n_users, n_items) = (dataset.users.len(), dataset.items.len());
     let mut summary = SplitSummary::default();
     let last = |rows| dedupe(rows, &dataset.users, &dataset.items, Duplicates::Last);
-    let (test, mut lists) = match given {
-        GivenSplit::Ncf { test, candidates } => (test, Some(candidates)),
-        GivenSplit::Fold { test } => (last(test)?.0, None),
+    let (valid, test, mut lists) = match given {
+        GivenSplit::Ncf { test, candidates } => (None, test, Some(candidates)),
+        GivenSplit::Fold { test } => (None, last(test)?.0, None),
+        GivenSplit::Parts { valid, test } => (Some(last(valid)?.0), last(test)?.0, None),
     };
     check(&test, lists.as_ref(), n_users, n_items)?;
     let (mut rows, repeated) = last(dataset.interactions.clone())?;
     summary.repeated_rows = repeated;
-    let in_test = test.to_csr(n_users, n_items);
-    let keep: Vec<bool> = (0..rows.len())
-        .into_par_iter()
-        .map(|k| !in_test.contains(rows.users[k].at(), rows.items[k].0))
-        .collect();
-    summary.leaked_rows = retain(&mut rows, &keep);
+    let without = |rows: &mut Interactions, held_out: &Interactions| {
+        let held_out = held_out.to_csr(n_users, n_items);
+        let keep: Vec<bool> = (0..rows.len())
+            .into_par_iter()
+            .map(|k| !held_out.contains(rows.users[k].at(), rows.items[k].0))
+            .collect();
+        retain(rows, &keep)
+    };
+    summary.leaked_rows = without(&mut rows, &test);
 
-    let mut marks = if lists.is_some() {
-        let last = leave_one_out::last_rows::<1>(&rows, n_users, seed);
-        let mut marks = vec![SplitPart::Train; rows.len()];
-        last.iter().flatten().for_each(|[row]| marks[*row as usize] = SplitPart::Valid);
-        summary.short_users = last.iter().filter(|row| row.is_none()).count() as u64;
-        marks
-    } else {
-        random::valid_of_base(rows.len(), seed)
+    let mut marks = match valid {
+        Some(mut valid) => {
+            check(&valid, None, n_users, n_items)?;
+            summary.leaked_rows += without(&mut valid, &test) + without(&mut rows, &valid);
+            let marks = vec![SplitPart::Train; rows.len()];
+            append(&mut rows, &valid);
+            [marks, vec![SplitPart::Valid; valid.len()]].concat()
+        }
+        None if lists.is_some() => {
+            let last = leave_one_out::last_rows::<1>(&rows, n_users, seed);
+            let mut marks = vec![SplitPart::Train; rows.len()];
+            last.iter().flatten().for_each(|[row]| marks[*row as usize] = SplitPart::Valid);
+            summary.short_users = last.iter().filter(|row| row.is_none()).count() as u64;
+            marks
+        }
+        None => random::valid_of_base(rows.len(), seed),
     };
     marks.resize(rows.len() + test.len(), SplitPart::Test);
-    for k in 0..test.len() {
-        rows.push(test.users[k], test.items[k], test.values[k], test.times[k]);
-    }
+    append(&mut rows, &test);
     let mut split = assemble::assemble(&rows, n_users, n_items, &marks, false, seed)?;
     if let Some(lists) = lists.take() {
         let seen = rows.to_csr(n_users, n_items);
@@ -90,6 +108,13 @@ fn by_user(test: &Interactions, lists: &Lists, summary: &mut SplitSummary) -> Ca
         ordered.push(&list);
     }
     Candidates::Drawn(ordered)
+}
+
+/// Appends rows to others.
+fn append(rows: &mut Interactions, more: &Interactions) {
+    for k in 0..more.len() {
+        rows.push(more.users[k], more.items[k], more.values[k], more.times[k]);
+    }
 }
 
 fn check(test: &Interactions, lists: Option<&Lists>, n_users: usize, n_items: usize) -> Result<()> {

@@ -337,6 +337,27 @@ fn given_folds_have_a_tenth_of_the_base_as_valid() {
 }
 
 #[test]
+fn parts_that_the_files_bring_stay_as_they_are_but_for_leaks() {
+    let all = dataset();
+    let n = all.interactions.len() as u32;
+    let rows = |range: std::ops::Range<u32>| all.interactions.select(&range.collect::<Vec<u32>>());
+    let (test, mut valid) = (rows(0..200), rows(200..450));
+    let mut train = all.clone();
+    train.interactions = rows(450..n);
+    // A row of test in valid, and one of each in train.
+    valid.push(test.users[7], test.items[7], 1.0, 0);
+    train.interactions.push(test.users[8], test.items[8], 1.0, 0);
+    train.interactions.push(valid.users[9], valid.items[9], 1.0, 0);
+    let given = GivenSplit::Parts { valid, test: test.clone() };
+    let (split, summary) = split_given(&train, given, 4).unwrap();
+    check(&split, &all);
+    assert_eq!(held_out(&split.test, &split.test.relevant), pairs(&test));
+    assert_eq!(pairs(&split.valid_rows), pairs(&rows(200..450)));
+    assert_eq!(pairs(&split.train), pairs(&rows(450..n)));
+    assert_eq!(summary.leaked_rows, 3);
+}
+
+#[test]
 fn given_tests_that_do_not_fit_are_refused() {
     let (dataset, test, candidates) = given_ncf();
     let message = |test: &Interactions, candidates: &Lists| {

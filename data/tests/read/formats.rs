@@ -52,6 +52,27 @@ fn a_fold_brings_its_test_rows() {
 }
 
 #[test]
+fn folders_of_a_split_bring_it() {
+    let train: (&str, &[u8]) = ("d/split=train/part-0.csv", b"user,item,value\n1,10,5\n2,20,4\n");
+    let valid: (&str, &[u8]) = ("d/split=valid/part-0.csv", b"user,item,value\n2,10,3\n");
+    let test: (&str, &[u8]) = ("d/split=test/part-0.csv", b"user,item,value\n3,30,1\n1,20,2\n");
+    let found = folder(&[test, train, valid]);
+    let outcome = take(found.path().join("d"));
+    let dataset = &outcome.dataset;
+    assert_eq!(shown(dataset, &dataset.interactions), ["1 10 5 0", "2 20 4 0"]);
+    let Some(GivenSplit::Parts { valid: held, test: rows }) = &outcome.given else { panic!("a split") };
+    assert_eq!(shown(dataset, held), ["2 10 3 0"]);
+    assert_eq!(shown(dataset, rows), ["3 30 1 0", "1 20 2 0"]);
+
+    let elsewhere: (&str, &[u8]) = ("d/part-0.csv", b"user,item,value\n1,2,3\n");
+    for some in [&[train, test][..], &[train, valid, test, elsewhere]] {
+        let found = folder(some);
+        let error = read(&found.path().join("d"), &ReadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("split=train, split=valid, split=test and nowhere else"), "{error}");
+    }
+}
+
+#[test]
 fn ml_1m_and_movie_tweetings_with_colons_in_titles() {
     let folder = folder(&[
         ("ratings.dat", b"1::0120735::9::1363245118\r\n2::2592910::3.5::1362901837\r\n"),

@@ -38,6 +38,7 @@
 //! With [`Recency`](crate::Recency), the users are folded in after training with `w_ui` times a weight that falls with the age of the row;
 //! unobserved cells and the regulariser stay as they are.
 
+pub mod block;
 mod cells;
 mod cg;
 mod config;
@@ -61,7 +62,7 @@ mod warm_start;
 mod weighting;
 
 pub use config::{AlsConfig, Convention, Feedback, RegScaling, Solver, Weighting};
-pub use init::initial_factors;
+pub use init::{initial_factors, initial_rows};
 #[cfg(feature = "train")]
 pub use learner::{AlsLearner, AlsTraining};
 pub use model::AlsModel;

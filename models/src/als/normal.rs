@@ -2,17 +2,12 @@
 
 use std::sync::OnceLock;
 
-use rayon::prelude::*;
-
 use super::cells::{counts, unobserved_is_all, weight_and_target};
 use super::config::{AlsConfig, Feedback};
 use super::precise::{self, Precise};
 use crate::least_squares::add_entries;
 use crate::least_squares::lines::{Lines, padded};
 use crate::simd::Simd;
-
-/// The rows of the fixed side that one thread sums in f64.
-const PART: usize = 4096;
 
 /// The part of the normal equations that all rows of a side share: they have the same fixed factors.
 pub struct Shared {
@@ -83,13 +78,12 @@ impl Shared {
 
     /// Computes what all rows that are solved in f64 share, with all threads.
     pub fn prepare_precise(&mut self, fixed: &[f32]) {
-        let parts: Vec<Vec<f64>> =
-            fixed.par_chunks(PART * self.dim).map(|rows| precise::gram(rows, self.dim)).collect();
-        let mut sum = vec![0.0; self.dim * self.dim];
-        for part in parts {
-            sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
-        }
-        self.precise_gram = OnceLock::from(sum);
+        self.precise_gram = OnceLock::from(precise::gram_by_parts(fixed, self.dim));
+    }
+
+    /// Takes the Gram matrix of the fixed factors in f64, `[dim, dim]`, which is read on and above the diagonal.
+    pub fn with_precise_gram(self, gram: Vec<f64>) -> Self {
+        Self { precise_gram: OnceLock::from(gram), ..self }
     }
 
     /// Returns the Gram matrix of the fixed factors in f64, `[dim, dim]` on and above the diagonal. One thread computes it

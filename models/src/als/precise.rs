@@ -1,9 +1,14 @@
 //! Solves a row exactly in f64, where rounding errors of f32 are not small beside what determines its solution: a row of
 //! fewer entries than `dim`, say, whose regulariser is small beside its factors.
 
+use rayon::prelude::*;
+
 use super::cells::{unobserved_is_all, weight_and_target};
 use super::config::Feedback;
 use super::normal::{Row, Scratch, Shared};
+
+/// The rows of the fixed side that one thread sums.
+const PART: usize = 4096;
 
 /// Pivots below this fraction of what they are computed from are zero but for rounding errors.
 const TINY: f64 = 1e-14;
@@ -79,6 +84,16 @@ pub fn gram(factors: &[f32], dim: usize) -> Vec<f64> {
     for factors in factors.chunks_exact(dim) {
         row.iter_mut().zip(factors).for_each(|(to, &x)| *to = f64::from(x));
         add_outer(&mut sum, 1.0, &row);
+    }
+    sum
+}
+
+/// Returns the same, with all threads; the result does not depend on their number.
+pub fn gram_by_parts(factors: &[f32], dim: usize) -> Vec<f64> {
+    let parts: Vec<Vec<f64>> = factors.par_chunks(PART * dim).map(|rows| gram(rows, dim)).collect();
+    let mut sum = vec![0.0; dim * dim];
+    for part in parts {
+        sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
     }
     sum
 }

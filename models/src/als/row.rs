@@ -58,13 +58,17 @@ impl RowSolver {
         if config.nonnegative {
             shared.prepare_precise(fixed);
         }
-        let method = match config.solver {
-            _ if config.nonnegative => Method::Nonnegative,
-            Solver::Cholesky => Method::Exact,
-            Solver::Cg => Method::Cg(Rotated::new(isa, fixed, &gram, config.dim)),
-            Solver::Subspace => Method::Subspace,
-        };
+        let method = Method::of(config, isa, fixed, &gram);
         Self { shared, isa, method, design }
+    }
+
+    /// Makes the solver for rows that need a part of the fixed side alone, `part`, `[_, dim]`. `gram`, `[dim, dim]`, is the Gram
+    /// matrix of the whole side, in f64 throughout, and `n_fixed` the number of its rows.
+    pub(super) fn of_part(config: &AlsConfig, part: &[f32], gram: &[f64], n_fixed: usize) -> Self {
+        debug_assert!(!config.biases, "a Gram matrix of factors without ones");
+        let isa = Isa::best();
+        let shared = Shared::new(config, n_fixed, gram).with_precise_gram(gram.to_vec());
+        Self { shared, isa, method: Method::of(config, isa, part, gram), design: None }
     }
 
     /// Solves one row: `x`, `[width]`, becomes the row that fits `values` at `cols` of `fixed`, the factors that the
@@ -89,12 +93,50 @@ impl RowSolver {
         out: &mut [f32],
         done: &(dyn Fn(u64) + Sync),
     ) {
-        each_row(rows, self.shared.dim, [out], done, |scratch: &mut Scratch, row, [x]| {
-            let (cols, values) = rows.row(row);
-            let by = by.map(|by| &by[rows.offsets()[row]..rows.offsets()[row + 1]]);
+        let entries = Entries { offsets: rows.offsets(), cols: rows.cols(), values: rows.values(), by };
+        self.solve_entries(fixed, entries, out, done);
+    }
+
+    /// Does the same for entries that need not be a matrix's: the columns of a row may repeat, and stand in any order.
+    pub(super) fn solve_entries(
+        &self,
+        fixed: &[f32],
+        entries: Entries<'_>,
+        out: &mut [f32],
+        done: &(dyn Fn(u64) + Sync),
+    ) {
+        let Entries { offsets, cols, values, by } = entries;
+        each_row(offsets, self.shared.dim, [out], done, |scratch: &mut Scratch, row, [x]| {
+            let at = offsets[row]..offsets[row + 1];
+            let (cols, values, by) = (&cols[at.clone()], &values[at.clone()], by.map(|by| &by[at]));
             self.isa.run(Solve { solver: self, fixed, cols, values, by, scratch, x });
         });
     }
+}
+
+impl Method {
+    /// Prepares the method of the settings for fixed factors, `[_, dim]`, of this Gram matrix.
+    fn of(config: &AlsConfig, isa: Isa, fixed: &[f32], gram: &[f64]) -> Self {
+        match config.solver {
+            _ if config.nonnegative => Self::Nonnegative,
+            Solver::Cholesky => Self::Exact,
+            Solver::Cg => Self::Cg(Rotated::new(isa, fixed, gram, config.dim)),
+            Solver::Subspace => Self::Subspace,
+        }
+    }
+}
+
+/// The entries of some rows.
+#[derive(Clone, Copy)]
+pub(super) struct Entries<'a> {
+    /// `[rows + 1]`: where each row starts and, last, the number of entries.
+    pub offsets: &'a [usize],
+    /// `[nnz]`: rows of the fixed side.
+    pub cols: &'a [u32],
+    /// `[nnz]`
+    pub values: &'a [f32],
+    /// `[nnz]`: what the weight of each is multiplied by; `None` is 1.
+    pub by: Option<&'a [f32]>,
 }
 
 /// The solution of one row, as a kernel to dispatch.

@@ -91,10 +91,16 @@ impl Effects {
     fn shift(&mut self, rows: &Csr, width: usize) {
         let effects = &self.values;
         let isa = Isa::best();
-        each_row(rows, width, [&mut self.shifts], &|_| {}, |scratch: &mut (Lines, Vec<f32>), row, [out]| {
-            let (lines, weights) = scratch;
-            isa.run(Shift { effects, cols: rows.row(row).0, width, lines, weights, out });
-        });
+        each_row(
+            rows.offsets(),
+            width,
+            [&mut self.shifts],
+            &|_| {},
+            |scratch: &mut (Lines, Vec<f32>), row, [out]| {
+                let (lines, weights) = scratch;
+                isa.run(Shift { effects, cols: rows.row(row).0, width, lines, weights, out });
+            },
+        );
     }
 }
 

@@ -90,7 +90,7 @@ impl RowPosterior {
 
     /// Writes the mean of each row of a matrix `[rows, n_fixed]` to `means`, `[rows, width]`. Values are less the mean of all.
     pub fn means(&self, rows: &Csr, means: &mut [f32]) {
-        each_row(rows, self.width, [means], &|_| {}, |scratch: &mut Scratch, row, [mean]| {
+        each_row(rows.offsets(), self.width, [means], &|_| {}, |scratch: &mut Scratch, row, [mean]| {
             self.isa.run(Solve {
                 posterior: self,
                 entries: rows.row(row),
@@ -111,10 +111,16 @@ impl RowPosterior {
         draws: &mut [f32],
         done: &(dyn Fn(u64) + Sync),
     ) {
-        each_row(rows, self.width, [means, draws], done, |scratch: &mut Scratch, row, [mean, draw]| {
-            let draw = Some((source.rng(row), draw));
-            self.isa.run(Solve { posterior: self, entries: rows.row(row), scratch, mean, draw });
-        });
+        each_row(
+            rows.offsets(),
+            self.width,
+            [means, draws],
+            done,
+            |scratch: &mut Scratch, row, [mean, draw]| {
+                let draw = Some((source.rng(row), draw));
+                self.isa.run(Solve { posterior: self, entries: rows.row(row), scratch, mean, draw });
+            },
+        );
     }
 
     /// Does the same for one row in f64, where f32 does not hold its matrix.

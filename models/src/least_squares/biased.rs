@@ -9,7 +9,7 @@ use burnrec_data::{ItemIx, UserIx};
 
 use super::kernels::{Panels, product_row_block};
 use crate::scorer::{Factors, FoldIn, Scorer, Vectors};
-use crate::simd::{Isa, Kernel, Simd};
+use crate::simd::{Isa, Kernel, Simd, dot, vectorised};
 
 /// The fixed side of a row's problem where factors have biases.
 pub struct Design {
@@ -69,7 +69,8 @@ impl Side {
         Arc::new(rows.flat_map(|(vector, &bias)| vector.iter().copied().chain([bias])).collect())
     }
 
-    fn row(&self, row: usize, dim: usize) -> &[f32] {
+    /// Returns the vector of a row, `[dim]`.
+    pub fn row(&self, row: usize, dim: usize) -> &[f32] {
         &self.vectors[row * dim..(row + 1) * dim]
     }
 }
@@ -133,12 +134,14 @@ impl<M: ScoresByDots> Scorer for M {
     fn score_pairs(&self, users: &[UserIx], items: &[ItemIx], out: &mut [f32]) {
         let dots = self.dots();
         let side = &dots.items.side;
-        for ((out, &user), &item) in out.iter_mut().zip(users).zip(items) {
-            *out = dot(dots.users.row(user.at(), dots.dim), side.row(item.at(), dots.dim));
-            if let Some(constant) = dots.constant(user) {
-                *out += constant + side.biases[item.at()];
+        vectorised(|| {
+            for ((out, &user), &item) in out.iter_mut().zip(users).zip(items) {
+                *out = dot(dots.users.row(user.at(), dots.dim), side.row(item.at(), dots.dim));
+                if let Some(constant) = dots.constant(user) {
+                    *out += constant + side.biases[item.at()];
+                }
             }
-        }
+        });
     }
 
     fn score_catalog(&self, users: &[UserIx], out: &mut [f32]) {
@@ -194,9 +197,4 @@ impl Kernel for Catalog<'_> {
     fn run<S: Simd>(self, simd: S) {
         product_row_block(simd, self.left, self.panels, self.out);
     }
-}
-
-/// Returns the dot product, summed in the same order as where a whole catalogue is scored.
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }

@@ -3,24 +3,23 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use burnrec_data::Csr;
 use rayon::prelude::*;
 
 /// Calls `solve` with each row and its slice of each of `outs`, `[rows, dim]`, in parallel; the result must be a function of
-/// the row alone. `T` is memory of each thread, and `done` is called with the number of entries of each task when it is
-/// finished.
+/// the row alone. `offsets`, `[rows + 1]`, are those of the rows' entries, `T` is memory of each thread, and `done` is called
+/// with the number of entries of each task when it is finished.
 ///
 /// # Panics
 /// When an output does not have one vector of `dim` for each row.
 pub fn each_row<const N: usize, T: Default + Send>(
-    rows: &Csr,
+    offsets: &[usize],
     dim: usize,
     outs: [&mut [f32]; N],
     done: &(dyn Fn(u64) + Sync),
     solve: impl Fn(&mut T, usize, [&mut [f32]; N]) + Sync,
 ) {
-    assert!(outs.iter().all(|out| out.len() == rows.n_rows() * dim), "one vector per row");
-    let tasks = cut(rows, dim);
+    assert!(outs.iter().all(|out| out.len() == (offsets.len() - 1) * dim), "one vector per row");
+    let tasks = cut(offsets, dim);
     let mut slices: Vec<[&mut [f32]; N]> = Vec::with_capacity(tasks.len());
     let mut left = outs;
     for task in &tasks {
@@ -39,18 +38,19 @@ pub fn each_row<const N: usize, T: Default + Send>(
             let outs = chunks.each_mut().map(|out| out.next().expect("one vector per row"));
             solve(&mut scratch, row, outs);
         }
-        done((rows.offsets()[task.end] - rows.offsets()[task.start]) as u64);
+        done((offsets[task.end] - offsets[task.start]) as u64);
     });
 }
 
 /// Cuts the rows into tasks of about equal work.
-fn cut(rows: &Csr, dim: usize) -> Vec<Range<usize>> {
+fn cut(offsets: &[usize], dim: usize) -> Vec<Range<usize>> {
     // A row costs one unit for each entry, and a constant of about `dim` units.
-    let work = |row: usize| rows.offsets()[row] + row * dim;
-    let share = work(rows.n_rows()) / (rayon::current_num_threads() * 32) + 1;
+    let n_rows = offsets.len() - 1;
+    let work = |row: usize| offsets[row] + row * dim;
+    let share = work(n_rows) / (rayon::current_num_threads() * 32) + 1;
     let (mut tasks, mut first) = (Vec::new(), 0);
-    for row in 1..=rows.n_rows() {
-        if work(row) - work(first) >= share || row == rows.n_rows() {
+    for row in 1..=n_rows {
+        if work(row) - work(first) >= share || row == n_rows {
             tasks.push(first..row);
             first = row;
         }

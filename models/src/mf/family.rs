@@ -39,7 +39,7 @@ impl Family for MfConfig {
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {
         let model = MfModel::load(weights, self.clone(), shape)?;
-        let mean = model.mean;
+        let mean = model.dots.mean;
         Ok(on_card(Box::new(model), || self.pair_score(mean), &device.device))
     }
 }

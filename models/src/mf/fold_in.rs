@@ -26,8 +26,9 @@ use rayon::prelude::*;
 use self::unseen::{Exponential, Logistic, Pairs};
 use super::MfConfig;
 use super::lbfgs::{Search, add, dot};
-use super::model::{MfModel, Side};
+use super::model::MfModel;
 use super::negatives::Negatives;
+use crate::least_squares::Side;
 use crate::nn::loss::Loss;
 use crate::scorer::{FoldIn, Scorer, check_histories};
 use crate::{Error, Result};
@@ -72,11 +73,12 @@ impl MfModel {
         };
         let rows: Vec<Vec<f64>> = (0..histories.n_rows()).into_par_iter().map(folded).collect();
         let dim = self.config.dim;
+        let vectors = rows.iter().flat_map(|x| x[..dim].iter().map(|&value| value as f32));
         let users = Side {
-            vectors: rows.iter().flat_map(|x| x[..dim].iter().map(|&value| value as f32)).collect(),
-            biases: rows.iter().map(|x| x[dim] as f32).collect(),
+            vectors: Arc::new(vectors.collect()),
+            biases: Arc::new(rows.iter().map(|x| x[dim] as f32).collect()),
         };
-        Ok(Self::new(self.config.clone(), self.mean, users, Arc::clone(&self.items)))
+        Ok(self.with_users(users))
     }
 
     /// Returns the vector and then the bias of the user with this history, whose rows have these weights or all 1.
@@ -119,11 +121,12 @@ impl<'a> UserLoss<'a> {
         let MfConfig { loss, negatives, reg, dim, .. } = model.config;
         let n_negatives = loss.negatives(negatives) as f64;
         let has_unseen = n_negatives > 0.0 && !seen.is_empty() && seen.len() < model.n_items();
+        let (mean, items) = (model.dots.mean, model.dots.items.side());
         let of = |item: u32| {
-            let vector = model.items.vector(item as usize, dim);
+            let vector = items.row(item as usize, dim);
             vector.iter().map(|&z| f64::from(z)).chain([1.0])
         };
-        let base = |item: &u32| f64::from(model.mean) + f64::from(model.items.biases[*item as usize]);
+        let base = |item: &u32| f64::from(mean) + f64::from(items.biases[*item as usize]);
         let by_age: Vec<f64> =
             by_age.map_or(vec![1.0; seen.len()], |by_age| by_age.iter().map(|&by| by.into()).collect());
         let n_rows: f64 = by_age.iter().sum();

@@ -68,7 +68,7 @@ impl Learner for AgedMfLearner<'_> {
     fn model(&self) -> Box<dyn Model> {
         let trained = MfModel::of_weights(self.config.clone(), &self.learner.model().weights());
         let model = trained.of_users(self.train).expect("the rows were checked to have an order");
-        let score = self.config.pair_score(model.mean);
+        let score = self.config.pair_score(model.dots.mean);
         on_card(Box::new(model), || score, &self.device.device)
     }
 

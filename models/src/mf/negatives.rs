@@ -1,6 +1,6 @@
 //! The items that stand for all unseen ones where users are folded in: all of a small catalogue, some of a large one.
 
-use super::model::Side;
+use crate::least_squares::{BiasedDots, Side};
 use crate::simd::{Isa, Kernel, Simd};
 
 /// The most items that are drawn, and the largest catalogue that is taken as a whole.
@@ -51,7 +51,8 @@ pub trait Slopes {
 
 impl Negatives {
     /// Draws from the items of a model with this regulariser.
-    pub fn new(items: &Side, mean: f32, dim: usize, reg: f32) -> Self {
+    pub fn new(dots: &BiasedDots, reg: f32) -> Self {
+        let (items, mean, dim) = (dots.items.side(), dots.mean, dots.dim);
         let whole = items.biases.len() <= MOST || reg < LEAST_DRAWN_REG;
         let drawn = drawn(items, dim, whole);
         let n = drawn.len();
@@ -71,7 +72,7 @@ impl Negatives {
             let (item, weight) = drawn[place * step % n];
             all.weights[place] = weight;
             all.base[place] = mean + items.biases[item as usize];
-            all.rows[place * width..place * width + dim].copy_from_slice(items.vector(item as usize, dim));
+            all.rows[place * width..place * width + dim].copy_from_slice(items.row(item as usize, dim));
             all.places.push((item, place as u32));
         }
         all.places.sort_unstable();
@@ -175,9 +176,8 @@ fn drawn(items: &Side, dim: usize, whole: bool) -> Vec<(u32, f32)> {
     if whole {
         return order.into_iter().map(|item| (item, 1.0)).collect();
     }
-    let square = |item: u32| {
-        items.vector(item as usize, dim).iter().map(|&z| f64::from(z) * f64::from(z)).sum::<f64>()
-    };
+    let square =
+        |item: u32| items.row(item as usize, dim).iter().map(|&z| f64::from(z) * f64::from(z)).sum::<f64>();
     let squares: Vec<f64> = order.iter().map(|&item| square(item)).collect();
     let variance = squares.iter().sum::<f64>() / (n * dim) as f64;
     let exponents: Vec<f64> = (order.iter().zip(&squares))

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use burn_tensor::{Device, Tensor};
 
 use super::MfConfig;
-use super::model::{MfModel, Side};
+use super::model::MfModel;
 use crate::Result;
+use crate::least_squares::Side;
 use crate::model::Model;
 use crate::nn::batch::Batch;
 use crate::nn::kernels::{add_biases, add_l2, gather, pair_dots, pair_dots_backward, segment_sums};
@@ -117,9 +118,11 @@ impl Network for MfNetwork {
     }
 
     fn model(&self) -> Box<dyn Model> {
-        let users = Side { vectors: on_host(&self.user_embedding), biases: on_host(&self.user_bias) };
-        let items = Side { vectors: on_host(&self.item_embedding), biases: on_host(&self.item_bias) };
-        Box::new(MfModel::new(self.config.clone(), self.mean, users, Arc::new(items)))
+        let side =
+            |vectors, biases| Side { vectors: Arc::new(on_host(vectors)), biases: Arc::new(on_host(biases)) };
+        let users = side(&self.user_embedding, &self.user_bias);
+        let items = side(&self.item_embedding, &self.item_bias);
+        Box::new(MfModel::new(self.config.clone(), self.mean, users, items))
     }
 }
 

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 
 import pyarrow.parquet as parquet
-import pyspark
 import pytest
+from spark.cluster import environment
 
 from interchange.running import alike, burnrec, recommended
 
@@ -19,10 +19,9 @@ CONFIGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def spark():
-    os.environ["SPARK_HOME"] = str(Path(pyspark.__file__).parent)
-    os.environ["SPARK_SCALA_VERSION"] = "2.13"
+    os.environ.update(environment())
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.master("local[1]").config("spark.ui.enabled", "false")
@@ -96,7 +95,7 @@ def test_text_ids_are_numbered_and_said(spark, tmp_path):
     alike(recommended(tmp_path / "again", 10, tmp_path), found)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def trained_by_spark(spark, runs):
     from pyspark.ml.recommendation import ALS
 

@@ -33,14 +33,19 @@ impl RequestTopics {
         &self.names[usize::from(part.topic)]
     }
 
-    /// Returns the event of a message, unless it is of another topic.
-    pub fn event(&self, message: &impl Message, received: Instant) -> Option<Incoming> {
+    /// Returns the partition of a message, unless it is of another topic.
+    pub fn part(&self, message: &impl Message) -> Option<TopicPartition> {
         // Where there is one topic, no name needs to be compared.
         let topic = if self.names.len() == 1 { 0 } else { self.place(message.topic())? };
-        let part = TopicPartition { topic, partition: message.partition() };
+        Some(TopicPartition { topic, partition: message.partition() })
+    }
+
+    /// Returns the event of a message, unless it is of another topic.
+    pub fn event(&self, message: &impl Message, received: Instant) -> Option<Incoming> {
+        let part = self.part(message)?;
         let mut event = Incoming::new(received, part, message.offset(), message.key(), message.payload());
         event.timestamp_ms = message.timestamp().to_millis();
-        event.headers = headers::read(message, self.rejects == Some(topic));
+        event.headers = headers::read(message, self.rejects == Some(part.topic));
         Some(event)
     }
 }

@@ -64,6 +64,14 @@ impl LogPlaces {
 }
 
 impl KafkaTransport {
+    pub(super) fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
+        let mut list = TopicPartitionList::with_capacity(parts.len());
+        for part in parts {
+            list.add_partition(self.topic(*part), part.partition);
+        }
+        list
+    }
+
     /// Returns where to begin in partitions that were assigned, and reads the records that are kept for them.
     ///
     /// # Errors
@@ -133,11 +141,15 @@ impl KafkaTransport {
     }
 
     /// Finds where to read on in partitions whose logs do not have the place any more, and reads on there; returns those
-    /// that were made anew.
+    /// that were made anew. `off` has the offsets that could not be read: taken in a batch, an error moves the position that
+    /// librdkafka tells past its own offset, as if that had been read.
     ///
     /// # Errors
     /// When the brokers cannot be asked, or when something is lost and the config says to stop.
-    pub(super) fn find_again(&mut self) -> Result<Vec<Position>, Trouble> {
+    pub(super) fn find_again(
+        &mut self,
+        off: &HashMap<TopicPartition, i64>,
+    ) -> Result<Vec<Position>, Trouble> {
         let abort = |error: KafkaError| Trouble::Abort(format!("cannot find where to read on: {error}"));
         let at = self.consumer.position().map_err(abort)?;
         let (mut lost, mut renewed, mut there) = (Vec::new(), Vec::new(), Vec::new());
@@ -150,7 +162,7 @@ impl KafkaTransport {
                 Offset::Offset(next) => Some(next),
                 _ => None,
             });
-            let next = read.or(begun).unwrap_or(low);
+            let next = off.get(&part).copied().or(read).or(begun).unwrap_or(low);
             match self.log_places.find(part, next, low, high) {
                 Found::There => there.push((part, Some(next.max(low)), String::new())),
                 Found::Lost(events) => {

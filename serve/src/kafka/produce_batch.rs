@@ -101,7 +101,7 @@ impl Messages<'_> {
         let partition = self.partition.unwrap_or(UNASSIGNED);
         // SAFETY: the topic lives, and so do the keys and values, which `self` borrows; `rest` is as long as is said.
         unsafe {
-            let (copy, n) = (native::RD_KAFKA_MSG_F_COPY as i32, rest.len() as i32);
+            let (copy, n) = (native::RD_KAFKA_MSG_F_COPY, rest.len() as i32);
             native::rd_kafka_produce_batch(topic.get(), partition, copy, rest.as_mut_ptr(), n);
         }
         match rest.iter().position(|message| message.err.is_error()) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::begin::{begin, partitions};
@@ -191,14 +192,6 @@ impl KafkaTransport {
         Ok(list)
     }
 
-    pub(super) fn names(&self, parts: &[TopicPartition]) -> TopicPartitionList {
-        let mut list = TopicPartitionList::with_capacity(parts.len());
-        for part in parts {
-            list.add_partition(self.topic(*part), part.partition);
-        }
-        list
-    }
-
     /// Leaves the group. What is not committed is read again by whoever comes next.
     pub fn close(self) {
         self.consumer.context().close();
@@ -231,11 +224,14 @@ impl Transport for KafkaTransport {
         let before = into.len();
         // In whole milliseconds: of a part of one rdkafka makes a loop without a wait.
         let mut wait = Duration::from_millis(wait.as_nanos().div_ceil(1_000_000) as u64);
-        let mut errors = Vec::new();
+        let (mut errors, mut off) = (Vec::new(), HashMap::new());
         if !self.messages.is_empty() {
             let mut received = None;
             self.messages.take(wait, most, |message| match message.error() {
-                Some(error) => errors.push(error),
+                Some(error) => {
+                    off.extend(self.topics.part(message).map(|part| (part, message.offset())));
+                    errors.push(error);
+                }
                 None => {
                     let received = *received.get_or_insert_with(Instant::now);
                     into.extend(self.topics.event(message, received));
@@ -268,7 +264,7 @@ impl Transport for KafkaTransport {
         }
         let mut changes = Vec::new();
         if is_off {
-            let renewed = self.find_again()?;
+            let renewed = self.find_again(&off)?;
             // What was read of them before is of no log any more.
             into.retain(|event| renewed.iter().all(|(part, ..)| *part != event.part));
             changes.extend((!renewed.is_empty()).then_some(Change::Renewed(renewed)));

@@ -4,6 +4,7 @@ use burnrec_data::UserIx;
 
 use super::super::negatives::{LEAST_DRAWN_REG, MOST};
 use super::*;
+use crate::least_squares::BiasedDots;
 use crate::nn::params::{Init, drawn};
 
 /// Items whose vectors have a standard deviation of 0.7, and biases too.
@@ -11,10 +12,11 @@ fn model(config: MfConfig, n_items: usize) -> MfModel {
     let mut draw = drawn(3);
     let mut side = |vectors, biases, n| {
         let mut get = |name, cols| draw(name, [n, cols], Init::Normal { std: 0.7 }).expect("drawn");
-        Side { vectors: get(vectors, config.dim), biases: get(biases, 1) }
+        let vectors = Arc::new(get(vectors, config.dim));
+        Side { vectors, biases: Arc::new(get(biases, 1)) }
     };
     let users = side("users", "user_bias", 1);
-    let items = Arc::new(side("items", "item_bias", n_items));
+    let items = side("items", "item_bias", n_items);
     MfModel::new(config, -0.3, users, items)
 }
 
@@ -35,9 +37,10 @@ fn histories(n_items: usize) -> Csr {
 /// Returns the score of an item by the user `x`, in f64.
 fn score(model: &MfModel, x: &[f64], item: u32) -> f64 {
     let dim = model.config.dim;
-    let vector = model.items.vector(item as usize, dim);
+    let BiasedDots { mean, items, .. } = &model.dots;
+    let vector = items.side().row(item as usize, dim);
     let dot: f64 = x.iter().zip(vector).map(|(&x, &z)| x * f64::from(z)).sum();
-    f64::from(model.mean) + f64::from(model.items.biases[item as usize]) + x[dim] + dot
+    f64::from(*mean) + f64::from(items.side().biases[item as usize]) + x[dim] + dot
 }
 
 fn sigmoid(s: f64) -> f64 {
@@ -103,7 +106,7 @@ fn exact(
     }
     gradient.iter_mut().zip(x).for_each(|(gradient, x)| *gradient = 2.0 * reg * x);
     for (&item, &slope) in all.iter().zip(&slopes) {
-        let vector = model.items.vector(item as usize, dim);
+        let vector = model.dots.items.side().row(item as usize, dim);
         gradient.iter_mut().zip(vector).for_each(|(gradient, &z)| *gradient += slope * f64::from(z));
         gradient[dim] += slope;
     }
@@ -226,7 +229,7 @@ fn no_history_scores_by_the_items_alone_and_all_items_seen_is_no_trouble() {
         folded.score_catalog(&users, &mut scores);
         assert!(scores.iter().all(|score| score.is_finite()));
         for (item, score) in scores[12..24].iter().enumerate() {
-            assert_eq!(*score, model.mean + model.items.biases[item]);
+            assert_eq!(*score, model.dots.mean + model.dots.items.side().biases[item]);
         }
     }
 }
