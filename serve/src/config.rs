@@ -31,6 +31,9 @@ use crate::{Error, Result};
 /// The most that a config may let a history hold.
 const MOST_HISTORY: usize = 100_000;
 
+/// The most digits after a decimal point: no f32 has more.
+const MOST_DECIMALS: usize = 149;
+
 /// The most bytes that a config may let an id have.
 const MOST_ID_BYTES: usize = 65_536;
 
@@ -334,6 +337,10 @@ impl ServeConfig {
                 ));
             }
         }
+        if let Some(decimals) = self.output.score_decimals.filter(|decimals| *decimals > MOST_DECIMALS) {
+            let expected = format!("0 to {MOST_DECIMALS}");
+            return Err(Error::config("output.score_decimals", decimals, expected));
+        }
         if !(1..=MOST_HISTORY).contains(&self.limits.history) {
             let expected = format!("1 to {MOST_HISTORY}: each event writes the user's whole history");
             return Err(Error::config("limits.history", self.limits.history, expected));
@@ -360,8 +367,17 @@ impl ServeConfig {
         {
             return Err(Error::config(field(&format!("models.{name}")), weight, "a weight, 0 or above"));
         }
-        if route.models.values().sum::<f64>() <= 0.0 {
+        let sum: f64 = route.models.values().sum();
+        if sum <= 0.0 {
             return Err(Error::config(field("models"), "no weight above 0", "a model that answers"));
+        }
+        if !sum.is_finite() {
+            return Err(Error::config(field("models"), "weights without a finite sum", "smaller ones"));
+        }
+        for (name, most) in [("queue_events", route.queue_events), ("queue_bytes", route.queue_bytes)] {
+            if most == Some(0) {
+                return Err(Error::config(field(name), 0, "1 or above"));
+            }
         }
         let topics = self.kafka.iter().flat_map(|kafka| &kafka.requests);
         match &route.topic {

@@ -46,9 +46,6 @@ use file_log::FileLog;
 #[cfg(feature = "kafka")]
 use topic_log::TopicLog;
 
-/// How many versions are kept, the newest.
-const KEPT: usize = 1000;
-
 /// How long a change waits until it is known which version it became.
 const CONFIRMED: Duration = Duration::from_secs(10);
 
@@ -83,6 +80,10 @@ struct Known {
     applied: u64,
     /// Why it is not the newest.
     trouble: Option<String>,
+    /// Why it is not known whether it is.
+    cut_off: Option<String>,
+    /// The last version that this build cannot read.
+    unreadable: u64,
     /// When that was tried last.
     tried: Instant,
     /// The instances of the group by name, this one too.
@@ -93,6 +94,12 @@ impl Known {
     fn newest(&self) -> &Version {
         self.versions.last().expect("there is a version from the start on")
     }
+
+    /// Returns why the newest version does not answer here, or may not.
+    fn troubles(&self) -> Option<String> {
+        let troubles: Vec<&str> = self.trouble.iter().chain(&self.cut_off).map(String::as_str).collect();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
+    }
 }
 
 /// A version that was checked and opened.
@@ -100,6 +107,15 @@ struct Ready {
     settings: Settings,
     models: Vec<Served>,
     record_bytes: usize,
+}
+
+/// A version that is opened and written, and may not count yet.
+struct Begun {
+    /// The key of its record.
+    key: String,
+    /// The version that answered while it was opened, whose models are not opened again.
+    base: u64,
+    ready: Ready,
 }
 
 /// The versions of a running service's config.
@@ -117,8 +133,8 @@ pub struct Control {
     changed: Condvar,
     /// Held by the one change at a time.
     changing: Mutex<()>,
-    /// The version that this instance has opened already, to be taken up when the log has it.
-    opened: Mutex<Option<(u64, Ready)>>,
+    /// The version that this instance has opened already, to be taken up when the topic has it.
+    opened: Mutex<Option<Begun>>,
     _lock: std::fs::File,
 }
 
@@ -189,6 +205,9 @@ impl Control {
         let _alone = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let (newest, (tables, run)) = {
             let known = self.known();
+            if known.unreadable > known.newest().version {
+                return Err(Refusal::Conflict(known.trouble.clone().unwrap_or_default()));
+            }
             (known.newest().clone(), wanted(&known)?)
         };
         if let Some(base) = asked.base.filter(|base| *base != newest.version) {
@@ -207,6 +226,7 @@ impl Control {
             let text = format!("{} names files; expected a token of the role admin", change.field);
             return Err(Refusal::Forbidden(text));
         }
+        let base = self.engine.models.live().settings.version;
         let (ready, table_hash) = self.open(&config, number, run)?;
         let changes = newest.changes_to(&config.changeable(), run, table_hash.as_ref());
         if asked.check || changes.is_empty() {
@@ -221,10 +241,10 @@ impl Control {
             run,
             changes: changes.clone(),
             table_hash,
-            file_hash: None,
+            files: newest.files.clone(),
             config: config.changeable(),
         };
-        self.commit(version, ready)?;
+        self.commit(version, base, ready)?;
         Ok(Outcome { version: number, changes })
     }
 
@@ -239,10 +259,10 @@ impl Control {
     }
 
     /// Writes a version down, and takes it up.
-    fn commit(&self, version: Version, ready: Ready) -> Result<(), Refusal> {
+    fn commit(&self, version: Version, base: u64, ready: Ready) -> Result<(), Refusal> {
         match &self.log {
             Log::File(log) => {
-                log.append(&version, &self.known().versions)?;
+                log.append(&version, || self.known().versions.clone())?;
                 self.exchange(ready);
                 let mut known = self.known();
                 known.applied = version.version;
@@ -254,8 +274,10 @@ impl Control {
             #[cfg(feature = "kafka")]
             Log::Topic(log) => {
                 let number = version.version;
-                *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, ready));
-                log.append(&version)?;
+                let key = log.key(number);
+                let begun = Begun { key: key.clone(), base, ready };
+                *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
+                log.append(&key, &version)?;
                 let known = self.known();
                 let waits = |known: &mut Known| {
                     known.newest().version < number || (known.applied < number && known.trouble.is_none())
@@ -268,7 +290,7 @@ impl Control {
                         log.topic(),
                         CONFIRMED.as_secs()
                     ))),
-                    Some(found) if !log.made(number) => Err(Refusal::Conflict(format!(
+                    Some(found) if !log.counts(number, &key) => Err(Refusal::Conflict(format!(
                         "version {number} was made by {} at the same time",
                         found.by
                     ))),
@@ -311,26 +333,23 @@ impl Control {
         let taken = self.take_up(&newest);
         let mut known = self.known();
         known.tried = Instant::now();
-        known.trouble = taken.err().map(|error| {
-            let (number, applied) = (newest.version, known.applied);
-            format!("version {number} of the config is not taken up, and version {applied} answers: {error}")
-        });
+        known.trouble = taken.err().map(|error| not_taken_up(newest.version, known.applied, &error));
         match &known.trouble {
             None => known.applied = newest.version,
             Some(text) => tracing::warn!("{text}"),
         }
-        self.metrics.warn("control", known.trouble.clone());
         drop(known);
         self.changed.notify_all();
     }
 
     #[cfg(feature = "kafka")]
     fn take_up(&self, version: &Version) -> Result<()> {
-        let is_own = matches!(&self.log, Log::Topic(log) if log.made(version.version));
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let opened = opened.filter(|(number, _)| is_own && *number == version.version);
-        let ready = match opened {
-            Some((_, ready)) => ready,
+        let answers = self.engine.models.live().settings.version;
+        let counts = |key: &str| matches!(&self.log, Log::Topic(log) if log.counts(version.version, key));
+        let begun = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = begun.filter(|begun| begun.base == answers && counts(&begun.key));
+        let ready = match begun {
+            Some(begun) => begun.ready,
             None => {
                 let config = self.running.with(version.config.clone());
                 config.validate()?;
@@ -359,6 +378,11 @@ impl Control {
             log.leave(&self.instance);
         }
     }
+}
+
+/// Says why the newest version does not answer.
+fn not_taken_up(newest: u64, answers: u64, error: &Error) -> String {
+    format!("version {newest} of the config is not taken up, and version {answers} answers: {error}")
 }
 
 fn missing(versions: &[Version], asked: u64) -> Refusal {

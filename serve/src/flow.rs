@@ -65,6 +65,8 @@ pub struct Flow<T> {
     metrics: Arc<Metrics>,
     options: FlowOptions,
     transport: T,
+    /// Whether all that was read is answered and committed, while nothing more is read.
+    is_drained: bool,
     /// The settings and the models that answer, and how often they had been exchanged.
     live: Arc<Live>,
     exchanges: u64,
@@ -98,6 +100,7 @@ impl<T: Transport> Flow<T> {
             backlog: Backlog::new(Arc::clone(&live.settings)),
             live,
             exchanges,
+            is_drained: false,
             last_commit: engine.clock.now(),
             quiet: engine.clock.now(),
             clock: Arc::clone(&engine.clock),
@@ -181,9 +184,20 @@ impl<T: Transport> Flow<T> {
             self.commit(Duration::ZERO)?;
         }
         if self.live.settings.run == Run::Draining {
-            let is_drained = self.backlog.is_drained() && !self.unsaved && !self.offsets.is_in_flight();
-            self.metrics.progress.drained(self.options.worker, is_drained);
+            self.drain()?;
         }
+        Ok(())
+    }
+
+    /// Says that all that was read is answered and committed, once it is. With at-least-once commits go by in the background, so
+    /// that the last one is waited for.
+    fn drain(&mut self) -> Result<(), Trouble> {
+        let is_answered = self.backlog.is_drained() && !self.offsets.is_in_flight();
+        if is_answered && !self.is_drained {
+            self.commit(IDLE)?;
+        }
+        self.is_drained = is_answered && !self.unsaved;
+        self.metrics.progress.drained(self.options.worker, self.is_drained);
         Ok(())
     }
 
@@ -198,6 +212,7 @@ impl<T: Transport> Flow<T> {
         if !Arc::ptr_eq(&live.settings, &self.live.settings) {
             self.backlog.take_up(Arc::clone(&live.settings));
             self.metrics.no_queues_from(self.options.worker, self.backlog.queues().len());
+            self.is_drained = false;
             self.metrics.progress.drained(self.options.worker, false);
         }
         self.live = live;

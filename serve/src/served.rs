@@ -22,7 +22,7 @@ use crate::{Error, Result};
 const COUNTED_VERSIONS: usize = 4;
 
 /// Of how many versions of all models.
-const MOST_COUNTED: usize = 64;
+const MOST_COUNTED: usize = 512;
 
 /// A model ready to answer. It never changes; a new one takes its place as a whole.
 pub struct Served {
@@ -97,6 +97,7 @@ pub struct Models {
     live: RwLock<Arc<Live>>,
     /// How often they were exchanged.
     exchanges: AtomicU64,
+    exchanging: Mutex<()>,
     /// What each request over HTTP asks of the settings.
     pub at_hand: AtHand,
     /// The counts of replies, those of the latest models to serve at the back.
@@ -158,6 +159,7 @@ impl Models {
             at_hand,
             live: RwLock::new(Arc::new(Live { settings: Arc::new(settings), models })),
             exchanges: AtomicU64::default(),
+            exchanging: Mutex::default(),
             replies,
             state,
             device: choice,
@@ -183,10 +185,18 @@ impl Models {
 
     /// Takes up a model in place of the one of its name, whose folded-in users go with it.
     pub fn take_up(&self, served: Served) {
+        self.take_up_at(served, None);
+    }
+
+    /// Takes up a model of an entry, if the settings that answer still have it; of any where none is given.
+    fn take_up_at(&self, served: Served, of: Option<&ModelEntry>) {
         let served = counted(&self.replies, served);
         self.exchange(|live| {
+            let is_asked = of.is_none_or(|of| live.settings.models.get(&served.name) == Some(of));
             let mut models = Set::clone(&live.models);
-            models.insert(served.name.clone(), Arc::new(served));
+            if is_asked {
+                models.insert(served.name.clone(), Arc::new(served));
+            }
             Live { settings: Arc::clone(&live.settings), models: Arc::new(models) }
         });
     }
@@ -218,7 +228,17 @@ impl Models {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| !is_gone(name));
     }
 
+    /// Calls the settings that answer those of another version.
+    pub fn renumber(&self, version: u64) {
+        self.exchange(|live| {
+            let settings = Settings { version, ..Settings::clone(&live.settings) };
+            Live { settings: Arc::new(settings), models: Arc::clone(&live.models) }
+        });
+    }
+
     fn exchange(&self, change: impl FnOnce(&Live) -> Live) {
+        // One after the other to the end, so that users are folded into the models that serve last.
+        let _alone = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         let new = change(&live);
         let numbers = new.models.values().map(|served| served.number).collect();
@@ -290,7 +310,7 @@ impl Models {
             match opened {
                 Ok(served) => {
                     tracing::info!(model = name, hash = served.hash, "a new model serves");
-                    self.take_up(served);
+                    self.take_up_at(served, Some(entry));
                     troubles.remove(name);
                     taken.push(name.clone());
                 }

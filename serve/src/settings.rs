@@ -42,6 +42,7 @@ impl Run {
 }
 
 /// The settings of a version of the config, ready to be used.
+#[derive(Clone)]
 pub struct Settings {
     /// The number of the version; 0 where the config does not change while the service runs.
     pub version: u64,

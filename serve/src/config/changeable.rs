@@ -9,7 +9,7 @@ use super::{
 };
 
 /// The tables of a [`ServeConfig`] that may change while the service runs. All others need a restart.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Changeable {
     /// The models by name.

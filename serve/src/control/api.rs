@@ -15,17 +15,21 @@
 //! What names files, models and the table, changes only with the role `admin`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, FromRequest, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::audit::Call;
 use super::{Asked, Control, Outcome, Refusal, Version, missing, version};
@@ -43,6 +47,8 @@ const LARGEST: usize = 1 << 20;
 struct Api {
     control: Arc<Control>,
     access: Access,
+    /// How long a client may keep a body waiting.
+    read_timeout: Duration,
 }
 
 /// Returns the paths.
@@ -50,7 +56,8 @@ struct Api {
 /// # Errors
 /// When the tokens cannot be read.
 pub fn router(control: Arc<Control>, config: &ControlConfig) -> Result<Router> {
-    let api = Arc::new(Api { control, access: Access::open(&config.http)? });
+    let read_timeout = Duration::from_millis(config.http.read_timeout_ms);
+    let api = Arc::new(Api { control, access: Access::open(&config.http)?, read_timeout });
     let run = |run: Run| move |api, who, asked| set_run(api, who, asked, run);
     Ok(Router::new()
         .route("/v1/status", get(status))
@@ -74,51 +81,51 @@ pub fn router(control: Arc<Control>, config: &ControlConfig) -> Result<Router> {
 #[derive(Clone)]
 struct Told(String);
 
-/// Lets in who may, and writes down what changes something or is refused.
+/// Lets in who may, and writes down what is to change something or is refused. A client that hangs up ends neither the change nor
+/// what is written of it.
 async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let is_get = request.method() == axum::http::Method::GET;
     let what =
         format!("{} {}", request.method(), request.uri().path_and_query().map_or(&*path, |all| all.as_str()));
+    let what: String = what.chars().take(500).collect();
     let asked = match (is_get, path.as_str()) {
         (_, "/v1/audit") => Role::Admin,
         (true, _) => Role::Observe,
         (false, _) => Role::Operate,
     };
-    let (response, by) = match api.access.admit(request.headers(), asked) {
-        Ok(Some(bearer)) => {
-            request.extensions_mut().insert(Arc::clone(&bearer));
-            (next.run(request).await, Some(bearer))
-        }
+    let bearer = match api.access.admit(request.headers(), asked) {
+        Ok(Some(bearer)) => bearer,
         Ok(None) => {
             // The config has tokens, so that nobody comes here.
-            (error(StatusCode::UNAUTHORIZED, "control", "no-token", "no token"), None)
+            return error(StatusCode::UNAUTHORIZED, "control", "no-token", "no token");
         }
-        Err(not) => (not.refusal, not.by),
+        Err(not) => {
+            let status = not.refusal.status();
+            api.note(not.by, what, Some(status), reason(status)).await;
+            return not.refusal;
+        }
     };
-    let status = response.status();
-    if is_get && status.is_success() && asked == Role::Observe {
-        return response;
-    }
-    let told = response.extensions().get::<Told>().map(|told| told.0.clone());
-    let text = told.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned());
-    let call = (what.chars().take(500).collect(), status.as_u16(), text);
-    let written = spawn_blocking(move || {
-        let (what, status, text) = call;
-        let by = by.as_ref().map(|bearer| bearer.name.as_str());
-        api.control.audit.write(&Call { by, what, status, text })
+    request.extensions_mut().insert(Arc::clone(&bearer));
+    let answered = tokio::spawn(async move {
+        if !is_get {
+            api.note(Some(Arc::clone(&bearer)), what.clone(), None, "asked".to_owned()).await;
+        }
+        let response = next.run(request).await;
+        let status = response.status();
+        if !(is_get && status.is_success() && asked == Role::Observe) {
+            let told = response.extensions().get::<Told>().map(|told| told.0.clone());
+            api.note(Some(bearer), what, Some(status), told.unwrap_or_else(|| reason(status))).await;
+        }
+        response
     });
-    match written.await {
-        Ok(Ok(())) => response,
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the audit log is not written");
-            response
-        }
-        Err(panic) => {
-            tracing::error!(%panic, "the audit log is not written");
-            response
-        }
-    }
+    answered.await.unwrap_or_else(|panic| {
+        error(StatusCode::INTERNAL_SERVER_ERROR, "control", "failed", &panic.to_string())
+    })
+}
+
+fn reason(status: StatusCode) -> String {
+    status.canonical_reason().unwrap_or_default().to_owned()
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {
@@ -134,9 +141,9 @@ fn told(mut response: Response, text: String) -> Response {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let (status, reason, text) = match self {
-            Self::Wrong(error @ (Error::Config { .. } | Error::Model { .. } | Error::Data(_))) => {
-                (StatusCode::UNPROCESSABLE_ENTITY, "wrong", error.to_string())
-            }
+            Self::Wrong(
+                error @ (Error::Config { .. } | Error::Model { .. } | Error::Topics { .. } | Error::Data(_)),
+            ) => (StatusCode::UNPROCESSABLE_ENTITY, "wrong", error.to_string()),
             Self::Wrong(error) => (StatusCode::SERVICE_UNAVAILABLE, "failed", error.to_string()),
             Self::Conflict(text) => (StatusCode::CONFLICT, "conflict", text),
             Self::Forbidden(text) => (StatusCode::FORBIDDEN, "no-role", text),
@@ -144,6 +151,22 @@ impl IntoResponse for Refusal {
             Self::Unconfirmed(text) => (StatusCode::GATEWAY_TIMEOUT, "unconfirmed", text),
         };
         told(error(status, "control", reason, &text), text)
+    }
+}
+
+/// The query of a call.
+struct Asks<T>(T);
+
+impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Asks<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Response> {
+        match Query::from_request_parts(parts, api).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(rejection) => {
+                Err(error(StatusCode::BAD_REQUEST, "control", "bad-request", &rejection.body_text()))
+            }
+        }
     }
 }
 
@@ -192,7 +215,7 @@ fn text_of<'a>(request: &'a Request, name: &HeaderName) -> Option<&'a str> {
 async fn put(
     State(api): State<Arc<Api>>,
     Extension(who): Who,
-    Query(wish): Query<Wish>,
+    Asks(wish): Asks<Wish>,
     request: Request,
 ) -> Response {
     let is_json =
@@ -202,9 +225,15 @@ async fn put(
         let text = "If-Match: found another text, expected the number of a version";
         return error(StatusCode::BAD_REQUEST, "control", "bad-request", text);
     };
-    let body = match Bytes::from_request(request, &api).await {
-        Ok(body) => body,
-        Err(rejection) => return error(rejection.status(), "control", "bad-request", &rejection.body_text()),
+    let body = match timeout(api.read_timeout, Bytes::from_request(request, &api)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(rejection)) => {
+            return error(rejection.status(), "control", "bad-request", &rejection.body_text());
+        }
+        Err(_) => {
+            let text = format!("a body that is not whole; expected all of it within {:?}", api.read_timeout);
+            return error(StatusCode::REQUEST_TIMEOUT, "control", "too-slow", &text);
+        }
     };
     let Ok(text) = String::from_utf8(body.to_vec()) else {
         return error(StatusCode::BAD_REQUEST, "control", "bad-request", "a body that is not UTF-8");
@@ -212,7 +241,7 @@ async fn put(
     change(api, who, wish, base, move |control, asked| control.put(&text, is_json, asked)).await
 }
 
-async fn roll_back(State(api): State<Arc<Api>>, Extension(who): Who, Query(wish): Query<Wish>) -> Response {
+async fn roll_back(State(api): State<Arc<Api>>, Extension(who): Who, Asks(wish): Asks<Wish>) -> Response {
     let to = wish.to;
     change(api, who, wish, None, move |control, asked| control.roll_back(to, asked)).await
 }
@@ -220,7 +249,7 @@ async fn roll_back(State(api): State<Arc<Api>>, Extension(who): Who, Query(wish)
 async fn set_run(
     State(api): State<Arc<Api>>,
     Extension(who): Who,
-    Query(wish): Query<Wish>,
+    Asks(wish): Asks<Wish>,
     run: Run,
 ) -> Response {
     change(api, who, wish, None, move |control, asked| control.set_run(run, asked)).await
@@ -245,6 +274,27 @@ struct Which {
 }
 
 impl Api {
+    /// Writes a call into the audit log.
+    async fn note(
+        self: &Arc<Self>,
+        by: Option<Arc<Bearer>>,
+        what: String,
+        status: Option<StatusCode>,
+        text: String,
+    ) {
+        let api = Arc::clone(self);
+        let written = spawn_blocking(move || {
+            let by = by.as_ref().map(|bearer| bearer.name.as_str());
+            let status = status.map(|status| status.as_u16());
+            api.control.audit.write(&Call { by, what, status, text })
+        });
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the audit log is not written"),
+            Err(panic) => tracing::error!(%panic, "the audit log is not written"),
+        }
+    }
+
     /// Returns a version by its number, or the newest.
     fn version(&self, number: Option<u64>) -> Result<Version, Refusal> {
         let known = self.control.known();
@@ -254,7 +304,7 @@ impl Api {
     }
 }
 
-async fn config_of(State(api): State<Arc<Api>>, Query(which): Query<Which>) -> Result<Response, Refusal> {
+async fn config_of(State(api): State<Arc<Api>>, Asks(which): Asks<Which>) -> Result<Response, Refusal> {
     let version = api.version(which.version)?;
     let mut response = answer(StatusCode::OK, &version::value(&version.config));
     if let Ok(tag) = HeaderValue::from_str(&format!("\"{}\"", version.version)) {
@@ -274,7 +324,7 @@ async fn versions(State(api): State<Arc<Api>>) -> Response {
     answer(StatusCode::OK, &all.collect())
 }
 
-async fn diff(State(api): State<Arc<Api>>, Query(which): Query<Which>) -> Result<Response, Refusal> {
+async fn diff(State(api): State<Arc<Api>>, Asks(which): Asks<Which>) -> Result<Response, Refusal> {
     let to = api.version(which.to)?;
     let from = api.version(Some(which.from.unwrap_or(to.version.saturating_sub(1))))?;
     let changes = from.changes_to(&to.config, to.run, to.table_hash.as_ref());
@@ -300,7 +350,8 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
         "instance": control.instance,
         "version": known.applied,
         "newest": known.newest().version,
-        "trouble": known.trouble,
+        "trouble": known.troubles(),
+        "tokens": api.access.trouble(),
         "run": settings.run.name(),
         "drained": is_drained,
         "models": models.collect::<Vec<_>>(),
@@ -310,7 +361,7 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
     answer(StatusCode::OK, &body)
 }
 
-async fn audit(State(api): State<Arc<Api>>, Query(which): Query<Which>) -> Result<Response, Refusal> {
+async fn audit(State(api): State<Arc<Api>>, Asks(which): Asks<Which>) -> Result<Response, Refusal> {
     let (n, control) = (which.last.unwrap_or(100), Arc::clone(&api.control));
     let read = spawn_blocking(move || control.audit.last(n)).await;
     let lines = read.map_err(|panic| Refusal::Unconfirmed(panic.to_string()))??;

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 use burnrec_data::Error as DataError;
 use burnrec_data::write::{sync_dir, write_file};
 
-use super::{KEPT, Version};
+use super::Version;
+use super::version::{KEPT, keep_newest};
 use crate::Result;
 
 /// The file's name.
@@ -43,22 +44,21 @@ impl FileLog {
             })
         };
         let mut versions: Vec<Version> = whole.lines().enumerate().map(version).collect::<Result<_, _>>()?;
-        versions.drain(..versions.len().saturating_sub(KEPT));
+        keep_newest(&mut versions);
         rewrite(&path, &versions)?;
-        sync_dir(dir)?;
         let file = Mutex::new((append(&path)?, versions.len()));
         Ok((Self { path, file }, versions))
     }
 
-    /// Adds a version; it is on disk then. `kept` are the versions before it.
+    /// Adds a version; it is on disk then. `kept` returns those before it that are kept.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn append(&self, version: &Version, kept: &[Version]) -> Result<()> {
+    pub fn append(&self, version: &Version, kept: impl FnOnce() -> Vec<Version>) -> Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.1 >= 2 * KEPT {
-            let kept = &kept[kept.len().saturating_sub(KEPT)..];
-            rewrite(&self.path, kept)?;
+            let kept = kept();
+            rewrite(&self.path, &kept)?;
             *file = (append(&self.path)?, kept.len());
         }
         let end = file.0.metadata().map_err(DataError::io("read", &self.path))?.len();
@@ -79,7 +79,8 @@ fn append(path: &Path) -> Result<File> {
 
 fn rewrite(path: &Path, versions: &[Version]) -> Result<()> {
     let text: String = versions.iter().map(line).collect();
-    Ok(write_file(path, text.as_bytes())?)
+    write_file(path, text.as_bytes())?;
+    Ok(path.parent().map_or(Ok(()), sync_dir)?)
 }
 
 fn line(version: &Version) -> String {

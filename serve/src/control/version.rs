@@ -6,6 +6,12 @@ use serde_json::Value;
 use crate::config::Changeable;
 use crate::settings::Run;
 
+/// How many versions are kept, the newest.
+pub const KEPT: usize = 1000;
+
+/// How many bytes of JSON they may be together.
+const MOST_BYTES: usize = 32 << 20;
+
 /// How a version came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -45,9 +51,9 @@ pub struct Version {
     /// The hash of the file that `table.path` names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_hash: Option<String>,
-    /// The hash of the config file's part that may change, where the version comes from one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub file_hash: Option<String>,
+    /// The hashes of what the config files say of it that were taken up so far, the last one last.
+    #[serde(default)]
+    pub files: Vec<String>,
     /// The tables themselves.
     pub config: Changeable,
 }
@@ -77,6 +83,17 @@ impl Version {
         }
         changes
     }
+}
+
+/// Drops the oldest of too many versions, and of those that are too large together.
+pub fn keep_newest(versions: &mut Vec<Version>) {
+    let mut bytes = 0;
+    let newest = versions.iter().rev().take(KEPT).take_while(|version| {
+        bytes += serde_json::to_string(version).map_or(0, |text| text.len());
+        bytes <= MOST_BYTES
+    });
+    let kept = newest.count().max(1);
+    versions.drain(..versions.len().saturating_sub(kept));
 }
 
 impl Change {
@@ -134,7 +151,7 @@ mod tests {
             run: Run::Running,
             changes: Vec::new(),
             table_hash: None,
-            file_hash: None,
+            files: Vec::new(),
             config: config.changeable(),
         }
     }
@@ -163,6 +180,13 @@ mod tests {
         let of_files: Vec<bool> = changes.iter().map(Change::names_files).collect();
         assert_eq!(of_files, [false, false, false, false, true, false, false]);
         assert!(one.changes_to(&one.config, Run::Running, None).is_empty());
+        let mut many = vec![one.clone(); 2 * KEPT];
+        keep_newest(&mut many);
+        assert_eq!(many.len(), KEPT);
+        let large = Version { note: "x".repeat(MOST_BYTES / 3), ..one.clone() };
+        many.extend([large.clone(), large.clone(), large]);
+        keep_newest(&mut many);
+        assert_eq!(many.len(), 2, "two of three large ones");
         let text = serde_json::to_string(&two).unwrap();
         let read: Version = serde_json::from_str(&text).unwrap();
         assert!(two.changes_to(&read.config, Run::Running, None).is_empty(), "{text}");

@@ -20,9 +20,11 @@ use crate::event::Incoming;
 use crate::message::WireId;
 
 /// The routes of a config. There is always a last one that takes everything.
+#[derive(Clone)]
 pub struct Routes(Vec<Route>);
 
 /// Which events go to which models.
+#[derive(Clone)]
 pub struct Route {
     topic: Option<u16>,
     headers: Vec<(String, String)>,

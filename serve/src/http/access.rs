@@ -37,6 +37,11 @@ impl Access {
         Ok(Self { http: http.clone(), tokens })
     }
 
+    /// Returns why the file of tokens is not taken up as it stands.
+    pub fn trouble(&self) -> Option<String> {
+        self.tokens.as_ref()?.trouble()
+    }
+
     /// Returns who sends a request, where tokens have names; nobody is refused for a role that is not asked for by name.
     ///
     /// # Errors

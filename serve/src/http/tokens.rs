@@ -107,6 +107,8 @@ type Stamp = Option<(u64, u64, i64, i64)>;
 pub struct Tokens {
     path: PathBuf,
     known: Mutex<(Instant, Stamp, ByHash)>,
+    /// Why the file is not taken up as it stands.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Tokens {
@@ -117,7 +119,16 @@ impl Tokens {
     pub fn open(path: &Path) -> Result<Self> {
         let stamp = stamp(path);
         let known = by_hash(path)?;
-        Ok(Self { path: path.to_owned(), known: Mutex::new((Instant::now(), stamp, known)) })
+        Ok(Self {
+            path: path.to_owned(),
+            known: Mutex::new((Instant::now(), stamp, known)),
+            trouble: Mutex::default(),
+        })
+    }
+
+    /// Returns why the file is not taken up as it stands, so that tokens that were taken out of it are still known.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns who brings a token that is known and has not expired.
@@ -129,7 +140,10 @@ impl Tokens {
             let stamp = stamp(&self.path);
             if stamp != known.1 {
                 known.1 = stamp;
-                match by_hash(&self.path) {
+                let read = by_hash(&self.path);
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                    read.as_ref().err().map(|error| format!("the tokens before stay known: {error}"));
+                match read {
                     Ok(new) => {
                         tracing::info!(path = %self.path.display(), tokens = new.len(), "new tokens are known");
                         known.2 = new;
@@ -263,7 +277,11 @@ mod tests {
         let past = fs::read_to_string(&path).unwrap().replace("expires = \"20", "expires = \"10");
         fs::write(&path, &past).unwrap();
         tokens.known.lock().unwrap().0 -= LOOK;
-        assert_eq!(of(&anna), None, "expired");
+        assert_eq!((of(&anna), tokens.trouble()), (None, None), "expired");
+        fs::remove_file(&path).unwrap();
+        tokens.known.lock().unwrap().0 -= LOOK;
+        assert_eq!(of(&job), None);
+        assert!(tokens.trouble().unwrap().contains("tokens.toml"), "a file that is gone is said");
         for (from, to, word) in [
             ("\"operate\"", "\"king\"", "king"),
             ("expires = \"10", "expires = \"x", "expires"),

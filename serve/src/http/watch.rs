@@ -153,5 +153,6 @@ fn warnings(app: &App) -> Value {
     let losses = app.metrics.losses().into_iter();
     let lost = losses.map(|(of, text)| (format!("{}/{}", of.topic, of.partition), text.into()));
     let other = app.metrics.warnings().into_iter().map(|(of, text)| (of, text.into()));
-    Value::Object(named.chain(lost).chain(other).collect())
+    let tokens = app.access.trouble().map(|text| ("http.tokens".to_owned(), text.into()));
+    Value::Object(named.chain(lost).chain(other).chain(tokens).collect())
 }

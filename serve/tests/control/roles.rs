@@ -57,7 +57,11 @@ fn a_role_lets_do_what_it_says_and_all_else_is_written_down() {
     assert_eq!(count(&|line| line["by"] == "score" && line["status"] == 403), calls.len());
     assert_eq!(count(&|line| line["by"] == "observe" && line["status"] == 403), 6);
     assert_eq!(count(&|line| line["by"] == "operate" && line["status"] == 403), 2);
-    let put = lines.iter().find(|line| line["by"] == "operate" && line["call"] == "PUT /v1/config").unwrap();
+    let put = lines.iter().find(|line| line["by"] == "operate" && line["call"] == "PUT /v1/config");
+    assert_eq!((&put.unwrap()["status"], &put.unwrap()["text"]), (&Value::Null, &"asked".into()));
+    let is_done =
+        |line: &&Value| line["by"] == "operate" && line["call"] == "PUT /v1/config" && line["status"] == 200;
+    let put = lines.iter().find(is_done).unwrap();
     assert!(put["text"].as_str().unwrap().contains("routes[0].models.other"), "{put}");
     assert_eq!(count(&|line| line["call"] == "GET /v1/status" && line["status"] == 200), 0);
     let text = std::fs::read_to_string(bench.path("control/audit.jsonl")).unwrap();

@@ -21,7 +21,7 @@ use crate::clock::SimClock;
 use crate::common::{self, ITEMS, USERS, item_id};
 use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 
-use changes::Changing;
+use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
 
 /// A run whose settings are all drawn from its seed.
@@ -302,6 +302,8 @@ fn storms(guarantee: Guarantee) {
     });
     println!("{n} storms, {} failures", faults.load(Ordering::Relaxed));
     assert!(faults.load(Ordering::Relaxed) > n, "too few failures to say anything");
+    let exchanged = EXCHANGED.each_ref().map(|n| n.load(Ordering::Relaxed));
+    assert!(exchanged.iter().all(|of| *of > n / 4), "{exchanged:?} exchanges say too little");
 }
 
 #[test]

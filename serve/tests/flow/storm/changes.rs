@@ -14,6 +14,9 @@ use crate::clock::SimClock;
 /// How often the clock is asked between two changes.
 const EVERY: u64 = 40;
 
+/// How often settings were exchanged in all storms, by whether events were taken then.
+pub static EXCHANGED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+
 /// A clock that exchanges the settings of its engine as time passes.
 pub struct Changing {
     clock: Arc<SimClock>,
@@ -51,6 +54,7 @@ impl Changing {
             let (config, run) = &self.all[version as usize % self.all.len()];
             let settings = Settings::open(config, version, *run).expect("settings");
             engine.models.change(settings, Vec::new());
+            EXCHANGED[*run as usize].fetch_add(1, Ordering::Relaxed);
         }
     }
 }
