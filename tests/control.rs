@@ -129,11 +129,9 @@ fn instances_have_the_same_versions_or_say_that_they_lag() {
     let (mut made, mut late) = (0, 0);
     for round in 0..8 {
         let results = std::thread::scope(|scope| {
-            [(&a, "a"), (&b, "b")]
-                .map(|(member, name)| {
-                    scope.spawn(move || {
-                        member.ctl(&format!("set flow.batch_events={} --note {name}", 100 + round))
-                    })
+            [(&a, 100 + round), (&b, 200 + round)]
+                .map(|(member, events)| {
+                    scope.spawn(move || member.ctl(&format!("set flow.batch_events={events}")))
                 })
                 .map(|thread| thread.join().expect("no panic"))
         });
@@ -153,6 +151,7 @@ fn instances_have_the_same_versions_or_say_that_they_lag() {
             }
         }
     }
+    assert!(made >= 8 && made + late == 16, "{made} made, {late} too late");
     let newest = a.status()["newest"].as_u64().unwrap();
     assert_eq!(newest, 2 + made as u64, "{made} made, {late} too late");
     a.answers(newest);
@@ -178,6 +177,13 @@ fn instances_have_the_same_versions_or_say_that_they_lag() {
     assert!(ready.starts_with("HTTP/1.1 200") && ready.contains("is not taken up"), "{ready}");
     assert_eq!(b.serving.metric("burnrec_config_version "), Some(newest as f64));
     assert_eq!(b.serving.metric("burnrec_config_newest_version "), Some((newest + 1) as f64));
+    // So it does after a restart.
+    b.serving.kill();
+    let b = Member::start(&kafka, "b", &config);
+    b.serving.ready();
+    let status = b.status();
+    assert_eq!((&status["version"], &status["newest"]), (&newest.into(), &(newest + 1).into()), "{status}");
+    assert!(status["trouble"].as_str().unwrap().contains("third"), "{status}");
     std::fs::rename(kafka.folder.path("away"), &third).expect("renamed back");
     b.answers(newest + 1);
     assert!(b.status()["trouble"].is_null());
