@@ -261,7 +261,8 @@ fn no_event_is_lost_or_answered_twice_while_versions_come() {
     // Drained, it can be killed without an event answered again, and stays so over the restart.
     b.serving.kill();
     let b = Member::start(&kafka, "b", &config);
-    until("b drains still", LIMIT, || b.status()["run"] == "draining");
+    until("b is there again", LIMIT, || b.ctl("status").code == Some(0));
+    assert_eq!(b.status()["run"], "draining");
     a.ctl("resume").ok();
     until("all is answered", LIMIT, || replies() == sent);
     let all = read_all(&kafka.client(), &["replies"]);
