@@ -1,5 +1,5 @@
 //! Control while the service runs: its config in numbered versions, which are checked whole, taken up whole, looked at,
-//! compared and rolled back, by an HTTP listener of its own ([`api`]) for those whose token lets them.
+//! compared and rolled back, by an HTTP listener of its own (`api`) for those whose token lets them.
 //!
 //! ```text
 //! a config ─► draft: what cannot change? ─► opened: models, table ─► the log ─► taken up between two batches
