@@ -22,8 +22,10 @@ pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 pub use partitioner::Partitioner;
 pub use secret::Secret;
+#[cfg(any(feature = "http", feature = "kafka"))]
+pub(crate) use secret::HIDDEN;
 #[cfg(feature = "kafka")]
-pub(crate) use secret::{HIDDEN, is_secret};
+pub(crate) use secret::is_secret;
 pub use span::Span;
 
 use crate::{Error, Result};

@@ -260,6 +260,8 @@ impl Control {
 
     /// Writes a version down, and takes it up.
     fn commit(&self, version: Version, base: u64, ready: Ready) -> Result<(), Refusal> {
+        #[cfg(not(feature = "kafka"))]
+        let _ = base;
         match &self.log {
             Log::File(log) => {
                 log.append(&version, || self.known().versions.clone())?;
