@@ -207,6 +207,40 @@ fn instances_have_the_same_versions_or_say_that_they_lag() {
 }
 
 #[test]
+fn a_partition_given_up_while_it_is_not_read_is_read_when_it_comes_back() {
+    let Some(kafka) = Kafka::start(1, false) else { return };
+    kafka.topics(&TOPICS);
+    let config = config(&kafka, &model(&kafka.folder));
+    let text = std::fs::read_to_string(config).expect("a config");
+    // The partition comes back to the same consumer.
+    let config = kafka.folder.file("serve.toml", text.replace("[control]", "workers = 1\n[control]"));
+    let reads = |member: &Member, n: f64| {
+        until("it serves", LIMIT, || get(&member.serving.http, "/metrics").is_some());
+        let reads = || member.serving.metric("burnrec_partitions ") == Some(n);
+        until(&format!("it reads {n} partitions"), LIMIT, reads);
+    };
+    let a = Member::start(&kafka, "a", &config);
+    reads(&a, 4.0);
+    let version = a.ctl("pause").json()["version"].as_u64().unwrap();
+    a.answers(version);
+    let b = Member::start(&kafka, "b", &config);
+    [&a, &b].iter().for_each(|member| reads(member, 2.0));
+    a.ctl("resume").ok();
+    b.answers(version + 1);
+    assert_eq!(b.serving.stop(), Some(0));
+    reads(&a, 4.0);
+    let writer = producer(&kafka.client());
+    for partition in 0..4 {
+        let text = format!(r#"{{"type":"score","id":{partition},"user":1,"items":[1,2]}}"#);
+        let record = BaseRecord::<str, str>::to("requests").partition(partition).payload(&text);
+        writer.send(record).map_err(|(error, _)| error).expect("room");
+    }
+    writer.flush(LIMIT).expect("delivered");
+    until("each partition is read", LIMIT, || read_all(&kafka.client(), &["replies"]).len() == 4);
+    assert_eq!(a.serving.stop(), Some(0));
+}
+
+#[test]
 fn no_event_is_lost_or_answered_twice_while_versions_come() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     let (_, config, [a, b]) = two(&kafka);

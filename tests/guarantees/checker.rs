@@ -51,6 +51,18 @@ impl Seen {
             self.watched.push(read);
         }
     }
+
+    /// Returns how many requests of each partition have no receipt, and the first and the last of them.
+    fn without_receipt(&self) -> BTreeMap<i32, (usize, i64, i64)> {
+        let mut open = BTreeMap::new();
+        for (partition, offset) in self.inputs.iter().map(|read| read.place) {
+            if !self.ended.contains(&(partition, offset)) {
+                let (n, _, last) = open.entry(partition).or_insert((0, offset, offset));
+                (*n, *last) = (*n + 1, offset);
+            }
+        }
+        open
+    }
 }
 
 /// Reads the requests and what is committed of their outputs, in the background.
@@ -93,7 +105,11 @@ impl Checker {
                 return found;
             }
             let left = end.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "not within {LIMIT:?}: {what}");
+            if left.is_zero() {
+                let open = seen.without_receipt();
+                drop(seen);
+                panic!("not within {LIMIT:?}: {what}; without a receipt, by partition: {open:?}");
+            }
             seen = self.seen.1.wait_timeout(seen, left.min(Duration::from_secs(1))).expect("no panic").0;
         }
     }

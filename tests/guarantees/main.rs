@@ -86,6 +86,7 @@ fn config(kafka: &Kafka, guarantee: &str, protocol: &str) -> PathBuf {
         threshold = "least"
         [flow]
         batch_events = 256
+        queue_events = 300
         order = "header:{RANK}"
         max_event_age_ms = 3600000
         [failures.score]

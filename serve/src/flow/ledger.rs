@@ -40,8 +40,12 @@ impl Ledger {
         Self { next, before: done_ranges(next.unwrap_or(0), metadata), ..Self::default() }
     }
 
-    /// Takes up an event that was read; returns its turn, or `None` if an earlier reader has done it.
+    /// Takes up an event that was read; returns its turn, or `None` if an earlier reader has done it or it was taken before:
+    /// librdkafka, when it pauses while messages are handed out, hands them out once more.
     pub fn take(&mut self, offset: i64) -> Option<u64> {
+        if !self.is_behind(offset + 1) {
+            return None;
+        }
         let turn = self.first + self.window.len() as u64;
         let at = self.before.partition_point(|&(_, last)| last < offset);
         let done = self.before.get(at).is_some_and(|&(first, _)| first <= offset);
@@ -83,7 +87,7 @@ impl Ledger {
         (end - next).max(0)
     }
 
-    /// Returns whether the end of the partition is beyond what was read.
+    /// Returns whether the partition's end, or any place in it, is beyond what was read.
     pub fn is_behind(&self, end: i64) -> bool {
         let read = self.window.back().map(|(offset, _)| offset + 1).or(self.next);
         read.unwrap_or(0) < end
@@ -196,6 +200,8 @@ mod tests {
         let taken: Vec<Option<u64>> = (6..=9).map(|offset| ledger.take(offset)).collect();
         assert_eq!(taken, [Some(0), Some(1), None, None]);
         assert_eq!(position(&ledger), (6, "8-9,12-12".into()), "what is not read again yet is still known");
+        assert_eq!([5, 6, 7, 9].map(|offset| ledger.take(offset)), [None; 4], "they were taken before");
+        assert_eq!((position(&ledger), ledger.open()), ((6, "8-9,12-12".into()), 2));
         ledger.done(0);
         ledger.done(1);
         assert_eq!(position(&ledger), (10, "12-12".into()));

@@ -90,6 +90,10 @@ impl<T: Transport> Flow<T> {
         if bad > 0 {
             tracing::warn!(records = bad, "records of the state topic could not be read");
         }
+        // The transport tells anew of the erasures that are not confirmed. One that is must not be done again: it would take
+        // what came after it.
+        let is_old = |change: &Change| matches!(change, Change::Erased { part, .. } if parts.contains(part));
+        self.changes.retain(|change| positions.is_err() || !is_old(change));
         positions
     }
 

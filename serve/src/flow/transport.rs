@@ -84,7 +84,7 @@ pub trait Transport {
     ) -> Result<Vec<Change>, Trouble>;
 
     /// Returns where to begin in partitions that were assigned; calls `record` with the key and value of every record
-    /// that is kept for them.
+    /// that is kept for them. Which of these were erased and not confirmed, it tells afterwards, whether it had before or not.
     ///
     /// # Errors
     /// When they cannot be read; the flow then asks again.
@@ -97,7 +97,7 @@ pub trait Transport {
     /// Returns how many partitions a topic of requests has, where that is known.
     fn partitions(&self, topic: u16) -> Option<i32>;
 
-    /// Begins to read at these positions.
+    /// Begins to read at these positions, none of them paused.
     ///
     /// # Errors
     /// When the call fails.

@@ -265,6 +265,9 @@ impl Transport for KafkaTransport {
         let mut changes = Vec::new();
         if is_off {
             let renewed = self.find_again(&off)?;
+            // The flow takes them for new ones, which are not paused.
+            let parts: Vec<TopicPartition> = renewed.iter().map(|(part, ..)| *part).collect();
+            self.pause(&parts, false)?;
             // What was read of them before is of no log any more.
             into.retain(|event| renewed.iter().all(|(part, ..)| *part != event.part));
             changes.extend((!renewed.is_empty()).then_some(Change::Renewed(renewed)));
@@ -305,6 +308,8 @@ impl Transport for KafkaTransport {
             RebalanceProtocol::Cooperative => self.consumer.incremental_assign(&list),
             _ => self.consumer.assign(&list),
         };
+        // librdkafka keeps a pause beyond the assignment in which it was made.
+        let told = told.and_then(|()| self.consumer.resume(&list));
         self.owned.extend(positions.iter().map(|(part, ..)| *part));
         self.log_places.began(positions);
         self.health.good(&self.who());

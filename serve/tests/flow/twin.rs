@@ -135,6 +135,8 @@ pub enum Act {
     Renew(TopicPartition),
     /// Somebody else erases the record with this key.
     Erase(TopicPartition, &'static str),
+    /// The member's next commit succeeds and seems to fail.
+    Doubt,
 }
 
 /// What the members and the test share.

@@ -83,6 +83,28 @@ fn who_is_erased_begins_anew_whatever_fails() {
     }
 }
 
+#[test]
+fn an_erasure_whose_commit_seems_to_fail_takes_nothing_that_came_after_it() {
+    const KEY: &str = r#"["first",7]"#;
+    for at in 3..9 {
+        let script = vec![(at, Act::Erase(FIRST, KEY)), (at, Act::Doubt)];
+        let rules = Rules { script, ..Rules::default() };
+        let bench = Bench::new("exactly-once", "flow = { batch_events = 2, batch_ms = 0 }", rules);
+        (101..131).for_each(|item| {
+            bench.put(FIRST, 7, &format!(r#"{{"type":"event","user":7,"item":{item}}}"#), &[])
+        });
+        bench.run().unwrap();
+        let lengths: Vec<i64> = bench
+            .records(To::Replies)
+            .iter()
+            .map(|reply| reply.json()["history"].as_i64().unwrap())
+            .collect();
+        let begun = lengths.iter().rposition(|length| *length == 1).unwrap();
+        assert_eq!(lengths.iter().filter(|length| **length == 1).count(), 2, "at look {at}: {lengths:?}");
+        assert_eq!(bench.history(7), (101 + begun as i64..131).collect::<Vec<_>>(), "at look {at}");
+    }
+}
+
 fn items(events: &serde_json::Value) -> Vec<i64> {
     events.as_array().expect("events").iter().map(|event| event[0].as_i64().expect("an item")).collect()
 }

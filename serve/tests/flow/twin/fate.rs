@@ -46,6 +46,7 @@ impl Twin {
                 Act::Lose(part) => inner.move_part(part, self.me, true),
                 Act::Renew(part) => self.renew(inner, part),
                 Act::Erase(part, key) => inner.erase(part, key),
+                Act::Doubt => self.doubtful = true,
             }
         }
         if inner.fails(rules, rules.faults.moved) {

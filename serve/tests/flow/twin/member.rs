@@ -40,6 +40,8 @@ pub struct Twin {
     refused: HashMap<(TopicPartition, i64), String>,
     /// The erasures that the flow was told of since the partition was restored.
     pub(super) told: BTreeSet<(TopicPartition, Vec<u8>)>,
+    /// Whether its next commit seems to fail.
+    pub(super) doubtful: bool,
     /// Whether another has its name: nothing that it writes counts any more.
     pub(super) fenced: bool,
     /// Whether a commit came since the last failure: failure upon failure makes flows wait.
@@ -64,6 +66,7 @@ impl Twin {
             handed: Vec::new(),
             refused: HashMap::new(),
             told: BTreeSet::new(),
+            doubtful: false,
             fenced: false,
             recovered: true,
         }
@@ -135,7 +138,9 @@ impl Transport for Twin {
         let ends = inner.looks < MOST_LOOKS && inner.idle < MOST_IDLE;
         assert!(ends, "it never ends after {} looks: {:?}", inner.looks, inner.committed);
         self.befall(&mut inner)?;
-        if inner.is_done() {
+        // Who gives up a partition at the end still gets it back.
+        let is_settled = inner.alive().iter().all(|member| inner.members[*member].changes.is_empty());
+        if is_settled && inner.is_done() {
             inner.members.iter().for_each(|seat| seat.stop.store(true, Ordering::Relaxed));
         }
         self.settle(&mut inner);
@@ -153,6 +158,10 @@ impl Transport for Twin {
             let at = self.at.get_mut(&part).expect("it is read");
             into.push(inner.log[&part][*at].event(now, part));
             *at += 1;
+            if inner.rng.random_bool(cluster.rules.faults.other) {
+                // A client that pauses at this moment hands out once more what it has just handed out.
+                *at -= inner.rng.random_range(1..=3).min(*at);
+            }
         }
         let mut changes: Vec<Change> = inner.members[self.me].changes.drain(..).collect();
         inner.received += into.len() - before;
@@ -313,6 +322,9 @@ impl Transport for Twin {
             self.make_durable(&mut inner, positions);
         } else {
             self.handed = positions.to_vec();
+        }
+        if std::mem::take(&mut self.doubtful) {
+            return Err(Trouble::Rebuild("no answer to a commit".into()));
         }
         let moved = positions.iter().map(|(part, next, text)| (*part, next.unwrap_or(0), text.clone()));
         inner.calls.push(Call::Committed(moved.collect()));
