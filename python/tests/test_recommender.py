@@ -344,6 +344,29 @@ def test_a_damaged_run_is_refused(tmp_path, recommender):
         burnrec.load(tmp_path / "run")
 
 
+@pytest.mark.parametrize("closed", ["run", "run/manifest.json"])
+def test_a_closed_run_is_a_permission_error(tmp_path, recommender, closed):
+    recommender.save(tmp_path / "run")
+    tmp_path.chmod(0o755)
+    # Permissions do not hold for root, and the folders above are root's alone: what is opened is named from within.
+    code = (
+        "import os, burnrec\n"
+        "if os.geteuid() == 0:\n"
+        "    os.setuid(65534)\n"
+        "try:\n"
+        "    print(burnrec.load('run').model)\n"
+        "except OSError as error:\n"
+        "    print(type(error).__name__)\n"
+    )
+    said = []
+    for mode in (0o755, 0):
+        (tmp_path / closed).chmod(mode)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+        said.append(done.stdout.strip() or done.stderr)
+    (tmp_path / closed).chmod(0o755)
+    assert said == ["als", "PermissionError"]
+
+
 def test_real_data_with_outside_ids(movietweetings, tmp_path):
     recommender = burnrec.fit(movietweetings, dim=16, epochs=5, out=tmp_path / "run")
     best = recommender.recommend(2, 5)
