@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import time
 
 import numpy as np
@@ -39,6 +40,24 @@ def both(user_items):
         model.fit(user_items, show_progress=False)
         models.append(model)
     return models
+
+
+MODELS = ["ItemItemRecommender", "CosineRecommender", "TFIDFRecommender", "BM25Recommender"]
+
+
+@pytest.mark.parametrize("name", ["AlternatingLeastSquares", "BayesianPersonalizedRanking", *MODELS])
+def test_arguments_have_the_same_names_and_defaults(name):
+    modules = {"AlternatingLeastSquares": theirs.als, "BayesianPersonalizedRanking": theirs.bpr}
+    other = getattr(modules.get(name, theirs.nearest_neighbours), name)
+    if not isinstance(other, type):
+        assert _arguments(getattr(ours, name)) == _arguments(other)
+        other = type(other(use_gpu=False))
+    for method in ("fit", "recommend", "similar_items", "similar_users", "save", "load"):
+        assert _arguments(getattr(getattr(ours, name), method)) == _arguments(getattr(other, method)), method
+
+
+def _arguments(of):
+    return [(at.name, at.default) for at in inspect.signature(of).parameters.values()]
 
 
 def test_a_seed_starts_both_from_the_same_factors(user_items):

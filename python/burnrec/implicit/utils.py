@@ -25,9 +25,24 @@ def check_random_state(random_state: Any) -> np.random.Generator:
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None
         The seed, or where to draw one from.
     """
+    if isinstance(random_state, (int, np.integer)):
+        check_not_negative(random_state=random_state)
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31))
     return np.random.default_rng(random_state)
+
+
+def check_not_negative(**settings: Any) -> None:
+    """Refuse negative numbers, by their names.
+
+    Raises
+    ------
+    ValueError
+        When one is negative.
+    """
+    for name, value in settings.items():
+        if value < 0:
+            raise ValueError(f"{name}: found {value}, expected no negative number")
 
 
 def check_csr(user_items: Any) -> Any:
@@ -80,6 +95,13 @@ def native_matrix(csr: Any, n_cols: int | None = None) -> _native.Matrix:
 def _indices(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     array = np.ascontiguousarray(array)
     return array if array.dtype in (np.int32, np.int64) else array.astype(np.int64)
+
+
+def id_or_array(ids: Any) -> Any:
+    """Return one id as a number, and several, be they a list, a tuple or a column, as an array."""
+    array = np.asarray(ids)
+    # Nothing has no type; of 0 dimensions the element is taken, else the array itself.
+    return array.astype(np.int64) if array.size == 0 else array[()]
 
 
 def item_array(items: Any) -> npt.NDArray[np.int64] | None:
