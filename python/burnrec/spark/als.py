@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from pyspark import StorageLevel
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.recommendation import ALS as SparkALS
 from pyspark.ml.recommendation import ALSModel as SparkALSModel
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, JavaMLWritable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType, StringType
@@ -32,7 +33,17 @@ def _param(name: str, doc: str, converter: Callable[[Any], Any] = TypeConverters
     return Param(Params._dummy(), name, doc, typeConverter=converter)
 
 
-class ALS(SparkALS):
+class _WrittenInPython(ABCMeta):
+    """The type of a class of Spark's that is no ``JavaMLWritable``.
+
+    ``Pipeline.write`` takes Spark's Java writer where all stages are such, and that would write Spark's own estimator.
+    """
+
+    def mro(cls) -> list[type]:
+        return [of for of in super().mro() if of is not JavaMLWritable]
+
+
+class ALS(SparkALS, metaclass=_WrittenInPython):
     """Alternating least squares, trained by the engine in blocks of rows that burnrec solves.
 
     A subclass of ``pyspark.ml.recommendation.ALS`` with its params, its defaults and its objective; ``fit`` returns Spark's own
@@ -224,14 +235,10 @@ class ALS(SparkALS):
         finally:
             self._params = None
 
+    @property
     def _to_java(self) -> Any:
-        own = [name for name in self.OWN if self.isSet(self.getParam(name))]
-        if own:
-            raise ValueError(
-                f"found {', '.join(own)} set, expected Spark's params alone where Spark's Java writer saves an estimator inside "
-                "another; save the ALS by itself, or the fitted model"
-            )
-        return super()._to_java()
+        # `CrossValidator.write` and `TrainValidationSplit.write` take Spark's Java writer where an estimator has this.
+        raise AttributeError("_to_java: found burnrec's ALS, expected an estimator of Spark's")
 
     def write(self) -> DefaultParamsWriter:
         """Returns a writer of the params, burnrec's own among them."""
