@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from abc import ABCMeta
 from collections.abc import Callable
@@ -19,7 +18,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType, StringType
 
 from burnrec.spark.blocks import count_blocks
-from burnrec.spark.engine import Engine, Persisted, engine_of, is_sail, storage_level
+from burnrec.spark.engine import Engine, Persisted, engine_of, is_sail, storage_level, temporary_folder
 from burnrec.spark.ids import dense_ids
 from burnrec.spark.model import ALSModel
 from burnrec.spark.sweeps import Problem, train
@@ -67,7 +66,8 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
         How frames are kept between sweeps, see :mod:`burnrec.spark.engine`.
     workDir : str, optional
         A folder that all machines reach: for ``keep="parquet"``, and under Spark Connect for the model. None takes a temporary
-        folder of this machine, which only an engine on this machine reaches.
+        folder of this machine, which only an engine on this machine reaches, and which is removed when the process ends; a
+        model that was not saved ends with it.
     **spark
         Those of ``pyspark.ml.recommendation.ALS``: rank, maxIter, regParam, numUserBlocks, numItemBlocks, implicitPrefs, alpha,
         userCol, itemCol, ratingCol, seed, nonnegative, checkpointInterval, intermediateStorageLevel, finalStorageLevel,
@@ -223,7 +223,7 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
             model = self._copyValues(SparkALSModel(java))
             model._transfer_params_to_java()
             return model
-        path = f"{work_dir or tempfile.mkdtemp(prefix='burnrec-')}/{self.uid}-{time.time_ns()}"
+        path = f"{work_dir or temporary_folder()}/{self.uid}-{time.time_ns()}"
         write_model(spark, path, self._copyValues(ALSModel(*factors)._resetUid(self.uid)), self.getOrDefault(self.rank))
         return SparkALSModel.load(path)
 
