@@ -8,14 +8,18 @@ import signal
 import subprocess
 import sys
 import threading
+from types import ModuleType
 
 import numpy as np
 import pandas
 import polars
 import pyarrow
 import pytest
+from conftest import as_csr
 
 import burnrec
+import burnrec.implicit
+from burnrec._progress import finish, listener
 
 # So regularised, the model finds the two tastes in spite of their noise.
 SETTINGS = {"dim": 8, "epochs": 4, "reg": 0.1}
@@ -189,7 +193,23 @@ def test_progress_goes_to_a_callback_or_to_stderr(tmp_path, ratings, capfd):
         assert all(epoch["valid"]["ndcg@10"]["value"] >= 0 for epoch in epochs if epoch["phase"] == "choose")
     assert capfd.readouterr().err == ""
     burnrec.fit(frame, progress=True, **SETTINGS)
-    assert "choose epoch 4" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert "choose epoch 4" in told and "\r" not in told
+
+
+def test_a_notebook_has_the_bars_of_a_terminal(ratings, capfd, monkeypatch):
+    implicit = burnrec.implicit.AlternatingLeastSquares(factors=4, iterations=2)
+    matrix = as_csr(ratings["user"], ratings["item"])
+    for shown in (False, True):
+        if shown:
+            monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+        implicit.fit(matrix)
+        assert ("\r2/2 [####" in capfd.readouterr().err) == shown
+        # As the native code tells of work that takes longer than this fit.
+        listening = listener(True)
+        listening("progress", ("entries", 1, 2, ""))
+        finish(listening)
+        assert ("\rentries:  50% ####" in capfd.readouterr().err) == shown
 
 
 def test_what_a_callback_raises_stops_the_training(ratings):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burnrec import _native
+from burnrec._progress import shows_bar
 
 
 class ParameterWarning(Warning):
@@ -110,12 +111,11 @@ def item_array(items: Any) -> npt.NDArray[np.int64] | None:
 
 
 class ProgressBar:
-    """A bar on stderr, which a notebook's output and a terminal show alike; elsewhere nothing is written."""
+    """A bar on stderr, where one can be drawn; elsewhere nothing is written."""
 
     def __init__(self, total: int, show: bool) -> None:
         self.total, self.done, self.note = total, 0, ""
-        err = sys.stderr
-        self.shows = bool(show and err is not None and (err.isatty() or "ipykernel" in sys.modules))
+        self.shows = show and shows_bar()
         self._draw()
 
     def update(self, note: str = "") -> None:
