@@ -10,6 +10,7 @@ import sys
 import threading
 from types import ModuleType
 
+import duckdb
 import numpy as np
 import pandas
 import polars
@@ -26,7 +27,8 @@ SETTINGS = {"dim": 8, "epochs": 4, "reg": 0.1}
 
 
 def frames(columns):
-    return [polars.DataFrame(columns), pandas.DataFrame(columns), pyarrow.table(columns)]
+    table = pyarrow.table(columns)
+    return [polars.DataFrame(columns), pandas.DataFrame(columns), table, duckdb.from_arrow(table)]
 
 
 @pytest.fixture(scope="module")
