@@ -1,6 +1,7 @@
 //! The command line as types.
 
 mod bench;
+mod ctl;
 mod interchange;
 mod prepare;
 mod release;
@@ -12,6 +13,7 @@ use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
+pub use ctl::{Ctl, CtlAct, Note, Wish};
 pub use interchange::{Export, ExportFormat, Graph, Import, Tracking};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
 pub use release::{By, Release, ReleaseAct, Retrain};
@@ -54,6 +56,8 @@ pub enum Command {
     Import(Import),
     /// Score events from Kafka and HTTP until Ctrl-C.
     Serve(Serve),
+    /// Change a service while it runs: versions of its config, pause, roll back; and make the tokens for it.
+    Ctl(Ctl),
     /// Answer a range of events, or what was rejected, again.
     Replay(Replay),
     /// Add the events of the topics to files that training reads, each once.

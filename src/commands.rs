@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 mod bench;
+mod ctl;
 pub mod demo;
 mod drain;
 mod evaluate;
@@ -71,6 +72,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Export(args) => export::run(args),
         Command::Import(args) => export::import(args),
         Command::Serve(args) => serve::run(args),
+        Command::Ctl(args) => ctl::run(args),
         Command::Replay(args) => replay::run(args),
         Command::Drain(args) => drain::run(args),
         Command::Repartition(args) => repartition::run(args),

@@ -64,8 +64,8 @@ fn a_better_model_is_promoted_a_worse_one_is_kept_for_a_look() {
     burnrec("BURNREC__SERVICE__HTTP__TOKEN=x retrain {}", &[&ease])
         .fails(&["environment variable BURNREC__SERVICE__HTTP__TOKEN: found no `service` in"]);
     let service = format!("service={}", folder.file("s.toml", "models.main.run = 'x'").display());
-    burnrec("retrain {} --set {} --set service.http.tokens=x", &[&ease, Path::new(&service)])
-        .fails(&["s.toml", "http", "tokens"]);
+    burnrec("retrain {} --set {} --set service.http.tokenz=x", &[&ease, Path::new(&service)])
+        .fails(&["s.toml", "http", "tokenz"]);
     burnrec("retrain {} --set gate.metric=coverage@10", &[&ease]).fails(&["gate.metric: found coverage@10"]);
     burnrec("retrain {} --set gate.users=0", &[&ease])
         .fails(&["ease.toml", "gate.users: found 0, expected at least 1"]);

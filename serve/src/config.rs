@@ -1,6 +1,8 @@
 //! What `burnrec serve` reads from its config file: models, topics, message formats, flow. Every key has its default
 //! here.
 
+mod changeable;
+mod control;
 mod flow;
 mod http;
 mod kafka;
@@ -13,6 +15,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use changeable::{CHANGEABLE, Changeable};
+pub use control::ControlConfig;
 pub use flow::{Failure, Failures, FlowConfig, Order, Pace, Then};
 pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
@@ -26,6 +30,9 @@ use crate::{Error, Result};
 
 /// The most that a config may let a history hold.
 const MOST_HISTORY: usize = 100_000;
+
+/// The most digits after a decimal point: no f32 has more.
+const MOST_DECIMALS: usize = 149;
 
 /// The most bytes that a config may let an id have.
 const MOST_ID_BYTES: usize = 65_536;
@@ -48,6 +55,8 @@ pub struct ServeConfig {
     /// The HTTP server.
     #[serde(default)]
     pub http: HttpConfig,
+    /// Control while the service runs, if it is wanted.
+    pub control: Option<ControlConfig>,
     /// How requests look on Kafka.
     #[serde(default)]
     pub input: InputConfig,
@@ -74,7 +83,7 @@ pub struct ServeConfig {
 }
 
 /// A model to serve.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelEntry {
     /// Its run directory. A new manifest there is taken up while the service runs.
@@ -94,6 +103,9 @@ pub struct Route {
     pub headers: BTreeMap<String, String>,
     /// The models with their weights (an A/B split): each user gets one of them, always the same.
     pub models: BTreeMap<String, f64>,
+    /// What the users are split by beside their ids: another salt is another split. By default the route's topic and
+    /// headers, so that each route has a split of its own.
+    pub salt: Option<String>,
     /// A shadow model: it answers the same events, to the topic `kafka.shadow`.
     pub shadow: Option<String>,
     /// The most events that may wait; `flow.queue_events` by default.
@@ -238,7 +250,7 @@ impl Default for Limits {
 
 /// Returns the error of a table that is no config. It names the key and the type found, but not the value, which may be
 /// a secret.
-fn refused(error: &toml::de::Error) -> Error {
+pub(crate) fn refused(error: &toml::de::Error) -> Error {
     let text = error.to_string();
     let key = text.rsplit_once("\nin `").and_then(|(_, key)| key.trim_end().strip_suffix('`'));
     let message = error.message();
@@ -286,7 +298,11 @@ impl ServeConfig {
         Ok(config)
     }
 
-    fn validate(&self) -> Result<()> {
+    /// Checks what the types cannot.
+    ///
+    /// # Errors
+    /// When a value is impossible.
+    pub fn validate(&self) -> Result<()> {
         if self.models.is_empty() {
             return Err(Error::config(
                 "models",
@@ -304,6 +320,9 @@ impl ServeConfig {
             kafka.validate()?;
         }
         self.http.validate()?;
+        if let Some(control) = &self.control {
+            control.validate(self.kafka.as_ref())?;
+        }
         if !self.output.score_scale.is_finite() || self.output.score_scale <= 0.0 {
             return Err(Error::config("output.score_scale", self.output.score_scale, "a number above 0"));
         }
@@ -317,6 +336,10 @@ impl ServeConfig {
                     "the threshold among them",
                 ));
             }
+        }
+        if let Some(decimals) = self.output.score_decimals.filter(|decimals| *decimals > MOST_DECIMALS) {
+            let expected = format!("0 to {MOST_DECIMALS}");
+            return Err(Error::config("output.score_decimals", decimals, expected));
         }
         if !(1..=MOST_HISTORY).contains(&self.limits.history) {
             let expected = format!("1 to {MOST_HISTORY}: each event writes the user's whole history");
@@ -340,9 +363,21 @@ impl ServeConfig {
             return Err(Error::config(field("models"), unknown, format!("one of {}", known.join(", "))));
         }
         if let Some((name, weight)) =
-            route.models.iter().find(|(_, weight)| !(weight.is_finite() && **weight > 0.0))
+            route.models.iter().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0))
         {
-            return Err(Error::config(field(&format!("models.{name}")), weight, "a weight above 0"));
+            return Err(Error::config(field(&format!("models.{name}")), weight, "a weight, 0 or above"));
+        }
+        let sum: f64 = route.models.values().sum();
+        if sum <= 0.0 {
+            return Err(Error::config(field("models"), "no weight above 0", "a model that answers"));
+        }
+        if !sum.is_finite() {
+            return Err(Error::config(field("models"), "weights without a finite sum", "smaller ones"));
+        }
+        for (name, most) in [("queue_events", route.queue_events), ("queue_bytes", route.queue_bytes)] {
+            if most == Some(0) {
+                return Err(Error::config(field(name), 0, "1 or above"));
+            }
         }
         let topics = self.kafka.iter().flat_map(|kafka| &kafka.requests);
         match &route.topic {

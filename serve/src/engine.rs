@@ -13,22 +13,23 @@ mod route;
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use burnrec_data::Id;
-use burnrec_data::read::read_item_table;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{InputFormat, Limits, OutputConfig, Partitioner, ServeConfig, UnknownConfig};
+use crate::config::{InputFormat, Limits, Partitioner, ServeConfig};
 use crate::event::{ATTEMPTS, BYTES, Incoming, SOURCE, TopicPartition};
 use crate::message::WireId;
 use crate::outbox::{Outbox, To};
 use crate::served::Models;
+use crate::settings::{Run, Settings};
 use crate::state::{Room, State};
 use crate::{Kind, Reject, Result};
 
-use join::Join;
+pub use columns::check as check_columns;
+pub use join::Join;
 pub use route::Routes;
 
 /// The partition that events over HTTP are given; it belongs to no topic.
@@ -39,26 +40,19 @@ const CUT: usize = 1 << 16;
 
 /// Answers requests with the models and the state. Shared by all workers and the HTTP server.
 pub struct Engine {
-    /// The models.
+    /// The models, and the settings by which they answer.
     pub models: Models,
     /// The users' histories since the models were trained.
     pub state: Arc<State>,
-    /// Which events go to which models.
-    pub routes: Routes,
     /// The topics that are read.
     pub topics: Vec<String>,
     /// The clock of the engine and of its flows, by which events expire and latencies are measured.
     pub clock: Arc<dyn Clock>,
     input: InputFormat,
-    limits: Limits,
     /// The most bytes of a record of the state topic.
-    record_bytes: usize,
+    record_bytes: AtomicUsize,
     /// After how long without an event a user is forgotten.
     ttl: Option<Duration>,
-    unknown: UnknownConfig,
-    output: OutputConfig,
-    join: Option<Join>,
-    max_event_age_ms: Option<u64>,
     /// Whether histories are kept: with Kafka only where there is a state topic, without Kafka always.
     keeps_state: bool,
     receipts: bool,
@@ -90,31 +84,24 @@ impl Engine {
     /// # Errors
     /// When a file cannot be opened or does not fit the config.
     pub fn open(config: &ServeConfig) -> Result<Self> {
-        let join = config.table.as_ref().map(|table| {
-            let mut columns = table.columns.clone();
-            columns.extend(
-                table.threshold.clone().filter(|name| !table.columns.is_empty() && !columns.contains(name)),
-            );
-            Join::new(read_item_table(&table.path, &table.on, &columns)?, table)
-        });
-        let join = join.transpose()?;
-        columns::check(&config.output, join.as_ref())?;
+        Self::open_at(config, 0, Run::Running)
+    }
+
+    /// Does the same with a config that is a version of several.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn open_at(config: &ServeConfig, version: u64, run: Run) -> Result<Self> {
         let kafka = config.kafka.as_ref();
         let state = Arc::new(State::default());
         Ok(Self {
-            models: Models::open(config, Arc::clone(&state))?,
+            models: Models::open(config, Settings::open(config, version, run)?, Arc::clone(&state))?,
             state,
             topics: kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default(),
-            routes: Routes::new(config),
             clock: Arc::new(SystemClock),
             input: config.input.format,
-            limits: config.limits,
-            record_bytes: usize::MAX,
+            record_bytes: usize::MAX.into(),
             ttl: config.ttl(),
-            unknown: config.unknown,
-            output: config.output.clone(),
-            join,
-            max_event_age_ms: config.flow.max_event_age_ms,
             keeps_state: kafka.is_none_or(|kafka| kafka.state.is_some()),
             receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
             replaying: None,
@@ -133,9 +120,14 @@ impl Engine {
 
     /// Returns the engine with a bound on the bytes of a user's record in the state topic: a history that would be larger
     /// loses its oldest events.
-    pub fn with_record_bytes(mut self, most: usize) -> Self {
-        self.record_bytes = most;
+    pub fn with_record_bytes(self, most: usize) -> Self {
+        self.bound_records(most);
         self
+    }
+
+    /// Sets that bound anew.
+    pub fn bound_records(&self, most: usize) {
+        self.record_bytes.store(most, Ordering::Relaxed);
     }
 
     /// Returns the engine for a replay.
@@ -169,9 +161,9 @@ impl Engine {
     }
 
     /// Returns the room that histories have.
-    fn room(&self) -> Room {
-        let Limits { users, history, .. } = self.limits;
-        Room { users, events: history, bytes: self.record_bytes }
+    fn room(&self, limits: &Limits) -> Room {
+        let Limits { users, history, .. } = *limits;
+        Room { users, events: history, bytes: self.record_bytes.load(Ordering::Relaxed) }
     }
 
     /// Returns the moment, in Unix seconds, before which users are forgotten whose last event came then.
@@ -208,11 +200,6 @@ impl Engine {
         }
     }
 
-    /// Returns the joined columns, and whether a threshold filters.
-    pub fn join_facts(&self) -> Option<(&[String], bool)> {
-        self.join.as_ref().map(|join| (join.columns(), join.filters))
-    }
-
     /// Adds the reject of an event, which keeps its key, value and headers.
     pub fn reject(&self, event: &Incoming, at: usize, reject: &Reject, out: &mut Outbox) {
         let models: Vec<String> = self.models.set().values().map(|served| served.label()).collect();
@@ -241,15 +228,22 @@ impl Engine {
         }
     }
 
-    /// Adds the receipt of an event, if receipts are kept.
-    pub fn receipt(&self, event: &Incoming, at: usize, outcome: &str, out: &mut Outbox) {
+    /// Adds the receipt of an event of a batch that was answered, if receipts are kept.
+    pub fn receipt(&self, event: &Incoming, at: usize, out: &mut Outbox) {
         if self.receipts {
-            let models: Vec<String> = self.models.set().values().map(|served| served.label()).collect();
             let micros = self.clock.since(event.received).as_micros() as u64;
-            let receipt = serde_json::json!({
-                "v": crate::message::VERSION, "source": self.source(event), "outcome": outcome,
-                "attempts": event.attempts + 1, "models": models, "latency_us": micros,
+            let mut receipt = serde_json::json!({
+                "v": crate::message::VERSION, "source": self.source(event), "outcome": out.outcomes[at].name(),
+                "attempts": event.attempts + 1, "latency_us": micros,
             });
+            if let Some(served) = out.answered_by(at) {
+                receipt["model"] = served.name.as_str().into();
+                receipt["version"] = served.version.as_str().into();
+                receipt["hash"] = served.hash.as_str().into();
+            }
+            if let Some(live) = out.live.as_ref().filter(|live| live.settings.version > 0) {
+                receipt["config"] = live.settings.version.into();
+            }
             out.put(To::Receipts, at, |bytes| {
                 serde_json::to_writer(bytes, &receipt).expect("a JSON value is JSON");
             });

@@ -36,6 +36,7 @@ use crate::engine::{Engine, Reading};
 use crate::event::{Incoming, TopicPartition};
 use crate::metrics::Metrics;
 use crate::outbox::{EventOutcome, Outbox};
+use crate::settings::{Live, Run};
 use crate::state::Undo;
 
 /// How long an idle flow waits for events before it looks at its clock and whether it is to stop.
@@ -64,6 +65,11 @@ pub struct Flow<T> {
     metrics: Arc<Metrics>,
     options: FlowOptions,
     transport: T,
+    /// Whether all that was read is answered and committed, while nothing more is read.
+    is_drained: bool,
+    /// The settings and the models that answer, and how often they had been exchanged.
+    live: Arc<Live>,
+    exchanges: u64,
     backlog: Backlog,
     offsets: Offsets,
     /// What takes back the changes of histories since the last commit.
@@ -89,8 +95,12 @@ pub struct Flow<T> {
 impl<T: Transport> Flow<T> {
     /// Makes a flow that has not begun. Its clock is the engine's.
     pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>, options: FlowOptions, transport: T) -> Self {
+        let (exchanges, live) = (engine.models.exchanges(), engine.models.live());
         Self {
-            backlog: Backlog::new(Arc::clone(&engine), &options.flow),
+            backlog: Backlog::new(Arc::clone(&live.settings)),
+            live,
+            exchanges,
+            is_drained: false,
             last_commit: engine.clock.now(),
             quiet: engine.clock.now(),
             clock: Arc::clone(&engine.clock),
@@ -122,7 +132,7 @@ impl<T: Transport> Flow<T> {
             self.recover(done, stop)?;
         }
         let deadline = self.clock.now() + self.options.drain;
-        while self.backlog.len() > 0 && self.clock.now() < deadline {
+        while self.backlog.len() > 0 && self.live.settings.run != Run::Paused && self.clock.now() < deadline {
             match self.answer_next().and_then(|()| self.look_at_deliveries(Duration::ZERO)) {
                 Ok(()) => {}
                 Err(trouble) => return Self::leave(trouble),
@@ -158,12 +168,14 @@ impl<T: Transport> Flow<T> {
         while let Some(change) = self.changes.pop_front() {
             self.change(change)?;
         }
+        self.take_up();
         self.admit()?;
         // Before a batch is taken: what is left afterwards is little however much had to wait.
         self.metrics.queues(self.options.worker, self.backlog.queues().iter().map(Queue::level));
         let now = self.clock.now();
         self.backlog.end_penalties(|end| end <= now);
-        if self.backlog.is_due(now) && !self.is_filling(now) {
+        let is_paused = self.live.settings.run == Run::Paused;
+        if !is_paused && self.backlog.is_due(now) && !self.is_filling(now) {
             self.answer_next()?;
         }
         self.look_at_deliveries(Duration::ZERO)?;
@@ -171,7 +183,39 @@ impl<T: Transport> Flow<T> {
         if self.unsaved && self.clock.since(self.last_commit) >= self.options.commit {
             self.commit(Duration::ZERO)?;
         }
+        if self.live.settings.run == Run::Draining {
+            self.drain()?;
+        }
         Ok(())
+    }
+
+    /// Says that all that was read is answered and committed, once it is. With at-least-once commits go by in the background, so
+    /// that the last one is waited for.
+    fn drain(&mut self) -> Result<(), Trouble> {
+        let is_answered = self.backlog.is_drained() && !self.offsets.is_in_flight();
+        if is_answered && !self.is_drained {
+            self.commit(IDLE)?;
+        }
+        self.is_drained = is_answered && !self.unsaved;
+        self.metrics.progress.drained(self.options.worker, self.is_drained);
+        Ok(())
+    }
+
+    /// Takes up settings and models that were exchanged. Until the next time they hold, for whole batches.
+    fn take_up(&mut self) {
+        let exchanges = self.engine.models.exchanges();
+        if exchanges == self.exchanges {
+            return;
+        }
+        self.exchanges = exchanges;
+        let live = self.engine.models.live();
+        if !Arc::ptr_eq(&live.settings, &self.live.settings) {
+            self.backlog.take_up(Arc::clone(&live.settings));
+            self.metrics.no_queues_from(self.options.worker, self.backlog.queues().len());
+            self.is_drained = false;
+            self.metrics.progress.drained(self.options.worker, false);
+        }
+        self.live = live;
     }
 
     /// Waits for events until something else is due.
@@ -183,8 +227,11 @@ impl<T: Transport> Flow<T> {
         if let Some(due) = backlog.due() {
             wait = wait.min(until(due));
         }
+        let run = self.live.settings.run;
         let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len() > 0;
-        if self.is_filling(now) {
+        if run == Run::Paused {
+            wait = IDLE;
+        } else if self.is_filling(now) {
             wait = wait.min(until(self.quiet));
         } else if !backlog.is_yielding() && (backlog.is_full_batch() || all_paused) {
             wait = Duration::ZERO;
@@ -230,8 +277,11 @@ impl<T: Transport> Flow<T> {
     }
 
     fn pause(&mut self) -> Result<(), Trouble> {
-        let full = self.backlog.full_topics();
+        let mut full = self.backlog.full_topics();
         let wide = if self.backlog.reads_ahead { self.offsets.wide() } else { Vec::new() };
+        if self.live.settings.run != Run::Running {
+            full.push(None);
+        }
         if full.is_empty() && wide.is_empty() && self.paused.is_empty() {
             return Ok(());
         }
@@ -272,10 +322,11 @@ impl<T: Transport> Flow<T> {
 
     fn answer(&mut self, events: &mut Vec<Incoming>, outbox: &mut Outbox) -> Result<(), Trouble> {
         let start = self.clock.now();
-        let before = self.undo.len();
-        self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+        let (before, live) = (self.undo.len(), Arc::clone(&self.live));
+        let failures = &live.settings.failures;
+        self.engine.answer_by(&live, events, Reading::default(), &mut self.undo, outbox);
         loop {
-            let held = first_to_yield(&self.options.failures, events, outbox);
+            let held = first_to_yield(failures, events, outbox);
             if held.is_none() && !mark_refused(&self.transport, events, outbox) {
                 break;
             }
@@ -292,12 +343,12 @@ impl<T: Transport> Flow<T> {
                     return Ok(());
                 }
             }
-            self.engine.answer(events, Reading::default(), &mut self.undo, outbox);
+            self.engine.answer_by(&live, events, Reading::default(), &mut self.undo, outbox);
         }
         let scored = self.clock.now();
         note_elsewhere(&self.engine, &self.metrics, events, outbox);
         self.batch += 1;
-        let (engine, failures, transport) = (&*self.engine, &self.options.failures, &mut self.transport);
+        let (engine, transport) = (&*self.engine, &mut self.transport);
         let retried = BatchWriter { engine, failures, transport, batch: self.batch }.write(events, outbox)?;
         let ended = events.iter().enumerate().filter(|(at, _)| !retried.contains(at));
         let turns: Vec<_> = ended.map(|(_, event)| (event.part, event.turn)).collect();
@@ -318,9 +369,10 @@ impl<T: Transport> Flow<T> {
         let latency = events.first().map(|first| now.saturating_duration_since(first.received));
         let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !retried.contains(at));
         self.metrics.batch(outcomes, scored - start, now - scored, latency);
+        outbox.count_replies(&retried);
         for at in retried.into_iter().rev() {
             let EventOutcome::Failed(reject) = &outbox.outcomes[at] else { continue };
-            let until = now + self.options.failures.of(reject.stage).backoff();
+            let until = now + failures.of(reject.stage).backoff();
             self.backlog.penalise(events.swap_remove(at), until);
         }
         Ok(())

@@ -11,19 +11,19 @@
 pub(crate) mod access;
 mod answer;
 mod listener;
-mod reply;
+pub(crate) mod reply;
 mod server;
 mod tls;
+pub mod tokens;
 mod watch;
 #[cfg(feature = "kafka")]
 mod write;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -31,11 +31,14 @@ use tokio::sync::Semaphore;
 
 use crate::Kind;
 use crate::config::ServeConfig;
+use crate::control::Control;
 use crate::engine::Engine;
 use crate::health::Health;
 #[cfg(feature = "kafka")]
 use crate::kafka::EventWriter;
 use crate::metrics::Metrics;
+
+use tokens::Role;
 
 pub use listener::Listening;
 pub use server::{Server, Serving};
@@ -53,17 +56,20 @@ pub struct App {
     pub writer: Option<EventWriter>,
     /// A permit for each request that may be scored at once.
     pub scoring: Arc<Semaphore>,
+    /// Who is let in.
+    pub(crate) access: access::Access,
+    /// The versions of the config, where it is controlled.
+    pub control: Option<Arc<Control>>,
     /// The config.
     pub config: ServeConfig,
     /// When the server started.
     pub since: Instant,
 }
 
-/// Serves until `stop` comes, then finishes the requests that are open.
-pub async fn serve(listening: Listening, app: App, stop: impl Future<Output = ()> + Send + 'static) {
-    let limit = app.config.limits.message_bytes;
+/// Returns the paths.
+pub fn router(app: App) -> Router {
     let app = Arc::new(app);
-    let router = Router::new()
+    Router::new()
         .route("/v1/score", post(|state, body| answer::answer(state, Kind::Score, body)))
         .route("/v1/recommend", post(|state, body| answer::answer(state, Kind::Recommend, body)))
         .route("/v1/similar", post(|state, body| answer::answer(state, Kind::Similar, body)))
@@ -77,9 +83,7 @@ pub async fn serve(listening: Listening, app: App, stop: impl Future<Output = ()
         .route("/", get(watch::page))
         .fallback(reply::no_path)
         .method_not_allowed_fallback(reply::other_method)
-        .layer(DefaultBodyLimit::max(limit))
-        .with_state(app);
-    listening.serve(router, stop).await;
+        .with_state(app)
 }
 
 /// The paths that monitoring polls, whose requests are therefore not counted.
@@ -90,9 +94,14 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
-    let response = match access::refused(request.headers(), &app.config.http) {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
+    let asked = match path.as_str() {
+        path if path.starts_with("/v1/") => Role::Score,
+        "/-/reload" => Role::Operate,
+        _ => Role::Observe,
+    };
+    let response = match app.access.admit(request.headers(), asked) {
+        Ok(_) => next.run(request).await,
+        Err(not) => not.refusal,
     };
     if !WATCHING.contains(&path.as_str()) {
         app.metrics.http(&path, response.status().as_u16(), start.elapsed());

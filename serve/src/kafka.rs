@@ -9,6 +9,8 @@ mod drain;
 mod headers;
 mod histories;
 mod incoming;
+#[cfg(feature = "http")]
+mod kept;
 mod members;
 mod messages;
 mod native;
@@ -34,6 +36,8 @@ mod workers;
 mod writer;
 
 pub use drain::{Drained, drain};
+#[cfg(feature = "http")]
+pub use kept::{Kept, KeptTopic};
 pub use repartition::{Moved, repartition};
 pub use replay::{Range, replay};
 pub use sizes::TopicLimits;

@@ -24,6 +24,8 @@
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "http")]
+pub mod control;
 pub mod engine;
 pub mod error;
 pub mod event;
@@ -44,6 +46,7 @@ pub mod reject;
 pub mod served;
 #[cfg(any(feature = "http", feature = "kafka"))]
 pub mod service;
+pub mod settings;
 pub mod state;
 
 pub use config::ServeConfig;

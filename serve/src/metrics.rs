@@ -1,6 +1,7 @@
 //! What the service counts, for Prometheus and for the live page.
 
 mod labels;
+mod queues;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -15,26 +16,33 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-pub use labels::{HttpLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
+pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
+pub use queues::QueueLevel;
 
 use crate::event::{Incoming, TopicPartition};
 use crate::outbox::EventOutcome;
 use crate::progress::Progress;
 
-/// How full a queue is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct QueueLevel {
-    /// The events that wait.
-    pub events: usize,
-    /// Their size in bytes.
-    pub bytes: usize,
-    /// The share of the queue's bounds that is taken, from 0 on.
-    pub fill: f64,
+/// What is not counted here, and shown with it.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    /// Users with a history.
+    pub users: usize,
+    /// The replies of each model.
+    pub replies: Vec<(ModelLabels, u64)>,
+    /// The version of the config that answers.
+    pub config: u64,
+    /// The newest version that is known of.
+    pub newest_config: u64,
 }
 
 /// All that is counted.
 pub struct Metrics {
     registry: Registry,
+    /// The gauges and counters of [`Elsewhere`]; locked while they are written.
+    replies: Mutex<Family<ModelLabels, Counter>>,
+    config: Gauge,
+    newest_config: Gauge,
     /// Events read.
     pub events: Counter,
     bytes: Counter,
@@ -76,6 +84,9 @@ impl Default for Metrics {
         let seconds = || Histogram::new(exponential_buckets(1e-5, 2.0, 21));
         let mut all = Self {
             registry: Registry::default(),
+            replies: Mutex::default(),
+            config: Gauge::default(),
+            newest_config: Gauge::default(),
             events: Counter::default(),
             bytes: Counter::default(),
             ended: Family::default(),
@@ -161,6 +172,18 @@ impl Default for Metrics {
             all.elsewhere.clone(),
         );
         registry.register("burnrec_http_requests", "HTTP requests", all.http.clone());
+        let replies = all.replies.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        registry.register("burnrec_replies", "Replies by the model that gave them", replies);
+        registry.register(
+            "burnrec_config_version",
+            "The version of the config that answers",
+            all.config.clone(),
+        );
+        registry.register(
+            "burnrec_config_newest_version",
+            "The newest version of the config that this instance knows of",
+            all.newest_config.clone(),
+        );
         all.registry = registry;
         all
     }
@@ -208,22 +231,6 @@ impl Metrics {
     /// Returns how events ended so far.
     pub fn ends(&self) -> BTreeMap<OutcomeLabels, u64> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Shows what waits in a worker's queues, one for each route.
-    pub fn queues(&self, worker: usize, queues: impl Iterator<Item = QueueLevel>) {
-        for (route, queue) in queues.enumerate() {
-            let labels = QueueLabels { worker: worker as u64, route: route as u64 };
-            self.queue_events.get_or_create(&labels).set(queue.events as i64);
-            self.queue_bytes.get_or_create(&labels).set(queue.bytes as i64);
-            self.queue_fill.get_or_create(&labels).set(queue.fill);
-        }
-    }
-
-    /// Returns the fill and the number of events of a queue.
-    pub fn queue(&self, worker: usize, route: usize) -> (f64, i64) {
-        let labels = QueueLabels { worker: worker as u64, route: route as u64 };
-        (self.queue_fill.get_or_create(&labels).get(), self.queue_events.get_or_create(&labels).get())
     }
 
     /// Counts a commit, and how long it took.
@@ -340,8 +347,15 @@ impl Metrics {
     }
 
     /// Writes all of it in the OpenMetrics text format.
-    pub fn text(&self, users: usize) -> String {
-        self.users.set(users as i64);
+    pub fn text(&self, now: Elsewhere) -> String {
+        self.users.set(now.users as i64);
+        self.config.set(now.config as i64);
+        self.newest_config.set(now.newest_config as i64);
+        let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        replies.clear();
+        for (of, n) in &now.replies {
+            replies.get_or_create(of).inner().store(*n, std::sync::atomic::Ordering::Relaxed);
+        }
         self.memory.set(resident_bytes().unwrap_or(0) as i64);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing into memory cannot fail");
@@ -356,34 +370,4 @@ pub fn resident_bytes() -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bad_record_of_the_state_is_no_rollback() {
-        let metrics = Metrics::default();
-        metrics.bad_record("no JSON");
-        let text = metrics.text(0);
-        assert!(text.contains("\nburnrec_bad_state_records_total 1\n"), "{text}");
-        assert!(!text.contains("burnrec_rollbacks_total{"), "{text}");
-    }
-
-    #[test]
-    fn the_lag_of_a_partition_that_went_goes_with_it() {
-        let metrics = Metrics::default();
-        let of = |partition| PartitionLabels { topic: "requests".into(), partition };
-        let lags = |parts: &[(i32, i64)]| parts.iter().map(|&(part, lag)| (of(part), lag)).collect();
-        metrics.lags_of("worker 0", lags(&[(0, 5), (1, 7)]));
-        metrics.lags_of("worker 1", lags(&[(2, 9)]));
-        metrics.revoked(&[TopicPartition { topic: 1, partition: 0 }], &["other".into(), "requests".into()]);
-        assert_eq!(metrics.lags(), lags(&[(1, 7), (2, 9)]));
-        metrics.lags_of("worker 0", lags(&[(3, 1)]));
-        assert_eq!(metrics.lags(), lags(&[(2, 9), (3, 1)]), "what statistics no longer name is gone too");
-        metrics.lags_of("worker 1", lags(&[(3, 2)]));
-        metrics.lags_of("worker 0", lags(&[]));
-        assert_eq!(metrics.lags(), lags(&[(3, 2)]), "another has taken it up");
-        let text = metrics.text(0);
-        let found: Vec<&str> = text.lines().filter(|line| line.starts_with("kafka_consumer_lag{")).collect();
-        assert_eq!(found, [r#"kafka_consumer_lag{topic="requests",partition="3"} 2"#]);
-    }
-}
+mod tests;

@@ -1,7 +1,11 @@
 //! What the engine returns for a batch of events: the messages to write, and how each event ended.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use crate::served::Served;
+use crate::settings::Live;
 use crate::{Kind, Reject};
 
 /// A topic by what it is for.
@@ -79,6 +83,10 @@ pub struct Outbox {
     pub messages: Vec<Outgoing>,
     /// How each event ended, in their order.
     pub outcomes: Vec<EventOutcome>,
+    /// The number of the model that each event was for; 0 where it was for none.
+    pub answered: Vec<u64>,
+    /// The settings and the models that answered.
+    pub live: Option<Arc<Live>>,
     /// Events that came in another partition than their user's id belongs to, with that one.
     pub elsewhere: Vec<(usize, i32)>,
 }
@@ -89,7 +97,40 @@ impl Outbox {
         self.bytes.clear();
         self.messages.clear();
         self.outcomes.clear();
+        self.answered.clear();
+        self.live = None;
         self.elsewhere.clear();
+    }
+
+    /// Adds how the next event ended, and the model that it was for.
+    pub fn end(&mut self, outcome: EventOutcome, by: Option<&Served>) {
+        self.outcomes.push(outcome);
+        self.answered.push(by.map_or(0, |served| served.number));
+    }
+
+    /// Returns the model that an event was for.
+    pub fn answered_by(&self, at: usize) -> Option<&Served> {
+        self.of_number(*self.answered.get(at)?)
+    }
+
+    fn of_number(&self, number: u64) -> Option<&Served> {
+        let models = self.live.iter().filter(|_| number > 0).flat_map(|live| live.models.values());
+        models.map(|served| &**served).find(|served| served.number == number)
+    }
+
+    /// Counts the replies by the models that gave them, but for those to the events of `except`.
+    pub fn count_replies(&self, except: &[usize]) {
+        let is_counted = |(at, outcome): &(usize, &EventOutcome)| {
+            matches!(outcome, EventOutcome::Replied(_)) && !except.contains(at)
+        };
+        let numbers = self.outcomes.iter().enumerate().filter(is_counted);
+        let mut numbers = numbers.filter_map(|(at, _)| self.answered.get(at)).peekable();
+        while let Some(number) = numbers.next() {
+            let like_it = std::iter::from_fn(|| numbers.next_if_eq(&number)).count();
+            if let Some(served) = self.of_number(*number) {
+                served.replies.fetch_add(1 + like_it as u64, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Adds a message whose value `write` appends to the bytes.

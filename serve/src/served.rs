@@ -1,11 +1,11 @@
 //! The models that answer: opened, checked, exchanged while the service runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,8 +13,16 @@ use burnrec_models::saved::short_manifest_hash;
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
 
 use crate::config::{ModelEntry, ServeConfig};
+use crate::metrics::ModelLabels;
+use crate::settings::{Live, Run, Settings};
 use crate::state::State;
 use crate::{Error, Result};
+
+/// Of how many versions of a model replies are counted: those of the latest to serve.
+const COUNTED_VERSIONS: usize = 4;
+
+/// Of how many versions of all models.
+const MOST_COUNTED: usize = 512;
 
 /// A model ready to answer. It never changes; a new one takes its place as a whole.
 pub struct Served {
@@ -32,6 +40,8 @@ pub struct Served {
     pub tail: String,
     /// The nanoseconds that a pair took of late; [`NOT_SEEN`] before the first.
     pair_ns: AtomicU64,
+    /// How many replies it gave, and those before it of the same name and version.
+    pub replies: Arc<AtomicU64>,
 }
 
 const NOT_SEEN: u64 = u64::MAX;
@@ -50,6 +60,7 @@ impl Served {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             recommender,
             pair_ns: NOT_SEEN.into(),
+            replies: Arc::default(),
         }
     }
 
@@ -80,11 +91,17 @@ impl Served {
 /// The models as they stand at one moment: a batch is answered by one set from its beginning to its end.
 pub type Set = BTreeMap<String, Arc<Served>>;
 
-/// The models by name, with the way to exchange them.
+/// The models by name and the settings by which they answer, with the way to exchange them.
 pub struct Models {
-    entries: BTreeMap<String, ModelEntry>,
     device: DeviceChoice,
-    set: RwLock<Arc<Set>>,
+    live: RwLock<Arc<Live>>,
+    /// How often they were exchanged.
+    exchanges: AtomicU64,
+    exchanging: Mutex<()>,
+    /// What each request over HTTP asks of the settings.
+    pub at_hand: AtHand,
+    /// The counts of replies, those of the latest models to serve at the back.
+    replies: Mutex<VecDeque<(ModelLabels, Arc<AtomicU64>)>>,
     /// The histories, some of them folded into the models.
     state: Arc<State>,
     /// Why a model's directory was not taken up, by name.
@@ -93,47 +110,149 @@ pub struct Models {
     stamps: Mutex<BTreeMap<String, Stamp>>,
 }
 
+/// Settings that can be read without a lock.
+#[derive(Default)]
+pub struct AtHand {
+    message_bytes: AtomicUsize,
+    is_stopped: AtomicBool,
+}
+
+impl AtHand {
+    fn set(&self, settings: &Settings) {
+        self.message_bytes.store(settings.limits.message_bytes, Ordering::Relaxed);
+        self.is_stopped.store(settings.run != Run::Running, Ordering::Relaxed);
+    }
+
+    /// Returns the most bytes of a message.
+    pub fn message_bytes(&self) -> usize {
+        self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether nothing new is taken.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Relaxed)
+    }
+}
+
 /// The files of a directory, each with its inode, size and time of change.
 type Stamp = BTreeMap<OsString, (u64, u64, i64, i64)>;
 
 impl Models {
-    /// Opens all models of a config, into which the histories of `state` are folded.
+    /// Opens all models of a config with its settings; the histories of `state` are folded into them.
     ///
     /// # Errors
     /// When one cannot be opened, or the device that it needs cannot.
-    pub fn open(config: &ServeConfig, state: Arc<State>) -> Result<Self> {
+    pub fn open(config: &ServeConfig, settings: Settings, state: Arc<State>) -> Result<Self> {
         let choice: DeviceChoice = config
             .device
             .parse()
             .map_err(|_| Error::config("device", &config.device, "auto, cpu, gpu or gpu:N"))?;
-        let set = config
-            .models
-            .iter()
-            .map(|(name, entry)| Ok((name.clone(), Arc::new(open(name, entry, choice)?))));
+        let replies = Mutex::default();
+        let set = config.models.iter().map(|(name, entry)| {
+            let served = counted(&replies, open(name, entry, choice)?);
+            Ok((name.clone(), Arc::new(served)))
+        });
+        let models = Arc::new(set.collect::<Result<_>>()?);
+        let at_hand = AtHand::default();
+        at_hand.set(&settings);
         Ok(Self {
-            set: RwLock::new(Arc::new(set.collect::<Result<_>>()?)),
+            at_hand,
+            live: RwLock::new(Arc::new(Live { settings: Arc::new(settings), models })),
+            exchanges: AtomicU64::default(),
+            exchanging: Mutex::default(),
+            replies,
             state,
-            entries: config.models.clone(),
             device: choice,
             troubles: Mutex::default(),
             stamps: Mutex::default(),
         })
     }
 
+    /// Returns the settings and the models as they are now.
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Returns the models as they are now.
     pub fn set(&self) -> Arc<Set> {
-        Arc::clone(&self.set.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.live().models)
+    }
+
+    /// Returns how often settings or models were exchanged, for those who keep what [`Models::live`] returned.
+    pub fn exchanges(&self) -> u64 {
+        self.exchanges.load(Ordering::Acquire)
     }
 
     /// Takes up a model in place of the one of its name, whose folded-in users go with it.
     pub fn take_up(&self, served: Served) {
-        let mut set = self.set.write().unwrap_or_else(PoisonError::into_inner);
-        let mut new = Set::clone(&set);
-        new.insert(served.name.clone(), Arc::new(served));
-        let numbers = new.values().map(|served| served.number).collect();
-        *set = Arc::new(new);
-        drop(set);
+        self.take_up_at(served, None);
+    }
+
+    /// Takes up a model of an entry, if the settings that answer still have it; of any where none is given.
+    fn take_up_at(&self, served: Served, of: Option<&ModelEntry>) {
+        let served = counted(&self.replies, served);
+        self.exchange(|live| {
+            let is_asked = of.is_none_or(|of| live.settings.models.get(&served.name) == Some(of));
+            let mut models = Set::clone(&live.models);
+            if is_asked {
+                models.insert(served.name.clone(), Arc::new(served));
+            }
+            Live { settings: Arc::clone(&live.settings), models: Arc::new(models) }
+        });
+    }
+
+    /// Opens the models that settings name and that are not served, under their names.
+    ///
+    /// # Errors
+    /// When one cannot be opened.
+    pub fn open_new(&self, settings: &Settings) -> Result<Vec<Served>> {
+        let live = self.live();
+        let is_new = |(name, entry): &(&String, &ModelEntry)| live.settings.models.get(*name) != Some(*entry);
+        let new = settings.models.iter().filter(is_new);
+        new.map(|(name, entry)| open(name, entry, self.device)).collect()
+    }
+
+    /// Takes up settings with the models that [`Models::open_new`] opened for them; models that they do not name go.
+    pub fn change(&self, settings: Settings, new: Vec<Served>) {
+        let new = new.into_iter().map(|served| counted(&self.replies, served));
+        let mut new: Set = new.map(|served| (served.name.clone(), Arc::new(served))).collect();
+        self.exchange(|live| {
+            let kept = live.models.iter().filter(|(name, _)| settings.models.contains_key(*name));
+            for (name, served) in kept {
+                new.entry(name.clone()).or_insert_with(|| Arc::clone(served));
+            }
+            Live { settings: Arc::new(settings), models: Arc::new(new) }
+        });
+        let live = self.live();
+        let is_gone = |name: &String| !live.models.contains_key(name);
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| !is_gone(name));
+    }
+
+    /// Calls the settings that answer those of another version.
+    pub fn renumber(&self, version: u64) {
+        self.exchange(|live| {
+            let settings = Settings { version, ..Settings::clone(&live.settings) };
+            Live { settings: Arc::new(settings), models: Arc::clone(&live.models) }
+        });
+    }
+
+    fn exchange(&self, change: impl FnOnce(&Live) -> Live) {
+        // One after the other to the end, so that users are folded into the models that serve last.
+        let _alone = self.exchanging.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let new = change(&live);
+        let numbers = new.models.values().map(|served| served.number).collect();
+        self.at_hand.set(&new.settings);
+        *live = Arc::new(new);
+        self.exchanges.fetch_add(1, Ordering::Release);
+        drop(live);
         self.state.serve(numbers);
+    }
+
+    /// Returns how many replies each version of each model gave.
+    pub fn replies(&self) -> Vec<(ModelLabels, u64)> {
+        let all = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().map(|(of, replies)| (of.clone(), replies.load(Ordering::Relaxed))).collect()
     }
 
     /// Returns the name of the device that the models compute on.
@@ -168,7 +287,7 @@ impl Models {
     fn refresh(&self, all: bool) -> (usize, Vec<String>) {
         let mut stamps = self.stamps.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut read, mut taken) = (0, Vec::new());
-        for (name, entry) in &self.entries {
+        for (name, entry) in &self.live().settings.models {
             let stamp = stamp(&entry.run);
             if !all && stamps.get(name) == Some(&stamp) {
                 continue;
@@ -191,7 +310,7 @@ impl Models {
             match opened {
                 Ok(served) => {
                     tracing::info!(model = name, hash = served.hash, "a new model serves");
-                    self.take_up(served);
+                    self.take_up_at(served, Some(entry));
                     troubles.remove(name);
                     taken.push(name.clone());
                 }
@@ -209,6 +328,28 @@ impl Models {
         }
         (read, taken)
     }
+}
+
+/// Lets a model count its replies on from those of its name and version that served before. Counts of versions that served
+/// longest ago are dropped, so that there are few.
+fn counted(all: &Mutex<VecDeque<(ModelLabels, Arc<AtomicU64>)>>, mut served: Served) -> Served {
+    let of = ModelLabels { model: served.name.clone(), version: served.version.clone() };
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(at) = all.iter().position(|(known, _)| *known == of) {
+        served.replies = all.remove(at).map_or_else(Arc::default, |(_, replies)| replies);
+    }
+    all.push_back((of, Arc::clone(&served.replies)));
+    let of_name = |(known, _): &(ModelLabels, _)| known.model == served.name;
+    if all.iter().filter(|known| of_name(known)).count() > COUNTED_VERSIONS
+        && let Some(oldest) = all.iter().position(of_name)
+    {
+        all.remove(oldest);
+    }
+    if all.len() > MOST_COUNTED {
+        all.pop_front();
+    }
+    drop(all);
+    served
 }
 
 /// Returns what the files of a run look like, without the records and checkpoints of one that is being trained there. A

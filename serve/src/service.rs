@@ -4,11 +4,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "http")]
+use axum::Router;
+
 use crate::config::ServeConfig;
+#[cfg(feature = "http")]
+use crate::control::{self, Control, Opened};
 use crate::engine::Engine;
 use crate::health::Health;
 #[cfg(feature = "http")]
-use crate::http::{App, Server};
+use crate::http::access::Access;
+#[cfg(feature = "http")]
+use crate::http::{self, App, Server};
 #[cfg(feature = "kafka")]
 use crate::kafka::{self, TopicLimits, Workers};
 use crate::metrics::Metrics;
@@ -30,6 +37,11 @@ pub struct Service {
     topics: TopicLimits,
     #[cfg(feature = "http")]
     server: Server,
+    #[cfg(feature = "http")]
+    access: Access,
+    /// The versions of the config, and the server by which they are made.
+    #[cfg(feature = "http")]
+    control: Option<(Arc<Control>, Router, Server)>,
 }
 
 impl Service {
@@ -39,7 +51,20 @@ impl Service {
     /// When one of these fails, or the config asks for what this build leaves out.
     pub fn open(config: ServeConfig) -> Result<Self> {
         check_features(&config)?;
-        let engine = Engine::open(&config)?;
+        #[cfg(feature = "http")]
+        let (opened, config) = match &config.control {
+            Some(control) => {
+                let opened = Opened::open(&config, control)?;
+                let config = opened.config.clone();
+                (Some(opened), config)
+            }
+            None => (None, config),
+        };
+        #[cfg(feature = "http")]
+        let (version, run) = opened.as_ref().map(Opened::start).unwrap_or_default();
+        #[cfg(not(feature = "http"))]
+        let (version, run) = Default::default();
+        let engine = Engine::open_at(&config, version, run)?;
         #[cfg(feature = "kafka")]
         let (engine, topics) = match &config.kafka {
             Some(kafka) => {
@@ -49,17 +74,49 @@ impl Service {
             }
             None => (engine, TopicLimits::default()),
         };
-        let engine = Arc::new(engine);
+        let (engine, metrics) = (Arc::new(engine), Arc::<Metrics>::default());
+        #[cfg(feature = "http")]
+        let control = match (opened, &config.control) {
+            (Some(opened), Some(of)) => {
+                #[cfg(feature = "kafka")]
+                let record_bytes = {
+                    let (kafka, topics) = (config.kafka.clone(), topics.clone());
+                    let bytes = move |limits: &_| match &kafka {
+                        Some(kafka) => topics.record_bytes(kafka, limits),
+                        None => Ok(usize::MAX),
+                    };
+                    Box::new(bytes) as control::RecordBytes
+                };
+                #[cfg(not(feature = "kafka"))]
+                let record_bytes = Box::new(|_: &_| Ok(usize::MAX)) as control::RecordBytes;
+                let server = Server::open(&of.http)?;
+                let control = opened.control(Arc::clone(&engine), Arc::clone(&metrics), record_bytes)?;
+                let control = Arc::new(control);
+                let router = control::router(Arc::clone(&control), of)?;
+                Some((control, router, server))
+            }
+            _ => None,
+        };
         Ok(Self {
             #[cfg(feature = "kafka")]
             topics,
             #[cfg(feature = "http")]
             server: Server::open(&config.http)?,
+            #[cfg(feature = "http")]
+            access: Access::open(&config.http)?,
+            #[cfg(feature = "http")]
+            control,
             config,
             engine,
-            metrics: Arc::default(),
+            metrics,
             health: Arc::default(),
         })
+    }
+
+    /// Returns the scheme and the address of the server by which the service is controlled, if it is.
+    #[cfg(feature = "http")]
+    pub fn control_address(&self) -> Option<(&'static str, std::net::SocketAddr)> {
+        self.control.as_ref().map(|(_, _, server)| server.address())
     }
 
     /// Returns the scheme and the address of the HTTP server.
@@ -85,8 +142,13 @@ impl Service {
         let workers =
             Workers::start(&self.config, &self.topics, &self.engine, &self.metrics, &self.health, &stop)?;
         #[cfg(feature = "http")]
-        let serving = self.server.start(App {
+        let (control, controlling) =
+            self.control.map(|(control, router, server)| (control, server.start(router))).unzip();
+        #[cfg(feature = "http")]
+        let serving = self.server.start(http::router(App {
             engine: Arc::clone(&self.engine),
+            access: self.access,
+            control: control.clone(),
             metrics: self.metrics,
             health: Arc::clone(&self.health),
             #[cfg(feature = "kafka")]
@@ -94,14 +156,19 @@ impl Service {
             scoring: Arc::new(tokio::sync::Semaphore::new(self.config.http.scoring_requests)),
             config: self.config,
             since: Instant::now(),
-        });
+        }));
         #[cfg(feature = "http")]
-        let has_failed = || serving.is_finished();
+        let has_failed =
+            || serving.is_finished() || controlling.as_ref().is_some_and(http::Serving::is_finished);
         #[cfg(not(feature = "http"))]
         let has_failed = || false;
         let (mut looked, mut swept) = (Instant::now(), Instant::now());
         while !stop.load(Ordering::Relaxed) && !asked() && !has_failed() {
             std::thread::sleep(Duration::from_millis(20));
+            #[cfg(feature = "http")]
+            if let Some(control) = &control {
+                control.look();
+            }
             if looked.elapsed() >= LOOK {
                 self.engine.models.look();
                 looked = Instant::now();
@@ -116,11 +183,17 @@ impl Service {
         #[cfg(feature = "kafka")]
         let worked = workers.join();
         #[cfg(feature = "http")]
+        let controlled = controlling.map_or(Ok(()), http::Serving::stop);
+        #[cfg(feature = "http")]
+        if let Some(control) = &control {
+            control.leave();
+        }
+        #[cfg(feature = "http")]
         let served = serving.stop();
         #[cfg(feature = "kafka")]
         worked?;
         #[cfg(feature = "http")]
-        served?;
+        served.and(controlled)?;
         Ok(())
     }
 }
@@ -130,6 +203,10 @@ fn check_features(config: &ServeConfig) -> Result<()> {
     if cfg!(not(feature = "kafka")) && config.kafka.is_some() {
         let expected = "no such table: this build is without the feature kafka";
         return Err(Error::config("kafka", "a table", expected));
+    }
+    if cfg!(not(feature = "http")) && config.control.is_some() {
+        let expected = "no such table: this build is without the feature http";
+        return Err(Error::config("control", "a table", expected));
     }
     if cfg!(not(feature = "http")) && config.kafka.is_none() {
         let expected =

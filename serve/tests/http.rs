@@ -46,6 +46,7 @@ fn all_requests_are_answered_and_counted() {
         r#"burnrec_ended_total{outcome="rejected",of="not-json",stage="decode"} 1"#,
         r#"burnrec_http_requests_total{path="/v1/score",status="200"} 3"#,
         r#"burnrec_http_requests_total{path="/v1/score",status="400"} 1"#,
+        r#"burnrec_replies_total{model="main",version="als"} 5"#,
         "burnrec_users_with_history 1",
         "burnrec_http_seconds_count 9",
         "# EOF",

@@ -5,10 +5,14 @@ mod common;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use burnrec_models::{Model, Scorer};
 use burnrec_serve::Engine;
+use burnrec_serve::engine::Reading;
+use burnrec_serve::event::Incoming;
 use burnrec_serve::message::WireId;
+use burnrec_serve::outbox::Outbox;
 use burnrec_serve::served::Served;
 use common::{answer, answer_all, config};
 use tempfile::TempDir;
@@ -89,6 +93,38 @@ fn a_model_that_goes_takes_the_users_folded_into_it_along() {
     assert_eq!((Arc::strong_count(&late), folded(old).is_none()), (1, true));
     assert_ne!(answer(&engine, ask).scores(), before);
     assert!(folded(number()).is_some(), "folded into the new one");
+}
+
+#[test]
+fn replies_are_counted_for_the_versions_that_served_last() {
+    let (engine, _folder) = serving(Box::new(common::als(3)));
+    let take_up = |version: &str| {
+        let run = common::recommender(Box::new(common::als(4)));
+        engine.models.take_up(Served::new("main", version, version.into(), run));
+    };
+    let counts = || {
+        let all = engine.models.replies().into_iter();
+        all.map(|(of, n)| (of.version, n)).collect::<Vec<(String, u64)>>()
+    };
+    let ask = |n: usize| {
+        for _ in 0..n {
+            let mut outbox = Outbox::default();
+            let event = Incoming::new(Instant::now(), common::PART, 0, None, Some(GOOD.as_bytes()));
+            engine.answer(&[event.clone(), event], Reading::default(), &mut Vec::new(), &mut outbox);
+            outbox.count_replies(&[1]);
+        }
+    };
+    ask(3);
+    for (at, version) in ["2", "3", "4", "5"].into_iter().enumerate() {
+        take_up(version);
+        ask(at + 1);
+    }
+    let of =
+        |all: &[(&str, u64)]| all.iter().map(|(version, n)| ((*version).to_owned(), *n)).collect::<Vec<_>>();
+    assert_eq!(counts(), of(&[("2", 1), ("3", 2), ("4", 3), ("5", 4)]), "the first one is gone");
+    take_up("3");
+    ask(5);
+    assert_eq!(counts(), of(&[("2", 1), ("4", 3), ("5", 4), ("3", 7)]), "one that comes back goes on");
 }
 
 #[test]

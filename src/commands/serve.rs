@@ -32,6 +32,9 @@ pub fn run(args: Serve) -> Result<()> {
     }
     tell(&show::device(&service.engine.models.device(), None));
     interrupt::install_telling(tell)?;
+    if let Some((scheme, address)) = service.control_address() {
+        tell(&format!("controlled on {scheme}://{address}"));
+    }
     tell(&format!("serving on {scheme}://{address}; Ctrl-C stops"));
     Ok(service.run(&interrupt::asked)?)
 }

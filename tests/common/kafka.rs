@@ -129,7 +129,7 @@ impl Kafka {
 
 /// Returns what a topic does with old records, by its name: those of histories keep the last one of each user.
 fn cleanup_policy(topic: &str) -> &'static str {
-    if topic.contains("state") { "compact" } else { "delete" }
+    if topic.contains("state") || topic == "control" { "compact" } else { "delete" }
 }
 
 impl Drop for Kafka {

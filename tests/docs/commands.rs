@@ -45,7 +45,7 @@ pub fn run_all(pages: &[Page]) {
     let sandbox = Sandbox::new("commands").with_data();
     let (mut n_run, mut n_not, mut needless) = (0, 0, NOT_RUN.map(|(pattern, _)| pattern).to_vec());
     for block in pages.iter().flat_map(Page::blocks).filter(|block| block.language == "sh") {
-        let mut service: Option<Service> = None;
+        let (mut service, mut exports): (Option<Service>, String) = (None, String::new());
         for line in block.commands() {
             if let Some((pattern, _)) = NOT_RUN.iter().find(|(pattern, _)| fits(pattern, &line.text)) {
                 needless.retain(|other| other != pattern);
@@ -54,14 +54,19 @@ pub fn run_all(pages: &[Page]) {
                 continue;
             }
             if line.text.starts_with("burnrec serve ") {
-                service = Some(sandbox.serve(&line.text, &line.place));
+                let started = sandbox.serve(&line.text, &line.place);
+                let url = started.control.as_ref().map(|url| format!("export BURNREC_CTL={url}\n"));
+                exports.extend(url);
+                service = Some(started);
+            } else if line.text.starts_with("export ") {
+                exports += &format!("{}\n", line.text);
             } else {
                 let text = match &service {
                     Some(service) => line.text.replace(LISTEN, &service.address),
                     None => line.text.clone(),
                 };
                 assert!(!text.contains(LISTEN), "{}: no service was started above", line.place);
-                sandbox.run(&text).ok(&format!("{}: {}", line.place, line.text));
+                sandbox.run(&format!("{exports}{text}")).ok(&format!("{}: {}", line.place, line.text));
             }
             n_run += 1;
         }

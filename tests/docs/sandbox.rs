@@ -23,6 +23,8 @@ pub struct Service {
     child: Child,
     /// The address that it chose.
     pub address: String,
+    /// The URL by which it is controlled, if it is.
+    pub control: Option<String>,
 }
 
 impl Sandbox {
@@ -100,12 +102,12 @@ impl Sandbox {
 
     /// Starts a service on a free port.
     pub fn serve(&self, line: &str, place: &str) -> Service {
-        let mut child = self
-            .shell(&format!("exec {line}"))
-            .env("BURNREC__HTTP__LISTEN", "127.0.0.1:0")
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("bash starts");
+        let mut command = self.shell(&format!("exec {line}"));
+        command.env("BURNREC__HTTP__LISTEN", "127.0.0.1:0").stderr(Stdio::piped());
+        if line.contains("control.toml") {
+            command.env("BURNREC__CONTROL__HTTP__LISTEN", "127.0.0.1:0");
+        }
+        let mut child = command.spawn().expect("bash starts");
         let mut log = BufReader::new(child.stderr.take().expect("a pipe"));
         let mut said = String::new();
         let address = loop {
@@ -116,9 +118,11 @@ impl Sandbox {
                 break rest.split(';').next().unwrap_or(rest).to_owned();
             }
         };
+        let told = |line: &str| line.split_once("controlled on ").map(|(_, url)| url.to_owned());
+        let control = said.lines().find_map(told);
         // The pipe is read until the end, so that the service never blocks on a full one.
         std::thread::spawn(move || log.read_to_string(&mut String::new()));
-        Service { child, address }
+        Service { child, address, control }
     }
 
     fn shell(&self, line: &str) -> Command {

@@ -19,6 +19,9 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// The token that `Authorization: Bearer …` must carry for everything but `/health/live` and the page `/`.
     pub token: Option<Secret>,
+    /// A file of named tokens with roles, in place of the one token; `burnrec ctl token` makes it. It is read again when it
+    /// changes.
+    pub tokens: Option<PathBuf>,
     /// A PEM file with the certificate, and those that it was signed by. It is read again when it changes.
     pub tls_certificate: Option<PathBuf>,
     /// A PEM file with the certificate's private key, likewise.
@@ -44,6 +47,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             token: None,
+            tokens: None,
             tls_certificate: None,
             tls_key: None,
             tls_password: None,
@@ -67,15 +71,20 @@ impl HttpConfig {
             (None, Some(_)) => {
                 return Err(Error::config("http.tls_certificate", "none", "the key's certificate"));
             }
-            (None, None) if !self.listen.ip().is_loopback() && self.token.is_none() => {
-                let expected = "a loopback address such as 127.0.0.1:8080, or http.token or http.tls_certificate \
-                                beside it";
+            (None, None)
+                if !self.listen.ip().is_loopback() && self.token.is_none() && self.tokens.is_none() =>
+            {
+                let expected = "a loopback address such as 127.0.0.1:8080, or http.token, http.tokens or \
+                                http.tls_certificate beside it";
                 return Err(Error::config("http.listen", self.listen, expected));
             }
             _ => {}
         }
         if self.token.as_ref().is_some_and(|token| token.reveal().trim().is_empty()) {
             return Err(Error::config("http.token", "an empty text", "a secret"));
+        }
+        if let (Some(_), Some(tokens)) = (&self.token, &self.tokens) {
+            return Err(Error::config("http.tokens", tokens.display(), "none beside http.token"));
         }
         if self.connections == 0 {
             return Err(Error::config("http.connections", 0, "at least 1"));

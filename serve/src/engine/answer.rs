@@ -1,6 +1,7 @@
 //! Answers a batch: each step of the engine, one after the other.
 
 use std::slice;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::encode::Encoder;
@@ -11,7 +12,7 @@ use crate::event::{BYTES, Incoming};
 use crate::message::decode;
 use crate::outbox::{EventOutcome, Outbox};
 use crate::reject::Stage;
-use crate::served::Set;
+use crate::settings::{Live, Settings};
 use crate::state::Undo;
 use crate::{Kind, Reject};
 
@@ -22,11 +23,23 @@ const QUICK_BYTES: usize = 1 << 14;
 const QUICK: Duration = Duration::from_micros(500);
 
 impl Engine {
-    /// Answers a batch into `out`. Its events change histories at once; `undo` gets what takes each change back.
+    /// Answers a batch into `out` by the settings and the models as they are now. Its events change histories at once; `undo`
+    /// gets what takes each change back.
     pub fn answer(&self, events: &[Incoming], reading: Reading, undo: &mut Vec<Undo>, out: &mut Outbox) {
-        let set = self.models.set();
-        let plan = self.plan(&set, events, reading, undo, out);
-        self.finish(plan, events, reading, out);
+        self.answer_by(&self.models.live(), events, reading, undo, out);
+    }
+
+    /// Does the same by these settings and models.
+    pub fn answer_by(
+        &self,
+        live: &Arc<Live>,
+        events: &[Incoming],
+        reading: Reading,
+        undo: &mut Vec<Undo>,
+        out: &mut Outbox,
+    ) {
+        let plan = self.plan(live, events, reading, undo, out);
+        self.finish(live, plan, events, reading, out);
     }
 
     /// Answers a request over HTTP if that is quick: nobody is to be folded in, no catalogue to be gone through, and the pairs
@@ -36,13 +49,13 @@ impl Engine {
         if event.payload().is_some_and(|payload| payload.len() > QUICK_BYTES) {
             return false;
         }
-        let (set, reading, events) =
-            (self.models.set(), Reading { http: Some(kind) }, slice::from_ref(event));
+        let (live, reading, events) =
+            (self.models.live(), Reading { http: Some(kind) }, slice::from_ref(event));
         // Only an event changes a history, and it is quick.
-        let plan = self.plan(&set, events, reading, &mut Vec::new(), out);
+        let plan = self.plan(&live, events, reading, &mut Vec::new(), out);
         let is_quick = plan.is_of_pairs() && plan.takes().is_some_and(|time| time <= QUICK);
         if is_quick {
-            self.finish(plan, events, reading, out);
+            self.finish(&live, plan, events, reading, out);
         }
         is_quick
     }
@@ -50,16 +63,17 @@ impl Engine {
     /// Decodes a batch, looks up its ids, and changes the histories of its events.
     fn plan<'a>(
         &'a self,
-        set: &'a Set,
+        live: &'a Live,
         events: &'a [Incoming],
         reading: Reading,
         undo: &mut Vec<Undo>,
         out: &mut Outbox,
     ) -> BatchPlan<'a> {
-        let mut plan = BatchPlan::new(self, set, events.len());
+        let settings = &*live.settings;
+        let mut plan = BatchPlan::new(self, live, events.len());
         let now_ms = self.clock.unix_ms();
         for (at, event) in events.iter().enumerate() {
-            if let Some(late) = self.late(event, now_ms) {
+            if let Some(late) = Self::late(settings, event, now_ms) {
                 plan.end(at, EventOutcome::Expired(late));
                 continue;
             }
@@ -67,12 +81,12 @@ impl Engine {
                 plan.end(at, EventOutcome::Failed(Reject::sink("not-taken", &**text)));
                 continue;
             }
-            if let Some(why) = self.hopeless(event) {
+            if let Some(why) = self.hopeless(settings, event) {
                 plan.end(at, EventOutcome::GivenUp(why));
                 continue;
             }
             let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
-            match decode(event.payload(), format, reading.http, &self.limits) {
+            match decode(event.payload(), format, reading.http, &settings.limits) {
                 Ok(request) => {
                     let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
                     out.elsewhere.extend(right.map(|right| (at, right)));
@@ -85,27 +99,36 @@ impl Engine {
     }
 
     /// Computes what is planned, and writes the replies.
-    fn finish(&self, mut plan: BatchPlan<'_>, events: &[Incoming], reading: Reading, out: &mut Outbox) {
+    fn finish(
+        &self,
+        live: &Arc<Live>,
+        mut plan: BatchPlan<'_>,
+        events: &[Incoming],
+        reading: Reading,
+        out: &mut Outbox,
+    ) {
         let start = (reading.http.is_some() && plan.is_of_pairs()).then(Instant::now);
         plan.compute();
         if let Some(start) = start {
             plan.took(start.elapsed());
         }
-        Encoder { engine: self, events, as_csv: self.output.csv.is_some() && reading.http.is_none() }
-            .write(plan, out);
+        let settings = &*live.settings;
+        let as_csv = settings.output.csv.is_some() && reading.http.is_none();
+        Encoder { engine: self, settings, events, as_csv }.write(plan, out);
+        out.live = Some(Arc::clone(live));
     }
 
     /// Returns why a reject is not to be tried again.
-    fn hopeless(&self, event: &Incoming) -> Option<&'static str> {
+    fn hopeless(&self, settings: &Settings, event: &Incoming) -> Option<&'static str> {
         self.resubmits()?;
         match event.header(BYTES) {
             Some(_) => Some("cut"),
-            None => (event.tries() > self.limits.attempts).then_some("attempts"),
+            None => (event.tries() > settings.limits.attempts).then_some("attempts"),
         }
     }
 
-    fn late(&self, event: &Incoming, now_ms: i64) -> Option<Reject> {
-        let (most, at) = (self.max_event_age_ms?, event.timestamp_ms?);
+    fn late(settings: &Settings, event: &Incoming, now_ms: i64) -> Option<Reject> {
+        let (most, at) = (settings.flow.max_event_age_ms?, event.timestamp_ms?);
         let age = u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0);
         let text = || format!("{age} ms old; expected at most {most}");
         (age > most).then(|| Reject { stage: Stage::Queue, reason: "expired", text: text() })

@@ -4,7 +4,7 @@ use super::join::Join;
 use crate::config::OutputConfig;
 use crate::{Error, Result};
 
-/// Checks that every column of the CSV template is known.
+/// Checks that every column of the CSV template of replies is known.
 ///
 /// # Errors
 /// When one is unknown.

@@ -23,11 +23,14 @@ use crate::event::Incoming;
 use crate::message::{Ask, WireId};
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::served::Served;
+use crate::settings::Settings;
 
 /// Writes the replies of a batch.
 pub struct Encoder<'a> {
     /// The engine that answered.
     pub engine: &'a Engine,
+    /// The settings by which it answered.
+    pub settings: &'a Settings,
     /// The events of the batch.
     pub events: &'a [Incoming],
     /// Whether replies are CSV lines instead of JSON objects.
@@ -49,15 +52,15 @@ impl Encoder<'_> {
         let mut ends = plan.ends.iter().peekable();
         for job in &plan.jobs {
             while let Some((_, end)) = ends.next_if(|(event, _)| *event < job.event) {
-                out.outcomes.push(end.clone());
+                out.end(end.clone(), None);
             }
             let outcome = self.job(job, &plan, out);
             // The job of a shadow model comes before the event's own job, and only the latter ends the event.
             if !job.shadow {
-                out.outcomes.push(outcome);
+                out.end(outcome, job.served);
             }
         }
-        out.outcomes.extend(ends.map(|(_, end)| end.clone()));
+        ends.for_each(|(_, end)| out.end(end.clone(), None));
     }
 
     fn job(&self, job: &Job<'_>, plan: &BatchPlan<'_>, out: &mut Outbox) -> EventOutcome {
@@ -75,8 +78,9 @@ impl Encoder<'_> {
             let text = format!("the score of item {} is {:?}", line.item, line.score.unwrap_or(f32::NAN));
             return EventOutcome::Failed(Reject::score("not-finite", text));
         }
-        if let Some(join) = self.engine.join.as_ref().filter(|_| !matches!(job.work, Work::Similar { .. })) {
-            let scale = (!is_other_scale(job)).then_some(self.engine.output.score_scale);
+        if let Some(join) = self.settings.join.as_ref().filter(|_| !matches!(job.work, Work::Similar { .. }))
+        {
+            let scale = (!is_other_scale(job)).then_some(self.settings.output.score_scale);
             let before = lines.len();
             lines.retain(|line| {
                 join.passes(line.joined, line.score.zip(scale).map(|(score, scale)| scale * score))
@@ -120,7 +124,7 @@ impl Encoder<'_> {
     }
 
     fn lines<'a>(&'a self, job: &'a Job<'_>, served: &'a Served, plan: &BatchPlan<'_>) -> Vec<Line<'a>> {
-        let join = |item: Id<'_>| self.engine.join.as_ref().and_then(|join| join.row(item));
+        let join = |item: Id<'_>| self.settings.join.as_ref().and_then(|join| join.row(item));
         let shown = |score: f32| match job.user {
             User::Unknown => score,
             _ => served.recommender.shown(score),
@@ -165,7 +169,7 @@ impl Encoder<'_> {
             out.extend_from_slice(if at == 0 { b"{\"item\":" } else { b",{\"item\":" });
             id(line.item, out);
             if let (true, Some(titles), Some(row)) =
-                (self.engine.output.titles, &served.recommender.titles, line.row)
+                (self.settings.output.titles, &served.recommender.titles, line.row)
             {
                 out.extend_from_slice(b",\"title\":");
                 id(Id::Str(&titles.0[row.at()]), out);
@@ -237,7 +241,7 @@ impl Encoder<'_> {
     }
 
     fn csv(&self, job: &Job<'_>, served: &Served, lines: &[Line<'_>], out: &mut Vec<u8>) {
-        let columns = self.engine.output.csv.as_deref().unwrap_or_default();
+        let columns = self.settings.output.csv.as_deref().unwrap_or_default();
         for (at, line) in lines.iter().enumerate() {
             if at > 0 {
                 out.push(b'\n');
@@ -252,9 +256,9 @@ impl Encoder<'_> {
     }
 
     fn cell(&self, column: &str, job: &Job<'_>, served: &Served, line: &Line<'_>, out: &mut Vec<u8>) {
-        let output = &self.engine.output;
+        let output = &self.settings.output;
         let joined = || {
-            let at = self.engine.join.as_ref()?.column(column)?;
+            let at = self.settings.join.as_ref()?.column(column)?;
             line.joined.map(|row| row.cells[at].as_str())
         };
         match column {

@@ -9,6 +9,7 @@ use crate::config::TableConfig;
 use crate::{Error, Result};
 
 /// A table of facts about items.
+#[derive(Clone)]
 pub struct Join {
     table: ItemTable,
     /// Rows of items with integer ids, to be found without making a text of the id.
@@ -19,6 +20,7 @@ pub struct Join {
 }
 
 /// A row of the table.
+#[derive(Clone)]
 pub struct Row {
     /// Its cells as JSON members, each with a comma before it.
     pub json: String,

@@ -14,7 +14,8 @@ use crate::config::{UnknownItem, UnknownUser};
 use crate::event::{Home, Incoming, SOURCE};
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::EventOutcome;
-use crate::served::{Served, Set};
+use crate::served::Served;
+use crate::settings::Live;
 use crate::state::{History, Undo};
 use crate::{Kind, Reject};
 
@@ -24,7 +25,7 @@ pub const MISSING: u32 = u32::MAX;
 /// What is to be computed for each request of a batch, and the results once they are computed.
 pub struct BatchPlan<'a> {
     pub(super) engine: &'a Engine,
-    set: &'a Set,
+    live: &'a Live,
     /// The requests to be answered, in the order of the events.
     pub jobs: Vec<Job<'a>>,
     /// How the events ended that get no answer, by their index in the batch, ascending.
@@ -98,9 +99,9 @@ pub enum Work<'a> {
 
 impl<'a> BatchPlan<'a> {
     /// Makes an empty plan with room for one request per event.
-    pub fn new(engine: &'a Engine, set: &'a Set, events: usize) -> Self {
+    pub fn new(engine: &'a Engine, live: &'a Live, events: usize) -> Self {
         let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
-        Self { engine, set, jobs, ends: Vec::new(), rows, scores: Vec::new() }
+        Self { engine, live, jobs, ends: Vec::new(), rows, scores: Vec::new() }
     }
 
     /// Returns whether nothing but pairs is to be scored: nobody is folded in, and no catalogue is gone through.
@@ -154,7 +155,7 @@ impl<'a> BatchPlan<'a> {
                 self.end(at, EventOutcome::Failed(Reject::score("no-state", text)));
                 return;
             }
-            let served = self.set.get(self.route(event).model(Some(user)));
+            let served = self.live.models.get(self.route(event).model(Some(user)));
             let recommender = &served.expect("the config's names were checked").recommender;
             if recommender.model.as_fold_in().is_some()
                 && let Err(error) = recommender.trained().check_value(*value)
@@ -163,7 +164,7 @@ impl<'a> BatchPlan<'a> {
                 return;
             }
             let (home, now) = (event.home(), self.engine.clock.unix_ms() / 1000);
-            let most = self.engine.room();
+            let most = self.engine.room(&self.live.settings.limits);
             let time = event.timestamp_ms.map_or(now, |ms| ms / 1000);
             let pushed = self.engine.state.push(home, user, (item, *value, time), now, most);
             let Some((length, change)) = pushed else {
@@ -196,11 +197,12 @@ impl<'a> BatchPlan<'a> {
 
     /// Returns the route of an event.
     fn route(&self, event: &Incoming) -> &'a Route {
-        &self.engine.routes.all()[self.engine.routes.of(event)]
+        let routes = &self.live.settings.routes;
+        &routes.all()[routes.of(event)]
     }
 
     fn job(&mut self, at: usize, home: Home, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
-        let served = self.set.get(name).expect("the config's names were checked");
+        let served = self.live.models.get(name).expect("the config's names were checked");
         let kind = request.kind();
         let (user, history) = match request.user() {
             Some(user) => self.user(served, home, user)?,
@@ -247,7 +249,7 @@ impl<'a> BatchPlan<'a> {
         let anywhere =
             (home.part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
         let home = (!anywhere).then_some(home);
-        let policy = self.engine.unknown.user;
+        let policy = self.live.settings.unknown.user;
         let Some((history, folded)) = self.engine.state.get(home, user, served.number) else {
             let user = match (row, policy) {
                 (Some(row), _) => User::Row(row),
@@ -274,7 +276,7 @@ impl<'a> BatchPlan<'a> {
     fn items(&mut self, served: &Served, items: &[WireId<'_>]) -> Result<Range<usize>, Reject> {
         let start = self.rows.len();
         for item in items {
-            match (served.recommender.item_row(item.id()), self.engine.unknown.item) {
+            match (served.recommender.item_row(item.id()), self.live.settings.unknown.item) {
                 (Some(row), _) => self.rows.push(row.0),
                 (None, UnknownItem::Null) => self.rows.push(MISSING),
                 (None, UnknownItem::Reject) => {

@@ -4,16 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Queue;
-use crate::config::{FlowConfig, Order};
-use crate::engine::Engine;
+use crate::config::Order;
 use crate::event::{Incoming, TopicPartition};
+use crate::settings::Settings;
 
 /// How many events are read at once where more is read than a batch takes.
 const READ: usize = 1024;
 
 /// The events of a worker that are not answered yet.
 pub struct Backlog {
-    engine: Arc<Engine>,
+    /// The settings by which events are queued.
+    settings: Arc<Settings>,
     /// The most events of a batch, and how long it waits for them.
     batch: (usize, Duration),
     /// A queue for each route.
@@ -30,13 +31,25 @@ pub struct Backlog {
 
 impl Backlog {
     /// Makes empty queues.
-    pub fn new(engine: Arc<Engine>, config: &FlowConfig) -> Self {
-        let routes = engine.routes.all();
-        let queues = routes.iter().map(|route| Queue::new(config.order.clone(), route.bounds)).collect();
-        let batch = (config.batch_events, Duration::from_millis(config.batch_ms));
-        let reads_ahead = config.order != Order::FirstIn || routes.len() > 1;
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let (routes, flow) = (settings.routes.all(), &settings.flow);
+        let queues = routes.iter().map(|route| Queue::new(flow.order.clone(), route.bounds)).collect();
+        let batch = (flow.batch_events, Duration::from_millis(flow.batch_ms));
+        let reads_ahead = flow.order != Order::FirstIn || routes.len() > 1;
         let (turn, penalised, yield_until) = (0, Vec::new(), None);
-        Self { engine, batch, queues, turn, penalised, yield_until, reads_ahead }
+        Self { settings, batch, queues, turn, penalised, yield_until, reads_ahead }
+    }
+
+    /// Takes up other settings: what waits is queued by them, in the order in which it came, after what was tried before.
+    pub fn take_up(&mut self, settings: Arc<Settings>) {
+        let old = std::mem::replace(self, Self::new(settings));
+        let mut waiting: Vec<Incoming> = old.queues.into_iter().flat_map(Queue::into_events).collect();
+        // Several may have been read at one moment; of a partition they have turns.
+        waiting.sort_by_key(|event| (event.received, event.part, event.turn));
+        let (tried, mut new): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|event| event.attempts > 0);
+        self.extend(&mut new);
+        tried.into_iter().rev().for_each(|event| self.push_front(event));
+        (self.penalised, self.yield_until) = (old.penalised, old.yield_until);
     }
 
     /// Moves events to the queues of their routes.
@@ -45,17 +58,22 @@ impl Backlog {
             return queue.extend(events);
         }
         for event in events.drain(..) {
-            self.queues[self.engine.routes.of(&event)].push(event);
+            self.queues[self.settings.routes.of(&event)].push(event);
         }
     }
 
     fn push_front(&mut self, event: Incoming) {
-        self.queues[self.engine.routes.of(&event)].push_front(event);
+        self.queues[self.settings.routes.of(&event)].push_front(event);
     }
 
     /// Returns how many events wait in the queues.
     pub fn len(&self) -> usize {
         self.queues.iter().map(Queue::len).sum()
+    }
+
+    /// Returns whether nothing waits, for another try either.
+    pub fn is_drained(&self) -> bool {
+        self.len() == 0 && self.penalised.is_empty()
     }
 
     /// Returns whether a batch is full.
@@ -153,7 +171,7 @@ impl Backlog {
 
     /// Returns the topics whose partitions must not be read now, as a queue of theirs is full; `None` stands for all.
     pub fn full_topics(&mut self) -> Vec<Option<u16>> {
-        let routes = self.engine.routes.all();
+        let routes = self.settings.routes.all();
         let full = self.queues.iter_mut().zip(routes);
         full.filter_map(|(queue, route)| queue.is_full().then(|| route.topic())).collect()
     }

@@ -158,8 +158,7 @@ impl<T: Transport> BatchWriter<'_, T> {
     fn add_receipts(&self, events: &[Incoming], retried: &[usize], outbox: &mut Outbox) {
         let before = outbox.messages.len();
         for (at, event) in events.iter().enumerate().filter(|(at, _)| !retried.contains(at)) {
-            let word = outbox.outcomes[at].name();
-            self.engine.receipt(event, at, word, outbox);
+            self.engine.receipt(event, at, outbox);
         }
         if outbox.messages.len() == before {
             return;

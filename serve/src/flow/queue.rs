@@ -97,6 +97,11 @@ impl Queue {
         }
     }
 
+    /// Returns all that waits, in no order.
+    pub fn into_events(self) -> impl Iterator<Item = Incoming> {
+        self.line.into_iter().chain(self.heap.into_iter().map(|ranked| ranked.event))
+    }
+
     /// Returns when the event that waits longest was read.
     pub fn oldest(&self) -> Option<Instant> {
         match self.order {

@@ -26,6 +26,9 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
         Ok(body) => body,
         Err(reject) => return refusal(&reject),
     };
+    if app.engine.models.at_hand.is_stopped() {
+        return paused(&app);
+    }
     let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
     let mut outbox = Outbox::default();
     match catch_unwind(AssertUnwindSafe(|| app.engine.answer_if_quick(&event, kind, &mut outbox))) {
@@ -56,6 +59,7 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
 
 /// Returns the response to a request that was answered.
 fn reply(app: &App, mut outbox: Outbox) -> Response {
+    outbox.count_replies(&[]);
     let outcome = outbox.outcomes.pop();
     if let Some(outcome) = &outcome {
         app.metrics.ended(outcome);
@@ -93,9 +97,18 @@ fn busy(app: &App) -> Response {
         "{} requests are being scored, and none ended within {} ms; expected at most http.scoring_requests at once",
         http.scoring_requests, http.scoring_wait_ms
     );
-    let reject = Reject { stage: Stage::Queue, reason: "busy", text };
-    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
+    later(app, Reject { stage: Stage::Queue, reason: "busy", text })
+}
+
+/// Refuses a request while the service takes nothing new.
+fn paused(app: &App) -> Response {
+    let text = format!("the service is {}; expected running", app.engine.models.live().settings.run.name());
+    later(app, Reject { stage: Stage::Queue, reason: "paused", text })
+}
+
+fn later(app: &App, reject: Reject) -> Response {
     let mut response = refusal(&reject);
+    app.metrics.ended(&EventOutcome::Failed(reject));
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

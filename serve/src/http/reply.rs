@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
@@ -21,13 +21,14 @@ pub(super) struct Body(pub Result<Bytes, Reject>);
 impl FromRequest<Arc<App>> for Body {
     type Rejection = Infallible;
 
-    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Infallible> {
+    async fn from_request(mut request: Request, app: &Arc<App>) -> Result<Self, Infallible> {
+        let most = app.engine.models.at_hand.message_bytes();
+        DefaultBodyLimit::max(most).apply(&mut request);
         let most_ms = app.config.http.read_timeout_ms;
         let read = timeout(Duration::from_millis(most_ms), Bytes::from_request(request, app)).await;
         let (reason, text) = match read {
             Ok(Ok(bytes)) => return Ok(Self(Ok(bytes))),
             Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                let most = app.config.limits.message_bytes;
                 ("too-large", format!("a body over the limit; expected at most {most} bytes"))
             }
             Ok(Err(rejection)) => ("not-read", rejection.body_text()),
@@ -42,13 +43,13 @@ impl FromRequest<Arc<App>> for Body {
 }
 
 /// Answers a request for a path that is not there.
-pub(super) async fn no_path(uri: Uri) -> Response {
+pub(crate) async fn no_path(uri: Uri) -> Response {
     let text = format!("{}; expected one of the paths in docs/serve.md", uri.path());
     error(StatusCode::NOT_FOUND, "http", "no-path", &text)
 }
 
 /// Answers a request with a method that its path does not have; `Allow` names those that it has.
-pub(super) async fn other_method(method: Method, uri: Uri) -> Response {
+pub(crate) async fn other_method(method: Method, uri: Uri) -> Response {
     let text = format!("{method} {}; expected a method that Allow names", uri.path());
     error(StatusCode::METHOD_NOT_ALLOWED, "http", "other-method", &text)
 }
@@ -60,7 +61,7 @@ pub(super) fn refusal(reject: &Reject) -> Response {
         "too-slow" => StatusCode::REQUEST_TIMEOUT,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" | "other-scale" => StatusCode::CONFLICT,
-        "busy" | "no-room" => StatusCode::SERVICE_UNAVAILABLE,
+        "busy" | "paused" | "no-room" => StatusCode::SERVICE_UNAVAILABLE,
         "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
         "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
@@ -69,7 +70,7 @@ pub(super) fn refusal(reject: &Reject) -> Response {
 }
 
 /// Returns an error as JSON.
-pub(super) fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
+pub(crate) fn error(status: StatusCode, stage: &str, reason: &str, text: &str) -> Response {
     let body = serde_json::json!({ "error": { "stage": stage, "reason": reason, "message": text } });
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }

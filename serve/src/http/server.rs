@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use axum::Router;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{App, Listening, serve};
+use super::Listening;
 use crate::config::HttpConfig;
 use crate::{Error, Result};
 
@@ -52,9 +53,9 @@ impl Server {
     }
 
     /// Begins to answer.
-    pub fn start(self, app: App) -> Serving {
+    pub fn start(self, router: Router) -> Serving {
         let (stop, stopped) = oneshot::channel::<()>();
-        let task = self.runtime.spawn(serve(self.listening, app, async {
+        let task = self.runtime.spawn(self.listening.serve(router, async {
             // An error means that the sender was dropped, which is a stop as well.
             let _ = stopped.await;
         }));

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::App;
 use crate::config::{Guarantee, Mode};
-use crate::metrics::resident_bytes;
+use crate::metrics::{Elsewhere, resident_bytes};
+use crate::settings::Run;
 
 /// Answers whether the service can work: 503 with the reasons if not. A model directory that was not taken up is a
 /// warning, as the old model serves.
@@ -33,12 +34,22 @@ fn reasons(app: &App) -> BTreeMap<String, String> {
         );
         reasons.insert(format!("worker {worker}: commit"), text);
     }
+    let live = app.engine.models.live();
+    if live.settings.run != Run::Running {
+        let text =
+            format!("{} since version {} of the config", live.settings.run.name(), live.settings.version);
+        reasons.insert("flow".to_owned(), text);
+    }
     reasons
 }
 
 /// Answers with all counters as OpenMetrics text.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.text(app.engine.state.n_users());
+    let (users, replies) = (app.engine.state.n_users(), app.engine.models.replies());
+    let answers = app.engine.models.live().settings.version;
+    let (newest_config, config) =
+        app.control.as_ref().map_or((answers, answers), |control| control.versions());
+    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config });
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }
@@ -62,6 +73,8 @@ pub async fn page() -> Html<&'static str> {
 /// Answers with the state of the flow. It holds no secret: neither settings of librdkafka nor the token.
 pub async fn flow(State(app): State<Arc<App>>) -> Response {
     let (engine, metrics) = (&app.engine, &app.metrics);
+    let live = engine.models.live();
+    let settings = &live.settings;
     let reasons = reasons(&app);
     let ended: Vec<Value> = metrics
         .ends()
@@ -72,7 +85,7 @@ pub async fn flow(State(app): State<Arc<App>>) -> Response {
         .collect();
     let workers = app.config.kafka.as_ref().map_or(0, |kafka| kafka.workers);
     let queues = (0..workers).flat_map(|worker| {
-        engine.routes.all().iter().enumerate().map(move |(at, route)| {
+        settings.routes.all().iter().enumerate().map(move |(at, route)| {
             let (fill, events) = metrics.queue(worker, at);
             json!({ "worker": worker, "route": route.label, "events": events, "fill": fill })
         })
@@ -80,15 +93,14 @@ pub async fn flow(State(app): State<Arc<App>>) -> Response {
     let lags = metrics.lags();
     let lag =
         lags.iter().map(|(of, lag)| json!({ "topic": of.topic, "partition": of.partition, "lag": lag }));
-    let set = engine.models.set();
-    let models = set.values().map(|served| {
+    let models = live.models.values().map(|served| {
         json!({
             "name": served.name, "kind": served.recommender.kind(), "version": served.version, "hash": served.hash,
             "users": served.recommender.users.vocab().len(), "items": served.recommender.items.vocab().len(),
             "output": served.recommender.output.name(),
         })
     });
-    let routes = engine.routes.all().iter().map(|route| {
+    let routes = settings.routes.all().iter().map(|route| {
         let models = route.shares().map(|(name, share)| json!({ "name": name, "share": share }));
         json!({ "label": route.label, "models": models.collect::<Vec<_>>(), "shadow": route.shadow })
     });
@@ -110,7 +122,8 @@ pub async fn flow(State(app): State<Arc<App>>) -> Response {
         "memory_bytes": resident_bytes(),
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
-        "join": engine.join_facts().map(|(columns, filters)| json!({ "columns": columns, "filters": filters })),
+        "join": settings.join.as_ref().map(|join| json!({ "columns": join.columns(), "filters": join.filters })),
+        "config": { "version": settings.version, "run": settings.run.name() },
         "http": { "listen": app.config.http.listen.to_string(), "requests": metrics.http_requests.get() },
     });
     ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
@@ -140,5 +153,6 @@ fn warnings(app: &App) -> Value {
     let losses = app.metrics.losses().into_iter();
     let lost = losses.map(|(of, text)| (format!("{}/{}", of.topic, of.partition), text.into()));
     let other = app.metrics.warnings().into_iter().map(|(of, text)| (of, text.into()));
-    Value::Object(named.chain(lost).chain(other).collect())
+    let tokens = app.access.trouble().map(|text| ("http.tokens".to_owned(), text.into()));
+    Value::Object(named.chain(lost).chain(other).chain(tokens).collect())
 }

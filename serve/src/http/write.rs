@@ -21,7 +21,8 @@ pub async fn write(app: &App, writer: &EventWriter, body: Body) -> Response {
         let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
         return refusal(&Reject::score("no-state", text));
     }
-    let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &app.config.limits) {
+    let limits = app.engine.models.live().settings.limits;
+    let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &limits) {
         Ok(request) => request,
         Err(reject) => return refusal(&reject),
     };

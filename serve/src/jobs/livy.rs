@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 use super::config::JobsConfig;
 use super::request;
 use super::store::{JobDir, State, Store};
-use crate::http::access;
+use crate::http::access::Access;
+use crate::http::tokens::Role;
 
 /// The largest body, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -37,6 +38,7 @@ const SHOWN: usize = 10;
 /// What the handlers share.
 pub struct Api {
     config: JobsConfig,
+    access: Access,
     store: Store,
     /// Held while a job is added.
     adding: Mutex<()>,
@@ -44,8 +46,12 @@ pub struct Api {
 
 impl Api {
     /// Shares the jobs of a directory.
-    pub fn new(config: JobsConfig, store: Store) -> Self {
-        Self { config, store, adding: Mutex::default() }
+    ///
+    /// # Errors
+    /// When the tokens cannot be read.
+    pub fn new(config: JobsConfig, store: Store) -> crate::Result<Self> {
+        let access = Access::open(&config.http)?;
+        Ok(Self { config, access, store, adding: Mutex::default() })
     }
 }
 
@@ -85,9 +91,9 @@ pub fn router(api: Arc<Api>) -> Router {
 
 /// Refuses a request that is not let in.
 async fn guard(Shared(api): Shared<Arc<Api>>, request: Request, next: Next) -> Response {
-    match access::refused(request.headers(), &api.config.http) {
-        Some(refusal) => refusal,
-        None => next.run(request).await,
+    match api.access.admit(request.headers(), Role::Operate) {
+        Ok(_) => next.run(request).await,
+        Err(not) => not.refusal,
     }
 }
 

@@ -67,7 +67,7 @@ impl JobServer {
     /// When the jobs cannot be read or written.
     pub fn run(self, asked: &(dyn Fn() -> bool + Sync)) -> Result<()> {
         let mut runner = Runner::new(self.config.clone(), self.store.clone(), self.program, self.own)?;
-        let api = Arc::new(Api::new(self.config, self.store));
+        let api = Arc::new(Api::new(self.config, self.store)?);
         let (stop, stopped) = oneshot::channel::<()>();
         let task = self.runtime.spawn(self.listening.serve(router(api), async {
             // An error means that the sender was dropped, which is a stop as well.

@@ -80,7 +80,7 @@ fn one(
 ) -> Result<()> {
     let Some(kafka) = &config.kafka else { return Ok(()) };
     let (health, stop) = (Arc::new(Health::default()), Arc::new(AtomicBool::new(false)));
-    let options = FlowOptions::new(0, &config.flow, config.failures, kafka);
+    let options = FlowOptions::new(0, kafka);
     let transport =
         RangeTransport::open(kafka, range, limits, health, Arc::clone(metrics), Arc::clone(&stop))?;
     let mut flow = Flow::new(Arc::clone(engine), Arc::clone(metrics), options, transport);

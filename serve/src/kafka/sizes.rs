@@ -152,6 +152,22 @@ impl TopicLimits {
         }
     }
 
+    /// Checks that a topic keeps the last record of each key, for as long as the key is there.
+    ///
+    /// # Errors
+    /// When it does not.
+    #[cfg(feature = "http")]
+    pub fn check_compacted(config: &KafkaConfig, topic: &str) -> Result<()> {
+        let limits = Self::ask(&KafkaConfig { state: Some(topic.to_owned()), ..config.clone() });
+        match limits.cleanup {
+            Some((policy, _)) if policy.trim() != "compact" => Err(Error::Topics {
+                found: format!("cleanup.policy={policy} of {topic}"),
+                expected: "compact: it keeps the versions of the config".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the most bytes of the value of a state record, with which it fits into its topic whatever its key is.
     ///
     /// # Errors

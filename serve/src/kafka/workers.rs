@@ -41,7 +41,7 @@ impl Workers {
         let ready = Arc::new(Ready::default());
         for worker in 0..kafka.workers {
             let ready = Arc::clone(&ready);
-            let options = FlowOptions::new(worker, &config.flow, config.failures, &kafka);
+            let options = FlowOptions::new(worker, &kafka);
             let (kafka, limits, engine) = (kafka.clone(), limits.clone(), Arc::clone(engine));
             let (metrics, health, stop) = (Arc::clone(metrics), Arc::clone(health), Arc::clone(stop));
             let name = format!("worker {worker}");

@@ -42,6 +42,15 @@ pub struct HttpLabels {
     pub status: u16,
 }
 
+/// Labels of a model.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, PartialOrd, Ord, EncodeLabelSet)]
+pub struct ModelLabels {
+    /// Its name in the config.
+    pub model: String,
+    /// What replies call its version.
+    pub version: String,
+}
+
 /// Labels of a failure that the flow recovered from.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct RecoveryLabels {

@@ -17,6 +17,8 @@ use crate::common::config;
 /// A service that runs until it is dropped.
 pub struct Running {
     pub address: SocketAddr,
+    /// Where it is controlled, if it is.
+    pub control: Option<SocketAddr>,
     pub engine: Arc<Engine>,
     asked: Arc<AtomicBool>,
     thread: Option<JoinHandle<burnrec_serve::Result<()>>>,
@@ -26,11 +28,12 @@ impl Running {
     pub fn new(config: ServeConfig) -> Self {
         let service = Service::open(config).expect("a service");
         let (_, address) = service.address();
+        let control = service.control_address().map(|(_, address)| address);
         let engine = Arc::clone(&service.engine);
         let asked = Arc::new(AtomicBool::new(false));
         let sign = Arc::clone(&asked);
         let thread = std::thread::spawn(move || service.run(&|| sign.load(Ordering::Relaxed)));
-        Self { address, engine, asked, thread: Some(thread) }
+        Self { address, control, engine, asked, thread: Some(thread) }
     }
 
     /// Runs a service with a config for plain HTTP on a free port.
@@ -51,7 +54,17 @@ impl Running {
 
     /// Sends a text on a connection of its own; returns the status, the head and the body of the answer.
     pub fn send(&self, request: &str) -> (u16, String, String) {
-        let mut stream = self.connect();
+        Self::exchange(self.connect(), request)
+    }
+
+    /// Does the same with the listener by which it is controlled.
+    pub fn control(&self, request: &str) -> (u16, String, String) {
+        let stream = TcpStream::connect(self.control.expect("it is controlled")).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        Self::exchange(stream, request)
+    }
+
+    fn exchange(mut stream: TcpStream, request: &str) -> (u16, String, String) {
         stream.write_all(request.as_bytes()).expect("it is sent");
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");

@@ -11,7 +11,7 @@ use burnrec_serve::config::ServeConfig;
 use burnrec_serve::event::TopicPartition;
 use burnrec_serve::flow::{Flow, FlowOptions};
 use burnrec_serve::message::WireId;
-use burnrec_serve::metrics::Metrics;
+use burnrec_serve::metrics::{Metrics, ModelLabels};
 use burnrec_serve::outbox::To;
 use burnrec_serve::served::Served;
 use burnrec_serve::state::HistoryEvent;
@@ -87,6 +87,11 @@ shadow = "shadow"
         history.map(|(history, _)| history.events.iter().map(item).collect()).unwrap_or_default()
     }
 
+    /// Returns how many replies each version of a model gave.
+    pub fn replies(&self) -> Vec<(ModelLabels, u64)> {
+        self.engine.models.replies()
+    }
+
     pub fn score(&self, part: TopicPartition, user: i64) {
         self.put(part, user, &score(user), &[]);
     }
@@ -114,7 +119,7 @@ shadow = "shadow"
     /// Runs a flow until all is committed, or it is stopped.
     pub fn run(&self) -> Result<()> {
         let kafka = self.config.kafka.as_ref().expect("a [kafka]");
-        let options = FlowOptions::new(0, &self.config.flow, self.config.failures, kafka);
+        let options = FlowOptions::new(0, kafka);
         let options = FlowOptions { commit: Duration::ZERO, ..options };
         let twin = Traced::new(&self.cluster, 0);
         let stop = Arc::clone(&twin.stop);

@@ -57,6 +57,32 @@ fn a_user_always_gets_the_same_of_two_models() {
 }
 
 #[test]
+fn receipts_and_counts_name_the_model_that_answered() {
+    let settings = "[[routes]]\nmodels = { main = 1, other = 1 }";
+    let bench =
+        Bench::new("exactly-once", &format!("unknown.user = \"reject\"\n{settings}"), Rules::default());
+    (1..=20).for_each(|user| bench.score(FIRST, user));
+    bench.put(FIRST, 1, "no JSON", &[]);
+    bench.put(SECOND, 900, &score(900), &[]);
+    bench.run().unwrap();
+    let replies: Vec<_> = bench.records(To::Replies).iter().map(Record::json).collect();
+    let receipts: Vec<_> = bench.records(To::Receipts).iter().map(Record::json).collect();
+    assert_eq!((replies.len(), receipts.len()), (20, 22));
+    let mut counted: BTreeMap<String, u64> = BTreeMap::new();
+    for reply in &replies {
+        let receipt = receipts.iter().find(|receipt| receipt["source"] == reply["source"]).unwrap();
+        for key in ["model", "version", "hash"] {
+            assert!(reply[key].is_string() && receipt[key] == reply[key], "{key}: {receipt}");
+        }
+        *counted.entry(reply["model"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    let rest = receipts.iter().filter(|receipt| receipt["outcome"] == "rejected");
+    assert!(rest.clone().count() == 2 && rest.clone().all(|receipt| receipt.get("model").is_none()));
+    let found = bench.replies().into_iter().map(|(of, n)| (of.model, n)).collect();
+    assert!(counted.len() == 2 && counted == found, "{counted:?}, found {found:?}");
+}
+
+#[test]
 fn a_shadow_model_answers_beside_once() {
     let settings = "failures.score = { retries = 1, backoff_ms = 1 }\n[[routes]]\nmodels = { main = 1 }\nshadow = \"other\"";
     let bench = Bench::new("exactly-once", settings, Rules::default());

@@ -1,6 +1,7 @@
 //! Nothing lost and nothing twice, whatever happens: many short runs, each from a seed, with failures at every call,
 //! partitions that move, members that die.
 
+mod changes;
 mod check;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::clock::SimClock;
 use crate::common::{self, ITEMS, USERS, item_id};
 use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 
+use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
 
 /// A run whose settings are all drawn from its seed.
@@ -44,6 +46,8 @@ struct Storm {
     begins: bool,
     /// The most bytes of a record of the state topic: room for three events, or for more than a history holds.
     record_bytes: usize,
+    /// Whether the settings are exchanged meanwhile.
+    changes: bool,
     rules: Rules,
 }
 
@@ -98,6 +102,7 @@ impl Storm {
             commit: Duration::from_micros([0, 0, 300, 3000][rng.random_range(0..4)]),
             begins: rng.random_bool(0.3),
             record_bytes: if rng.random_bool(0.3) { 46 + 3 * 22 } else { usize::MAX },
+            changes: rng.random_bool(0.5),
             rules,
         }
     }
@@ -152,7 +157,7 @@ then = "{}"
 
     fn options(&self, config: &ServeConfig, worker: usize) -> FlowOptions {
         let kafka = config.kafka.as_ref().expect("a [kafka]");
-        let options = FlowOptions::new(worker, &config.flow, config.failures, kafka);
+        let options = FlowOptions::new(worker, kafka);
         let (drain, backoff) = (Duration::from_secs(5), Duration::from_micros(100));
         FlowOptions { commit: self.commit, drain, backoff, ..options }
     }
@@ -222,7 +227,10 @@ then = "{}"
     /// Returns an engine with the clock of a cluster.
     fn engine(&self, config: &ServeConfig, cluster: &Cluster) -> Arc<Engine> {
         let engine = Engine::open(config).expect("an engine").with_record_bytes(self.record_bytes);
-        Arc::new(engine.with_clock(Arc::clone(&cluster.clock) as _))
+        match self.changes {
+            true => Changing::engine(engine, config, self.order == Order::FirstIn, &cluster.clock),
+            false => Arc::new(engine.with_clock(Arc::clone(&cluster.clock) as _)),
+        }
     }
 
     /// Runs a worker, and starts it again whenever it ends before all is done.
@@ -294,6 +302,8 @@ fn storms(guarantee: Guarantee) {
     });
     println!("{n} storms, {} failures", faults.load(Ordering::Relaxed));
     assert!(faults.load(Ordering::Relaxed) > n, "too few failures to say anything");
+    let exchanged = EXCHANGED.each_ref().map(|n| n.load(Ordering::Relaxed));
+    assert!(exchanged.iter().all(|of| *of > n / 4), "{exchanged:?} exchanges say too little");
 }
 
 #[test]

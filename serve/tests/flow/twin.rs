@@ -316,8 +316,9 @@ const LOOK: Duration = Duration::from_micros(10);
 /// How long all members wait where none has anything to do.
 const NAP: Duration = Duration::from_micros(200);
 
-/// After this many looks in a row that bring nothing, a run counts as one that never ends.
-const MOST_IDLE: usize = 300;
+/// After this many looks in a row that bring nothing, a run counts as one that never ends. While settings are exchanged all members
+/// may pause and yield at once, for some hundreds of looks.
+const MOST_IDLE: usize = 1000;
 
 /// After this many looks for events, a run counts as one that never ends; one of 200 events takes some thousands.
 const MOST_LOOKS: usize = 50_000;

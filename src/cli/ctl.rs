@@ -1,0 +1,136 @@
+//! The command line of control while the service runs.
+
+use std::path::PathBuf;
+
+use burnrec::serve::http::tokens::Role;
+use clap::{Args, Subcommand};
+
+use super::Settings;
+
+#[derive(Args)]
+pub struct Ctl {
+    /// The address of the service's [control.http].
+    #[arg(
+        long,
+        env = "BURNREC_CTL",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8081",
+        global = true
+    )]
+    pub at: String,
+    /// A file with the token; without it the environment variable BURNREC_TOKEN.
+    #[arg(long, env = "BURNREC_TOKEN_FILE", value_name = "FILE", global = true)]
+    pub token_file: Option<PathBuf>,
+    /// Print the answer as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub act: CtlAct,
+}
+
+#[derive(Subcommand)]
+pub enum CtlAct {
+    /// Show what runs: version, models, routes, and the other instances.
+    Status,
+    /// Print the config as it can be put again.
+    Config {
+        /// Of this version; of the newest by default.
+        #[arg(long)]
+        version: Option<u64>,
+    },
+    /// List the versions of the config: who made them, when, and what changed.
+    Versions,
+    /// Show what differs between two versions; by default between the last two.
+    Diff { from: Option<u64>, to: Option<u64> },
+    /// Change keys of the config: `routes.0.models.next=0.1`, `flow.batch_events=256`; `KEY=` removes one.
+    Set {
+        #[arg(value_name = "KEY=VALUE", required = true)]
+        keys: Vec<String>,
+        #[command(flatten)]
+        wish: Wish,
+    },
+    /// Put a config file in place of the config.
+    Put {
+        /// The config file; what needs a restart must be in it as the service runs.
+        config: PathBuf,
+        #[command(flatten)]
+        settings: Settings,
+        #[command(flatten)]
+        wish: Wish,
+    },
+    /// Take up an earlier version again; by default the last that differs.
+    Rollback {
+        version: Option<u64>,
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Take no events, and let wait what was read.
+    Pause {
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Go on.
+    Resume {
+        #[command(flatten)]
+        note: Note,
+    },
+    /// Take no events, answer and commit what was read, and wait until that is done.
+    Drain {
+        #[command(flatten)]
+        note: Note,
+        /// How many seconds to wait at most; 0 does not wait.
+        #[arg(long, default_value_t = 60)]
+        wait: u64,
+    },
+    /// Look for new models at once.
+    Reload,
+    /// Show the last calls that changed something or were refused.
+    Audit {
+        /// How many.
+        #[arg(long, default_value_t = 100)]
+        last: usize,
+    },
+    /// Make a token, add its hash to a file of tokens, and print the token, which is nowhere kept.
+    Token {
+        /// Whose it is, or what for; another of the name is replaced.
+        name: String,
+        /// What it lets do: score, observe, operate or admin; several with commas between.
+        #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',', value_parser = role)]
+        roles: Vec<Role>,
+        /// After how many days it expires; never by default.
+        #[arg(long)]
+        days: Option<u32>,
+        /// The file that `http.tokens` names.
+        #[arg(long, value_name = "FILE", default_value = "tokens.toml")]
+        tokens: PathBuf,
+    },
+    /// Remove a token from a file of tokens.
+    Revoke {
+        /// Its name.
+        name: String,
+        /// The file that `http.tokens` names.
+        #[arg(long, value_name = "FILE", default_value = "tokens.toml")]
+        tokens: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct Wish {
+    #[command(flatten)]
+    pub note: Note,
+    /// Only check it, and show what would change.
+    #[arg(long)]
+    pub check: bool,
+}
+
+#[derive(Args)]
+pub struct Note {
+    /// Why, for the list of versions.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub note: String,
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    let found = Role::ALL.into_iter().find(|role| role.name() == text);
+    found.ok_or_else(|| "expected score, observe, operate or admin".to_owned())
+}
