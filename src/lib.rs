@@ -52,6 +52,8 @@ struct LibraryPage;
 #[cfg(feature = "program")]
 extern crate self as burnrec;
 
+#[cfg(feature = "mlflow")]
+mod agent;
 mod error;
 pub mod interchange;
 mod prepare;

@@ -92,6 +92,16 @@ fn model(folder: &Folder) -> PathBuf {
     trained(folder, "--users 100 --items 80 --rows 3000", "als.toml", "--set dim=8 --set epochs=2")
 }
 
+/// Starts two instances at the same time; returns the run that they serve, and their config.
+fn two(kafka: &Kafka) -> (PathBuf, PathBuf, [Member; 2]) {
+    kafka.topics(&TOPICS);
+    let run = model(&kafka.folder);
+    let config = config(kafka, &run);
+    let both = ["a", "b"].map(|name| Member::start(kafka, name, &config));
+    both.iter().for_each(|member| member.serving.ready());
+    (run, config, both)
+}
+
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a folder");
     for file in std::fs::read_dir(from).expect("a run").map(|file| file.expect("a file")) {
@@ -102,12 +112,7 @@ fn copy(from: &Path, to: &Path) {
 #[test]
 fn instances_have_the_same_versions_or_say_that_they_lag() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    kafka.topics(&TOPICS);
-    let run = model(&kafka.folder);
-    let config = config(&kafka, &run);
-    let [a, b] = ["a", "b"].map(|name| Member::start(&kafka, name, &config));
-    a.serving.ready();
-    b.serving.ready();
+    let (run, config, [a, b]) = two(&kafka);
     // They were started at the same time from one file.
     a.answers(1);
     b.answers(1);
@@ -204,12 +209,7 @@ fn instances_have_the_same_versions_or_say_that_they_lag() {
 #[test]
 fn no_event_is_lost_or_answered_twice_while_versions_come() {
     let Some(kafka) = Kafka::start(1, false) else { return };
-    kafka.topics(&TOPICS);
-    let run = model(&kafka.folder);
-    let config = config(&kafka, &run);
-    let [a, b] = ["a", "b"].map(|name| Member::start(&kafka, name, &config));
-    a.serving.ready();
-    b.serving.ready();
+    let (_, config, [a, b]) = two(&kafka);
     let writer = producer(&kafka.client());
     let mut sent = 0;
     let mut send = |n: usize| {

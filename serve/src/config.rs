@@ -21,9 +21,11 @@ pub use flow::{Failure, Failures, FlowConfig, Order, Pace, Then};
 pub use http::HttpConfig;
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 pub use partitioner::Partitioner;
+#[cfg(any(feature = "http", feature = "kafka"))]
+pub(crate) use secret::HIDDEN;
 pub use secret::Secret;
 #[cfg(feature = "kafka")]
-pub(crate) use secret::{HIDDEN, is_secret};
+pub(crate) use secret::is_secret;
 pub use span::Span;
 
 use crate::{Error, Result};

@@ -1,5 +1,5 @@
 //! Control while the service runs: its config in numbered versions, which are checked whole, taken up whole, looked at,
-//! compared and rolled back, by an HTTP listener of its own ([`api`]) for those whose token lets them.
+//! compared and rolled back, by an HTTP listener of its own (`api`) for those whose token lets them.
 //!
 //! ```text
 //! a config ─► draft: what cannot change? ─► opened: models, table ─► the log ─► taken up between two batches
@@ -15,12 +15,12 @@ mod ask;
 mod audit;
 mod draft;
 mod file_log;
+mod known;
 mod start;
 #[cfg(feature = "kafka")]
 mod topic_log;
 mod version;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,7 @@ use crate::settings::{Run, Settings};
 use crate::{Error, Result};
 use audit::Audit;
 use file_log::FileLog;
+use known::Known;
 #[cfg(feature = "kafka")]
 use topic_log::TopicLog;
 
@@ -71,35 +72,6 @@ pub struct Instance {
     pub at_ms: i64,
     /// Why it is not the newest.
     pub trouble: Option<String>,
-}
-
-/// What is known of the versions.
-struct Known {
-    versions: Vec<Version>,
-    /// The version that answers.
-    applied: u64,
-    /// Why it is not the newest.
-    trouble: Option<String>,
-    /// Why it is not known whether it is.
-    cut_off: Option<String>,
-    /// The last version that this build cannot read.
-    unreadable: u64,
-    /// When that was tried last.
-    tried: Instant,
-    /// The instances of the group by name, this one too.
-    instances: BTreeMap<String, Instance>,
-}
-
-impl Known {
-    fn newest(&self) -> &Version {
-        self.versions.last().expect("there is a version from the start on")
-    }
-
-    /// Returns why the newest version does not answer here, or may not.
-    fn troubles(&self) -> Option<String> {
-        let troubles: Vec<&str> = self.trouble.iter().chain(&self.cut_off).map(String::as_str).collect();
-        (!troubles.is_empty()).then(|| troubles.join("; "))
-    }
 }
 
 /// A version that was checked and opened.
@@ -217,8 +189,8 @@ impl Control {
         }
         let config = self.running.with(tables);
         config.validate()?;
-        let number = newest.version + 1;
-        let changes = newest.changes_to(&config.changeable(), run, newest.table_hash.as_ref());
+        let (number, tables) = (newest.version + 1, config.changeable());
+        let changes = newest.changes_to(&tables, run, newest.table_hash.as_ref());
         if let Some(change) = changes.iter().find(|change| change.names_files())
             && !asked.by.may(Role::Admin)
         {
@@ -228,7 +200,7 @@ impl Control {
         }
         let base = self.engine.models.live().settings.version;
         let (ready, table_hash) = self.open(&config, number, run)?;
-        let changes = newest.changes_to(&config.changeable(), run, table_hash.as_ref());
+        let changes = newest.changes_to(&tables, run, table_hash.as_ref());
         if asked.check || changes.is_empty() {
             return Ok(Outcome { version: newest.version, changes });
         }
@@ -242,7 +214,7 @@ impl Control {
             changes: changes.clone(),
             table_hash,
             files: newest.files.clone(),
-            config: config.changeable(),
+            config: tables,
         };
         self.commit(version, base, ready)?;
         Ok(Outcome { version: number, changes })
@@ -260,6 +232,8 @@ impl Control {
 
     /// Writes a version down, and takes it up.
     fn commit(&self, version: Version, base: u64, ready: Ready) -> Result<(), Refusal> {
+        #[cfg(not(feature = "kafka"))]
+        let _ = base;
         match &self.log {
             Log::File(log) => {
                 log.append(&version, || self.known().versions.clone())?;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use burnrec::serve::http::tokens;
 use serde_json::{Map, Value, json};
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body, http};
 
+use crate::agent::agent;
 use crate::cli::{Ctl, CtlAct, Note, Wish};
 use crate::layers::given;
 use crate::show;
@@ -91,17 +91,7 @@ impl Api {
         if token.is_empty() {
             bail!("no token: expected one in --token-file or BURNREC_TOKEN; `burnrec ctl token` makes it");
         }
-        let tls = TlsConfig::builder()
-            .provider(TlsProvider::NativeTls)
-            .root_certs(RootCerts::PlatformVerifier)
-            .build();
-        let agent = Agent::config_builder()
-            .tls_config(tls)
-            .timeout_global(Some(WAIT))
-            .http_status_as_error(false)
-            .build()
-            .into();
-        Ok(Self { agent, address: args.at.trim_end_matches('/').to_owned(), token })
+        Ok(Self { agent: agent(WAIT), address: args.at.trim_end_matches('/').to_owned(), token })
     }
 
     fn bearer(&self) -> String {

@@ -3,7 +3,7 @@
 //! A block is some rows of one side with what they need of the other: the side of users, say, is cut into blocks by the users'
 //! ids, and a block of users lists the items whose factors its rows are solved from, by the blocks that hold them. A half sweep
 //! then is: each block of items sends the rows that are asked for ([`pick`]), each block of users solves its rows
-//! ([`Block::solve`]). Spark's ALS is laid out in the same way (Meng et al. 2016, "MLlib"; its in-blocks and out-blocks).
+//! ([`BlockRows::solve`]). Spark's ALS is laid out in the same way (Meng et al. 2016, "MLlib"; its in-blocks and out-blocks).
 //!
 //! Ids are 32 bits with a sign, as Spark has them. All results are pure functions of the arguments, whatever the order of the
 //! interactions and the number of threads.

@@ -7,7 +7,6 @@
 //!
 //! Where the newest version cannot be opened here, the newest that can be answers, and the service says so and tries again.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
@@ -16,20 +15,20 @@ use burnrec_data::write::lock_dir;
 use burnrec_models::saved::short_manifest_hash;
 use serde_json::Value;
 
+#[cfg(feature = "kafka")]
+use super::CONFIRMED;
 use super::audit::Audit;
 use super::file_log::FileLog;
 #[cfg(feature = "kafka")]
-use super::topic_log::{Said, TopicLog};
-use super::version::{self, keep_newest};
-use super::{Act, Control, Instance, Known, Log, RecordBytes, Version, not_taken_up, table_hash};
-#[cfg(feature = "kafka")]
-use super::{CONFIRMED, topic_log};
+use super::topic_log::TopicLog;
+use super::version;
+use super::{Act, Control, Known, Log, RecordBytes, Version, not_taken_up, table_hash};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Changeable, ControlConfig, ServeConfig};
 use crate::engine::Engine;
 use crate::http::tokens::hashed;
 use crate::metrics::Metrics;
-use crate::settings::{Run, Settings};
+use crate::settings::Run;
 use crate::{Error, Result};
 
 /// How many config files are known again.
@@ -41,25 +40,12 @@ pub struct Opened {
     pub config: ServeConfig,
     log: Log,
     audit: Audit,
-    versions: Vec<Version>,
-    instances: BTreeMap<String, Instance>,
+    known: Known,
+    /// Whether the flow runs.
+    run: Run,
     /// The version that is made of the file, if it has changed.
     new: Option<Version>,
-    /// Whether the table is another than the version was made with.
-    other_table: bool,
-    /// The last version that this build cannot read, if it is the newest.
-    unreadable: Option<u64>,
-    /// The version to start with, where it is not the newest, and why.
-    behind: Option<(Version, String)>,
     lock: std::fs::File,
-}
-
-impl Known {
-    /// Adds the next version, and drops the oldest of too many.
-    pub(super) fn push(&mut self, version: Version) {
-        self.versions.push(version);
-        keep_newest(&mut self.versions);
-    }
 }
 
 impl Opened {
@@ -70,77 +56,44 @@ impl Opened {
     pub fn open(config: &ServeConfig, control: &ControlConfig) -> Result<Self> {
         let lock = lock_dir(&control.dir)?;
         let audit = Audit::open(&control.dir)?;
-        let Read { log, versions, instances, unreadable } = read(config, control)?;
-        let found = table_hash(config)?;
+        let (log, mut known) = read(config, control)?;
         let tables = config.changeable();
         let file = hashed(said(&tables).to_string().as_bytes())[..12].to_owned();
-        let start = |before: Option<&Version>, act, config: crate::config::Changeable, table_hash| {
-            let run = before.map_or(Run::Running, |before| before.run);
-            let mut files = before.map(|before| before.files.clone()).unwrap_or_default();
-            if files.last() != Some(&file) {
-                files.retain(|known| *known != file);
-                files.push(file.clone());
-                files.drain(..files.len().saturating_sub(FILES));
-            }
-            let changes = before
-                .map(|before| before.changes_to(&config, run, Option::as_ref(&table_hash)))
-                .unwrap_or_default();
-            Version {
-                version: before.map_or(0, |before| before.version) + 1,
-                at: date_time(SystemClock.unix_ms() / 1000),
-                by: "config file".to_owned(),
-                note: String::new(),
-                act,
-                run,
-                changes,
-                table_hash,
-                files,
-                config,
-            }
-        };
-        let newest = versions.last();
-        let is_new = !newest.is_some_and(|newest| newest.files.contains(&file));
-        let (mut new, mut other_table) = (None, false);
-        if let Some(newest) = newest.filter(|_| !is_new) {
-            let now = table_hash(&config.with(newest.config.clone()))?;
-            other_table = now != newest.table_hash;
-            if other_table && matches!(log, Log::File(_)) {
-                // The one service here has another table now.
-                new = Some(start(Some(newest), Act::Start, newest.config.clone(), now));
-                other_table = false;
-            }
-            if newest.files.last() != Some(&file) {
-                tracing::warn!(
-                    version = newest.version,
-                    "the config file is one that an earlier version was made from, and does not take its place; \
-                     `burnrec ctl put` does"
-                );
-            }
-        } else {
-            new = Some(start(newest, Act::Start, tables, found));
-        }
-        let (config, behind) = match &new {
-            Some(new) => {
-                let config = config.with(new.config.clone());
+        let newest = known.versions.last();
+        let (config, applied, run, new) = match newest.filter(|newest| newest.files.contains(&file)) {
+            None => {
                 config.validate()?;
-                (config, None)
+                let new = of_file(newest, file, tables, table_hash(config)?);
+                (config.clone(), new.version, new.run, Some(new))
             }
-            None => newest_that_opens(config, &versions)?,
+            Some(newest) => {
+                if newest.files.last() != Some(&file) {
+                    tracing::warn!(
+                        version = newest.version,
+                        "the config file is one that an earlier version was made from, and does not take its place; \
+                         `burnrec ctl put` does"
+                    );
+                }
+                let Found { config, version, table_hash, trouble } =
+                    newest_that_opens(config, &known.versions)?;
+                let has_table = table_hash == version.table_hash;
+                // The one service of a file has another table now.
+                let is_new = !has_table && trouble.is_none() && matches!(log, Log::File(_));
+                let new = is_new.then(|| of_file(Some(version), file, version.config.clone(), table_hash));
+                let applied = new.as_ref().unwrap_or(version).version;
+                let (applied, run) = (if has_table || is_new { applied } else { 0 }, version.run);
+                // What cannot be read is newer than what cannot be opened.
+                known.trouble = known.trouble.take().or(trouble);
+                (config, applied, run, new)
+            }
         };
-        Ok(Self { config, log, audit, versions, instances, unreadable, new, other_table, behind, lock })
+        known.applied = applied;
+        Ok(Self { config, log, audit, known, run, new, lock })
     }
 
-    /// Returns the number of the version to start with, and whether the flow runs.
+    /// Returns the number of the version to start with, 0 if it is none as it was made, and whether the flow runs.
     pub fn start(&self) -> (u64, Run) {
-        if let Some((version, _)) = &self.behind {
-            return (version.version, version.run);
-        }
-        let version = self.new.as_ref().or(self.versions.last());
-        match version {
-            Some(version) if !self.other_table => (version.version, version.run),
-            Some(version) => (0, version.run),
-            None => (0, Run::Running),
-        }
+        (self.known.applied, self.run)
     }
 
     /// Begins, with the engine that was opened for that version.
@@ -153,18 +106,9 @@ impl Opened {
         metrics: Arc<Metrics>,
         record_bytes: RecordBytes,
     ) -> Result<Control> {
-        let (applied, _) = self.start();
         let instance = self.config.kafka.as_ref().and_then(|kafka| kafka.instance.clone());
         let instance = instance.unwrap_or_else(|| format!("{}-{}", host(), std::process::id()));
-        let mut known = Known {
-            versions: self.versions,
-            applied,
-            trouble: self.behind.map(|(_, trouble)| trouble),
-            cut_off: None,
-            unreadable: self.unreadable.unwrap_or_default(),
-            tried: Instant::now(),
-            instances: self.instances,
-        };
+        let mut known = self.known;
         if let Some(new) = self.new {
             match &self.log {
                 Log::File(log) => {
@@ -225,23 +169,55 @@ fn without(value: Value, defaults: &Value) -> Option<Value> {
     }
 }
 
-/// Returns the config of the newest version that can be opened here; where it is not the newest, with that version and why.
-fn newest_that_opens(
-    config: &ServeConfig,
-    versions: &[Version],
-) -> Result<(ServeConfig, Option<(Version, String)>)> {
+/// Makes the next version, of what a config file says.
+fn of_file(
+    before: Option<&Version>,
+    file: String,
+    config: Changeable,
+    table_hash: Option<String>,
+) -> Version {
+    let run = before.map_or(Run::Running, |before| before.run);
+    let mut files = before.map(|before| before.files.clone()).unwrap_or_default();
+    files.retain(|known| *known != file);
+    files.push(file);
+    files.drain(..files.len().saturating_sub(FILES));
+    let changes = before.map(|before| before.changes_to(&config, run, table_hash.as_ref()));
+    Version {
+        version: before.map_or(0, |before| before.version) + 1,
+        at: date_time(SystemClock.unix_ms() / 1000),
+        by: "config file".to_owned(),
+        note: String::new(),
+        act: Act::Start,
+        run,
+        changes: changes.unwrap_or_default(),
+        table_hash,
+        files,
+        config,
+    }
+}
+
+/// The newest version that can be opened here.
+struct Found<'a> {
+    config: ServeConfig,
+    version: &'a Version,
+    /// The hash of its table as it is now.
+    table_hash: Option<String>,
+    /// Why it is not the newest.
+    trouble: Option<String>,
+}
+
+fn newest_that_opens<'a>(config: &ServeConfig, versions: &'a [Version]) -> Result<Found<'a>> {
     let mut first = None;
     for version in versions.iter().rev() {
         let config = config.with(version.config.clone());
-        match (opens(&config, version), first.take()) {
-            (Ok(()), None) => return Ok((config, None)),
-            (Ok(()), Some(error)) => {
-                let trouble =
-                    not_taken_up(versions.last().map_or(0, |of| of.version), version.version, &error);
-                tracing::error!("{trouble}");
-                return Ok((config, Some((version.clone(), trouble))));
+        match opens(&config) {
+            Ok(table_hash) => {
+                let newest = versions.last().map_or(0, |of| of.version);
+                let trouble = first.map(|error| not_taken_up(newest, version.version, &error));
+                trouble.iter().for_each(|trouble| tracing::error!("{trouble}"));
+                return Ok(Found { config, version, table_hash, trouble });
             }
-            (Err(error), before) => first = before.or(Some(error)),
+            Err(error) => first = first.or(Some(error)),
         }
     }
     let error = first.expect("there is a version, as the config file is none that is new");
@@ -249,50 +225,27 @@ fn newest_that_opens(
     Err(error)
 }
 
-/// Looks whether a version's tables and models are there.
-fn opens(config: &ServeConfig, version: &Version) -> Result<()> {
+/// Looks whether the table and the models of a config are there; returns the hash of the table.
+fn opens(config: &ServeConfig) -> Result<Option<String>> {
     config.validate()?;
-    Settings::open(config, version.version, version.run)?;
-    config.models.iter().try_for_each(|(name, entry)| {
-        let found = short_manifest_hash(&entry.run);
-        found.map(drop).map_err(|source| Error::Model { name: name.clone(), source })
-    })
-}
-
-/// What a log holds.
-struct Read {
-    log: Log,
-    versions: Vec<Version>,
-    instances: BTreeMap<String, Instance>,
-    unreadable: Option<u64>,
+    for (name, entry) in &config.models {
+        short_manifest_hash(&entry.run).map_err(|source| Error::Model { name: name.clone(), source })?;
+    }
+    table_hash(config)
 }
 
 /// Reads the versions, and what instances say.
-fn read(config: &ServeConfig, control: &ControlConfig) -> Result<Read> {
+fn read(config: &ServeConfig, control: &ControlConfig) -> Result<(Log, Known)> {
     #[cfg(feature = "kafka")]
     if let (Some(topic), Some(kafka)) = (&control.topic, &config.kafka) {
         let (log, all) = TopicLog::open(kafka, topic)?;
-        let (mut versions, mut instances, mut unreadable) = (Vec::new(), BTreeMap::new(), None);
-        for said in all {
-            match said {
-                Said::Version(version) => {
-                    versions.push(*version);
-                    unreadable = None;
-                }
-                Said::Unreadable(number, why) => {
-                    tracing::error!("{}", topic_log::unreadable(number, &why));
-                    unreadable = Some(number);
-                }
-                Said::Instance(name, Some(instance)) => drop(instances.insert(name, instance)),
-                Said::Instance(name, None) => drop(instances.remove(&name)),
-            }
-        }
-        keep_newest(&mut versions);
-        return Ok(Read { log: Log::Topic(Box::new(log)), versions, instances, unreadable });
+        let mut known = Known::new(Vec::new());
+        known.hear(all);
+        return Ok((Log::Topic(Box::new(log)), known));
     }
     let _ = config;
     let (log, versions) = FileLog::open(&control.dir)?;
-    Ok(Read { log: Log::File(log), versions, instances: BTreeMap::new(), unreadable: None })
+    Ok((Log::File(log), Known::new(versions)))
 }
 
 /// Writes the version of the config file, and waits for it, or for that of an instance that was faster.
@@ -310,17 +263,7 @@ fn begin(log: &TopicLog, new: &Version, known: &mut Known, engine: &Engine) -> R
             });
         }
         std::thread::sleep(std::time::Duration::from_millis(20));
-        for said in log.take() {
-            match said {
-                Said::Version(version) => known.push(*version),
-                Said::Unreadable(number, why) => {
-                    known.unreadable = number;
-                    known.trouble = Some(topic_log::unreadable(number, &why));
-                }
-                Said::Instance(name, Some(instance)) => drop(known.instances.insert(name, instance)),
-                Said::Instance(name, None) => drop(known.instances.remove(&name)),
-            }
-        }
+        known.hear(log.take());
     }
     if !log.counts(new.version, &key) {
         // Another was faster. What it made is taken up; until then what answers is of no version.

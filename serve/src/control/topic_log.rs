@@ -112,11 +112,6 @@ fn writer(key: &str) -> &str {
     of.rsplit_once('-').map_or("", |(writer, _)| writer)
 }
 
-/// Says that a version cannot be read here.
-pub fn unreadable(number: u64, why: &str) -> String {
-    format!("version {number} of the config cannot be read here, as it is of another build: {why}")
-}
-
 impl TopicLog {
     /// Reads the topic; returns what it says.
     ///
@@ -199,26 +194,19 @@ impl TopicLog {
 
     /// Takes up what others say, and says what answers here.
     pub fn look(&self, control: &Control) {
-        for said in self.take() {
-            if matches!(&said, Said::Instance(name, _) if *name == control.instance) {
-                *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-            }
+        let all = self.take();
+        if all.iter().any(|said| matches!(said, Said::Instance(name, _) if *name == control.instance)) {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        }
+        if !all.is_empty() {
+            let has_version = all.iter().any(|said| matches!(said, Said::Version(_)));
             let mut known = control.known();
-            match said {
-                Said::Version(version) => {
-                    known.trouble = None;
-                    known.push(*version);
-                    let oldest = known.versions.first().map_or(0, |version| version.version);
-                    drop(known);
-                    self.prune(oldest);
-                    control.changed.notify_all();
-                }
-                Said::Unreadable(number, why) => {
-                    known.unreadable = number;
-                    known.trouble = Some(unreadable(number, &why));
-                }
-                Said::Instance(name, Some(instance)) => drop(known.instances.insert(name, instance)),
-                Said::Instance(name, None) => drop(known.instances.remove(&name)),
+            known.hear(all);
+            let oldest = known.versions.first().map_or(0, |version| version.version);
+            drop(known);
+            if has_version {
+                self.prune(oldest);
+                control.changed.notify_all();
             }
         }
         control.catch_up();

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
+use crate::agent::agent;
 use crate::{Error, Result};
 
 /// The environment variable that holds the token of a server that asks for one.
@@ -45,17 +45,8 @@ impl Server {
                 "an address without; a token goes into MLFLOW_TRACKING_TOKEN",
             ),
             Some(host) if !host.is_empty() => {
-                let tls = TlsConfig::builder()
-                    .provider(TlsProvider::NativeTls)
-                    .root_certs(RootCerts::PlatformVerifier)
-                    .build();
-                let agent = Agent::config_builder()
-                    .tls_config(tls)
-                    .timeout_global(Some(WAIT))
-                    .http_status_as_error(false)
-                    .build()
-                    .into();
-                Ok(Self { agent, address: address.trim_end_matches('/').to_owned(), token })
+                let address = address.trim_end_matches('/').to_owned();
+                Ok(Self { agent: agent(WAIT), address, token })
             }
             _ => bad(&format!("the address {address:?}"), "one such as http://127.0.0.1:5000"),
         }
