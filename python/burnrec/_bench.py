@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 from burnrec import _native
 from burnrec._data import Frame, stream_of
+
+#: How long a bench that is asked to stop may take to do so.
+_STOP_SECONDS = 60
 
 
 class BenchReport:
@@ -100,7 +107,7 @@ def bench(
     replace : bool
         Whether a bench that is there already is begun anew.
     progress : bool
-        Whether the program may write to stderr.
+        Whether what the program writes to stderr is shown there.
 
     Returns
     -------
@@ -108,8 +115,10 @@ def bench(
 
     Raises
     ------
+    FileNotFoundError, PermissionError
+        When the ratings file or the config is not there, or cannot be read.
     ValueError
-        When the bench fails; the message is the program's.
+        When the bench fails otherwise; the messages are the program's.
     TypeError
         When `frame` is neither a frame nor a path.
     KeyboardInterrupt
@@ -130,11 +139,78 @@ def bench(
         words += ["--data", str(data), "--out", os.fspath(out), "--device", device]
         words += ["--quick"] * quick + ["--no-tune"] * (not tune) + ["--peers"] * peers + ["--force"] * replace
         words += [] if seeds is None else ["--seeds", str(seeds)]
-        errors = None if progress else subprocess.PIPE
-        done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=errors, text=True, check=False)
-    if done.returncode == 130:
-        raise KeyboardInterrupt
-    if done.returncode != 0:
-        told = (done.stderr or "").strip().splitlines()
-        raise ValueError(told[-1].removeprefix("error: ") if told else f"the bench ended with {done.returncode}")
+        code, told = _run(words, progress)
+        if code in (130, -signal.SIGINT):
+            raise KeyboardInterrupt
+        if code != 0:
+            text = told.removeprefix("error: ") or f"the bench ended with {code}"
+            raise _kind_of_failure(data, Path(config))(text)
     return BenchReport(out)
+
+
+def _run(words: list[str], shows: bool) -> tuple[int, str]:
+    """Run the program, and return its exit code and the last line that it wrote to stderr.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        When Ctrl-C is pressed; the program has ended by then.
+    """
+    # In a session of its own, so that Ctrl-C at a terminal reaches it once, from here: a second one ends it without a clean stop.
+    child = subprocess.Popen(
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    last: deque[str] = deque(maxlen=1)
+
+    def read() -> None:
+        for line in child.stderr or ():
+            if line.strip():
+                last.append(line.strip())
+            if shows and sys.stderr is not None:
+                # What cannot be shown is read all the same, as the program waits for it.
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stderr.write(line)
+                    sys.stderr.flush()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        # In short waits: polars, once imported, lets a signal restart the system call that it interrupts, so that a long one
+        # would go on after Ctrl-C.
+        while child.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(timeout=0.2)
+    except BaseException:
+        _stop(child)
+        raise
+    finally:
+        # A process of a case may outlive a program that was killed, for the moment in which it notices.
+        reader.join(timeout=10)
+    return child.returncode, "".join(last)
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """Ask the program to stop, and end it where it does not, or where Ctrl-C is pressed once more."""
+    child.send_signal(signal.SIGINT)
+    try:
+        child.wait(timeout=_STOP_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        child.kill()
+        child.wait()
+
+
+def _kind_of_failure(*paths: Path) -> type[Exception]:
+    """Return the kind of exception of a bench that failed: that of the first path that cannot be opened, else ValueError."""
+    for path in paths:
+        try:
+            # Without waiting for a writer, where it is a pipe.
+            os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
+        except OSError as error:
+            return type(error)
+    return ValueError

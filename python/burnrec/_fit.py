@@ -121,8 +121,8 @@ def load(path: str | os.PathLike[str], *, device: str = "auto") -> Recommender:
 
     Raises
     ------
-    FileNotFoundError
-        When there is no such directory.
+    FileNotFoundError, PermissionError
+        When there is no such directory, or it may not be read.
     ValueError
         When it holds no finished run, or a file of it is damaged.
     """

@@ -32,8 +32,14 @@ class Progress(NamedTuple):
     epoch: dict[str, Any] | None = None
 
 
+def shows_bar() -> bool:
+    """Return whether a bar can be drawn on stderr: on a terminal, and in a notebook, whose output shows it alike."""
+    err = sys.stderr
+    return err is not None and (err.isatty() or "ipykernel" in sys.modules)
+
+
 class _Stderr:
-    """Writes a line for each epoch and, on a terminal, a bar for the current piece of work."""
+    """Writes a line for each epoch and, where one can be drawn, a bar for the current piece of work."""
 
     def __init__(self) -> None:
         self.bar = 0
@@ -43,7 +49,7 @@ class _Stderr:
         if progress.epoch is not None:
             self.clear()
             print(_line(progress.epoch), file=out, flush=True)
-        elif out is not None and out.isatty() and progress.total:
+        elif progress.total and shows_bar():
             share = min(progress.done / progress.total, 1.0)
             text = f"{progress.what}: {share:4.0%} {'#' * int(30 * share):30} {progress.note}"
             out.write("\r" + text.ljust(self.bar))

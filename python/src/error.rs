@@ -1,5 +1,6 @@
 //! Errors of the library as exceptions of Python's own kinds, with the library's messages.
 
+use std::fs::File;
 use std::io::{Error as IoError, ErrorKind};
 
 use burnrec::data::Error as DataError;
@@ -28,7 +29,11 @@ pub fn of_model(error: &ModelError) -> PyErr {
     let text = error.to_string();
     match error {
         ModelError::Data(error) => of_data(error),
-        ModelError::Run { path, .. } if !path.exists() => PyFileNotFoundError::new_err(text),
+        // The error has no kind of its own where the system refused: what cannot be opened says it again.
+        ModelError::Run { path, .. } => match File::open(path) {
+            Err(refused) => of_io(&refused, text),
+            Ok(_) => PyValueError::new_err(text),
+        },
         ModelError::UnknownId { .. } | ModelError::Untrained { .. } => PyKeyError::new_err(text),
         ModelError::Unable { .. } => PyNotImplementedError::new_err(text),
         ModelError::Device { .. } => PyRuntimeError::new_err(text),

@@ -182,6 +182,48 @@ def test_what_is_saved_is_loaded(tmp_path, board, fitted, name):
     assert model.to_cpu() is model
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_ids_are_taken_of_every_sequence(board, fitted, name):
+    model = fitted[name]
+    calls = [lambda ids: model.recommend(ids, board[:2], N=3), lambda ids: model.similar_items(ids, N=3)]
+    if name in FACTORS:
+        calls.append(lambda ids: model.similar_users(ids, N=3))
+    if name.startswith("als"):
+        calls.append(lambda ids: model.recalculate_user(ids, board[:2]))
+        calls.append(lambda ids: model.recalculate_item(ids, board[:2]))
+        again = pickle.loads(pickle.dumps(model))
+        calls.append(lambda ids: again.partial_fit_users(ids, board[:2]) or again.user_factors)
+        calls.append(lambda ids: again.partial_fit_items(ids, board[:2]) or again.item_factors)
+    for call in calls:
+        expected = np.array(call(np.array([0, 1])))
+        for ids in ((0, 1), [0, 1], range(2)):
+            assert (np.array(call(ids)) == expected).all()
+    assert (model.recommend(np.array(1), board[1])[0] == model.recommend(1, board[1])[0]).all()
+    assert model.recommend([], board[:0], N=3)[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize("make", [AlternatingLeastSquares, BayesianPersonalizedRanking])
+def test_a_model_of_a_generator_is_saved(tmp_path, board, make):
+    for random_state in (np.random.default_rng(1), np.random.RandomState(1), np.int64(1), None):
+        model = make(factors=4, iterations=2, random_state=random_state)
+        model.fit(board, show_progress=False)
+        model.save(str(tmp_path / "model"))
+        loaded = make.load(str(tmp_path / "model"))
+        assert (loaded.user_factors == model.user_factors).all()
+        assert loaded.random_state == (1 if isinstance(random_state, np.int64) else None)
+
+
+def test_a_saved_model_knows_the_matrix_that_it_was_fitted_on(tmp_path, board):
+    model = AlternatingLeastSquares(factors=4, iterations=2, random_state=1)
+    model.fit(board, show_progress=False)
+    model.partial_fit_items([50], board[0])
+    expected = model.recommend(0, board[0], N=3)[0]
+    model.save(str(tmp_path / "model"))
+    loaded = AlternatingLeastSquares.load(str(tmp_path / "model"))
+    # A row of the matrix of before has no column for the item that is new.
+    assert (loaded.recommend(0, board[0], N=3)[0] == expected).all()
+
+
 def test_deprecated_names_say_so(board, fitted):
     with pytest.warns(DeprecationWarning, match="recommend_all"):
         ids = fitted["als"].recommend_all(board, N=3)
@@ -254,6 +296,14 @@ def test_bad_input_is_refused(board):
             AlternatingLeastSquares(**settings).fit(board, show_progress=False)
     with pytest.raises(ValueError, match="K: found 0"):
         CosineRecommender(K=0).fit(board)
+    for make, settings in [
+        (CosineRecommender, ("K", "num_threads")),
+        (AlternatingLeastSquares, ("factors", "iterations", "num_threads", "random_state")),
+        (BayesianPersonalizedRanking, ("factors", "iterations", "num_threads", "random_state")),
+    ]:
+        for setting in settings:
+            with pytest.raises(ValueError, match=f"^{setting}: found -1, expected no negative number"):
+                make(**{setting: -1}).fit(board, show_progress=False)
     with pytest.raises(NotImplementedError, match="on the CPU"):
         AlternatingLeastSquares(use_gpu=True)
     with pytest.raises(NotImplementedError):

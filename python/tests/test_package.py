@@ -144,9 +144,55 @@ def test_a_bench_shows_itself(tmp_path, ratings):
     assert report._repr_html_().startswith('<iframe srcdoc="&lt;!')
     assert "Popularity" in report.text and report.data
     assert repr(report) == f"<BenchReport '{tmp_path}/bench/report.html'>"
-    with pytest.raises(ValueError, match="nowhere.toml"):
-        burnrec.bench(polars.DataFrame(ratings), "nowhere.toml", out=tmp_path / "other")
     with pytest.raises(TypeError, match="found a int"):
         burnrec.bench(3, config, out=tmp_path / "other")
     with pytest.raises(FileNotFoundError):
         burnrec.BenchReport(tmp_path)
+
+
+BENCH = "seeds = [0]\n[ranking]\nsplit = { protocol = 'leave-one-out' }\nmetric = 'ndcg@10'\nagainst = 'als'\n"
+BENCH += "[[ranking.case]]\nname = 'als'\nlabel = 'ALS'\nconfig = 'als.toml'\n"
+
+
+@pytest.mark.parametrize("progress", [False, True])
+def test_the_failures_of_a_bench_are_the_programs(tmp_path, ratings, progress, capfd):
+    frame, out = polars.DataFrame(ratings), {"out": tmp_path / "bench", "progress": progress}
+    with pytest.raises(FileNotFoundError, match="nowhere.csv: "):
+        burnrec.bench("nowhere.csv", **out)
+    with pytest.raises(FileNotFoundError, match="nowhere.toml: "):
+        burnrec.bench(frame, "nowhere.toml", **out)
+    (tmp_path / "bad.toml").write_text("seeds = 'none'\n")
+    with pytest.raises(ValueError, match="expected a sequence"):
+        burnrec.bench(frame, tmp_path / "bad.toml", **out)
+    assert ("error: " in capfd.readouterr().err) == progress
+
+
+def test_ctrl_c_stops_a_bench_where_polars_is_imported(tmp_path, ratings):
+    (tmp_path / "als.toml").write_text("model = 'als'\ndim = 64\nepochs = 100000\n")
+    (tmp_path / "bench.toml").write_text(BENCH)
+    polars.DataFrame(ratings).write_parquet(tmp_path / "ratings.parquet")
+    code = (
+        "import burnrec, os, polars\n"
+        "polars.DataFrame({'a': [1]}).select('a')\n"
+        "try:\n"
+        "    burnrec.bench('ratings.parquet', 'bench.toml', out='bench', progress=True)\n"
+        "except KeyboardInterrupt:\n"
+        "    try:\n"
+        "        os.waitpid(-1, os.WNOHANG)\n"
+        "    except ChildProcessError:\n"
+        "        print('stopped, and no child is left')\n"
+    )
+    words = [sys.executable, "-c", code]
+    # In a session of its own, so that nothing but the signal below reaches it.
+    child = subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    # Trains by then.
+    while "als epoch 1/" not in (line := child.stderr.readline()):
+        assert line, "the bench ended"
+    child.send_signal(signal.SIGINT)
+    try:
+        said, told = child.communicate(timeout=90)
+    finally:
+        child.kill()
+    assert said == "stopped, and no child is left\n", told

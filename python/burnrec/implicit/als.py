@@ -13,7 +13,14 @@ import numpy.typing as npt
 from burnrec import _native
 from burnrec.implicit.matrix_factorization_base import MatrixFactorizationBase
 from burnrec.implicit.recommender_base import ModelFitError, check_orientation
-from burnrec.implicit.utils import ProgressBar, check_csr, check_random_state, native_matrix
+from burnrec.implicit.utils import (
+    ProgressBar,
+    check_csr,
+    check_not_negative,
+    check_random_state,
+    id_or_array,
+    native_matrix,
+)
 
 log = logging.getLogger("burnrec.implicit")
 
@@ -111,6 +118,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         ModelFitError
             When a value, or a factor, is no finite number.
         """
+        check_not_negative(factors=self.factors, iterations=self.iterations, num_threads=self.num_threads)
         random = check_random_state(self.random_state)
         csr = check_csr(user_items)
         try:
@@ -166,6 +174,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
             ``[factors]`` for one user, ``[users, factors]`` for several.
         """
         users, items = self._factors()
+        userid = id_or_array(userid)
         n = 1 if np.isscalar(userid) else len(userid)
         csr = check_csr(user_items)
         check_orientation(csr, "user_items", (n, len(items)), len(users), self._fitted_shape[1])
@@ -188,6 +197,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
             ``[factors]`` for one item, ``[items, factors]`` for several.
         """
         users, items = self._factors()
+        itemid = id_or_array(itemid)
         n = 1 if np.isscalar(itemid) else len(itemid)
         csr = check_csr(item_users)
         check_orientation(csr, "item_users", (n, len(users)), len(items), self._fitted_shape[0])
@@ -282,11 +292,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
         return self._XtX
 
     def save(self, fileobj_or_path: Any) -> None:
-        names = ["user_factors", "item_factors", "regularization", "factors", "num_threads", "iterations"]
-        names += ["use_native", "use_cg", "cg_steps", "calculate_training_loss", "random_state", "alpha"]
-        saved = {name: getattr(self, name) for name in names}
-        saved["dtype"] = self.dtype.name
-        np.savez(fileobj_or_path, **{name: value for name, value in saved.items() if value is not None})
+        self._save(fileobj_or_path, ["use_native", "use_cg", "cg_steps", "calculate_training_loss", "alpha"])
 
     save.__doc__ = MatrixFactorizationBase.save.__doc__
 
@@ -323,6 +329,7 @@ class AlternatingLeastSquares(MatrixFactorizationBase):
 
 def _stored(factors: npt.NDArray[Any], ids: Any, solved: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return factors with rows replaced, and as many more as the ids need."""
+    ids = id_or_array(ids)
     more = int(np.max(ids)) + 1 - len(factors)
     if more > 0:
         factors = np.concatenate([factors, np.zeros((more, factors.shape[1]), dtype=factors.dtype)])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from burnrec import _native
 from burnrec.implicit.matrix_factorization_base import MatrixFactorizationBase
-from burnrec.implicit.utils import ProgressBar, check_csr, check_random_state, native_matrix
+from burnrec.implicit.utils import ProgressBar, check_csr, check_not_negative, check_random_state, native_matrix
 
 
 class BayesianPersonalizedRanking(MatrixFactorizationBase):
@@ -90,6 +90,7 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
         ValueError
             When a setting is out of its range, or there is nothing to learn from.
         """
+        check_not_negative(factors=self.factors, iterations=self.iterations, num_threads=self.num_threads)
         csr = check_csr(user_items)
         seed = int(check_random_state(self.random_state).integers(2**63))
         start = time.perf_counter()
@@ -125,18 +126,7 @@ class BayesianPersonalizedRanking(MatrixFactorizationBase):
         self._check_fit_errors()
 
     def save(self, fileobj_or_path: Any) -> None:
-        names = [
-            "user_factors",
-            "item_factors",
-            "regularization",
-            "factors",
-            "learning_rate",
-            "verify_negative_samples",
-        ]
-        names += ["num_threads", "iterations", "random_state"]
-        saved = {name: getattr(self, name) for name in names}
-        saved["dtype"] = self.dtype.name
-        np.savez(fileobj_or_path, **{name: value for name, value in saved.items() if value is not None})
+        self._save(fileobj_or_path, ["learning_rate", "verify_negative_samples"])
 
     save.__doc__ = MatrixFactorizationBase.save.__doc__
 

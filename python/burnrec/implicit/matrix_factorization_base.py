@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from burnrec import _native
 from burnrec.implicit.recommender_base import ModelFitError, RecommenderBase, check_one, check_orientation
-from burnrec.implicit.utils import is_csr, item_array, native_matrix
+from burnrec.implicit.utils import id_or_array, is_csr, item_array, native_matrix
 
 _NORM_OF_NOTHING = 1e-10
 
@@ -25,6 +25,9 @@ class MatrixFactorizationBase(RecommenderBase):
     num_threads : int
         How many threads; 0 for all cores.
     """
+
+    dtype: np.dtype[Any]
+    random_state: Any
 
     def __init__(self, num_threads: int = 0) -> None:
         self.item_factors: npt.NDArray[Any] | None = None
@@ -46,7 +49,7 @@ class MatrixFactorizationBase(RecommenderBase):
         items: Any = None,
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         users, factors = self._factors()
-        exclude = None
+        userid, exclude = id_or_array(userid), None
         if filter_already_liked_items or recalculate_user:
             if not is_csr(user_items):
                 raise ValueError("user_items needs to be a CSR sparse matrix")
@@ -89,6 +92,7 @@ class MatrixFactorizationBase(RecommenderBase):
         self, userid: Any, N: int = 10, filter_users: Any = None, users: Any = None
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         factors, _ = self._factors()
+        userid = id_or_array(userid)
         check_one(users, filter_users, "users and filter_users", "similar_users")
         return self._alike(factors[userid], factors, self.user_norms, N, np.isscalar(userid), users, filter_users)
 
@@ -104,6 +108,7 @@ class MatrixFactorizationBase(RecommenderBase):
         items: Any = None,
     ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         _, factors = self._factors()
+        itemid = id_or_array(itemid)
         check_one(items, filter_items, "items and filter_items", "similar_items")
         item = self.recalculate_item(itemid, item_users) if recalculate_item else factors[itemid]
         return self._alike(item, factors, self.item_norms, N, np.isscalar(itemid), items, filter_items)
@@ -139,6 +144,19 @@ class MatrixFactorizationBase(RecommenderBase):
     def to_gpu(self) -> Any:
         """Refuse: these models score on the CPU."""
         raise NotImplementedError("these models are on the CPU; burnrec.fit(..., device='gpu') trains on a card")
+
+    def _save(self, fileobj_or_path: Any, names: list[str]) -> None:
+        """Save attributes, the factors, the type and the shape of the matrix that the model was fitted on."""
+        names = ["user_factors", "item_factors", "factors", "regularization", "iterations", "num_threads", *names]
+        saved = {name: getattr(self, name) for name in names}
+        saved["dtype"] = self.dtype.name
+        if isinstance(self.random_state, (int, np.integer)):
+            # The state of a generator is none of the arrays of a file.
+            saved["random_state"] = self.random_state
+        if None not in self._fitted_shape:
+            saved["_fitted_shape"] = self._fitted_shape
+        # Nothing is saved of what is None, the default of all that may be.
+        np.savez(fileobj_or_path, **{name: value for name, value in saved.items() if value is not None})
 
     def _factors(self) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         if self.user_factors is None or self.item_factors is None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from burnrec import _native
 from burnrec.implicit.recommender_base import RecommenderBase, check_one, check_orientation
-from burnrec.implicit.utils import check_csr, is_csr, item_array, native_matrix
+from burnrec.implicit.utils import check_csr, check_not_negative, id_or_array, is_csr, item_array, native_matrix
 
 _LEAST = -np.finfo(np.float32).max
 
@@ -39,13 +39,13 @@ class ItemItemRecommender(RecommenderBase):
         self.similarity: Any = None
         self.scorer: _native.Neighbours | None = None
 
-    def fit(self, user_items: Any, show_progress: bool = True, callback: Callable[..., object] | None = None) -> None:
+    def fit(self, weighted: Any, show_progress: bool = True, callback: Callable[..., object] | None = None) -> None:
         """Compute the similarities.
 
         Parameters
         ----------
-        user_items : csr_matrix
-            ``[users, items]``
+        weighted : csr_matrix
+            ``[users, items]``, whose values are taken as they are.
         show_progress : bool
             Has no effect.
         callback : callable, optional
@@ -55,7 +55,8 @@ class ItemItemRecommender(RecommenderBase):
             raise NotImplementedError("callback isn't supported on ItemItemRecommender.fit: there are no epochs")
         from scipy.sparse import csr_matrix
 
-        csr = check_csr(user_items)
+        check_not_negative(K=self.K, num_threads=self.num_threads)
+        csr = check_csr(weighted)
         k1, b = self._parameters()
         nearest = _native.nearest(
             native_matrix(csr), self._weighting, int(self.K), k1=k1, b=b, threads=self.num_threads
@@ -83,6 +84,7 @@ class ItemItemRecommender(RecommenderBase):
         if not is_csr(user_items):
             raise ValueError("user_items needs to be a CSR sparse matrix")
         scorer, n_items = self._fitted()
+        userid = id_or_array(userid)
         is_one = np.isscalar(userid)
         check_orientation(user_items, "user_items", (1 if is_one else len(userid), n_items))
         check_one(items, filter_items, "items and filter_items", "recommend")
@@ -126,6 +128,7 @@ class ItemItemRecommender(RecommenderBase):
         if recalculate_item:
             raise NotImplementedError("recalculate_item isn't implemented for item-item recommenders")
         self._fitted()
+        itemid = id_or_array(itemid)
         check_one(items, filter_items, "items and filter_items", "similar_items")
         if np.isscalar(itemid):
             return self._similar(itemid, N, filter_items, items)
@@ -209,19 +212,37 @@ class ItemItemRecommender(RecommenderBase):
         return f"{type(self).__name__}({parameters}) <{fitted}>"
 
 
-class CosineRecommender(ItemItemRecommender):
+class _WeightedRecommender(ItemItemRecommender):
+    """What weights the values before it computes the similarities."""
+
+    def fit(self, counts: Any, show_progress: bool = True, callback: Callable[..., object] | None = None) -> None:
+        """Weight the values, and compute the similarities.
+
+        Parameters
+        ----------
+        counts : csr_matrix
+            ``[users, items]``
+        show_progress : bool
+            Has no effect.
+        callback : callable, optional
+            Has to be None: there are no epochs.
+        """
+        super().fit(counts, show_progress, callback)
+
+
+class CosineRecommender(_WeightedRecommender):
     """The `K` most similar items of each by the cosines of their columns."""
 
     _weighting = "cosine"
 
 
-class TFIDFRecommender(ItemItemRecommender):
+class TFIDFRecommender(_WeightedRecommender):
     """The `K` most similar items of each by the cosines of their columns, weighted by tf-idf."""
 
     _weighting = "tfidf"
 
 
-class BM25Recommender(ItemItemRecommender):
+class BM25Recommender(_WeightedRecommender):
     """The `K` most similar items of each by the dot products of their columns, weighted by BM25.
 
     Parameters

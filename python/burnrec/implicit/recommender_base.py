@@ -114,7 +114,7 @@ class RecommenderBase(metaclass=ABCMeta):
 
     @abstractmethod
     def save(self, fileobj_or_path: Any) -> None:
-        """Save the model as an ``.npz`` of numpy, which ``implicit`` loads too.
+        """Save the model as an ``.npz`` of numpy, which ``implicit`` loads too, without a `random_state` that is no seed.
 
         Parameters
         ----------
@@ -138,6 +138,8 @@ class RecommenderBase(metaclass=ABCMeta):
             for name, value in saved.items():
                 if name == "dtype":
                     value = np.dtype(str(value))
+                elif name == "_fitted_shape":
+                    value = tuple(value.tolist())
                 elif value.shape == ():
                     value = value.item()
                 setattr(model, name, value)

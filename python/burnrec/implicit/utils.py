@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from burnrec import _native
+from burnrec._progress import shows_bar
 
 
 class ParameterWarning(Warning):
@@ -25,9 +26,24 @@ def check_random_state(random_state: Any) -> np.random.Generator:
     random_state : int, numpy.random.RandomState, numpy.random.Generator or None
         The seed, or where to draw one from.
     """
+    if isinstance(random_state, (int, np.integer)):
+        check_not_negative(random_state=random_state)
     if isinstance(random_state, np.random.RandomState):
         return np.random.default_rng(random_state.randint(2**31))
     return np.random.default_rng(random_state)
+
+
+def check_not_negative(**settings: Any) -> None:
+    """Refuse negative numbers, by their names.
+
+    Raises
+    ------
+    ValueError
+        When one is negative.
+    """
+    for name, value in settings.items():
+        if value < 0:
+            raise ValueError(f"{name}: found {value}, expected no negative number")
 
 
 def check_csr(user_items: Any) -> Any:
@@ -82,18 +98,24 @@ def _indices(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array if array.dtype in (np.int32, np.int64) else array.astype(np.int64)
 
 
+def id_or_array(ids: Any) -> Any:
+    """Return one id as a number, and several, be they a list, a tuple or a column, as an array."""
+    array = np.asarray(ids)
+    # Nothing has no type; of 0 dimensions the element is taken, else the array itself.
+    return array.astype(np.int64) if array.size == 0 else array[()]
+
+
 def item_array(items: Any) -> npt.NDArray[np.int64] | None:
     """Return item ids as the native code takes them."""
     return None if items is None else np.ascontiguousarray(np.asarray(items).ravel(), dtype=np.int64)
 
 
 class ProgressBar:
-    """A bar on stderr, which a notebook's output and a terminal show alike; elsewhere nothing is written."""
+    """A bar on stderr, where one can be drawn; elsewhere nothing is written."""
 
     def __init__(self, total: int, show: bool) -> None:
         self.total, self.done, self.note = total, 0, ""
-        err = sys.stderr
-        self.shows = bool(show and err is not None and (err.isatty() or "ipykernel" in sys.modules))
+        self.shows = show and shows_bar()
         self._draw()
 
     def update(self, note: str = "") -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
+from abc import ABCMeta
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +12,13 @@ from pyspark import StorageLevel
 from pyspark.ml.param import Param, Params, TypeConverters
 from pyspark.ml.recommendation import ALS as SparkALS
 from pyspark.ml.recommendation import ALSModel as SparkALSModel
-from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter
+from pyspark.ml.util import DefaultParamsReader, DefaultParamsWriter, JavaMLWritable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import NumericType, StringType
 
 from burnrec.spark.blocks import count_blocks
-from burnrec.spark.engine import Engine, Persisted, engine_of, is_sail, storage_level
+from burnrec.spark.engine import Engine, Persisted, engine_of, is_sail, storage_level, temporary_folder
 from burnrec.spark.ids import dense_ids
 from burnrec.spark.model import ALSModel
 from burnrec.spark.sweeps import Problem, train
@@ -32,7 +32,17 @@ def _param(name: str, doc: str, converter: Callable[[Any], Any] = TypeConverters
     return Param(Params._dummy(), name, doc, typeConverter=converter)
 
 
-class ALS(SparkALS):
+class _WrittenInPython(ABCMeta):
+    """The type of a class of Spark's that is no ``JavaMLWritable``.
+
+    ``Pipeline.write`` takes Spark's Java writer where all stages are such, and that would write Spark's own estimator.
+    """
+
+    def mro(cls) -> list[type]:
+        return [of for of in super().mro() if of is not JavaMLWritable]
+
+
+class ALS(SparkALS, metaclass=_WrittenInPython):
     """Alternating least squares, trained by the engine in blocks of rows that burnrec solves.
 
     A subclass of ``pyspark.ml.recommendation.ALS`` with its params, its defaults and its objective; ``fit`` returns Spark's own
@@ -56,7 +66,8 @@ class ALS(SparkALS):
         How frames are kept between sweeps, see :mod:`burnrec.spark.engine`.
     workDir : str, optional
         A folder that all machines reach: for ``keep="parquet"``, and under Spark Connect for the model. None takes a temporary
-        folder of this machine, which only an engine on this machine reaches.
+        folder of this machine, which only an engine on this machine reaches, and which is removed when the process ends; a
+        model that was not saved ends with it.
     **spark
         Those of ``pyspark.ml.recommendation.ALS``: rank, maxIter, regParam, numUserBlocks, numItemBlocks, implicitPrefs, alpha,
         userCol, itemCol, ratingCol, seed, nonnegative, checkpointInterval, intermediateStorageLevel, finalStorageLevel,
@@ -212,7 +223,7 @@ class ALS(SparkALS):
             model = self._copyValues(SparkALSModel(java))
             model._transfer_params_to_java()
             return model
-        path = f"{work_dir or tempfile.mkdtemp(prefix='burnrec-')}/{self.uid}-{time.time_ns()}"
+        path = f"{work_dir or temporary_folder()}/{self.uid}-{time.time_ns()}"
         write_model(spark, path, self._copyValues(ALSModel(*factors)._resetUid(self.uid)), self.getOrDefault(self.rank))
         return SparkALSModel.load(path)
 
@@ -224,14 +235,10 @@ class ALS(SparkALS):
         finally:
             self._params = None
 
+    @property
     def _to_java(self) -> Any:
-        own = [name for name in self.OWN if self.isSet(self.getParam(name))]
-        if own:
-            raise ValueError(
-                f"found {', '.join(own)} set, expected Spark's params alone where Spark's Java writer saves an estimator inside "
-                "another; save the ALS by itself, or the fitted model"
-            )
-        return super()._to_java()
+        # `CrossValidator.write` and `TrainValidationSplit.write` take Spark's Java writer where an estimator has this.
+        raise AttributeError("_to_java: found burnrec's ALS, expected an estimator of Spark's")
 
     def write(self) -> DefaultParamsWriter:
         """Returns a writer of the params, burnrec's own among them."""

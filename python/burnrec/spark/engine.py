@@ -12,6 +12,9 @@ In every case a kept frame has a plan without history: the plans of ten sweeps w
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import os
 import shutil
 import tempfile
 import uuid
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from pyspark import StorageLevel
     from pyspark.sql import DataFrame, SparkSession
 
-__all__ = ["KEEPS", "Engine", "engine_of", "is_sail", "storage_level"]
+__all__ = ["KEEPS", "Engine", "engine_of", "is_sail", "storage_level", "temporary_folder"]
 
 KEEPS = ("auto", "persist", "localCheckpoint", "checkpoint", "parquet")
 
@@ -73,7 +76,7 @@ def engine_of(spark: SparkSession, keep: str, work_dir: str | None, level: str) 
     keep : str
         one of :data:`KEEPS`
     work_dir : str or None
-        a folder that all machines reach, for Parquet; None takes a temporary one of this machine
+        a folder that all machines reach, for Parquet; None takes a :func:`temporary_folder`
     level : str
         the storage level of kept frames, as ``MEMORY_AND_DISK``
     """
@@ -95,11 +98,15 @@ def is_sail(spark: SparkSession) -> bool:
     """Returns whether the session is one of Sail, which keeps nothing in its workers."""
     if hasattr(spark, "_jsparkSession"):
         return False
-    try:
-        spark.conf.get("spark.master")
-    except Exception:  # the server's own kind of error: it has no such setting
-        return True
-    return False
+    # Every Spark has a master.
+    return spark.conf.get("spark.master", "") == ""
+
+
+def temporary_folder() -> str:
+    """Makes a folder of this machine, which is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="burnrec-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 class Persisted(Engine):
@@ -143,7 +150,8 @@ class Parquet(Engine):
 
     def __init__(self, spark: SparkSession, level: str, work_dir: str | None) -> None:
         super().__init__(spark, level)
-        self.folder = work_dir or tempfile.mkdtemp(prefix="burnrec-")
+        self.own = not work_dir
+        self.folder = work_dir or temporary_folder()
 
     def blocks(self, frame: DataFrame) -> DataFrame:
         return self.state(frame, False)
@@ -153,6 +161,13 @@ class Parquet(Engine):
         frame.write.parquet(path)
         # A folder of another file system than this machine's is left to its owner.
         return self._keep(self.spark.read.schema(frame.schema).parquet(path), lambda: shutil.rmtree(path, True))
+
+    def close(self) -> None:
+        super().close()
+        if self.own:
+            # One that frames were left in by `hand_over` stays, as they are read from there.
+            with contextlib.suppress(OSError):
+                os.rmdir(self.folder)
 
 
 def storage_level(name: str) -> StorageLevel:

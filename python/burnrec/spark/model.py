@@ -18,8 +18,11 @@ from pyspark.sql.types import ArrayType, FloatType, StructField, StructType
 
 __all__ = ["ALSModel"]
 
-#: Users and items of a block of scores.
+#: Users and items of a pair of blocks.
 USERS, ITEMS = 1 << 12, 1 << 16
+
+#: Scores that are computed at once: 64 MiB.
+SCORES = 1 << 24
 
 
 class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable):
@@ -165,16 +168,23 @@ def _top(k: int) -> Callable[[Iterable[Any]], Iterator[Any]]:
                 ids, others = ids.values, others.values
                 users = np.frombuffer(x.as_buffer(), np.float32).reshape(len(ids), -1)
                 items = np.frombuffer(y.as_buffer(), np.float32).reshape(len(others), -1)
-                scores = users @ items.T
-                n = min(k, len(others))
-                top = np.argpartition(-scores, n - 1, axis=1)[:, :n]
-                rows = pa.array(np.repeat(np.arange(len(ids), dtype=np.int32), n))
-                first = ids.take(pa.array(np.zeros(len(rows), np.int32)))
-                columns = [first, rows, ids.take(rows), others.take(pa.array(top.reshape(-1)))]
-                columns.append(pa.array(np.take_along_axis(scores, top, 1).reshape(-1)))
-                yield pa.RecordBatch.from_arrays(columns, names=["block", "row", "id", "other", "score"])
+                n, at_once = min(k, len(others)), max(SCORES // len(others), 1)
+                for start in range(0, len(ids), at_once):
+                    top, scores = _best_of(users[start : start + at_once], items, n)
+                    rows = pa.array(np.repeat(np.arange(start, start + len(top), dtype=np.int32), n))
+                    first = ids.take(pa.array(np.zeros(len(rows), np.int32)))
+                    columns = [first, rows, ids.take(rows), others.take(pa.array(top.reshape(-1)))]
+                    columns.append(pa.array(scores.reshape(-1)))
+                    yield pa.RecordBatch.from_arrays(columns, names=["block", "row", "id", "other", "score"])
 
     return best
+
+
+def _best_of(users: Any, items: Any, n: int) -> tuple[Any, Any]:
+    """Returns the places of the best `n` items of each user, in any order, and their scores; nothing else is held on to."""
+    scores = users @ items.T
+    top = np.argpartition(scores, len(items) - n, axis=1)[:, len(items) - n :].copy()
+    return top, np.take_along_axis(scores, top, 1)
 
 
 def _merged(k: int, own: str, other: str) -> Callable[[Any], Any]:

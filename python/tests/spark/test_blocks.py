@@ -1,10 +1,13 @@
 """How ids are spread over blocks, and arrays over cells."""
 
+import tracemalloc
+
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from burnrec.spark import blocks, cells
+from burnrec.spark import blocks, cells, model
 
 
 def test_each_block_has_a_partition_of_its_own(spark):
@@ -32,3 +35,20 @@ def test_arrays_come_back_from_their_cells(monkeypatch, cell_bytes):
     assert (np.frombuffer(found["ids", 4], np.int32) == ids).all()
     assert found["message", 0] == b"0123456789" and found["x", 4] == b""
     assert max(len(cell.as_py()) for cell in table["data"]) <= cell_bytes
+
+
+def test_the_scores_of_large_blocks_take_little_memory():
+    rng = np.random.default_rng(1)
+    users, items = (rng.standard_normal((n, 2)).astype(np.float32) for n in (600, model.ITEMS))
+    columns = [[np.arange(600)], [users.tobytes()], [np.arange(model.ITEMS)], [items.tobytes()]]
+    batch = pa.RecordBatch.from_arrays([pa.array(column) for column in columns], names=["ids", "x", "others", "y"])
+    tracemalloc.start()
+    found = pa.Table.from_batches(model._top(3)([batch])).sort_by([("row", "ascending"), ("score", "descending")])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The scores, and the places of 64 bits that numpy sorts.
+    assert peak < 4 * 4 * model.SCORES
+    best = np.argsort(-(users @ items.T), axis=1)[:, :3]
+    assert found["other"].to_pylist() == best.reshape(-1).tolist()
+    assert found["id"].to_pylist() == np.repeat(np.arange(600), 3).tolist() == found["row"].to_pylist()
+    assert set(found["block"].to_pylist()) == {0}

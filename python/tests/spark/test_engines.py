@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from burnrec.spark import ALS
+from burnrec.spark.engine import engine_of, is_sail
 from spark import job, problem
 from spark.cluster import environment
 
@@ -38,3 +41,41 @@ def test_another_engine_gives_the_same_bits(ratings, tmp_path, engine, kind):
     assert (found["users"] == expected[0]).all() and (found["items"] == expected[1]).all()
     assert str(found["kind"]) == kind
     assert (int(found["predicted"]), int(found["best"])) == (100, problem.USERS)
+
+
+class Answers:
+    """A session of Connect whose settings are answered by a function."""
+
+    def __init__(self, get):
+        self.conf = SimpleNamespace(get=get)
+
+
+def test_an_engine_that_does_not_answer_is_not_taken_for_sail():
+    def down(*_):
+        raise ConnectionError("the server is down")
+
+    with pytest.raises(ConnectionError, match="is down"):
+        is_sail(Answers(down))
+    assert not is_sail(Answers(lambda name, default: {"spark.master": "yarn"}.get(name, default)))
+    assert is_sail(Answers(lambda name, default: default))
+
+
+def test_the_temporary_folder_of_a_fit_is_removed(ratings, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    spark = ratings.sparkSession
+    engine = engine_of(spark, "parquet", None, "MEMORY_AND_DISK")
+    assert engine.state(ratings, False).count() == ratings.count()
+    engine.close()
+    assert not list(tmp_path.iterdir())
+    engine = engine_of(spark, "parquet", None, "MEMORY_AND_DISK")
+    kept = engine.hand_over(engine.state(ratings, True))
+    engine.state(ratings, False)
+    engine.close()
+    assert kept.count() == ratings.count() and len(list(Path(engine.folder).iterdir())) == 1
+
+
+def test_what_a_fit_leaves_is_removed_when_the_process_ends(tmp_path):
+    code = "from burnrec.spark.engine import temporary_folder as make\nimport os\nopen(os.path.join(make(), 'x'), 'w')"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+    assert not list(tmp_path.iterdir())

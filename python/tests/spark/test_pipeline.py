@@ -4,8 +4,9 @@ import pytest
 from pyspark.ml import Pipeline, PipelineModel
 from pyspark.ml.evaluation import RegressionEvaluator
 from pyspark.ml.feature import SQLTransformer
+from pyspark.ml.recommendation import ALS as SparkALS
 from pyspark.ml.recommendation import ALSModel as SparkALSModel
-from pyspark.ml.tuning import CrossValidator, ParamGridBuilder
+from pyspark.ml.tuning import CrossValidator, CrossValidatorModel, ParamGridBuilder, TrainValidationSplit
 from pyspark.sql import functions as F
 
 from burnrec.spark import ALS
@@ -52,13 +53,45 @@ def test_an_estimator_is_saved_with_its_own_params(spark, tmp_path):
     loaded = ALS.load(str(tmp_path / "als"))
     assert (loaded.getRank(), loaded.getOrDefault("unobservedWeight"), loaded.getOrDefault("solver")) == (7, 0.25, "cg")
     assert loaded.uid == als.uid and loaded.getSeed() == 42
-    with pytest.raises(ValueError, match="unobservedWeight"):
-        Pipeline(stages=[als]).save(str(tmp_path / "lost"))
+
+
+@pytest.mark.parametrize("own", [{}, {"unobservedWeight": 0.25, "solver": "cg"}])
+def test_an_estimator_inside_another_is_saved_as_it_is(spark, tmp_path, own):
+    als = ALS(rank=7, **own)
+    grid = ParamGridBuilder().addGrid(als.regParam, [0.1, 0.2]).build()
+    evaluator = RegressionEvaluator()
+    settings = {"estimatorParamMaps": grid, "evaluator": evaluator}
+    for at, outer in enumerate(
+        [
+            Pipeline(stages=[als]),
+            CrossValidator(estimator=als, **settings),
+            CrossValidator(estimator=Pipeline(stages=[als]), **settings),
+            TrainValidationSplit(estimator=als, **settings),
+        ]
+    ):
+        outer.save(str(tmp_path / f"{at}"))
+        loaded = type(outer).load(str(tmp_path / f"{at}"))
+        if not isinstance(loaded, Pipeline):
+            assert [list(point.values()) for point in loaded.getEstimatorParamMaps()] == [[0.1], [0.2]]
+            loaded = loaded.getEstimator()
+        inner = loaded.getStages()[0] if isinstance(loaded, Pipeline) else loaded
+        assert type(inner) is ALS and inner.uid == als.uid and isinstance(inner, SparkALS)
+        assert inner.extractParamMap() == als.extractParamMap()
+
+
+def test_a_fitted_cross_validation_is_saved_and_loaded(ratings, tmp_path):
+    als = ALS(solver="cg", **SETTINGS)
+    evaluator = RegressionEvaluator(metricName="rmse", labelCol="rating", predictionCol="prediction")
+    fitted = CrossValidator(estimator=als, estimatorParamMaps=[{}], evaluator=evaluator, numFolds=2, seed=1).fit(
+        ratings
+    )
+    fitted.save(str(tmp_path / "fitted"))
+    loaded = CrossValidatorModel.load(str(tmp_path / "fitted"))
+    assert type(loaded.getEstimator()) is ALS and loaded.avgMetrics == fitted.avgMetrics
+    assert isinstance(loaded.bestModel, SparkALSModel) and loaded.bestModel.rank == 4
 
 
 def test_the_params_of_spark_are_all_there(spark):
-    from pyspark.ml.recommendation import ALS as SparkALS
-
     theirs, ours = SparkALS(), ALS()
     for param in theirs.params:
         if param.name != "seed" and theirs.hasDefault(param):

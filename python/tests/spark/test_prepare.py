@@ -1,11 +1,15 @@
 """Filters and splits on Spark against the same in plain Python."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
+import burnrec
 from burnrec.spark import dense_ids, prepare
 from spark import problem
 
@@ -58,6 +62,27 @@ def test_a_temporal_split_cuts_at_shares_of_the_rows_or_at_times(spark, timed):
     assert set(found[found["time"] < valid]["split"]) == {"train"}
     by_time = rows(prepare(frame, time_col="at", split="temporal", valid_from=int(valid), test_from=int(test)))
     assert (by_time["split"] == found["split"]).all()
+
+
+def test_what_is_written_is_read_on_one_machine_with_its_split(spark, timed, tmp_path):
+    out = tmp_path / "ratings"
+    # Not the split that burnrec would draw itself.
+    settings = {"split": "temporal", "valid_from": 0.6, "test_from": 0.7}
+    frame = prepare(frame_of(spark, timed), str(out), value_col="rating", time_col="at", **settings)
+    counts = {row["split"]: row["count"] for row in frame.groupBy("split").count().collect()}
+    data = burnrec.prepare(out)
+    assert data.n_rows == {part: counts[part] for part in ("train", "valid", "test")}
+    assert (data.n_users, data.n_items) == (timed["user"].nunique(), timed["item"].nunique())
+    words = [sys.executable, "-m", "burnrec", "prepare", out, "--out", tmp_path / "prepared"]
+    subprocess.run(words, check=True, capture_output=True, timeout=120)
+    assert burnrec.open_prepared(tmp_path / "prepared").hash == data.hash
+    trained = burnrec.fit(out, "popularity")
+    assert trained.record["data"]["hash"] == data.hash
+    # Popularity is trained on train and valid alone.
+    rows = frame.toArrow().to_pandas()
+    known = rows[rows["split"] != "test"].groupby("item").size()
+    best = trained.recommend(rows["user"][0], 1, include_seen=True)[0]
+    assert known[best.item] == known.max()
 
 
 @pytest.mark.parametrize("duplicates", ["last", "first", "sum", "mean", "max"])

@@ -1,0 +1,113 @@
+"""Long work: what it tells, what stops it, and what runs meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from types import ModuleType
+
+import polars
+import pytest
+from conftest import as_csr
+
+import burnrec
+import burnrec.implicit
+from burnrec._progress import finish, listener
+
+SETTINGS = {"dim": 8, "epochs": 4}
+
+
+def test_progress_goes_to_a_callback_or_to_stderr(tmp_path, ratings, capfd):
+    frame = polars.DataFrame(ratings)
+    for out in (None, tmp_path / "run"):
+        told = []
+        burnrec.fit(frame, out=out, progress=told.append, **SETTINGS)
+        epochs = [progress.epoch for progress in told if progress.epoch is not None]
+        assert [epoch["epoch"] for epoch in epochs if epoch["phase"] == "choose"] == [1, 2, 3, 4]
+        assert all(epoch["valid"]["ndcg@10"]["value"] >= 0 for epoch in epochs if epoch["phase"] == "choose")
+    assert capfd.readouterr().err == ""
+    burnrec.fit(frame, progress=True, **SETTINGS)
+    told = capfd.readouterr().err
+    assert "choose epoch 4" in told and "\r" not in told
+
+
+def test_a_notebook_has_the_bars_of_a_terminal(ratings, capfd, monkeypatch):
+    implicit = burnrec.implicit.AlternatingLeastSquares(factors=4, iterations=2)
+    matrix = as_csr(ratings["user"], ratings["item"])
+    for shown in (False, True):
+        if shown:
+            monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+        implicit.fit(matrix)
+        assert ("\r2/2 [####" in capfd.readouterr().err) == shown
+        # As the native code tells of work that takes longer than this fit.
+        listening = listener(True)
+        listening("progress", ("entries", 1, 2, ""))
+        finish(listening)
+        assert ("\rentries:  50% ####" in capfd.readouterr().err) == shown
+
+
+def test_what_a_callback_raises_stops_the_training(ratings):
+    class Stop(Exception):
+        pass
+
+    def stop(_):
+        raise Stop
+
+    with pytest.raises(Stop):
+        burnrec.fit(polars.DataFrame(ratings), progress=stop, dim=64, epochs=100_000)
+
+
+def test_ctrl_c_stops_the_training(ratings):
+    frame = polars.DataFrame(ratings)
+    begun = threading.Event()
+
+    def press():
+        begun.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        burnrec.fit(frame, dim=256, epochs=100_000, progress=lambda _: begun.set())
+        # Whoever pressed the keys between two calls still sees it.
+        thread.join()
+    thread.join()
+    assert burnrec.fit(frame, **SETTINGS).recommend(1010, 1), "the next training is not stopped"
+
+
+def test_other_threads_run_meanwhile(ratings):
+    begun, answered = threading.Event(), threading.Event()
+
+    def answer():
+        begun.wait(60)
+        answered.set()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+
+    def tell(_):
+        begun.set()
+        if answered.is_set():
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        burnrec.fit(polars.DataFrame(ratings), dim=256, epochs=100_000, progress=tell)
+    thread.join()
+
+
+def test_a_child_that_was_forked_computes_too():
+    code = (
+        "import os, sys, numpy, polars, burnrec\n"
+        "r = numpy.random.default_rng(1)\n"
+        "f = {'user': r.integers(30, size=400), 'item': r.integers(20, size=400)}\n"
+        "p = burnrec.prepare(polars.DataFrame(f))\n"
+        "a = burnrec.fit(p, dim=4, epochs=2).recommend(3, 3)\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    os._exit(0 if burnrec.fit(p, dim=4, epochs=2).recommend(3, 3) == a else 1)\n"
+        "sys.exit(os.waitpid(child, 0)[1])\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
