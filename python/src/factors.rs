@@ -1,17 +1,16 @@
 //! ALS and best items over factors in arrays of numpy, in the convention of the library `implicit`.
 
+use burnrec::AlsConfig;
 use burnrec::models::als::{Convention, Objective, RowSolver, Solver};
 use burnrec::models::least_squares::Dots;
 use burnrec::models::scorer::Vectors;
-use burnrec::models::topk;
-use burnrec::{AlsConfig, UserIx};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, ArrayMut};
 use crate::error::of_model;
 use crate::matrix::Matrix;
-use crate::query::{Best, Only};
+use crate::query::{Best, Only, top_lists};
 use crate::work;
 
 /// Returns the settings of the convention of `implicit`, with `cg_steps` steps of conjugate gradients, or exact.
@@ -120,8 +119,8 @@ pub fn top_k(
     let exclude = exclude.map(|exclude| &exclude.get().csr);
     let allowed = Only::of(only, without, exclude, [n, n_items])?;
     let mut best = Best::of(ids, scores, n)?;
-    let (k, rows) = (best.k(), (0..n as u32).map(UserIx).collect::<Vec<_>>());
-    let lists = work::short(py, threads, || {
+    let k = best.k();
+    let lists = work::long(py, threads, None, |told| {
         let (users, items) =
             (Vectors { values: users.values(), dim }, Vectors { values: items.values(), dim });
         let scorer = match &factors {
@@ -129,7 +128,7 @@ pub fn top_k(
             None => Dots::new(users, items),
         };
         let seen = |at: usize| exclude.map_or(&[][..], |exclude| exclude.row(at).0);
-        topk::top_k(&scorer, &rows, k, seen, allowed.allowed())
+        Ok(top_lists(told, &scorer, n, k, seen, allowed.allowed()))
     })?;
     best.write(&lists);
     Ok(())

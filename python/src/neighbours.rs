@@ -1,13 +1,12 @@
 //! Item-item nearest neighbours over sparse matrices of scipy.
 
 use burnrec::models::item_item::{Histories, ItemMatrix, Itself, nearest as nearest_items};
-use burnrec::models::topk;
-use burnrec::{KnnConfig, Similarity, UserIx};
+use burnrec::{KnnConfig, Similarity};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::matrix::Matrix;
-use crate::query::{Best, Only};
+use crate::query::{Best, Only, top_lists};
 use crate::work;
 
 /// Returns the `k` items that are most like each, itself among them, `[n_items, n_items]`, by the dot products of the columns of
@@ -88,11 +87,11 @@ impl Neighbours {
         let n = histories.n_rows();
         let allowed = Only::of(only, without, Some(histories), [n, self.matrix.n_items()])?;
         let mut best = Best::of(ids, scores, n)?;
-        let (k, rows) = (best.k(), (0..n as u32).map(UserIx).collect::<Vec<_>>());
-        let mut lists = work::short(py, threads, || {
+        let k = best.k();
+        let mut lists = work::long(py, threads, None, |told| {
             let scorer = Histories { matrix: &self.matrix, histories };
             let seen = |at: usize| if unseen { histories.row(at).0 } else { &[] };
-            topk::top_k(&scorer, &rows, k, seen, allowed.allowed())
+            Ok(top_lists(told, &scorer, n, k, seen, allowed.allowed()))
         })?;
         lists.iter_mut().for_each(|list| list.retain(|(_, score)| *score != 0.0));
         best.write(&lists);

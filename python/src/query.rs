@@ -1,11 +1,13 @@
 //! Which items may be recommended, and the arrays that the best ones are written to.
 
-use burnrec::models::scorer::Allowed;
-use burnrec::{Csr, ItemIx};
+use burnrec::models::scorer::{Allowed, Scorer};
+use burnrec::models::topk::top_k;
+use burnrec::{Csr, ItemIx, Progress, UserIx};
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::arrays::{Array, ArrayMut};
+use crate::work::{Told, USERS};
 
 /// The items that may be recommended to all.
 pub struct Only(Option<Allowed>);
@@ -98,4 +100,23 @@ impl<'py> Best<'py> {
             }
         }
     }
+}
+
+/// Lists the `k` best items of each of the first `n` users, until the work is to stop. `seen` are the items that the user at a
+/// position must not get.
+pub fn top_lists<'a>(
+    told: &Told,
+    scorer: &dyn Scorer,
+    n: usize,
+    k: usize,
+    seen: impl Fn(usize) -> &'a [u32] + Sync,
+    allowed: Option<&Allowed>,
+) -> Vec<Vec<(ItemIx, f32)>> {
+    let users: Vec<UserIx> = (0..n as u32).map(UserIx).collect();
+    let mut lists = Vec::with_capacity(n);
+    for users in users.chunks(USERS).take_while(|_| !told.interrupted()) {
+        let begin = lists.len();
+        lists.extend(top_k(scorer, users, k, |at| seen(begin + at), allowed));
+    }
+    lists
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burnrec::models::FoldedUser;
-use burnrec::{DeviceChoice, EvaluateOn, Query, ScoredItem, UserIx, evaluate_run};
+use burnrec::{DeviceChoice, EvaluateOn, Progress, Query, ScoredItem, UserIx, evaluate_run};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
@@ -151,17 +151,17 @@ impl Recommender {
                 rows.collect::<burnrec::models::Result<_>>().raised()?
             }
         };
-        let (of_user, rank, item, score) = work::long(py, threads, None, |_| {
-            let lists = self.inner.top_rows(&users, &query)?;
-            let n = lists.iter().map(Vec::len).sum();
-            let (mut of_user, mut rank) = (Vec::with_capacity(n), Vec::with_capacity(n));
-            let (mut item, mut score) = (Vec::with_capacity(n), Vec::with_capacity(n));
-            for (user, list) in users.iter().zip(&lists) {
-                for (at, (best, logit)) in list.iter().enumerate() {
-                    of_user.push(user.0);
-                    rank.push(at as i32 + 1);
-                    item.push(best.0);
-                    score.push(self.inner.shown(*logit));
+        let (of_user, rank, item, score) = work::long(py, threads, None, |told| {
+            let (mut of_user, mut rank, mut item, mut score) =
+                (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            for users in users.chunks(work::USERS).take_while(|_| !told.interrupted()) {
+                for (user, list) in users.iter().zip(&self.inner.top_rows(users, &query)?) {
+                    for (at, (best, logit)) in list.iter().enumerate() {
+                        of_user.push(user.0);
+                        rank.push(at as i32 + 1);
+                        item.push(best.0);
+                        score.push(self.inner.shown(*logit));
+                    }
                 }
             }
             Ok((of_user, rank, item, score))
@@ -185,7 +185,10 @@ impl Recommender {
         }
         let pairs: Vec<(String, String)> =
             users.iter().zip(&items).map(|(user, item)| (user.to_string(), item.to_string())).collect();
-        let scores = work::long(py, 0, None, |_| Ok(self.inner.score(&pairs)))?;
+        let scores = work::long(py, 0, None, |told| {
+            let now = pairs.chunks(work::USERS).take_while(|_| !told.interrupted());
+            Ok(now.flat_map(|pairs| self.inner.score(pairs)).collect::<Vec<_>>())
+        })?;
         Ok(bytes(py, &scores.into_iter().map(|score| score.unwrap_or(f32::NAN)).collect::<Vec<_>>()))
     }
 

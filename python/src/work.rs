@@ -49,6 +49,9 @@ fn pool(threads: usize) -> PyResult<Arc<ThreadPool>> {
     Ok(pool)
 }
 
+/// How many users or pairs are answered between two looks at whether to stop.
+pub const USERS: usize = 1 << 14;
+
 /// Does short work on the pool with the interpreter released.
 pub fn short<T: Send>(py: Python<'_>, threads: usize, work: impl FnOnce() -> T + Send) -> PyResult<T> {
     let pool = pool(threads)?;

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from pathlib import Path
 from types import ModuleType
 
 import polars
@@ -76,6 +78,35 @@ def test_ctrl_c_stops_the_training(ratings):
         thread.join()
     thread.join()
     assert burnrec.fit(frame, **SETTINGS).recommend(1010, 1), "the next training is not stopped"
+
+
+def test_ctrl_c_stops_the_best_items_of_many_users():
+    code = (
+        "import numpy as np, scipy.sparse, burnrec.implicit\n"
+        "model = burnrec.implicit.AlternatingLeastSquares(factors=4, iterations=1)\n"
+        "model.fit(scipy.sparse.random(9, 100_000, 0.01, 'csr', np.float32), show_progress=False)\n"
+        "users = np.zeros(5_000_000, np.int32)\n"
+        "print('begun', flush=True)\n"
+        "model.recommend(users, None, N=1, filter_already_liked_items=False)\n"
+    )
+    words = [sys.executable, "-c", code]
+    child = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        assert child.stdout.readline() == "begun\n"
+        # The users' vectors are gathered in less than a second of processor time; listing all of them takes minutes.
+        begun = processor_seconds(child.pid)
+        while processor_seconds(child.pid) < begun + 3:
+            time.sleep(0.05)
+        child.send_signal(signal.SIGINT)
+        told = child.communicate(timeout=60)[1]
+    finally:
+        child.kill()
+    assert told.endswith("KeyboardInterrupt\n"), told
+
+
+def processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_other_threads_run_meanwhile(ratings):
