@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import polars
 import pytest
+import scipy.sparse
 from conftest import as_csr
 
 import burnrec
@@ -127,6 +129,29 @@ def test_other_threads_run_meanwhile(ratings):
     with pytest.raises(StopIteration):
         burnrec.fit(polars.DataFrame(ratings), dim=256, epochs=100_000, progress=tell)
     thread.join()
+
+
+def test_other_threads_run_while_no_python_does():
+    # Nothing of Python is called back meanwhile, where another thread could run in any case.
+    model = burnrec.implicit.AlternatingLeastSquares(factors=4, iterations=1)
+    model.fit(scipy.sparse.random(9, 100_000, 0.01, "csr", np.float32), show_progress=False)
+    users, begun, seen = np.zeros(50_000, np.int32), threading.Event(), []
+
+    def look():
+        begun.wait(60)
+        before = time.process_time()
+        while time.process_time() < before + 0.2:
+            pass
+        seen.append(time.process_time())
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    before = time.process_time()
+    begun.set()
+    model.recommend(users, None, N=1, filter_already_liked_items=False)
+    took = time.process_time() - before
+    thread.join()
+    assert seen[0] - before < took / 2, "the other thread went on before the lists were there"
 
 
 def test_a_child_that_was_forked_computes_too():
