@@ -50,7 +50,7 @@ def als_solve(
     reg: float,
     alpha: float,
     cg_steps: int | None,
-    tolerance: float = 0.0,
+    share: float = 0.0,
     threads: int = 0,
 ) -> None: ...
 def als_loss(

@@ -32,9 +32,10 @@ fn check_rows(name: &str, found: [usize; 2], rows: usize, dim: usize) -> PyResul
 }
 
 /// Solves the rows of `out`, `[rows, dim]`, with `fixed`, `[columns, dim]`, as it is: half an iteration of ALS over `matrix`.
-/// By conjugate gradients the rows start from what is there, and end at a squared residual of `tolerance` times the first.
+/// By conjugate gradients the rows start from what is there, and end where a row's part of the loss is about
+/// `share` of that at zero above its minimum.
 #[pyfunction]
-#[pyo3(signature = (matrix, fixed, out, *, reg, alpha, cg_steps, tolerance=0.0, threads=0))]
+#[pyo3(signature = (matrix, fixed, out, *, reg, alpha, cg_steps, share=0.0, threads=0))]
 #[expect(clippy::too_many_arguments, reason = "Python names them")]
 pub fn als_solve(
     py: Python<'_>,
@@ -44,7 +45,7 @@ pub fn als_solve(
     reg: f32,
     alpha: f32,
     cg_steps: Option<usize>,
-    tolerance: f32,
+    share: f32,
     threads: usize,
 ) -> PyResult<()> {
     let csr = &matrix.get().csr;
@@ -54,7 +55,7 @@ pub fn als_solve(
     let config = config(found[1], reg, alpha, cg_steps)?;
     let mut out = ArrayMut::<f32>::of(out, "solved factors", [csr.n_rows(), found[1]], &[&fixed])?;
     work::long(py, threads, None, |_| {
-        let solver = RowSolver::new(&config, fixed.values()).ending_at(tolerance);
+        let solver = RowSolver::new(&config, fixed.values()).ending_at(share);
         solver.solve_all(fixed.values(), csr, out.values(), &|_| {});
         Ok(())
     })

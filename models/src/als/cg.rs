@@ -28,6 +28,8 @@ pub struct Rotated {
     from_eigen: Lines,
     /// The share of a row's first squared residual at which its steps end.
     pub tolerance: f32,
+    /// The share of a row's objective at zero at which they end in any case, not below [`ROUNDING`].
+    pub least: f32,
 }
 
 impl Rotated {
@@ -53,7 +55,7 @@ impl Rotated {
         rows.par_chunks_mut(ROTATED * ld)
             .zip(fixed.par_chunks(ROTATED * dim))
             .for_each(|(out, rows)| isa.run(Rotate { rows, dim, panels: &panels, out }));
-        Self { rows, values, spectrum, to_eigen, from_eigen, tolerance: RELATIVE_TOLERANCE }
+        Self { rows, values, spectrum, to_eigen, from_eigen, tolerance: RELATIVE_TOLERANCE, least: ROUNDING }
     }
 }
 
@@ -171,11 +173,11 @@ pub fn solve<S: Simd>(
     let whole = n.next_multiple_of(8);
     add.resize(whole, 0.0);
     pull.resize(whole, 0.0);
-    let rounding = ROUNDING * energy(&shared.config, pull);
-    if !rounding.is_finite() {
+    let least = rotated.least * energy(&shared.config, pull);
+    if !least.is_finite() {
         return false;
     }
-    if rounding <= 0.0 {
+    if least <= 0.0 {
         // All targets are 0, and so is the solution. Such a row may have no regulariser, and then its matrix can be
         // singular: steps towards 0 would be led by rounding errors.
         x.fill(0.0);
@@ -206,7 +208,7 @@ pub fn solve<S: Simd>(
     // The squared residual in the norm of the preconditioner, r M^-1 r: about how far the row's part of the objective
     // is above its minimum.
     let mut rz = dot(r, z);
-    let tolerance = (rotated.tolerance * rz).max(rounding);
+    let tolerance = (rotated.tolerance * rz).max(least);
     for step in 0..shared.config.cg_steps {
         // Every row takes at least one step, even if it starts within the tolerance: otherwise the last epochs would
         // change nothing.

@@ -39,11 +39,12 @@ impl RowSolver {
         Self::new(&AlsConfig { solver: Solver::Cholesky, ..config.clone() }, fixed)
     }
 
-    /// Has conjugate gradients end where a row's squared residual is this share of what it was before the first step, in place
-    /// of 0.05. With 0 a row takes all of `cg_steps`, but where only rounding errors are left.
-    pub fn ending_at(mut self, tolerance: f32) -> Self {
+    /// Has conjugate gradients end where a row's squared residual, which is about how far its part of the objective is above
+    /// the minimum, is this share of that part at a row of zeros, in place of 0.05 of what it was before the first step. At 0 a
+    /// row takes all of `cg_steps`, but where only rounding errors are left.
+    pub fn ending_at(mut self, share: f32) -> Self {
         if let Method::Cg(rotated) = &mut self.method {
-            rotated.tolerance = tolerance;
+            (rotated.tolerance, rotated.least) = (0.0, share.max(cg::ROUNDING));
         }
         self
     }
