@@ -20,7 +20,11 @@ FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates libssl3 && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --create-home burnrec
 COPY --from=build /usr/local/bin/burnrec /usr/local/bin/burnrec
-USER burnrec
+COPY deploy/health.sh /usr/local/bin/burnrec-health
+# By number, so that an orchestrator sees that it is not root.
+USER 10001
 WORKDIR /burnrec
 EXPOSE 8080
+# Of `burnrec serve`; other commands are run with --no-healthcheck.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["burnrec-health", "live"]
 ENTRYPOINT ["burnrec"]

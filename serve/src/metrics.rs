@@ -34,6 +34,8 @@ pub struct Elsewhere {
     pub config: u64,
     /// The newest version that is known of.
     pub newest_config: u64,
+    /// Whether the service can work.
+    pub ready: bool,
 }
 
 /// All that is counted.
@@ -43,6 +45,7 @@ pub struct Metrics {
     replies: Mutex<Family<ModelLabels, Counter>>,
     config: Gauge,
     newest_config: Gauge,
+    ready: Gauge,
     /// Events read.
     pub events: Counter,
     bytes: Counter,
@@ -87,6 +90,7 @@ impl Default for Metrics {
             replies: Mutex::default(),
             config: Gauge::default(),
             newest_config: Gauge::default(),
+            ready: Gauge::default(),
             events: Counter::default(),
             bytes: Counter::default(),
             ended: Family::default(),
@@ -183,6 +187,11 @@ impl Default for Metrics {
             "burnrec_config_newest_version",
             "The newest version of the config that this instance knows of",
             all.newest_config.clone(),
+        );
+        registry.register(
+            "burnrec_ready",
+            "1 where /health/ready has no reason against it",
+            all.ready.clone(),
         );
         all.registry = registry;
         all
@@ -351,6 +360,7 @@ impl Metrics {
         self.users.set(now.users as i64);
         self.config.set(now.config as i64);
         self.newest_config.set(now.newest_config as i64);
+        self.ready.set(i64::from(now.ready));
         let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         replies.clear();
         for (of, n) in &now.replies {

@@ -6,7 +6,7 @@ use crate::sandbox::{Sandbox, Service};
 
 /// The commands that a test cannot run, where `*` stands for any text, with the reason. Only the subcommands, options,
 /// settings, examples, tests and features that they name are checked.
-const NOT_RUN: [(&str, &str); 28] = [
+const NOT_RUN: [(&str, &str); 30] = [
     ("sudo apt-get install *", "installs packages"),
     ("curl --proto * https://sh.rustup.rs *", "installs Rust from the internet"),
     ("cargo *", "builds the program, the tests or an example, or runs one for minutes"),
@@ -35,6 +35,8 @@ const NOT_RUN: [(&str, &str); 28] = [
     ("burnrec train * --device gpu", "needs a GPU"),
     ("burnrec * --mlflow *", "needs a tracking server of MLflow"),
     ("hf upload *", "needs the Hugging Face Hub"),
+    ("docker *", "needs Docker, and builds the program"),
+    ("kubectl *", "needs a Kubernetes cluster"),
 ];
 
 /// The address of the service in the pages.

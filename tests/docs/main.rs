@@ -13,9 +13,9 @@ use pages::Page;
 use sandbox::Sandbox;
 
 /// The top folders of the repository. A word of a page that begins with one of them and a slash is taken for a path.
-const FOLDERS: [&str; 12] = [
-    ".ci", "benches", "configs", "data", "docs", "examples", "models", "python", "serve", "src", "tests",
-    "train",
+const FOLDERS: [&str; 13] = [
+    ".ci", "benches", "configs", "data", "deploy", "docs", "examples", "models", "python", "serve", "src",
+    "tests", "train",
 ];
 
 fn root() -> &'static Path {

@@ -49,7 +49,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let answers = app.engine.models.live().settings.version;
     let (newest_config, config) =
         app.control.as_ref().map_or((answers, answers), |control| control.versions());
-    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config });
+    let ready = reasons(&app).is_empty();
+    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config, ready });
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }

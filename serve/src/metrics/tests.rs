@@ -29,3 +29,12 @@ fn the_lag_of_a_partition_that_went_goes_with_it() {
     let found: Vec<&str> = text.lines().filter(|line| line.starts_with("kafka_consumer_lag{")).collect();
     assert_eq!(found, [r#"kafka_consumer_lag{topic="requests",partition="3"} 2"#]);
 }
+
+#[test]
+fn whether_it_is_ready_is_a_series() {
+    let metrics = Metrics::default();
+    for (ready, line) in [(false, "\nburnrec_ready 0\n"), (true, "\nburnrec_ready 1\n")] {
+        let text = metrics.text(Elsewhere { ready, ..Elsewhere::default() });
+        assert!(text.contains(line), "{text}");
+    }
+}
