@@ -14,6 +14,7 @@ no thread and no JVM, and the workers of an engine import only what they run.
 """
 
 import importlib
+from typing import Any
 
 _PLACES = {
     "ALS": "als",
@@ -27,11 +28,11 @@ _PLACES = {
 __all__ = sorted(_PLACES)
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return __all__

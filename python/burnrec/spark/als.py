@@ -116,7 +116,10 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
             dim=of(self.rank),
             seed=of(self.seed) % (1 << 64),
             sweeps=of(self.maxIter),
-            blocks=tuple(count_blocks(asked[at], n_rows, ids[1 - at], of(self.rank)) for at in (0, 1)),
+            blocks=(
+                count_blocks(asked[0], n_rows, ids[1], of(self.rank)),
+                count_blocks(asked[1], n_rows, ids[0], of(self.rank)),
+            ),
             improves=improves,
         )
         try:
@@ -177,7 +180,7 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
                     asked += [F.min(column).alias(f"{side}_least"), F.max(column).alias(f"{side}_most")]
                 asked.append(F.sum(F.when(whole, 0).otherwise(1)).alias(f"{side}_bad"))
             asked.append(F.sum(F.when(column.isNull(), 1).otherwise(0)).alias(f"{side}_nulls"))
-        found = dataset.agg(*asked).first().asDict()
+        found = dataset.agg(*asked).take(1)[0].asDict()
         if not found["rows"]:
             raise ValueError("dataset: found no rows, expected ratings")
         for side, name in columns.items():
@@ -188,12 +191,15 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
                 raise ValueError(
                     f"{side}Col: found {found[f'{side}_bad']} other values in {name!r}, expected {expected}"
                 )
-        n_rows, wide, ids = found["rows"], texts, []
+        n_rows, wide, ids = found["rows"], set(texts), []
         for side in ("user", "item"):
-            least, most = found.get(f"{side}_least"), found.get(f"{side}_most")
-            if side not in texts and (least < INT[0] or most > INT[1]):
-                wide = wide | {side}
-            ids.append(n_rows if side in wide else min(n_rows, int(most - least) + 1))
+            ids.append(n_rows)
+            if side not in texts:
+                least, most = found[f"{side}_least"], found[f"{side}_most"]
+                if least < INT[0] or most > INT[1]:
+                    wide.add(side)
+                else:
+                    ids[-1] = min(n_rows, int(most - least) + 1)
         return n_rows, tuple(ids), wide
 
     def _ratings(self, dataset: DataFrame) -> DataFrame:
@@ -218,7 +224,8 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
         if wide or is_sail(spark):
             return self._copyValues(ALSModel(*factors)._resetUid(self.uid))
         if hasattr(spark, "_jsparkSession"):
-            scala = spark.sparkContext._jvm.org.apache.spark.ml.recommendation.ALSModel
+            jvm: Any = spark.sparkContext._jvm
+            scala = jvm.org.apache.spark.ml.recommendation.ALSModel
             java = scala(self.uid, self.getOrDefault(self.rank), *(frame._jdf for frame in factors))
             model = self._copyValues(SparkALSModel(java))
             model._transfer_params_to_java()
@@ -240,14 +247,16 @@ class ALS(SparkALS, metaclass=_WrittenInPython):
         # `CrossValidator.write` and `TrainValidationSplit.write` take Spark's Java writer where an estimator has this.
         raise AttributeError("_to_java: found burnrec's ALS, expected an estimator of Spark's")
 
-    def write(self) -> DefaultParamsWriter:
+    # Not Spark's Java writer and reader, which the annotations of its estimators promise.
+    def write(self) -> DefaultParamsWriter:  # type: ignore[override]
         """Returns a writer of the params, burnrec's own among them."""
         return DefaultParamsWriter(self)
 
     @classmethod
-    def read(cls) -> DefaultParamsReader[ALS]:
+    def read(cls) -> DefaultParamsReader[ALS]:  # type: ignore[override]
         """Returns a reader of what :meth:`write` wrote."""
-        return DefaultParamsReader(cls)
+        # It takes any class with params; the annotation names one that has this very method from Spark.
+        return DefaultParamsReader(cls)  # type: ignore[arg-type]
 
 
 def _with_dense_ids(ratings: DataFrame, wide: set[str], engine: Engine) -> tuple[DataFrame, dict[str, DataFrame]]:

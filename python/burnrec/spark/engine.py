@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark import StorageLevel
@@ -121,8 +121,9 @@ class Persisted(Engine):
         from pyspark.sql import DataFrame as ClassicFrame
 
         context = self.spark.sparkContext
+        jvm: Any = context._jvm
         rows = frame._jdf.javaRDD()
-        rows.persist(context._jvm.org.apache.spark.storage.StorageLevel.fromString(self.level))
+        rows.persist(jvm.org.apache.spark.storage.StorageLevel.fromString(self.level))
         if checkpoint and context._jsc.sc().getCheckpointDir().isDefined():
             rows.checkpoint()
         kept = ClassicFrame(self.spark._jsparkSession.createDataFrame(rows, frame._jdf.schema()), self.spark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ USERS, ITEMS = 1 << 12, 1 << 16
 SCORES = 1 << 24
 
 
-class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable):
+class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable["ALSModel"]):
     """What ``pyspark.ml.recommendation.ALSModel`` is, for ids that it cannot hold: strings and integers of 64 bits.
 
     Its methods are Spark's, and their results have the same columns. It needs no JVM.
@@ -38,13 +38,14 @@ class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable):
 
     def __init__(self, user_factors: DataFrame | None = None, item_factors: DataFrame | None = None) -> None:
         super().__init__()
-        self.userFactors = user_factors
-        self.itemFactors = item_factors
+        # A model without factors has nothing but params.
+        self.userFactors = cast(DataFrame, user_factors)
+        self.itemFactors = cast(DataFrame, item_factors)
 
     @property
     def rank(self) -> int:
         """Length of the factors."""
-        return len(self.itemFactors.first()["features"])
+        return len(self.itemFactors.take(1)[0]["features"])
 
     def setPredictionCol(self, value: str) -> ALSModel:
         """Sets the column of predictions."""
@@ -56,16 +57,16 @@ class ALSModel(Model, _ALSModelParams, MLWritable, MLReadable):
 
     def _transform(self, dataset: DataFrame) -> DataFrame:
         of, name = self.getOrDefault, self.getOrDefault(self.predictionCol)
-        for side, column in (("userCol", of(self.userCol)), ("itemCol", of(self.itemCol))):
-            if column not in dataset.columns:
-                raise ValueError(f"{side}: found no column {column!r}, expected one of {', '.join(dataset.columns)}")
+        for side, given in (("userCol", of(self.userCol)), ("itemCol", of(self.itemCol))):
+            if given not in dataset.columns:
+                raise ValueError(f"{side}: found no column {given!r}, expected one of {', '.join(dataset.columns)}")
         joined = dataset
         for frame, column, features in (
             (self.userFactors, self.userCol, "__u"),
             (self.itemFactors, self.itemCol, "__i"),
         ):
-            side = frame.select(F.col("id").alias(f"{features}_id"), F.col("features").alias(features))
-            joined = joined.join(side, F.col(f"`{of(column)}`") == F.col(f"{features}_id"), "left").drop(
+            factors = frame.select(F.col("id").alias(f"{features}_id"), F.col("features").alias(features))
+            joined = joined.join(factors, F.col(f"`{of(column)}`") == F.col(f"{features}_id"), "left").drop(
                 f"{features}_id"
             )
         schema = StructType([*dataset.schema.fields, StructField(name, FloatType())])
@@ -173,9 +174,9 @@ def _top(k: int) -> Callable[[Iterable[Any]], Iterator[Any]]:
                     top, scores = _best_of(users[start : start + at_once], items, n)
                     rows = pa.array(np.repeat(np.arange(start, start + len(top), dtype=np.int32), n))
                     first = ids.take(pa.array(np.zeros(len(rows), np.int32)))
-                    columns = [first, rows, ids.take(rows), others.take(pa.array(top.reshape(-1)))]
-                    columns.append(pa.array(scores.reshape(-1)))
-                    yield pa.RecordBatch.from_arrays(columns, names=["block", "row", "id", "other", "score"])
+                    found = [first, rows, ids.take(rows), others.take(pa.array(top.reshape(-1)))]
+                    found.append(pa.array(scores.reshape(-1)))
+                    yield pa.RecordBatch.from_arrays(found, names=["block", "row", "id", "other", "score"])
 
     return best
 
@@ -190,7 +191,7 @@ def _best_of(users: Any, items: Any, n: int) -> tuple[Any, Any]:
 def _merged(k: int, own: str, other: str) -> Callable[[Any], Any]:
     """Returns the best `k` of each user of a block as a list."""
 
-    def lists(table):
+    def lists(table: Any) -> Any:
         table = table.sort_by([("row", "ascending"), ("score", "descending"), ("other", "ascending")]).combine_chunks()
         rows = table["row"].to_numpy()
         starts = np.flatnonzero(np.diff(rows, prepend=-1))
@@ -231,12 +232,12 @@ class _Writer(MLWriter):
         model.itemFactors.write.mode(mode).parquet(f"{path}/itemFactors")
 
 
-class _Reader(MLReader):
+class _Reader(MLReader[ALSModel]):
     """Reads what :class:`_Writer` wrote."""
 
     def load(self, path: str) -> ALSModel:
         spark = self.sparkSession
-        metadata = json.loads(spark.read.text(f"{path}/metadata").first()[0])
+        metadata = json.loads(spark.read.text(f"{path}/metadata").take(1)[0][0])
         expected = f"{ALSModel.__module__}.{ALSModel.__name__}"
         if metadata["class"] != expected:
             raise ValueError(f"{path}: found a saved {metadata['class']}, expected {expected}")

@@ -173,7 +173,7 @@ def _leave_one_out(rows: DataFrame, seed: int) -> DataFrame:
 def _by_time(rows: DataFrame, valid_from: float, test_from: float) -> Column:
     from pyspark.sql import functions as F
 
-    n, first, last = rows.agg(F.count(F.lit(1)), F.min("time"), F.max("time")).first()
+    n, first, last = rows.agg(F.count(F.lit(1)), F.min("time"), F.max("time")).take(1)[0]
     if not n:
         raise ValueError("ratings: found no rows after the filters, expected some")
     moments = [_moment(rows, n, name, point) for name, point in (("valid_from", valid_from), ("test_from", test_from))]
@@ -193,4 +193,4 @@ def _moment(rows: DataFrame, n: int, name: str, point: float) -> int:
         raise ValueError(f"{name}: found {point}, expected a share between 0 and 1, or Unix seconds as an integer")
     place = min(int(n * point), n - 1)
     share = (place + 0.5) / n
-    return int(rows.selectExpr(f"percentile_disc({share!r}) within group (order by time)").first()[0])
+    return int(rows.selectExpr(f"percentile_disc({share!r}) within group (order by time)").take(1)[0][0])

@@ -162,11 +162,10 @@ class Worker:
     def of(cls, path: str) -> Worker:
         """Returns the run in `path`, opened where it is not, or has been written since."""
         written = os.stat(os.path.join(path, "manifest.json")).st_mtime_ns
-        key, worker = cls.opened.get(path, (None, None))
-        if key != written:
-            worker = cls(path)
-            cls.opened[path] = written, worker
-        return worker
+        opened = cls.opened.get(path)
+        if opened is None or opened[0] != written:
+            opened = cls.opened[path] = written, cls(path)
+        return opened[1]
 
     def ids(self, side: str) -> Any:
         """Returns all ids of a side as an array of Arrow."""

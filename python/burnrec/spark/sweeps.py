@@ -128,7 +128,8 @@ def train(
         for at in (1, 0):
             last = at == 0 and sweep == problem.sweeps
             fixed = Fixed(state[1 - at], grams[1 - at], sizes[1 - at])
-            half = half_sweep(blocks[at], fixed, state[at], sides[at], problem, sends=not last)
+            current = state[at] if problem.improves else None
+            half = half_sweep(blocks[at], fixed, current, sides[at], problem, sends=not last)
             due = at == 0 and checkpoint_interval > 0 and sweep % checkpoint_interval == 0
             before, state[at] = state[at], engine.state(half, due)
             # This computes the half sweep, while what it is made of is kept.
@@ -195,14 +196,15 @@ def count_rows(blocks: DataFrame) -> int:
     sizes = ids.agg(F.sum(F.octet_length("data").cast("long")).alias("bytes"), F.count(F.lit(1)).alias("n")).collect()
     if any(row["n"] > 1 for row in sizes):
         raise RuntimeError("found blocks in several parts, expected an engine that brings rows of one key together")
-    return sum(row["bytes"] for row in sizes) // 4
+    n_bytes: int = sum(row["bytes"] for row in sizes)
+    return n_bytes // 4
 
 
 def first_state(blocks: DataFrame, side: Side, problem: Problem, drawn: bool) -> DataFrame:
     """Returns the first factors of a side, sent as after a half sweep: drawn, or zeros."""
     keys, others, config, seed, dim = side.keys, side.others, problem.config, problem.seed, problem.dim
 
-    def draw(table):
+    def draw(table: Any) -> Any:
         from burnrec._native import spark as native
 
         key, cells = table["key"][0].as_py(), unpack(table)
@@ -217,11 +219,14 @@ def first_state(blocks: DataFrame, side: Side, problem: Problem, drawn: bool) ->
 def half_sweep(
     blocks: DataFrame, fixed: Fixed, current: DataFrame | None, side: Side, problem: Problem, sends: bool
 ) -> DataFrame:
-    """Solves the rows of a side for the factors that the other side's blocks sent, and sends the solutions."""
+    """Solves the rows of a side for the factors that the other side's blocks sent, and sends the solutions.
+
+    `current` has the side's own factors, where the solver improves them.
+    """
     keys, others, config, dim, improves = side.keys, side.others, problem.config, problem.dim, problem.improves
     gram, n_fixed = fixed.gram, fixed.rows
 
-    def solve(block, messages):
+    def solve(block: Any, messages: Any) -> Any:
         from burnrec._native import spark as native
 
         key, cells, got = block["key"][0].as_py(), unpack(block), unpack(messages)
@@ -247,10 +252,10 @@ def half_sweep(
         return sent(key, src, ids, x, cells, others if sends else None, dim)
 
     messages = fixed.state.where("name = 'message'")
-    if improves:
+    if current is not None:
         messages = messages.unionByName(current.where("name = 'factors'"))
-    messages = messages.repartition(len(keys), "key").groupBy("key")
-    return blocks.groupBy("key").cogroup(messages).applyInArrow(solve, SCHEMA)
+    by_key = messages.repartition(len(keys), "key").groupBy("key")
+    return blocks.groupBy("key").cogroup(by_key).applyInArrow(solve, SCHEMA)
 
 
 def sent(
@@ -287,7 +292,7 @@ def factor_table(blocks: DataFrame, state: DataFrame, side: Side, dim: int) -> D
     """Returns a side's factors as rows: ``id int, features array<float>``."""
     import pyarrow as pa
 
-    def rows(table):
+    def rows(table: Any) -> Any:
         cells = {name: data for (name, _), data in unpack(table).items()}
         ids, x = np.frombuffer(cells["ids"], np.int32), np.frombuffer(cells["factors"], np.float32)
         schema = pa.schema([("id", pa.int32()), ("features", pa.list_(pa.float32()))])
