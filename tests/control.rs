@@ -216,8 +216,9 @@ fn a_partition_given_up_while_it_is_not_read_is_read_when_it_comes_back() {
     let config = kafka.folder.file("serve.toml", text.replace("[control]", "workers = 1\n[control]"));
     let reads = |member: &Member, n: f64| {
         until("it serves", LIMIT, || get(&member.serving.http, "/metrics").is_some());
-        let reads = || member.serving.metric("burnrec_partitions ") == Some(n);
-        until(&format!("it reads {n} partitions"), LIMIT, reads);
+        until(&format!("it reads {n} partitions"), LIMIT, || {
+            member.serving.metric("burnrec_partitions ") == Some(n)
+        });
     };
     let a = Member::start(&kafka, "a", &config);
     reads(&a, 4.0);

@@ -32,8 +32,8 @@ fn check_rows(name: &str, found: [usize; 2], rows: usize, dim: usize) -> PyResul
 }
 
 /// Solves the rows of `out`, `[rows, dim]`, with `fixed`, `[columns, dim]`, as it is: half an iteration of ALS over `matrix`.
-/// By conjugate gradients the rows start from what is there, and end where a row's part of the loss is about
-/// `share` of that at zero above its minimum.
+/// By conjugate gradients the rows start from what is there, and end where a row's part of the loss is above its minimum by about
+/// `share` of what it is for a row of zeros.
 #[pyfunction]
 #[pyo3(signature = (matrix, fixed, out, *, reg, alpha, cg_steps, share=0.0, threads=0))]
 #[expect(clippy::too_many_arguments, reason = "Python names them")]
