@@ -46,6 +46,10 @@ impl Family for ItemMean {
         Output::Raw
     }
 
+    fn user_arrays(&self) -> Option<Vec<burnrec::models::UserArray>> {
+        Some(Vec::new()) // The means have no row of a user, so that one is erased from a run by its history alone.
+    }
+
     fn load(
         &self,
         weights: &TensorFile,

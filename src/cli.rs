@@ -3,6 +3,7 @@
 mod bench;
 mod ctl;
 mod interchange;
+mod person;
 mod prepare;
 mod release;
 mod serve;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use bench::{Bench, BenchCase, Report};
 pub use ctl::{Ctl, CtlAct, Note, Wish};
 pub use interchange::{Export, ExportFormat, Graph, Import, Tracking};
+pub use person::{Erase, ExportUser, Person};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};
 pub use release::{By, Release, ReleaseAct, Retrain};
 pub use serve::{Drain, Job, Jobs, LogFormat, Repartition, Replay, Serve};
@@ -68,6 +70,10 @@ pub enum Command {
     Retrain(Retrain),
     /// Keep the versions of a model, and say which of them serves.
     Release(Release),
+    /// Erase a user: the history in a service, drained events, prepared data, runs and releases.
+    Erase(Erase),
+    /// Write all that these places hold of a user, as JSON.
+    ExportUser(ExportUser),
     /// Train every model of a config on the same splits, judge them side by side, and write the report.
     Bench(Bench),
     /// Write the report of one or several benches again, from their records.

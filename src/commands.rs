@@ -7,6 +7,7 @@ mod drain;
 mod evaluate;
 mod export;
 mod jobs;
+mod person;
 mod prepare;
 mod recommend;
 mod release;
@@ -78,6 +79,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Repartition(args) => repartition::run(args),
         Command::Retrain(args) => retrain::run(args),
         Command::Release(args) => release::run(args),
+        Command::Erase(args) => person::erase(args),
+        Command::ExportUser(args) => person::export(args),
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
         Command::Jobs(args) => jobs::run(args),

@@ -14,6 +14,10 @@ pub enum Error {
     /// A run cannot be judged, or its record cannot be read.
     #[error(transparent)]
     Train(burnrec_train::Error),
+    /// A config of the service is wrong, or the brokers do not do what is asked of them.
+    #[cfg(feature = "serve")]
+    #[error(transparent)]
+    Serve(burnrec_serve::Error),
     /// An MLflow tracking server does not answer, or not as one does.
     #[error("{address}: found {found}, expected {expected}")]
     Mlflow {
@@ -62,6 +66,16 @@ impl From<burnrec_train::Error> for Error {
             burnrec_train::Error::Data(error) => Self::Data(error),
             burnrec_train::Error::Model(error) => error.into(),
             error => Self::Train(error),
+        }
+    }
+}
+
+#[cfg(feature = "serve")]
+impl From<burnrec_serve::Error> for Error {
+    fn from(error: burnrec_serve::Error) -> Self {
+        match error {
+            burnrec_serve::Error::Data(error) => Self::Data(error),
+            error => Self::Serve(error),
         }
     }
 }

@@ -34,7 +34,7 @@
 //! | `mlflow` | runs on a tracking server of MLflow ([`interchange`]) | yes |
 //! | `fetch` | downloads of MovieLens | yes |
 //! | `gpu` | networks on any graphics card, by wgpu | yes |
-//! | `kafka`, `http` | the scoring service ([`serve`]) and its two sides | yes |
+//! | `kafka`, `http` | the scoring service ([`serve`]) and its two sides; with `kafka` the erasure of a user (`person`) | yes |
 //! | `program` | the program `burnrec`, as a function too (`program`) | yes |
 //! | `vulkan`, `cuda`, `ndarray` | other ways to compute | no |
 
@@ -56,6 +56,8 @@ extern crate self as burnrec;
 mod agent;
 mod error;
 pub mod interchange;
+#[cfg(feature = "kafka")]
+pub mod person;
 mod prepare;
 mod training;
 

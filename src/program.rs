@@ -100,6 +100,8 @@ fn logs_json(command: &Command) -> bool {
         Command::Serve(args) => args.server.log,
         Command::Replay(args) => args.server.log,
         Command::Drain(args) => args.server.log,
+        Command::Erase(args) => args.person.log,
+        Command::ExportUser(args) => args.person.log,
         Command::Jobs(args) => args.server.log,
         Command::Repartition(args) => args.server.log,
         _ => LogFormat::Text,

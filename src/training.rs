@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use burnrec_data::{Csr, Holdout, Prepared};
+use burnrec_models::saved::ERASED_FROM_ONE;
 use burnrec_models::trained::Answering;
 use burnrec_models::{DeviceChoice, Progress, Recommender, Scorer, Silent};
 use burnrec_train::TrainConfig;
@@ -78,9 +79,13 @@ pub fn evaluate_run(
         let expected = "one trained with refit = false; its scores on valid from before are in its record";
         return refused("a model fitted again on train and valid", expected.to_owned());
     }
-    if data.manifest.hash != run.data.hash {
+    if !data.had_hash(&run.data.hash) {
         let expected = format!("{}, which the run was trained on", run.data.hash);
         return refused(&format!("a split with hash {}", data.manifest.hash), expected);
+    }
+    if *run.users.vocab() != data.users {
+        let expected = format!("the {} users of the run: {ERASED_FROM_ONE}", run.users.vocab().len());
+        return refused(&format!("a split of {} users", data.users.len()), expected);
     }
     let holdout = on.holdout(data);
     let options = EvaluateOptions::of(&run.model.config(), holdout, config.seed, config.select_by);

@@ -237,6 +237,11 @@ impl Csr {
         out.into_csr(self.n_cols)
     }
 
+    /// Returns the matrix without a row.
+    pub fn without_row(&self, row: usize) -> Self {
+        self.select_rows((0..self.n_rows()).filter(|other| *other != row))
+    }
+
     /// Returns a matrix of the given rows, in the order given.
     pub fn select_rows(&self, rows: impl Iterator<Item = usize> + Clone) -> Self {
         if self.order.is_some() {

@@ -147,6 +147,12 @@ impl serde::Serialize for Id<'_> {
     }
 }
 
+impl serde::Serialize for OwnedId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.id().serialize(serializer)
+    }
+}
+
 /// The outside ids of all users, or of all items, ascending and without repeats: row index `i` has the `i`-th id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Vocab {
@@ -250,6 +256,12 @@ impl Vocab {
             Vocab::Int(ids) => Vocab::Int(rows.iter().map(|&row| ids[row as usize]).collect()),
             Vocab::Str { .. } => Self::from_strs(rows.iter().map(|&row| self.text(row as usize))),
         }
+    }
+
+    /// Returns the vocabulary without the id at a row index: the rows after it move up by one.
+    pub fn without(&self, row: u32) -> Self {
+        let kept: Vec<u32> = (0..self.len() as u32).filter(|other| *other != row).collect();
+        self.select(&kept)
     }
 }
 

@@ -48,6 +48,7 @@ pub mod fetch;
 pub mod filter;
 mod from_columns;
 pub mod hash;
+pub mod held;
 mod id_builder;
 pub mod ids;
 pub mod index;

@@ -6,8 +6,10 @@
 
 mod files;
 mod manifest;
+mod person;
 
 pub use manifest::{FORMAT, PreparedManifest};
+pub use person::UserRows;
 
 use crate::counts::Counts;
 use crate::filter::{self, Duplicates, FilterSummary, Filters};
@@ -86,6 +88,7 @@ impl Prepared {
                 filtered,
                 summary,
                 hash: String::new(),
+                before: Vec::new(),
             },
             name: dataset.name,
             synthetic: dataset.synthetic,

@@ -42,6 +42,8 @@ pub use id_list::read_ids;
 pub use item_table::{ItemTable, read_item_table};
 pub use options::ReadOptions;
 pub use pairs::{Pairs, read_pairs};
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::guarded;
 pub use report::{Dropped, FileRead, OnBadRow, Reason};
 pub use separator::{Quotes, Separator};
 #[cfg(feature = "parquet")]

@@ -72,6 +72,13 @@ impl Lists {
         &self.items
     }
 
+    /// Returns the lists but one.
+    pub fn without(&self, row: usize) -> Self {
+        let mut kept = Self::new();
+        (0..self.len()).filter(|other| *other != row).for_each(|other| kept.push(self.row(other)));
+        kept
+    }
+
     /// Returns one list.
     pub fn row(&self, row: usize) -> &[ItemIx] {
         &self.items[self.offsets[row]..self.offsets[row + 1]]

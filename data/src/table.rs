@@ -100,6 +100,21 @@ pub fn write_table_with(
     }
 }
 
+/// Writes a Parquet file again without some of its rows: those for which `gone` is set, in order. Columns, their types and the texts
+/// in the metadata stay; the file is the old one or the new one, whole.
+///
+/// # Errors
+/// When the file cannot be read or written, or has another number of rows than `gone`.
+pub fn drop_rows(path: &Path, gone: &[bool]) -> Result<()> {
+    #[cfg(feature = "parquet")]
+    return parquet::drop_rows(path, gone);
+    #[cfg(not(feature = "parquet"))]
+    {
+        let _ = gone;
+        Err(Error::NotBuilt { path: path.to_owned(), feature: "parquet" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

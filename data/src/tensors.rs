@@ -68,6 +68,24 @@ impl Tensor {
         self.len() == 0
     }
 
+    /// Returns the sizes of the axes.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Returns the array without an index of its first axis; `None` where it has no such index.
+    pub fn without_row(&self, row: usize) -> Option<Self> {
+        let (&rows, width) = (self.shape.first()?, self.shape[1..].iter().product::<usize>());
+        let size = width * self.bytes.len() / self.len().max(1);
+        if row >= rows {
+            return None;
+        }
+        let mut shape = self.shape.clone();
+        shape[0] -= 1;
+        let bytes = [&self.bytes[..row * size], &self.bytes[(row + 1) * size..]].concat();
+        Some(Self { dtype: self.dtype, shape, bytes })
+    }
+
     /// Returns the values, row-major, as little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -176,15 +194,23 @@ impl TensorFile {
         names
     }
 
+    /// Returns an array as it stands.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        let tensors = self.tensors();
+        let view = tensors.tensor(name).map_err(|_| self.lacks(name))?;
+        Ok(Tensor { dtype: view.dtype(), shape: view.shape().to_vec(), bytes: view.data().to_vec() })
+    }
+
     /// Returns the shape and the values, row-major, of an array.
     ///
     /// # Errors
     /// When there is no such array, or one of another element type.
     pub fn get<T: Element>(&self, name: &str) -> Result<(Vec<usize>, Vec<T>)> {
         let tensors = self.tensors();
-        let view = tensors.tensor(name).map_err(|_| {
-            Error::malformed(&self.path, format!("arrays {:?}", self.names()), format!("an array {name:?}"))
-        })?;
+        let view = tensors.tensor(name).map_err(|_| self.lacks(name))?;
         if view.dtype() != T::DTYPE {
             let found = format!("{name:?} of type {:?}", view.dtype());
             return Err(Error::malformed(&self.path, found, format!("type {:?}", T::DTYPE)));
@@ -203,6 +229,10 @@ impl TensorFile {
             return Err(Error::malformed(&self.path, format!("{name:?} of shape {shape:?}"), "one axis"));
         }
         Ok(values)
+    }
+
+    fn lacks(&self, name: &str) -> Error {
+        Error::malformed(&self.path, format!("arrays {:?}", self.names()), format!("an array {name:?}"))
     }
 
     fn tensors(&self) -> SafeTensors<'_> {

@@ -71,6 +71,7 @@ pub mod trained;
 #[cfg(feature = "train")]
 pub mod trainer;
 pub mod transition;
+pub mod user_array;
 pub mod weights;
 
 pub use error::{Error, Result};
@@ -84,6 +85,7 @@ pub use recommender::{DataFacts, FoldedUser, Query, Recommender, ScoredItem};
 pub use scorer::{Factors, FoldIn, Scorer, Shape, Vectors};
 #[cfg(feature = "train")]
 pub use trainer::{Trainable, Trainer};
+pub use user_array::UserArray;
 
 /// The version of Burn that is linked, as the manifest pins it.
 pub const BURN_VERSION: &str = "0.22.1";

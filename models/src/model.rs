@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burnrec_data::tensors::{Tensor, TensorFile};
@@ -18,6 +18,7 @@ use crate::device::{DeviceChoice, OpenDevice};
 use crate::nn::pair_score::PairScore;
 use crate::scorer::{Scorer, Shape};
 use crate::settings::Settings;
+use crate::user_array::UserArray;
 
 /// A scorer that can be saved and opened again.
 pub trait Model: Scorer {
@@ -80,6 +81,21 @@ pub trait Family:
     /// users are folded in.
     fn reads_order(&self) -> bool {
         false
+    }
+
+    /// Returns which arrays of a file of weights have something of each user, so that one user can be erased from it; `None`
+    /// where the family does not say, and nobody can be.
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        None
+    }
+
+    /// Returns the directories of the saved runs that a file of weights names, as [`Model::runs`] of its model.
+    ///
+    /// # Errors
+    /// When the weights are not those of a model of this family.
+    fn runs_in(&self, weights: &TensorFile) -> Result<Vec<PathBuf>> {
+        let _ = weights;
+        Ok(Vec::new())
     }
 
     /// Opens the model of these settings and saved weights; one that scores on a device does so on `device`.
@@ -195,6 +211,19 @@ impl ModelConfig {
         self.0.reads_order()
     }
 
+    /// Calls [`Family::user_arrays`].
+    pub fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        self.0.user_arrays()
+    }
+
+    /// Calls [`Family::runs_in`].
+    ///
+    /// # Errors
+    /// As [`Family::runs_in`].
+    pub fn runs_in(&self, weights: &TensorFile) -> Result<Vec<PathBuf>> {
+        self.0.runs_in(weights)
+    }
+
     /// Calls [`Family::load`].
     ///
     /// # Errors
@@ -243,6 +272,8 @@ pub(crate) trait AnyFamily: fmt::Debug + Send + Sync {
     fn clips(&self) -> bool;
     fn scores_on(&self) -> Compute;
     fn reads_order(&self) -> bool;
+    fn user_arrays(&self) -> Option<Vec<UserArray>>;
+    fn runs_in(&self, weights: &TensorFile) -> Result<Vec<PathBuf>>;
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
     fn to_table(&self) -> Table;
     fn is_equal(&self, other: &dyn AnyFamily) -> bool;
@@ -272,6 +303,14 @@ impl<F: Family> AnyFamily for F {
 
     fn reads_order(&self) -> bool {
         Family::reads_order(self)
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Family::user_arrays(self)
+    }
+
+    fn runs_in(&self, weights: &TensorFile) -> Result<Vec<PathBuf>> {
+        Family::runs_in(self, weights)
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

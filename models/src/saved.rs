@@ -7,6 +7,8 @@
 //! a manifest is no saved run. The names of the other files hold their hashes (`weights-3f2a91c0d1e2.safetensors`), so
 //! that a run which replaces another overwrites none of its files: the old run is whole until the new manifest is there.
 
+mod erase;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -23,6 +25,8 @@ use crate::model::{ModelConfig, Output};
 use crate::recommender::{DataFacts, Recommender};
 use crate::scorer::Shape;
 use crate::{Error, Result};
+
+pub use erase::{UserInRun, erase_user, runs_of, user_in};
 
 /// The number of the format that this program writes and the only one it reads.
 pub const FORMAT: u32 = 1;
@@ -55,6 +59,9 @@ pub struct Manifest {
     pub data: DataFacts,
     /// How it was trained and what it scored: the run record, as it was when the run ended.
     pub record: serde_json::Value,
+    /// The SHA-256 that the manifest had before a user was erased from the run, each time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
 }
 
 impl Recommender {
@@ -118,12 +125,18 @@ impl Recommender {
             files,
             data: self.data.clone(),
             record: self.record.clone(),
+            before: Vec::new(),
         };
-        let text =
-            serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys and finite numbers");
-        write_file(&dir.join(MANIFEST), &text)?;
-        remove_others(dir, &manifest.files)
+        put_manifest(dir, &manifest)
     }
+}
+
+/// Puts the manifest of a run in place, whose other files are there, and removes those of the run that it replaces.
+fn put_manifest(dir: &Path, manifest: &Manifest) -> Result<()> {
+    let text =
+        serde_json::to_vec_pretty(manifest).expect("a manifest has only string keys and finite numbers");
+    write_file(&dir.join(MANIFEST), &text)?;
+    remove_others(dir, &manifest.files)
 }
 
 /// Copies a run to another directory, where it appears whole or not at all.
@@ -251,15 +264,20 @@ pub fn short_manifest_hash(dir: &Path) -> Result<String> {
     Ok(hash::short(&manifest_hash(dir)?).to_owned())
 }
 
-/// Refuses a run that was trained on other data, for the setting `key` that names it.
+/// Refuses a run that was trained on other data, or has other users, for the setting `key` that names it.
 ///
 /// # Errors
-/// When it was.
+/// When it was, or has.
 pub fn check_data(key: &str, dir: &Path, manifest: &Manifest, data: &Prepared) -> Result<()> {
-    if manifest.data.hash == data.manifest.hash {
-        return Ok(());
-    }
     let Manifest { data: DataFacts { name, hash, .. }, .. } = manifest;
+    if data.had_hash(hash) {
+        if stored::read_vocab(&checked(dir, manifest, VOCAB)?, "users")? == data.users {
+            return Ok(());
+        }
+        let found = format!("a run of {} users in {}", manifest.n_users, dir.display());
+        let expected = format!("one of the same {} users as the data: {ERASED_FROM_ONE}", data.users.len());
+        return Err(Error::config(key, found, expected));
+    }
     let found = format!("a run on {name:?} ({hash}) in {}", dir.display());
     let expected = format!("one on the same split, {:?} ({})", data.name, data.manifest.hash);
     Err(Error::config(key, found, expected))
@@ -314,6 +332,9 @@ fn put<N: AsRef<str>>(
 }
 
 const ENDING: &str = ".safetensors";
+
+/// What is to be done where a run and its data do not have the same users.
+pub const ERASED_FROM_ONE: &str = "who was erased from one is to be erased from the other as well";
 
 /// Returns the name of a file that holds this and has this hash.
 fn file_name(name: &str, hash: &str) -> String {

@@ -10,12 +10,13 @@
 use std::collections::HashSet;
 
 use burnrec_data::draws::mixed;
-use burnrec_data::tensors::{self, TensorFile};
+use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, Entry, ItemIx, UserIx};
 
 use crate::device::OpenDevice;
 use crate::model::Model;
 use crate::scorer::{Factors, FoldIn, Scorer, Shape};
+use crate::user_array::without_user;
 
 /// What a model promises beside scoring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub fn conforms(fit: &dyn Fn(&Csr) -> Box<dyn Model>, expect: Expect, device: &O
     assert!(scores.iter().all(|score| score.is_finite()), "every score is finite");
     pairs_score_as_the_catalog_does(&*model, &scores);
     a_saved_model_scores_as_before(&*model, &scores, device);
+    users_are_erased_from_saved_weights(&*model, device);
     factors_rank_as_scores_do(&*model, &scores);
     if expect.personal {
         finds_the_planted_items(&*model, &train);
@@ -136,6 +138,31 @@ fn a_saved_model_scores_as_before(model: &dyn Model, scores: &[f32], device: &Op
     }
     let other = Shape { n_users: SHAPE.n_items, n_items: SHAPE.n_users };
     assert!(model.config().load(&file, other, device).is_err(), "weights of another shape are refused");
+}
+
+/// Checks that weights without a user are those of a model of one user fewer, which scores all others with the same bits.
+fn users_are_erased_from_saved_weights(model: &dyn Model, device: &OpenDevice) {
+    if !model.runs().is_empty() {
+        return; // Its runs are erased from first, which here are whole.
+    }
+    let (config, dir) = (model.config(), tempfile::tempdir().expect("a temporary directory"));
+    let open = |name: &str, tensors: &[(String, Tensor)], n_users: usize| {
+        let path = dir.path().join(name);
+        tensors::write(&path, tensors).expect("weights are saved");
+        let file = TensorFile::open(&path).expect("weights are read");
+        let opened = config.load(&file, Shape { n_users, ..SHAPE }, device).expect("weights of a model");
+        (file, catalog(&*opened))
+    };
+    let (file, scores) = open("all.safetensors", &model.weights(), SHAPE.n_users);
+    let of_users = config.user_arrays().expect("the family says what its weights have of each user");
+    for user in [0, SHAPE.n_users / 2, SHAPE.n_users - 1] {
+        let left = without_user(&file, &of_users, UserIx(user as u32), SHAPE.n_items).expect("whole arrays");
+        let (_, found) = open("left.safetensors", &left, SHAPE.n_users - 1);
+        let row = user * SHAPE.n_items..(user + 1) * SHAPE.n_items;
+        let others = [&scores[..row.start], &scores[row.end..]].concat();
+        let bits = |scores: &[f32]| scores.iter().map(|score| score.to_bits()).collect::<Vec<u32>>();
+        assert!(bits(&others) == bits(&found), "others score differently without user {user}");
+    }
 }
 
 /// Checks that dot products are the scores less the number that is said for each user.

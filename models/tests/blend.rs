@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use burnrec_data::rng::stream;
-use burnrec_data::{Csr, Entry, UserIx, Vocab};
+use burnrec_data::{Csr, Entry, Id, UserIx, Vocab};
 use burnrec_models::als::{AlsConfig, AlsLearner};
 use burnrec_models::blend::{Blend, BlendConfig, Part, Scale};
 use burnrec_models::device::{self, OpenDevice};
@@ -190,4 +190,38 @@ fn parts_and_settings_that_do_not_fit_are_refused() {
         saved::manifest_hash(&run("als")).expect("a hash")
             != saved::manifest_hash(&run("fewer")).expect("a hash")
     );
+}
+
+#[test]
+fn a_user_is_erased_from_a_blend_and_its_parts_also_where_that_was_stopped() {
+    let (train, folder) = (histories(), TempDir::new().expect("a folder"));
+    let run = |name: &str| folder.path().join(name);
+    save(als(&train, 1), &train, &run("als"));
+    save(ease(&train), &train, &run("ease"));
+    let parts = ["als", "ease"].map(|name| part(&run(name))).into();
+    let config = BlendConfig { weights: vec![1.0, 0.5], ..BlendConfig::default() };
+    save(Box::new(Blend::new(config, parts, &train).expect("a blend")), &train, &run("blend"));
+    let all = |run: &Path, but: u32| -> Vec<(String, Vec<(String, u32)>)> {
+        let run = Recommender::open(run).expect("a run");
+        let bits = |(user, items): (String, Vec<burnrec_models::ScoredItem>)| {
+            (user, items.into_iter().map(|item| (item.id, item.score.to_bits())).collect())
+        };
+        let lists = run.recommend_all(ITEMS).expect("lists").into_iter().map(bits);
+        lists.filter(|(user, _)| *user != but.to_string()).collect()
+    };
+    let user = 13;
+    let before = ["als", "ease", "blend"].map(|name| all(&run(name), user));
+
+    // As a call leaves it that was stopped between a part and the blend.
+    assert!(saved::erase_user(&run("als"), Id::Int(13)).expect("erased"));
+    let error = Recommender::open(run("blend")).err().expect("parts of two sizes").to_string();
+    assert!(error.contains("29 users"), "{error}");
+    assert!(saved::erase_user(&run("blend"), Id::Str("13")).expect("erased"));
+    assert!(!saved::erase_user(&run("blend"), Id::Int(13)).expect("nothing to erase"));
+    for (name, before) in ["als", "ease", "blend"].into_iter().zip(before) {
+        assert_eq!(all(&run(name), user), before, "{name}");
+        assert_eq!(saved::user_in(&run(name), Id::Int(13)).expect("a run"), None, "{name}");
+        let held = saved::user_in(&run(name), Id::Int(12)).expect("a run").expect("another user");
+        assert_eq!(held.seen.len(), train.row(12).0.len(), "{name}");
+    }
 }

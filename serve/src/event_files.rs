@@ -10,6 +10,8 @@
 //! their days. Whoever opens the directory next finishes a batch that is committed and removes one that is not, so that a crash
 //! at any point neither loses nor doubles an event. Readers of the directory pass over names that begin with `_`.
 
+mod person;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use burnrec_data::calendar::date;
 use burnrec_data::table::{TableColumn, write_table};
 use burnrec_data::write::{list_dir, lock_dir, sync_dir, write_file};
 use burnrec_data::{Error, Result};
+pub use person::HeldEvent;
 use serde::{Deserialize, Serialize};
 
 /// The number of the format of [`COMMITTED`] that this program writes and the only one it reads.
@@ -106,11 +109,17 @@ impl EventFiles {
         committed.batch += 1;
         committed.events += self.rows.len() as u64;
         self.write_batch(committed.batch)?;
+        self.put(committed)?;
+        self.rows.clear();
+        self.settle()
+    }
+
+    /// Writes down what is committed.
+    fn put(&mut self, committed: Committed) -> Result<()> {
         let text = serde_json::to_vec_pretty(&committed).expect("a commit has only string keys");
         write_file(&self.dir.join(COMMITTED), &text)?;
         self.committed = committed;
-        self.rows.clear();
-        self.settle()
+        Ok(())
     }
 
     /// Writes the rows that wait as the files of a batch, one a day.

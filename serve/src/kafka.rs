@@ -15,6 +15,7 @@ mod members;
 mod messages;
 mod native;
 mod outgoing;
+mod person;
 mod places;
 mod produce_batch;
 mod producing;
@@ -38,6 +39,7 @@ mod writer;
 pub use drain::{Drained, drain};
 #[cfg(feature = "http")]
 pub use kept::{Kept, KeptTopic};
+pub use person::{UserState, erase_user_state, user_state};
 pub use repartition::{Moved, repartition};
 pub use replay::{Range, replay};
 pub use sizes::TopicLimits;

@@ -16,10 +16,10 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use burnrec_data::Error as DataError;
 use burnrec_data::calendar::{date_time, unix_ms};
 use burnrec_data::write::{LOCK, list_dir, lock_dir, sync_dir};
-use burnrec_models::saved::short_manifest_hash;
+use burnrec_data::{Error as DataError, Id};
+use burnrec_models::saved::{self, short_manifest_hash};
 use burnrec_models::{DeviceChoice, Recommender};
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub enum Act {
     Rollback,
     /// It was removed.
     Prune,
+    /// It was written again without a user.
+    Erase,
 }
 
 /// A line of the log.
@@ -168,6 +170,28 @@ impl Releases {
         let numbers = old.iter().map(|facts| facts.release).collect();
         old.into_iter().try_for_each(|facts| change.add(Act::Prune, by, facts))?;
         Ok(numbers)
+    }
+
+    /// Writes all releases that have a user again without the user, as [`saved::erase_user`] does; returns their numbers. Their new
+    /// hashes are in the log, who the user was is not.
+    ///
+    /// # Errors
+    /// When a release cannot be read or written; those before it are then without the user.
+    pub fn erase(&self, user: Id<'_>, by: By<'_>) -> Result<Vec<u32>> {
+        let mut change = Change::begin(&self.dir)?;
+        let mut erased = Vec::new();
+        for (release, entry) in published(&change.log) {
+            let path = self.path(release);
+            if saved::erase_user(&path, user)? {
+                erased.push(release);
+            }
+            // Also one that was written by a call that was stopped before it could say so.
+            let hash = short_manifest_hash(&path)?;
+            if hash != entry.facts.hash {
+                change.add(Act::Erase, by, Facts { hash, ..entry.facts })?;
+            }
+        }
+        Ok(erased)
     }
 
     /// Returns the releases that are there, by number.
@@ -321,11 +345,16 @@ fn read_log(dir: &Path) -> Result<(Vec<LogEntry>, usize)> {
 
 /// Returns the releases that are there, by number, each with how it was published.
 fn published(log: &[LogEntry]) -> BTreeMap<u32, LogEntry> {
-    let mut there = BTreeMap::new();
+    let mut there = BTreeMap::<u32, LogEntry>::new();
     for entry in log {
         match entry.act {
             Act::Publish => drop(there.insert(entry.facts.release, entry.clone())),
             Act::Prune => drop(there.remove(&entry.facts.release)),
+            Act::Erase => {
+                if let Some(known) = there.get_mut(&entry.facts.release) {
+                    known.facts = entry.facts.clone();
+                }
+            }
             Act::Promote | Act::Rollback => {}
         }
     }
@@ -338,7 +367,7 @@ fn promotions(log: &[LogEntry]) -> Vec<u32> {
     for entry in log {
         let release = entry.facts.release;
         match entry.act {
-            Act::Publish => {}
+            Act::Publish | Act::Erase => {}
             Act::Promote => {
                 stack.retain(|before| *before != release);
                 stack.push(release);

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use burnrec_data::write::lock_dir;
+use burnrec_models::saved::{erase_user, short_manifest_hash};
 use burnrec_models::{Recommender, Silent};
 use burnrec_train::releases::{Act, By, Releases};
 use burnrec_train::run::run;
@@ -138,4 +139,35 @@ fn nothing_else_is_taken_for_releases() {
     fs::write(&log, format!("{text}{{\"act\":\"burn\"}}\n")).expect("a log");
     let error = Releases::new(&dir).list().expect_err("no act").to_string();
     assert!(error.contains("log.jsonl:2: found "), "{error}");
+}
+
+#[test]
+fn a_user_is_erased_from_all_releases_and_the_log_knows_their_new_hashes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("releases");
+    let (releases, promoted) = (Releases::new(&dir), dir.join("promoted"));
+    let numbers = [2, 3].map(|dim| releases.publish(&saved(folder.path(), dim), ME).expect("published"));
+    assert_eq!(numbers, [1, 2]);
+    releases.promote(2, ME).expect("promoted");
+    let run = Recommender::open(&promoted).expect("a run");
+    let (user, other) = (run.users.vocab().id(5), run.users.vocab().id(6).to_string());
+    let list = |run: &Recommender| run.recommend(&other, 10).expect("items");
+    let hash = |release: u32| short_manifest_hash(&releases.path(release)).expect("a hash");
+    let before = [1, 2].map(hash);
+
+    // As a call leaves it that was stopped before it wrote into the log.
+    assert!(erase_user(&releases.path(1), user).expect("erased"));
+    assert_eq!(releases.erase(user, ME).expect("erased"), [2]);
+    let after = Recommender::open(&promoted).expect("a run");
+    assert_eq!((after.users.vocab().row(user), list(&after)), (None, list(&run)));
+    let known: Vec<String> =
+        releases.list().expect("a log").iter().map(|release| release.published.facts.hash.clone()).collect();
+    assert_eq!(known, [1, 2].map(hash));
+    assert!(known.iter().all(|hash| !before.contains(hash)));
+    let acts: Vec<Act> = releases.log().expect("a log").iter().map(|entry| entry.act).collect();
+    assert_eq!(acts[3..], [Act::Erase, Act::Erase]);
+    assert_eq!(releases.erase(user, ME).expect("nothing to erase"), [0_u32; 0]);
+    assert_eq!(releases.log().expect("a log").len(), acts.len());
+    releases.promote(1, ME).expect("promoted");
+    assert_eq!(releases.rollback(ME).expect("back"), 2);
 }

@@ -18,7 +18,7 @@ use burnrec_models::settings::NoSettings;
 use burnrec_models::weights::matrix;
 use burnrec_models::{
     EpochLoss, Error, Family, FitInput, Learner, Model, ModelConfig, Output, Progress, Result, Scorer, Shape,
-    Trainable,
+    Trainable, UserArray,
 };
 use burnrec_train::TrainConfig;
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,10 @@ impl Family for ClusterConfig {
 
     fn clips(&self) -> bool {
         self.als.clip
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Rows(CLUSTERS), UserArray::Rows(USERS)])
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

@@ -43,6 +43,9 @@ pub struct PreparedManifest {
     pub summary: SplitSummary,
     /// SHA-256 of all ids, titles, rows and candidates.
     pub hash: String,
+    /// The hashes that the data had before a user was erased from it, each time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
 }
 
 impl std::fmt::Display for PreparedManifest {

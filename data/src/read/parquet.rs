@@ -123,7 +123,7 @@ fn table(path: &Path, columns: &[String]) -> Result<DataFrame> {
 }
 
 /// Runs a step of the Parquet reader, whose decoders may panic on damaged bytes.
-pub(super) fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
+pub(crate) fn guarded<T>(path: &Path, step: impl FnOnce() -> PolarsResult<T>) -> Result<T> {
     let found = match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.to_string().lines().next().unwrap_or_default().to_owned(),

@@ -49,7 +49,7 @@ pub struct HoldoutSummary {
 
 impl SplitSummary {
     /// Counts the rows and users of the split.
-    pub(super) fn count(&mut self, split: &Split, n_users: usize, n_items: usize) {
+    pub(crate) fn count(&mut self, split: &Split, n_users: usize, n_items: usize) {
         self.train_rows = split.train.len() as u64;
         let mut known = Known { users: vec![false; n_users], items: vec![false; n_items] };
         known.add(&split.train);

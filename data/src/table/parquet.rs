@@ -2,13 +2,16 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Error, Result};
+use std::path::Path;
 
 use polars::prelude::{
-    Column, DataFrame, DataType, Float32Type, IntoColumn, KeyValueMetadata, ListBuilderTrait,
-    ListPrimitiveChunkedBuilder, NamedFrom, ParquetWriter, Series,
+    BooleanChunked, Column, DataFrame, DataType, Float32Type, IntoColumn, KeyValueMetadata, ListBuilderTrait,
+    ListPrimitiveChunkedBuilder, NamedFrom, ParquetReader, ParquetWriter, SerReader, Series,
 };
 
 use super::TableColumn;
+use crate::read::guarded;
+use crate::write::write_file_with;
 use crate::{Id, Vocab};
 
 /// Writes `rows` rows of the columns, with texts by name in the file's metadata.
@@ -26,6 +29,32 @@ pub fn write(
         .finish(&mut table)
         .map(|_| ())
         .map_err(Error::other)
+}
+
+/// Writes a file again without the rows for which `gone` is set.
+pub fn drop_rows(path: &Path, gone: &[bool]) -> crate::Result<()> {
+    let open = || File::open(path).map_err(crate::Error::io("read", path));
+    let mut reader = ParquetReader::new(open()?);
+    let metadata = guarded(path, || Ok(reader.get_metadata()?.key_value_metadata().clone()))?;
+    // The schema of Arrow, which the writer adds itself.
+    let texts = metadata.unwrap_or_default().into_iter().filter(|entry| entry.key != "ARROW:schema");
+    let texts: Vec<(String, String)> =
+        texts.filter_map(|entry| Some((entry.key.to_string(), entry.value?.to_string()))).collect();
+    let table = ParquetReader::new(open()?);
+    let table = guarded(path, || table.finish())?;
+    if table.height() != gone.len() {
+        let found = format!("{} rows", table.height());
+        return Err(crate::Error::malformed(path, found, format!("{}, as before", gone.len())));
+    }
+    let kept: Vec<bool> = gone.iter().map(|gone| !gone).collect();
+    let mut table = guarded(path, || table.filter(&BooleanChunked::new("kept".into(), kept)))?;
+    write_file_with(path, |file| {
+        ParquetWriter::new(BufWriter::new(file))
+            .with_key_value_metadata(Some(KeyValueMetadata::from_static(texts)))
+            .finish(&mut table)
+            .map(|_| ())
+            .map_err(Error::other)
+    })
 }
 
 fn build(name: &str, column: &TableColumn) -> Column {
@@ -58,10 +87,34 @@ fn build(name: &str, column: &TableColumn) -> Column {
 
 #[cfg(test)]
 mod tests {
-    use polars::prelude::{ParquetReader, SerReader};
-
     use super::*;
-    use crate::table::{write_table, write_table_with};
+    use crate::read::read_text_columns;
+    use crate::table::{self, write_table, write_table_with};
+
+    #[test]
+    fn rows_go_and_all_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f.parquet");
+        let columns = [
+            ("n", TableColumn::U32(vec![1, 2, 3])),
+            ("text", TableColumn::Str(["a", "secret", "c"].map(String::from).to_vec())),
+        ];
+        write_table_with(&path, &columns, &[("of", "a test")]).unwrap();
+        table::drop_rows(&path, &[false, true, false]).unwrap();
+        let found = read_text_columns(&path, &["n", "text"]).unwrap();
+        assert_eq!(found, [["1", "3"], ["a", "c"]]);
+        let mut reader = ParquetReader::new(File::open(&path).unwrap());
+        let entries = reader.get_metadata().unwrap().key_value_metadata().clone().unwrap();
+        let of = |text: &str| entries.iter().filter(|entry| entry.key == text).count();
+        assert_eq!((of("of"), of("ARROW:schema") < 2), (1, true));
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(6).any(|bytes| bytes == b"secret"));
+        let error = table::drop_rows(&path, &[true]).unwrap_err().to_string();
+        assert!(error.contains("found 2 rows, expected 1"), "{error}");
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        table::drop_rows(&path, &[true, true]).unwrap();
+        assert_eq!(read_text_columns(&path, &["n"]).unwrap(), [Vec::<String>::new()]);
+    }
 
     #[test]
     fn texts_by_name_are_in_the_metadata() {

@@ -9,6 +9,7 @@ use crate::model::{Compute, Family, Model, Output};
 use crate::nn::on_card::on_card;
 use crate::nn::pair_score::PairScore;
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 use crate::{Recency, Result};
 
 impl Family for AlsConfig {
@@ -35,6 +36,11 @@ impl Family for AlsConfig {
 
     fn reads_order(&self) -> bool {
         self.recency != Recency::None
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        let biases = self.biases.then_some(UserArray::Rows(USER_BIASES));
+        Some([UserArray::Rows(USERS)].into_iter().chain(biases).collect())
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

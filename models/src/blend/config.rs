@@ -1,12 +1,16 @@
 //! The settings of a blend.
 
+use std::path::PathBuf;
+
 use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
+use super::model::SEEN;
 use super::{Blend, Scale};
 use crate::device::OpenDevice;
 use crate::model::{Compute, Family, Model, Output};
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 use crate::{Error, Result};
 
 /// The settings of a blend; [`super`] has the equations that they appear in.
@@ -41,6 +45,14 @@ impl Family for BlendConfig {
 
     fn reads_order(&self) -> bool {
         self.reads_order
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Lists(SEEN)])
+    }
+
+    fn runs_in(&self, weights: &TensorFile) -> Result<Vec<PathBuf>> {
+        Blend::runs_in(weights)
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

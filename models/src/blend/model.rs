@@ -1,6 +1,6 @@
 //! The trained blend: scores by its parts, folds users in by each of them, and is saved and loaded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burnrec_data::tensors::{Tensor, TensorFile};
@@ -49,7 +49,7 @@ impl AsScorer for Box<dyn Scorer> {
 }
 
 const PARTS: &str = "parts";
-const SEEN: &str = "seen";
+pub(super) const SEEN: &str = "seen";
 
 /// Of how many users pairs are scored at once, by their whole catalogues.
 const USERS: usize = 64;
@@ -98,23 +98,43 @@ impl Blend {
         device: &OpenDevice,
     ) -> Result<Self> {
         let bad = |found: String, expected: &str| DataError::malformed(weights.path(), found, expected);
-        let named: Vec<SavedPart> = serde_json::from_slice(&weights.column::<u8>(PARTS)?)
-            .map_err(|error| bad(format!("{PARTS:?}: {error}"), "the parts of a blend, as JSON"))?;
+        let named = named(weights)?;
         let seen = read_lists(weights, SEEN, shape.n_items)?;
         let ascend = (0..seen.len()).all(|user| seen.row(user).is_sorted_by(|a, b| a < b));
         if seen.len() != shape.n_users || !ascend {
             let expected = format!("{} lists of ascending items", shape.n_users);
             return Err(bad(format!("{SEEN:?} with {} lists", seen.len()), &expected).into());
         }
-        let dir = weights.path().parent().unwrap_or(Path::new(""));
+        let dir = folder(weights);
         let parts = named.iter().map(|part| part.open(dir, device)).collect::<Result<_>>()?;
         Self::of(config, parts, seen, shape.n_items)
+    }
+
+    /// Returns the directories of the parts that a saved blend names.
+    ///
+    /// # Errors
+    /// When the file is not that of a blend.
+    pub fn runs_in(weights: &TensorFile) -> Result<Vec<PathBuf>> {
+        Ok(named(weights)?.iter().map(|part| part.run_from(folder(weights))).collect())
     }
 
     /// Returns the parts, in the order of their weights.
     pub fn parts(&self) -> impl Iterator<Item = &Part> {
         self.sum.parts.iter().map(|part| &**part)
     }
+}
+
+/// Reads how a saved blend names its parts.
+fn named(weights: &TensorFile) -> Result<Vec<SavedPart>> {
+    serde_json::from_slice(&weights.column::<u8>(PARTS)?).map_err(|error| {
+        let found = format!("{PARTS:?}: {error}");
+        DataError::malformed(weights.path(), found, "the parts of a blend, as JSON").into()
+    })
+}
+
+/// Returns the directory that a file is in.
+fn folder(file: &TensorFile) -> &Path {
+    file.path().parent().unwrap_or(Path::new(""))
 }
 
 /// Returns the items of each row, ascending.

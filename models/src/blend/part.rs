@@ -59,23 +59,30 @@ impl Part {
 }
 
 impl SavedPart {
+    /// Returns the run directory that a file in `dir` names.
+    pub(super) fn run_from(&self, dir: &Path) -> PathBuf {
+        dir.join(&self.run)
+    }
+
     /// Opens the part that a file in `dir` names so.
     ///
     /// # Errors
     /// When the run is gone, or is not the one that was named.
     pub(super) fn open(&self, dir: &Path, device: &OpenDevice) -> Result<Part> {
-        let run = dir.join(&self.run);
+        let run = self.run_from(dir);
         let refused = |found: String, expected: &str| {
             let expected =
                 format!("{expected} the blend in {} was made of; train the blend again", dir.display());
             Error::Run { path: run.clone(), found, expected }
         };
-        saved::manifest(&run).map_err(|error| match error {
+        let manifest = saved::manifest(&run).map_err(|error| match error {
             Error::Run { found, .. } => refused(found, "a run that"),
             other => other,
         })?;
         let found = saved::manifest_hash(&run)?;
-        if found != self.manifest {
+        // A run from which users were erased is the same one for a blend from which they are erased as well: the number of users
+        // says whether they are, since whom a blend loses its parts have lost before.
+        if found != self.manifest && !manifest.before.contains(&self.manifest) {
             let expected = format!("the one with {} that", self.manifest);
             return Err(refused(format!("a run whose manifest has SHA-256 {found}"), &expected));
         }

@@ -4,9 +4,11 @@ use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
 use super::BpmfModel;
+use super::model::{USER_BIASES, USERS};
 use crate::device::OpenDevice;
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 use crate::{Error, Result};
 
 /// Settings of Bayesian matrix factorisation; what others would tune, regularisers and the noise, is drawn.
@@ -75,6 +77,10 @@ impl Family for BpmfConfig {
 
     fn clips(&self) -> bool {
         self.clip
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Rows(USERS), UserArray::Rows(USER_BIASES)])
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

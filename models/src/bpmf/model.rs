@@ -57,8 +57,8 @@ impl BpmfModel {
     }
 }
 
-const USERS: &str = "user_factors";
-const USER_BIASES: &str = "user_biases";
+pub(super) const USERS: &str = "user_factors";
+pub(super) const USER_BIASES: &str = "user_biases";
 const MEAN: &str = "mean";
 
 /// Puts the vectors of samples, each `[rows, dim + 1]` with the bias last, side by side, `[rows, samples * dim]`, with the means

@@ -15,6 +15,7 @@ use crate::device::OpenDevice;
 use crate::model::{Family, Model, ModelConfig, Output};
 use crate::scorer::{FoldIn, Scorer, Shape, check_histories};
 use crate::similar::Likeness;
+use crate::user_array::UserArray;
 use crate::weights::matrix as array;
 use crate::{Recency, Result};
 
@@ -73,6 +74,10 @@ impl<F: ItemItem> Family for F {
 
     fn reads_order(&self) -> bool {
         self.recency() != Recency::None
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Matrix(HISTORIES)])
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

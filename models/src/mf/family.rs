@@ -12,6 +12,7 @@ use crate::nn::on_card::on_card;
 use crate::nn::pair_score::{DotProduct, PairScore};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 use crate::{Recency, Result};
 
 impl Family for MfConfig {
@@ -35,6 +36,10 @@ impl Family for MfConfig {
 
     fn scores_on(&self) -> Compute {
         Compute::HostOrNamed
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Rows("user_embedding"), UserArray::Rows("user_bias")])
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

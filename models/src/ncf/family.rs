@@ -14,6 +14,7 @@ use crate::nn::on_card::on_card;
 use crate::nn::pair_score::{DotProduct, OutputLayer, PairScore, PairTower};
 use crate::nn::params::Values;
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 
 impl Architecture for NcfSpec {
     fn config(&self) -> ModelConfig {
@@ -102,6 +103,12 @@ macro_rules! families {
 
             fn scores_on(&self) -> Compute {
                 Compute::Device
+            }
+
+            fn user_arrays(&self) -> Option<Vec<UserArray>> {
+                let NcfSpec { gmf, tower, .. } = NcfSpec::from(self);
+                let tables = [gmf.map(|_| "user_gmf"), tower.map(|_| "user_mlp")];
+                Some(tables.into_iter().flatten().map(UserArray::Rows).collect())
             }
 
             fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>> {

@@ -11,6 +11,7 @@ use crate::device::OpenDevice;
 use crate::model::Model;
 use crate::model::{Family, ModelConfig, Output};
 use crate::scorer::{FoldIn, Scorer, Shape, check_histories};
+use crate::user_array::UserArray;
 use crate::weights::matrix;
 
 #[cfg(feature = "train")]
@@ -32,6 +33,10 @@ impl Family for PopularityConfig {
 
     fn output(&self) -> Output {
         Output::Raw
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(Vec::new())
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

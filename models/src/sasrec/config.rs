@@ -4,9 +4,11 @@ use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
 use super::Sasrec;
+use super::model::STATES;
 use crate::device::OpenDevice;
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 use crate::{Error, Result};
 
 /// Settings of SASRec; [`super`] has the equations that they appear in.
@@ -96,6 +98,10 @@ impl Family for SasrecConfig {
 
     fn reads_order(&self) -> bool {
         true
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Rows(STATES)])
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

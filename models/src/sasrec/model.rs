@@ -25,7 +25,7 @@ pub struct Sasrec {
     states: Vec<f32>,
 }
 
-const STATES: &str = "user_state";
+pub(super) const STATES: &str = "user_state";
 
 /// How many users are scored by one thread at a time.
 const USERS: usize = 32;

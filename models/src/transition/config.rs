@@ -4,9 +4,11 @@ use burnrec_data::tensors::TensorFile;
 use serde::{Deserialize, Serialize};
 
 use super::Transition;
+use super::model::RECENT;
 use crate::device::OpenDevice;
 use crate::model::{Family, Model, Output};
 use crate::scorer::Shape;
+use crate::user_array::UserArray;
 use crate::{Error, Result};
 
 /// The settings of transitions between items; [`super`] has the equations that they appear in.
@@ -57,6 +59,10 @@ impl Family for TransitionConfig {
 
     fn reads_order(&self) -> bool {
         true
+    }
+
+    fn user_arrays(&self) -> Option<Vec<UserArray>> {
+        Some(vec![UserArray::Lists(RECENT)])
     }
 
     fn load(&self, weights: &TensorFile, shape: Shape, _: &OpenDevice) -> Result<Box<dyn Model>> {

@@ -25,7 +25,7 @@ pub struct Transition {
 }
 
 const TRANSITIONS: &str = "transitions";
-const RECENT: &str = "recent";
+pub(super) const RECENT: &str = "recent";
 
 impl Transition {
     /// Makes the model of transitions `[n_items, n_items]` for the users of histories `[n_users, n_items]`, whose rows have
