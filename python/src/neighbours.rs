@@ -39,10 +39,12 @@ pub fn nearest(
     }
     let csr = &matrix.get().csr;
     let csr = work::long(py, threads, listener, |told| {
-        let weighted = similarity
-            .map(|similarity| KnnConfig { similarity, k1, b, ..KnnConfig::default() }.weighted(csr));
-        let ones = vec![1.0; csr.n_cols()];
-        Ok(nearest_items(weighted.as_ref().unwrap_or(csr), &ones, k, Itself::Kept, told)?)
+        Ok(match similarity {
+            Some(similarity) => {
+                KnnConfig { similarity, k, k1, b, ..KnnConfig::default() }.nearest(csr, told)?
+            }
+            None => nearest_items(csr, &vec![1.0; csr.n_cols()], k, Itself::Kept, told)?,
+        })
     })?;
     Ok(Matrix { csr })
 }

@@ -186,6 +186,30 @@ fn values_weigh_in_neighbours_alone_and_0_is_no_item() {
 }
 
 #[test]
+fn cosines_of_many_users_are_exact_and_those_of_great_values_finite() {
+    let n_users = 60_000;
+    let value = |user: usize, item: usize| ((user * (item + 3) + user / 7) % 5 + 1) as f32;
+    let values = (0..n_users).flat_map(|user| (0..3).map(move |item| value(user, item)));
+    let offsets = (0..=n_users).map(|user| 3 * user).collect();
+    let items = (0..n_users).flat_map(|_| 0..3).collect();
+    let train = Csr::new(3, offsets, items, values.collect());
+    let sum = |i, j| (0..n_users).map(|user| f64::from(value(user, i) * value(user, j))).sum::<f64>();
+    for scale in [1.0, 1e30, 1e-30] {
+        let nearest = knn(Similarity::Cosine).nearest(&train.map_values(|_, _, value| value * scale), &Silent);
+        let nearest = nearest.unwrap();
+        for item in 0..3 {
+            let (others, found) = nearest.row(item);
+            assert_eq!(others, [0, 1, 2]);
+            for (other, found) in found.iter().enumerate() {
+                let expected = sum(item, other) / (sum(item, item) * sum(other, other)).sqrt();
+                let wide = if scale == 1.0 { 3e-7 } else { 1e-5 };
+                assert!((f64::from(*found) - expected).abs() < wide, "{scale}: {found}, expected {expected}");
+            }
+        }
+    }
+}
+
+#[test]
 fn of_equal_neighbours_the_first_are_kept() {
     // All items have the same users, so that all cosines are 1.
     let n_items = 400;

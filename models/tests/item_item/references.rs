@@ -187,7 +187,7 @@ fn equals_plain_sums(train: &Csr) {
             .for_each(|(value, length)| *value /= (length * lengths[i]).sqrt().max(1e-9));
     }
     let matrix = knn(Similarity::Cosine).solve(train, &Silent).unwrap();
-    holds_the_greatest(&matrix, &cosines, 10, 1e-5, "cosine");
+    holds_the_greatest(&matrix, &cosines, 10, 1e-6, "cosine");
 
     let mut n_users = vec![0.0f64; n_items];
     train.cols().iter().for_each(|&item| n_users[item as usize] += 1.0);
