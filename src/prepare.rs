@@ -36,6 +36,7 @@ impl Default for PrepareOptions {
 /// When the file cannot be read (the error names file and line), or the filters or the split leave nothing.
 pub fn prepare(ratings: impl AsRef<Path>, options: &PrepareOptions) -> Result<Prepared> {
     let ReadOutcome { dataset, summary, given } = read(ratings.as_ref(), &options.read)?;
+    options.read.stop.check()?;
     let split = match (&options.split, &given) {
         (Some(split), _) => *split,
         (None, Some(_)) => SplitConfig::Given {},

@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use common::kafka::{Kafka, Serving, get, until};
+use common::kafka::{Kafka, get, until};
+use common::member::Member;
 use common::storm::{Read, producer, read_all};
-use common::{Folder, burnrec, trained};
+use common::{Folder, trained};
 use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::Value;
 
@@ -17,52 +18,6 @@ const TOPICS: [(&str, i32); 6] =
 
 /// The longest time that a test waits for what must come.
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// An instance of a group, with the address by which it is controlled.
-struct Member {
-    serving: Serving,
-    at: String,
-    token: PathBuf,
-}
-
-impl Member {
-    fn start(kafka: &Kafka, name: &str, config: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = port.local_addr().expect("an address").to_string();
-        drop(port);
-        let (dir, tokens) = (kafka.folder.path(name), kafka.folder.path("tokens.toml"));
-        let token = kafka.folder.path("token");
-        if !token.exists() {
-            let made = burnrec("ctl token ops --role admin --tokens {}", &[&tokens]).ok();
-            kafka.folder.file("token", made);
-        }
-        let sets = [
-            format!("kafka.instance={name}"),
-            format!("control.dir={}", dir.display()),
-            format!("control.http.listen={at}"),
-            format!("control.http.tokens={}", tokens.display()),
-        ];
-        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
-        let serving = Serving::start(&kafka.folder, name, config, &sets);
-        Self { serving, at: format!("http://{at}"), token }
-    }
-
-    /// Runs `burnrec ctl`.
-    fn ctl(&self, line: &str) -> common::Ran {
-        let line = format!("ctl --at {} --token-file {{}} --json {line}", self.at);
-        burnrec(&line, &[&self.token])
-    }
-
-    fn status(&self) -> Value {
-        self.ctl("status").json()
-    }
-
-    /// Waits until a version answers here.
-    #[track_caller]
-    fn answers(&self, version: u64) {
-        until(&format!("version {version} answers"), LIMIT, || self.status()["version"] == version);
-    }
-}
 
 fn config(kafka: &Kafka, run: &Path) -> PathBuf {
     let text = format!(

@@ -2,120 +2,12 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use common::jobs::{Jobs, LIMIT};
 use common::{Folder, burnrec};
 use serde_json::{Value, json};
-
-/// The longest time that a test waits for what must come.
-const LIMIT: Duration = Duration::from_secs(120);
-
-/// A job server, which is killed when the test ends.
-struct Jobs {
-    child: Child,
-    address: String,
-}
-
-impl Jobs {
-    fn start(folder: &Folder, more: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .expect("a port")
-            .local_addr()
-            .expect("an address")
-            .port();
-        let text = format!(
-            "dir = {:?}\nroot = {:?}\nmemory_mb = 4000\n{more}\n[http]\nlisten = '127.0.0.1:{port}'",
-            folder.path("jobs"),
-            folder.path("")
-        );
-        let config = folder.file("jobs.toml", text);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
-        // A job that got this one too would refuse it: it is no key of its config.
-        command.env("BURNREC__SECONDS", "100");
-        let child = command.arg("jobs").arg(config).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
-        let jobs = Self { child: child.expect("the program starts"), address: format!("127.0.0.1:{port}") };
-        let end = Instant::now() + LIMIT;
-        while TcpStream::connect(&jobs.address).is_err() {
-            assert!(Instant::now() < end, "it does not listen");
-        }
-        jobs
-    }
-
-    /// Sends a request; returns the status, the head and the JSON of the answer.
-    fn ask(&self, method: &str, path: &str, body: &str) -> (u16, String, Value) {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        let text = format!(
-            "{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        );
-        stream.write_all(text.as_bytes()).expect("sent");
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).expect("an answer");
-        let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, head.to_owned(), serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    fn submit(&self, job: &Value) -> u64 {
-        let (status, head, body) = self.ask("POST", "/batches", &job.to_string());
-        assert_eq!(status, 201, "{body}");
-        let id = body["id"].as_u64().expect("a number");
-        assert!(head.to_ascii_lowercase().contains(&format!("location: /batches/{id}")), "{head}");
-        id
-    }
-
-    fn state(&self, id: u64) -> String {
-        let (_, _, body) = self.ask("GET", &format!("/batches/{id}/state"), "");
-        assert_eq!(body["id"], id);
-        body["state"].as_str().expect("a state").to_owned()
-    }
-
-    fn until(&self, id: u64, there: &[&str]) -> String {
-        let end = Instant::now() + LIMIT;
-        loop {
-            let state = self.state(id);
-            if there.contains(&state.as_str()) {
-                return state;
-            }
-            assert!(Instant::now() < end, "job {id} is {state}, expected {there:?}");
-        }
-    }
-
-    /// Reads the log as Airflow's hook does, in pages up to the total.
-    fn log(&self, id: u64) -> Vec<String> {
-        let (mut from, mut lines) = (0, Vec::new());
-        loop {
-            let (_, _, page) = self.ask("GET", &format!("/batches/{id}/log?from={from}&size=100"), "");
-            lines.extend(
-                page["log"]
-                    .as_array()
-                    .expect("lines")
-                    .iter()
-                    .map(|line| line.as_str().expect("a text").to_owned()),
-            );
-            from += 100;
-            if from > page["total"].as_u64().expect("a total") {
-                return lines;
-            }
-        }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().and_then(|()| self.child.wait()).expect("killed");
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Jobs {
-    fn drop(&mut self) {
-        let _ = self.child.kill().and_then(|()| self.child.wait());
-    }
-}
 
 /// Makes prepared data and configs of a run that is short and of one that is long, as paths within the folder.
 fn prepared(folder: &Folder) -> [String; 2] {
@@ -215,8 +107,7 @@ fn a_job_stays_within_its_bounds() {
     // A supervisor that is killed takes its job with it, and the job is dead.
     let lost = jobs.submit(&train(&long, "lost"));
     jobs.until(lost, &["running"]);
-    let supervisor = format!("burnrec job {}", folder.path("jobs").join(format!("{lost:06}")).display());
-    Command::new("pkill").args(["-9", "-f", &supervisor]).status().expect("pkill");
+    jobs.kill_supervisor(lost);
     assert_eq!(jobs.until(lost, &["success", "dead", "error", "killed"]), "dead");
     let end = Instant::now() + LIMIT;
     while is_at_work("lost") {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::kafka::Serving;
-use common::{Folder, burnrec};
+use common::{Folder, burnrec, trained};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -50,6 +50,34 @@ fn the_service_draws_its_flow() {
     let serving = Serving::start(&folder, "page", &config, &[]);
     serving.ready();
     look("flow.mjs", &format!("http://{}/", serving.http), &folder.path("pictures"), &["shown"]);
+    assert_eq!(serving.stop(), Some(0));
+}
+
+#[test]
+fn the_page_controls_the_service() {
+    if !browser() {
+        return;
+    }
+    let folder = Folder::new();
+    let run = trained(&folder, "--users 100 --items 80 --rows 3000", "popularity.toml", "");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let tokens = folder.path("tokens.toml");
+    let token = burnrec("ctl token ops --role admin --tokens {}", &[&tokens]).ok();
+    let text = format!(
+        "models.main.run = {run:?}\nmodels.next.run = {run:?}\n[[routes]]\nmodels = {{ main = 1, next = 0 }}\n\
+         [control]\ndir = {:?}\n[control.http]\nlisten = '{port}'\ntokens = {tokens:?}",
+        folder.path("control")
+    );
+    let serving = Serving::start(&folder, "page", &folder.file("serve.toml", text), &[]);
+    serving.ready();
+    look("control.mjs", &format!("http://{port}/"), Path::new(option_env!("PICS").unwrap_or("x")), &[token.trim()]);
+    let file = folder.file("token", &token);
+    let line = format!("ctl --at http://{port} --token-file {{}} --json versions");
+    let versions = burnrec(&line, &[&file]).json();
+    let notes: Vec<&str> =
+        versions.as_array().expect("versions").iter().filter_map(|of| of["note"].as_str()).collect();
+    assert_eq!(notes, ["", "three to one", "", "a look was had", "enough"]);
+    assert!(versions[4]["by"] == "ops" && versions[4]["act"] == "rollback", "{versions}");
     assert_eq!(serving.stop(), Some(0));
 }
 

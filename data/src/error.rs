@@ -39,6 +39,9 @@ pub enum Error {
         /// The feature of this crate.
         feature: &'static str,
     },
+    /// [`Stop`](crate::Stop) asked to stop.
+    #[error("stopped")]
+    Stopped,
     /// A download failed, or does not have the expected content.
     #[error("{url}: found {found}, expected {expected}")]
     Download {

@@ -105,7 +105,7 @@ impl std::fmt::Display for ReadSummary {
 ///
 /// # Errors
 /// When a file cannot be read, its format is not known or not as expected, there is no row, or, with
-/// [`OnBadRow::Fail`], a row cannot be taken.
+/// [`OnBadRow::Fail`], a row cannot be taken; when it is asked to stop.
 pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
     let source = source::find(path, options)?;
     let asked = options.separator.is_some() || options.quotes != Quotes::Auto;
@@ -149,6 +149,7 @@ pub fn read(path: &Path, options: &ReadOptions) -> Result<ReadOutcome> {
         }
         None => CandidateLines::default(),
     };
+    options.stop.check()?;
     let mut joined = assemble(chunks, lines.ids)?;
     let given = match &source.candidates {
         None if source.test.is_empty() => None,
@@ -200,6 +201,7 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn rows(&mut self, path: &Path) -> Result<Vec<Rows>> {
+        self.options.stop.check()?;
         let (file, columns, rows) = match self.format {
             Format::Parquet => parquet::read_parquet(path, self.options, &mut self.drops)?,
             format => file::read_text(path, format, self.options, &mut self.drops)?,

@@ -47,6 +47,7 @@ fn of_data(error: &DataError) -> PyErr {
     let text = error.to_string();
     match error {
         DataError::Io { source, .. } => of_io(source, text),
+        DataError::Stopped => PyKeyboardInterrupt::new_err(()),
         DataError::Download { .. } => PyOSError::new_err(text),
         _ => PyValueError::new_err(text),
     }

@@ -48,10 +48,10 @@ pub fn dataset(
     name: &str,
 ) -> PyResult<Dataset> {
     let stream = Stream(stream.pointer_checked(Some(c"arrow_array_stream"))?);
-    work::long(py, 0, None, |_| {
+    work::long(py, 0, None, |told| {
         let stream = stream;
         // SAFETY: the name of the capsule says that such a stream is in it, and Python keeps it until this returns.
-        Ok(unsafe { read_stream(stream.0, columns, name) }?)
+        Ok(unsafe { read_stream(stream.0, columns, name, &told.stop) }?)
     })
 }
 
@@ -103,8 +103,11 @@ impl Prepared {
         seed: u64,
     ) -> PyResult<Self> {
         let columns = Columns { user, item, value, time, title: None };
-        let options = options(columns, name, split, filters, seed)?;
-        let data = work::long(py, 0, None, |_| burnrec::prepare(&path, &options))?;
+        let mut options = options(columns, name, split, filters, seed)?;
+        let data = work::long(py, 0, None, |told| {
+            options.read.stop = told.stop.clone();
+            burnrec::prepare(&path, &options)
+        })?;
         Ok(Self { data: Arc::new(data), dir: None })
     }
 

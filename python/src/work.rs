@@ -2,12 +2,13 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use burnrec::data::Stop;
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
 use burnrec::{Progress, Result};
@@ -86,7 +87,7 @@ pub fn long<T: Send>(
                     raised = Python::attach(|py| told.tell(py, listener.as_ref())).err();
                 }
                 if raised.is_some() {
-                    told.stop.store(true, Ordering::Relaxed);
+                    told.stop.ask();
                 }
             }
             worker.join()
@@ -119,7 +120,8 @@ fn broken(panic: &(dyn Any + Send)) -> PyErr {
 /// The progress of work, as the thread that waits for it tells it.
 #[derive(Default)]
 pub struct Told {
-    stop: AtomicBool,
+    /// What tells the work to stop.
+    pub stop: Stop,
     done: AtomicU64,
     state: Mutex<State>,
 }
@@ -192,7 +194,7 @@ impl Progress for Told {
     }
 
     fn interrupted(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.is_asked()
     }
 }
 

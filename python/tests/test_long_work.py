@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import polars
+import pyarrow
 import pytest
 import scipy.sparse
 from conftest import as_csr
@@ -104,6 +105,28 @@ def test_ctrl_c_stops_the_best_items_of_many_users():
     finally:
         child.kill()
     assert told.endswith("KeyboardInterrupt\n"), told
+
+
+def test_ctrl_c_stops_the_reading_of_a_frame():
+    schema = pyarrow.schema([("user", pyarrow.int64()), ("item", pyarrow.int64())])
+    asked = threading.Event()
+
+    def endless():
+        while True:
+            asked.set()
+            time.sleep(0.01)
+            yield pyarrow.record_batch([[1, 2, 3], [3, 2, 1]], schema)
+
+    def press():
+        asked.wait(60)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        burnrec.prepare(pyarrow.RecordBatchReader.from_batches(schema, endless()))
+        thread.join()
+    thread.join()
 
 
 def processor_seconds(pid: int) -> float:

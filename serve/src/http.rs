@@ -5,17 +5,18 @@
 //! | `POST /v1/score`, `/v1/recommend`, `/v1/similar`, `/v1/event` | a request of that type; the schemas are those of [`crate::message`] |
 //! | `GET /health/live`, `/health/ready` | whether it runs; whether it can work, 503 with reasons if not |
 //! | `GET /metrics` | OpenMetrics text |
-//! | `GET /flow`, `/` | the flow as it runs, as JSON and as a picture |
+//! | `GET /flow`, `/` | the flow as it runs, as JSON and as a page |
 //! | `POST /-/reload` | looks for new models at once |
 
 pub(crate) mod access;
 mod answer;
 mod listener;
+pub(crate) mod page;
 pub(crate) mod reply;
 mod server;
 mod tls;
 pub mod tokens;
-mod watch;
+pub(crate) mod watch;
 #[cfg(feature = "kafka")]
 mod write;
 
@@ -67,8 +68,7 @@ pub struct App {
 }
 
 /// Returns the paths.
-pub fn router(app: App) -> Router {
-    let app = Arc::new(app);
+pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/score", post(|state, body| answer::answer(state, Kind::Score, body)))
         .route("/v1/recommend", post(|state, body| answer::answer(state, Kind::Recommend, body)))
@@ -80,7 +80,7 @@ pub fn router(app: App) -> Router {
         .route("/-/reload", post(watch::reload))
         .route_layer(from_fn_with_state(Arc::clone(&app), guard))
         .route("/health/live", get(|| async { "live\n" }))
-        .route("/", get(watch::page))
+        .merge(page::routes())
         .fallback(reply::no_path)
         .method_not_allowed_fallback(reply::other_method)
         .with_state(app)

@@ -4,9 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "http")]
-use axum::Router;
-
 use crate::config::ServeConfig;
 #[cfg(feature = "http")]
 use crate::control::{self, Control, Opened};
@@ -41,7 +38,7 @@ pub struct Service {
     access: Access,
     /// The versions of the config, and the server by which they are made.
     #[cfg(feature = "http")]
-    control: Option<(Arc<Control>, Router, Server)>,
+    control: Option<(Arc<Control>, Access, Server)>,
 }
 
 impl Service {
@@ -91,9 +88,7 @@ impl Service {
                 let record_bytes = Box::new(|_: &_| Ok(usize::MAX)) as control::RecordBytes;
                 let server = Server::open(&of.http)?;
                 let control = opened.control(Arc::clone(&engine), Arc::clone(&metrics), record_bytes)?;
-                let control = Arc::new(control);
-                let router = control::router(Arc::clone(&control), of)?;
-                Some((control, router, server))
+                Some((Arc::new(control), Access::open(&of.http)?, server))
             }
             _ => None,
         };
@@ -142,10 +137,9 @@ impl Service {
         let workers =
             Workers::start(&self.config, &self.topics, &self.engine, &self.metrics, &self.health, &stop)?;
         #[cfg(feature = "http")]
-        let (control, controlling) =
-            self.control.map(|(control, router, server)| (control, server.start(router))).unzip();
+        let control = self.control.as_ref().map(|(control, ..)| Arc::clone(control));
         #[cfg(feature = "http")]
-        let serving = self.server.start(http::router(App {
+        let app = Arc::new(App {
             engine: Arc::clone(&self.engine),
             access: self.access,
             control: control.clone(),
@@ -156,7 +150,14 @@ impl Service {
             scoring: Arc::new(tokio::sync::Semaphore::new(self.config.http.scoring_requests)),
             config: self.config,
             since: Instant::now(),
-        }));
+        });
+        #[cfg(feature = "http")]
+        let controlling =
+            self.control.zip(app.config.control.as_ref()).map(|((control, access, server), of)| {
+                server.start(control::router(control, access, Arc::clone(&app), of))
+            });
+        #[cfg(feature = "http")]
+        let serving = self.server.start(http::router(app));
         #[cfg(feature = "http")]
         let has_failed =
             || serving.is_finished() || controlling.as_ref().is_some_and(http::Serving::is_finished);

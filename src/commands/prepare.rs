@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Result, bail};
+use burnrec::data::Stop;
 use burnrec::data::read::Columns;
 use burnrec::data::split::TimePoint;
 use burnrec::{Filters, PrepareOptions, ReadOptions, SplitConfig};
@@ -39,6 +40,7 @@ fn read_options(input: Input) -> ReadOptions {
             title: input.title_col,
         },
         titles: input.titles,
+        stop: Stop::default(),
     }
 }
 

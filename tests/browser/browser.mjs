@@ -51,6 +51,33 @@ export async function evaluate(expression) {
   return (await send('Runtime.evaluate', { expression, returnByValue: true })).result.value;
 }
 
+// Waits until an expression holds.
+export async function until(what, expression) {
+  const end = Date.now() + 20_000;
+  while (!await evaluate(expression)) {
+    if (Date.now() > end) throw new Error(`not within 20 seconds: ${what}; but: ${await evaluate('document.body.innerText')}`);
+    await new Promise(go => setTimeout(go, 50));
+  }
+}
+
+const CODES = { Enter: 13, Escape: 27, Tab: 9 };
+
+// Presses a key of the keyboard.
+export async function press(key) {
+  const text = key === 'Enter' ? '\r' : undefined;
+  const event = { key, code: key, text, windowsVirtualKeyCode: CODES[key] };
+  await send('Input.dispatchKeyEvent', { type: text ? 'keyDown' : 'rawKeyDown', ...event });
+  await send('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
+}
+
+// What has no name for a screen reader, of what it can be asked to do.
+export async function nameless() {
+  const { nodes } = await send('Accessibility.getFullAXTree');
+  const acts = ['button', 'textbox', 'spinbutton', 'searchbox', 'combobox', 'dialog', 'link', 'meter', 'image', 'region'];
+  return nodes.filter(({ ignored, role, name }) => !ignored && acts.includes(role?.value) && !name?.value)
+    .map(({ role }) => `a ${role.value} without a name`);
+}
+
 const late = setTimeout(() => {
   throw new Error(`not done after a minute; so far: ${errors.join('; ') || 'no error'}`);
 }, 60_000);

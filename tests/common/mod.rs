@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod jobs;
 pub mod kafka;
+pub mod member;
 pub mod storm;
 
 use std::path::{Path, PathBuf};

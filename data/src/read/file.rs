@@ -119,10 +119,8 @@ pub fn read_text(
         return Ok((file.summary(), Vec::new(), Vec::new()));
     }
     let (layout, start, names) = layout(&file, format, options)?;
-    let (summary, rows) = rayon::join(
-        || file.summary(),
-        || rows(path, file.bytes(), start, &layout, options.on_bad_row, drops),
-    );
+    let (summary, rows) =
+        rayon::join(|| file.summary(), || rows(path, file.bytes(), start, &layout, options, drops));
     Ok((summary, names, rows?))
 }
 

@@ -6,9 +6,10 @@ use super::columns::Columns;
 use super::format::Format;
 use super::report::OnBadRow;
 use super::separator::{Quotes, Separator};
+use crate::Stop;
 
 /// The options of [`read`](super::read).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct ReadOptions {
     /// The format; recognised by default.
     pub format: Format,
@@ -24,4 +25,6 @@ pub struct ReadOptions {
     pub name: Option<String>,
     /// A file of titles; by default the one that the format has beside its ratings.
     pub titles: Option<PathBuf>,
+    /// What tells the reader to stop.
+    pub stop: Stop,
 }

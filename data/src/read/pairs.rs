@@ -5,8 +5,9 @@ use std::path::Path;
 use super::columns::{Columns, is_header, pick};
 use super::file::{TextFile, header_of};
 use super::layout::Layout;
+use super::options::ReadOptions;
 use super::parquet;
-use super::report::{Drops, OnBadRow};
+use super::report::Drops;
 use super::separator::Separator;
 use super::text::rows;
 use crate::{Error, Result};
@@ -53,7 +54,7 @@ pub fn read_pairs(path: &Path) -> Result<Pairs> {
     let start = if is_header(&names, &Columns::default()) { line.len() + 1 } else { 0 };
     let layout = Layout { separator, n_fields: names.len(), user, item, value: None, time: None };
     let start = start.min(file.bytes().len());
-    let chunks = rows(path, file.bytes(), start, &layout, OnBadRow::Fail, &mut Drops::default())?;
+    let chunks = rows(path, file.bytes(), start, &layout, &ReadOptions::default(), &mut Drops::default())?;
     let mut pairs = Pairs::default();
     for chunk in chunks {
         pairs.users.extend(chunk.users.texts());

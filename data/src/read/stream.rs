@@ -14,7 +14,7 @@ use super::columns::{Columns, pick};
 use super::ncf::CandidateIds;
 use super::parquet::{check_types, guarded, rows};
 use super::report::{Drops, OnBadRow};
-use crate::{Dataset, Error, Result};
+use crate::{Dataset, Error, Result, Stop};
 
 /// What messages call the frame.
 const FRAME: &str = "frame";
@@ -25,12 +25,17 @@ const FRAME: &str = "frame";
 ///
 /// # Errors
 /// When the stream fails, has no rows or not the columns, a column's type does not fit its use, or a row has no id, no time, or
-/// no finite value; rows are counted from 1.
+/// no finite value, rows counted from 1; when it is asked to stop.
 ///
 /// # Safety
 /// `stream` points to an `ArrowArrayStream` that fulfils the C stream interface. It is moved out, and what is left behind is
 /// marked as released.
-pub unsafe fn read_stream(stream: NonNull<c_void>, columns: &Columns, name: &str) -> Result<Dataset> {
+pub unsafe fn read_stream(
+    stream: NonNull<c_void>,
+    columns: &Columns,
+    name: &str,
+    stop: &Stop,
+) -> Result<Dataset> {
     // SAFETY: the caller says that a stream is there, and the interface lets it be moved.
     let stream = unsafe { stream.cast::<ArrowArrayStream>().replace(ArrowArrayStream::empty()) };
     let path = Path::new(FRAME);
@@ -53,6 +58,7 @@ pub unsafe fn read_stream(stream: NonNull<c_void>, columns: &Columns, name: &str
     let mut chunks: Vec<Vec<ArrayRef>> = vec![Vec::new(); taken.len()];
     // SAFETY: as above.
     while let Some(batch) = guarded(path, || unsafe { reader.next() }.transpose())? {
+        stop.check()?;
         let Some(batch) = batch.as_any().downcast_ref::<StructArray>() else {
             return Err(Error::malformed(path, "a batch of another type", "record batches of one schema"));
         };
@@ -68,9 +74,11 @@ pub unsafe fn read_stream(stream: NonNull<c_void>, columns: &Columns, name: &str
             format!("between 1 and {} rows", u32::MAX),
         ));
     }
+    stop.check()?;
     let table = guarded(path, || table(&fields, &taken, chunks))?;
     let mut drops = Drops::default();
     let rows = guarded(path, || Ok(rows(path, &table, &names, &picked, OnBadRow::Fail, &mut drops)))??;
+    stop.check()?;
     let Joined { users, items, interactions, .. } = assemble(vec![rows], CandidateIds::default())?;
     Ok(Dataset { name: name.to_owned(), synthetic: false, interactions, users, items, titles: None })
 }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::layout::Layout;
 use super::number;
+use super::options::ReadOptions;
 use super::plain::{PlainParser, PlainRow};
 use super::record::{Field, line_at, line_number, record};
 use super::report::{Drops, OnBadRow, Reason};
@@ -59,16 +60,16 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Reads the rows of `file` from byte `start` on, in order, as one element per chunk; `path` is for messages.
 ///
 /// # Errors
-/// With `OnBadRow::Fail`, the first bad row.
+/// With `OnBadRow::Fail`, the first bad row; when asked to stop.
 pub fn rows(
     path: &Path,
     file: &[u8],
     start: usize,
     layout: &Layout,
-    on_bad_row: OnBadRow,
+    options: &ReadOptions,
     drops: &mut Drops,
 ) -> Result<Vec<Rows>> {
-    rows_in_chunks(CHUNK_BYTES, path, file, start, layout, on_bad_row, drops)
+    rows_in_chunks(CHUNK_BYTES, path, file, start, layout, options, drops)
 }
 
 fn rows_in_chunks(
@@ -77,12 +78,15 @@ fn rows_in_chunks(
     file: &[u8],
     start: usize,
     layout: &Layout,
-    on_bad_row: OnBadRow,
+    options: &ReadOptions,
     drops: &mut Drops,
 ) -> Result<Vec<Rows>> {
-    let cuts = cuts(file, start, chunk_bytes);
-    let chunks: Vec<Chunk> =
-        cuts.into_par_iter().map(|range| Chunk::parse(file, range, layout, on_bad_row)).collect();
+    let (cuts, on_bad_row) = (cuts(file, start, chunk_bytes), options.on_bad_row);
+    let parse = |range| {
+        options.stop.check()?;
+        Ok(Chunk::parse(file, range, layout, on_bad_row))
+    };
+    let chunks = cuts.into_par_iter().map(parse).collect::<Result<Vec<Chunk>>>()?;
     let mut out = Vec::with_capacity(chunks.len());
     for chunk in chunks {
         for bad in chunk.bad {
@@ -267,7 +271,8 @@ mod tests {
         for chunk in 1..80 {
             let mut drops = Drops::default();
             let (path, file) = (Path::new("f"), text.as_bytes());
-            let rows = rows_in_chunks(chunk, path, file, 0, &CSV, OnBadRow::Skip, &mut drops).unwrap();
+            let options = ReadOptions { on_bad_row: OnBadRow::Skip, ..ReadOptions::default() };
+            let rows = rows_in_chunks(chunk, path, file, 0, &CSV, &options, &mut drops).unwrap();
             let values: Vec<f32> = rows.iter().flat_map(|rows| rows.values.clone()).collect();
             let users = join(rows.into_iter().map(|rows| rows.users).collect(), |row| row);
             assert_eq!(values, [1.0, 2.0, 3.0, 7.0]);
@@ -275,5 +280,15 @@ mod tests {
             let result = (users, drops.into_dropped());
             assert_eq!(seen.get_or_insert_with(|| result.clone()), &result);
         }
+    }
+
+    #[test]
+    fn no_chunk_is_read_after_it_is_asked_to_stop() {
+        let options = ReadOptions::default();
+        let read =
+            || rows_in_chunks(6, Path::new("f"), b"a,x,1\nb,y,2\n", 0, &CSV, &options, &mut Drops::default());
+        assert_eq!(read().unwrap().len(), 2);
+        options.stop.clone().ask();
+        assert!(matches!(read(), Err(Error::Stopped)));
     }
 }

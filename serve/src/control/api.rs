@@ -1,4 +1,4 @@
-//! The HTTP API of control. Every call brings a named token.
+//! The HTTP API of control, and the page over it. Every call brings a named token.
 //!
 //! | path | role | |
 //! |---|---|---|
@@ -11,6 +11,8 @@
 //! | `POST /v1/pause`, `/v1/resume`, `/v1/drain` | operate | whether events are taken |
 //! | `POST /v1/reload` | operate | looks for new models at once |
 //! | `GET /v1/audit?last=N` | admin | the last calls that changed something, or were refused |
+//! | `GET /flow` | observe | the flow as it runs, and who asks |
+//! | `GET /` | | the page, whose files need no token |
 //!
 //! What names files, models and the table, changes only with the role `admin`.
 
@@ -33,12 +35,13 @@ use tokio::time::timeout;
 
 use super::audit::Call;
 use super::{Asked, Control, Outcome, Refusal, Version, missing, version};
+use crate::Error;
 use crate::config::ControlConfig;
 use crate::http::access::Access;
 use crate::http::reply::{self, error};
 use crate::http::tokens::{Bearer, Role};
+use crate::http::{App, page, watch};
 use crate::settings::Run;
-use crate::{Error, Result};
 
 /// The largest config, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -47,19 +50,18 @@ const LARGEST: usize = 1 << 20;
 struct Api {
     control: Arc<Control>,
     access: Access,
+    /// What the service's own listener shows.
+    app: Arc<App>,
     /// How long a client may keep a body waiting.
     read_timeout: Duration,
 }
 
-/// Returns the paths.
-///
-/// # Errors
-/// When the tokens cannot be read.
-pub fn router(control: Arc<Control>, config: &ControlConfig) -> Result<Router> {
+/// Returns the paths, for who is let in by `access`.
+pub fn router(control: Arc<Control>, access: Access, app: Arc<App>, config: &ControlConfig) -> Router {
     let read_timeout = Duration::from_millis(config.http.read_timeout_ms);
-    let api = Arc::new(Api { control, access: Access::open(&config.http)?, read_timeout });
+    let api = Arc::new(Api { control, access, app, read_timeout });
     let run = |run: Run| move |api, who, asked| set_run(api, who, asked, run);
-    Ok(Router::new()
+    Router::new()
         .route("/v1/status", get(status))
         .route("/v1/config", get(config_of).put(put))
         .route("/v1/versions", get(versions))
@@ -70,11 +72,13 @@ pub fn router(control: Arc<Control>, config: &ControlConfig) -> Result<Router> {
         .route("/v1/drain", post(run(Run::Draining)))
         .route("/v1/reload", post(reload))
         .route("/v1/audit", get(audit))
+        .route("/flow", get(flow))
         .fallback(reply::no_path)
         .method_not_allowed_fallback(reply::other_method)
         .layer(from_fn_with_state(Arc::clone(&api), guard))
         .layer(DefaultBodyLimit::max(LARGEST))
-        .with_state(api))
+        .merge(page::routes())
+        .with_state(api)
 }
 
 /// What a change says of itself for the audit log.
@@ -329,6 +333,12 @@ async fn diff(State(api): State<Arc<Api>>, Asks(which): Asks<Which>) -> Result<R
     let from = api.version(Some(which.from.unwrap_or(to.version.saturating_sub(1))))?;
     let changes = from.changes_to(&to.config, to.run, to.table_hash.as_ref());
     Ok(answer(StatusCode::OK, &json!({ "from": from.version, "to": to.version, "changes": changes })))
+}
+
+async fn flow(State(api): State<Arc<Api>>, Extension(who): Who) -> Response {
+    let mut body = watch::state(&api.app);
+    body["you"] = json!({ "name": who.name, "roles": who.roles().split(", ").collect::<Vec<_>>() });
+    answer(StatusCode::OK, &body)
 }
 
 async fn status(State(api): State<Arc<Api>>) -> Response {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::App;
@@ -66,17 +66,17 @@ pub async fn reload(State(app): State<Arc<App>>) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
 }
 
-/// Answers with the page that draws [`flow`].
-pub async fn page() -> Html<&'static str> {
-    Html(include_str!("page.html"))
+/// Answers with the state of the flow.
+pub async fn flow(State(app): State<Arc<App>>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], state(&app).to_string()).into_response()
 }
 
-/// Answers with the state of the flow. It holds no secret: neither settings of librdkafka nor the token.
-pub async fn flow(State(app): State<Arc<App>>) -> Response {
+/// Returns the state of the flow. It holds no secret: neither settings of librdkafka nor the token.
+pub(crate) fn state(app: &App) -> Value {
     let (engine, metrics) = (&app.engine, &app.metrics);
     let live = engine.models.live();
     let settings = &live.settings;
-    let reasons = reasons(&app);
+    let reasons = reasons(app);
     let ended: Vec<Value> = metrics
         .ends()
         .iter()
@@ -105,15 +105,15 @@ pub async fn flow(State(app): State<Arc<App>>) -> Response {
         let models = route.shares().map(|(name, share)| json!({ "name": name, "share": share }));
         json!({ "label": route.label, "models": models.collect::<Vec<_>>(), "shadow": route.shadow })
     });
-    let body = json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": app.since.elapsed().as_secs_f64(),
         "device": engine.models.device(),
         "ready": reasons.is_empty(),
         "reasons": reasons,
-        "warnings": warnings(&app),
+        "warnings": warnings(app),
         "last_trouble": metrics.last_trouble(),
-        "kafka": kafka(&app),
+        "kafka": kafka(app),
         "events": metrics.events.get(),
         "ended": ended,
         "queues": queues.collect::<Vec<_>>(),
@@ -126,8 +126,7 @@ pub async fn flow(State(app): State<Arc<App>>) -> Response {
         "join": settings.join.as_ref().map(|join| json!({ "columns": join.columns(), "filters": join.filters })),
         "config": { "version": settings.version, "run": settings.run.name() },
         "http": { "listen": app.config.http.listen.to_string(), "requests": metrics.http_requests.get() },
-    });
-    ([(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    })
 }
 
 fn kafka(app: &App) -> Option<Value> {
