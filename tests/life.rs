@@ -4,19 +4,20 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use burnrec_data::read::{ReadOptions, read};
 use common::burnrec;
 use common::jobs::Jobs;
 use common::kafka::{Kafka, until};
 use common::member::Member;
-use common::storm::{Read, producer, read_all};
+use common::storm::{Read, beginnings, producer, read_all, reader};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::{Value, json};
 
@@ -74,13 +75,11 @@ impl Load {
         let thread = std::thread::spawn(move || {
             let mut n = 0;
             while !until.load(Ordering::Relaxed) {
-                for _ in 0..4 {
-                    let user = (n % 700 + 1).to_string();
-                    let ask = format!(r#"{{"type":"recommend","id":{n},"user":{user},"k":3}}"#);
-                    let record = BaseRecord::to("requests").key(&user).payload(&ask);
-                    producer.send(record).map_err(|(error, _)| error).expect("room");
-                    n += 1;
-                }
+                let user = (n % 700 + 1).to_string();
+                let ask = format!(r#"{{"type":"recommend","id":{n},"user":{user},"k":3}}"#);
+                let record = BaseRecord::to("requests").key(&user).payload(&ask);
+                producer.send(record).map_err(|(error, _)| error).expect("room");
+                n += 1;
                 // Polling waits for the whole 10 ms.
                 producer.poll(Duration::from_millis(10));
             }
@@ -97,26 +96,40 @@ impl Load {
     }
 }
 
-/// Returns the replies that are committed, the newest last.
-fn replies(kafka: &Kafka) -> Vec<Value> {
-    read_all(&kafka.client(), &["replies"]).iter().map(Read::json).collect()
+/// Reads the replies as they come.
+struct Replies(BaseConsumer);
+
+impl Replies {
+    fn new(kafka: &Kafka) -> Self {
+        let reader = reader(&kafka.client(), "read_committed");
+        reader.assign(&beginnings(&reader, &["replies"])).expect("assigned");
+        Self(reader)
+    }
+
+    /// Waits until all replies to the last requests are of these versions of models, and each of them is there.
+    #[track_caller]
+    fn until_from(&self, versions: &[&str]) {
+        let (mut last, end) = (VecDeque::new(), Instant::now() + LIMIT);
+        loop {
+            let of: BTreeSet<&str> = last.iter().map(String::as_str).collect();
+            if last.len() == LAST && of.iter().copied().eq(versions.iter().copied()) {
+                return;
+            }
+            assert!(Instant::now() < end, "{of:?} serve, expected {versions:?}");
+            let Some(message) = self.0.poll(Duration::from_secs(5)) else { continue };
+            let reply = Read::of(&message.expect("a reply")).json();
+            last.push_back(reply["version"].as_str().unwrap_or_default().to_owned());
+            last.drain(..last.len().saturating_sub(LAST));
+        }
+    }
 }
 
-/// Waits until these versions of models, and no others, answer the requests of now.
-#[track_caller]
-fn until_served(kafka: &Kafka, versions: &[&str]) {
-    until(&format!("{versions:?} serve"), LIMIT, || {
-        let before = replies(kafka).len();
-        let mut new = Vec::new();
-        until("replies", LIMIT, || {
-            new = replies(kafka).split_off(before);
-            new.len() > 200
-        });
-        let mut of: Vec<&str> = new.iter().filter_map(|reply| reply["version"].as_str()).collect();
-        of.sort_unstable();
-        of.dedup();
-        of == versions
-    });
+/// How many replies show what serves.
+const LAST: usize = 150;
+
+/// Returns the replies that are committed.
+fn replies(kafka: &Kafka) -> Vec<Value> {
+    read_all(&kafka.client(), &["replies"]).iter().map(Read::json).collect()
 }
 
 /// The configs of a service and of what trains for it, in the folder of the brokers.
@@ -146,13 +159,15 @@ impl<'a> Configs<'a> {
             librdkafka = {{ "session.timeout.ms" = 6000 }}
             [control]
             topic = "control"
+            http.tokens = {:?}
             [limits]
             history = 1000
             [unknown]
             user = "popularity"
             "#,
             releases.join("promoted"),
-            kafka.bootstrap
+            kafka.bootstrap,
+            kafka.folder.path("tokens.toml")
         );
         Self { kafka, releases, service: kafka.folder.file("serve.toml", text) }
     }
@@ -195,15 +210,19 @@ fn from_events_to_a_model_that_serves_and_back() {
         member
     };
     let (a, b) = (start("a"), start("b"));
-    let load = Load::start(&kafka);
+    let (load, served) = (Load::start(&kafka), Replies::new(&kafka));
     let mut n = write(&kafka, &raw);
-    until_served(&kafka, &["000001"]);
+    served.until_from(&["000001"]);
 
     // A job drains and trains while its server and a service are killed; the model is better, and is promoted under load.
     let jobs = Jobs::start(folder, "");
     let endless = configs.retrain("endless", &events, true, "model = 'mf'\nepochs = 100000\nbatch_size = 64");
     let lost = jobs.submit(&job("retrain", &[&endless]));
-    until("its events are drained", LIMIT, || folder.path("work-endless").is_dir());
+    jobs.until(lost, &["running"]);
+    until("its events are drained", LIMIT, || {
+        assert_eq!(jobs.state(lost), "running", "{:?}", jobs.log(lost));
+        folder.path("work-endless").is_dir()
+    });
     jobs.kill_supervisor(lost);
     assert_eq!(jobs.until(lost, &ENDS), "dead");
     let better = configs.retrain("better", &events, true, ease);
@@ -213,7 +232,7 @@ fn from_events_to_a_model_that_serves_and_back() {
     let jobs = Jobs::start(folder, "");
     assert_eq!(jobs.until(promoted, &ENDS), "success", "{:?}", jobs.log(promoted));
     let b = start("b");
-    until_served(&kafka, &["000002"]);
+    served.until_from(&["000002"]);
 
     // A worse one is refused, and kept for a look.
     let worse = configs.retrain("worse", &events, true, popularity);
@@ -221,25 +240,25 @@ fn from_events_to_a_model_that_serves_and_back() {
     assert_eq!(jobs.until(refused, &ENDS), "dead");
     let log = jobs.log(refused).join("\n");
     assert!(log.contains("release 3 is not promoted: ndcg@10"), "{log}");
-    until_served(&kafka, &["000002"]);
+    served.until_from(&["000002"]);
 
     // A canary answers a part of the users until it is taken back; it holds over a kill.
     let canary = configs.releases.join("000003");
     let set = format!("set models.next.run={} routes.0.models.next=0.3 --note canary", canary.display());
     assert_eq!(a.ctl(&set).json()["version"], 2);
     b.answers(2);
-    until_served(&kafka, &["000002", "000003"]);
+    served.until_from(&["000002", "000003"]);
     a.serving.kill();
     let a = start("a");
     a.answers(2);
-    until_served(&kafka, &["000002", "000003"]);
+    served.until_from(&["000002", "000003"]);
     b.ctl("rollback --note enough").ok();
     [&a, &b].iter().for_each(|member| member.answers(3));
-    until_served(&kafka, &["000002"]);
+    served.until_from(&["000002"]);
     burnrec("release rollback {}", &[&configs.releases]).ok();
-    until_served(&kafka, &["000001"]);
+    served.until_from(&["000001"]);
     burnrec("release promote {} 2 --note better", &[&configs.releases]).ok();
-    until_served(&kafka, &["000002"]);
+    served.until_from(&["000002"]);
 
     // Each request has one end.
     n += write(&kafka, &raw) + load.end();
@@ -275,7 +294,8 @@ fn from_events_to_a_model_that_serves_and_back() {
 
     // An hour is answered again, beside the service: what was asked in it, each once, and no event anew.
     let mut before = replies(&kafka);
-    let ended = burnrec("replay {} --from last=1h --json", &[&configs.service]).json();
+    let ended =
+        burnrec("replay {} --from last=1h --set kafka.instance=replay --json", &[&configs.service]).json();
     let replied: u64 = ended
         .as_array()
         .expect("ends")

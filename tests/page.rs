@@ -70,7 +70,12 @@ fn the_page_controls_the_service() {
     );
     let serving = Serving::start(&folder, "page", &folder.file("serve.toml", text), &[]);
     serving.ready();
-    look("control.mjs", &format!("http://{port}/"), Path::new(option_env!("PICS").unwrap_or("x")), &[token.trim()]);
+    look(
+        "control.mjs",
+        &format!("http://{port}/"),
+        Path::new(option_env!("PICS").unwrap_or("x")),
+        &[token.trim()],
+    );
     let file = folder.file("token", &token);
     let line = format!("ctl --at http://{port} --token-file {{}} --json versions");
     let versions = burnrec(&line, &[&file]).json();

@@ -52,7 +52,7 @@ def session():
 
 def train(out: str, epochs: int) -> list[str]:
     """Return the arguments of a training of some epochs."""
-    return ["als.toml", "--data", "data", "--out", out, "--set", f"run.epochs={epochs}", "--set", "run.patience=1000000"]
+    return ["als.toml", "--data", "data", "--out", out, "--set", f"epochs={epochs}"]
 
 
 def test_a_batch_is_submitted_watched_and_ended(server, session, tmp_path):

@@ -27,9 +27,9 @@ __all__ = ["ALS"]
 
 INT = (-(1 << 31), (1 << 31) - 1)
 
-# About how long the vectors of users are at first, for ratings and for implicit feedback. From these the loss is below that from
-# unit vectors, which Spark begins with, after each number of sweeps from the second on.
-FIRST_LENGTH = {False: 1.75, True: 0.5}
+# About how long the vectors of users are at first, for ratings and for implicit feedback. Spark begins with unit vectors; for
+# implicit feedback the loss is lower from shorter ones, after each number of sweeps from the second on.
+FIRST_LENGTH = {False: 1.0, True: 0.5}
 
 
 def _param(name: str, doc: str, converter: Callable[[Any], Any] = TypeConverters.toString) -> Param[Any]:

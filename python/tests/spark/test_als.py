@@ -11,7 +11,7 @@ from spark import problem
 
 SETTINGS = {"rank": 8, "maxIter": 4, "regParam": 0.1, "seed": problem.SEED, "numUserBlocks": 3, "numItemBlocks": 2}
 
-EXPLICIT = {"feedback": "explicit", "init_std": 1.75, "dim": 8, "reg": 0.1, "reg_scaling": "count"}
+EXPLICIT = {"feedback": "explicit", "init_std": 1.0, "dim": 8, "reg": 0.1, "reg_scaling": "count"}
 IMPLICIT = {"feedback": "implicit", "init_std": 0.5, "convention": "spark", "dim": 8, "reg": 0.1, "reg_scaling": "count", "alpha": 2.0}
 IALS = {"feedback": "implicit", "init_std": 0.5, "convention": "rendle", "dim": 8, "reg": 0.1, "reg_scaling": "frequency"}
 
@@ -41,17 +41,17 @@ def test_factors_are_those_of_one_machine(ratings, params, config):
         assert np.abs(found_side - expected_side).max() < 1e-5
 
 
-@pytest.mark.parametrize("implicit", [False, True])
-def test_loss_is_not_above_that_of_spark_at_equal_sweeps(ratings, implicit):
+# For ratings both start alike, so that chance alone decides; of three seeds it is about 1 %.
+@pytest.mark.parametrize(("implicit", "chance"), [(False, 0.02), (True, 0.0)])
+def test_loss_is_not_above_that_of_spark_at_equal_sweeps(ratings, implicit, chance):
     common = {**SETTINGS, "maxIter": 4, "implicitPrefs": implicit}
 
     def loss(kind, seed):
         factors = problem.factors(kind(**{**common, "seed": seed}).fit(ratings))
         return problem.loss(problem.rows(), *factors, 0.1, implicit=implicit)
 
-    # Both start at random.
     ours, theirs = ([loss(kind, seed) for seed in (1, 2, 3)] for kind in (ALS, SparkALS))
-    assert np.mean(ours) <= np.mean(theirs), (ours, theirs)
+    assert np.mean(ours) <= (1 + chance) * np.mean(theirs), (ours, theirs)
 
 
 def test_the_number_of_blocks_and_the_order_of_rows_change_no_more_than_rounding(ratings):
