@@ -29,7 +29,9 @@ def server(tmp_path, monkeypatch):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    (tmp_path / "jobs.toml").write_text(f'dir = "jobs"\nroot = "."\n[http]\nlisten = "127.0.0.1:{port}"\ntoken = "secret"\n')
+    (tmp_path / "jobs.toml").write_text(
+        f'dir = "jobs"\nroot = "."\n[http]\nlisten = "127.0.0.1:{port}"\ntoken = "secret"\n'
+    )
     with subprocess.Popen([PROGRAM, "jobs", "jobs.toml"], cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         end = time.monotonic() + 60
         while True:
@@ -56,7 +58,9 @@ def train(out: str, epochs: int) -> list[str]:
 
 
 def test_a_batch_is_submitted_watched_and_ended(server, session, tmp_path):
-    batch = LivyBatch.create(server, "train", args=train("run", 2), name="short", driver_memory="2g", requests_session=session)
+    batch = LivyBatch.create(
+        server, "train", args=train("run", 2), name="short", driver_memory="2g", requests_session=session
+    )
     assert batch.wait() is SessionState.SUCCESS
     assert any("saved to run" in line for line in batch.log())
     assert (tmp_path / "run" / "manifest.json").is_file()
@@ -65,7 +69,11 @@ def test_a_batch_is_submitted_watched_and_ended(server, session, tmp_path):
     slow = LivyBatch.create(server, "train", args=train("slow", 100_000), requests_session=session)
     client = LivyClient(server, requests_session=session)
     assert [found.batch_id for found in client.list_batches()] == [batch.batch_id, slow.batch_id]
-    assert client.get_batch(slow.batch_id).state in (SessionState.NOT_STARTED, SessionState.STARTING, SessionState.RUNNING)
+    assert client.get_batch(slow.batch_id).state in (
+        SessionState.NOT_STARTED,
+        SessionState.STARTING,
+        SessionState.RUNNING,
+    )
     slow.kill()
     assert client.get_batch(slow.batch_id) is None
     assert [found.batch_id for found in client.list_batches()] == [batch.batch_id]
@@ -76,6 +84,8 @@ def test_what_is_wrong_is_an_error_of_the_client(server, session):
         LivyBatch.create(server, "rm", args=["-rf", "/"], requests_session=session)
     with pytest.raises(requests.HTTPError, match="401"):
         LivyBatch.create(server, "train", args=train("x", 1))
-    failing = LivyBatch.create(server, "train", args=["als.toml", "--data", "nothing", "--out", "x"], requests_session=session)
+    failing = LivyBatch.create(
+        server, "train", args=["als.toml", "--data", "nothing", "--out", "x"], requests_session=session
+    )
     assert failing.wait() is SessionState.DEAD
     assert any("nothing" in line for line in failing.log())

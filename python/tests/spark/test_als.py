@@ -12,8 +12,23 @@ from spark import problem
 SETTINGS = {"rank": 8, "maxIter": 4, "regParam": 0.1, "seed": problem.SEED, "numUserBlocks": 3, "numItemBlocks": 2}
 
 EXPLICIT = {"feedback": "explicit", "init_std": 1.0, "dim": 8, "reg": 0.1, "reg_scaling": "count"}
-IMPLICIT = {"feedback": "implicit", "init_std": 0.5, "convention": "spark", "dim": 8, "reg": 0.1, "reg_scaling": "count", "alpha": 2.0}
-IALS = {"feedback": "implicit", "init_std": 0.5, "convention": "rendle", "dim": 8, "reg": 0.1, "reg_scaling": "frequency"}
+IMPLICIT = {
+    "feedback": "implicit",
+    "init_std": 0.5,
+    "convention": "spark",
+    "dim": 8,
+    "reg": 0.1,
+    "reg_scaling": "count",
+    "alpha": 2.0,
+}
+IALS = {
+    "feedback": "implicit",
+    "init_std": 0.5,
+    "convention": "rendle",
+    "dim": 8,
+    "reg": 0.1,
+    "reg_scaling": "frequency",
+}
 
 
 @pytest.mark.parametrize(

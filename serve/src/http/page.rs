@@ -8,13 +8,14 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// Paths, types and contents.
-const FILES: [(&str, &str, &str); 7] = [
+const FILES: [(&str, &str, &str); 8] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("page/page.css")),
     ("/page.js", SCRIPT, include_str!("page/page.js")),
     ("/ask.js", SCRIPT, include_str!("page/ask.js")),
     ("/control.js", SCRIPT, include_str!("page/control.js")),
     ("/draw.js", SCRIPT, include_str!("page/draw.js")),
+    ("/events.js", SCRIPT, include_str!("page/events.js")),
     ("/flow.js", SCRIPT, include_str!("page/flow.js")),
 ];
 

@@ -3,6 +3,7 @@
 
 import { ask, json } from './ask.js';
 import { el, fill, table } from './draw.js';
+import { happened } from './events.js';
 
 const $ = id => document.getElementById(id);
 const JSON_HEADERS = { 'content-type': 'application/json' };
@@ -22,7 +23,8 @@ export async function control(flow) {
   if (now === shown) return;
   shown = now;
   try {
-    await draw(you, config);
+    const status = await draw(you, config);
+    if (status.provenance && may(you, 'operate')) happened($('happened'), Boolean(flow.kafka));
   } catch (error) {
     shown = null;
     tell('bad', `The controls are not shown: ${error.message}`);
@@ -52,6 +54,7 @@ async function draw(you, config) {
   ].filter(Boolean));
   // What was typed was meant for another version.
   for (const form of $('controls').querySelectorAll('form')) form.reset();
+  return status;
 }
 
 // ---- What is shown ----
