@@ -13,7 +13,8 @@ export const errors = [];
 const profile = mkdtempSync(join(tmpdir(), 'page-'));
 // In a container there is no sandbox to be had; the page is our own.
 const flags = ['--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run',
-  '--disable-background-networking', '--hide-scrollbars', '--remote-debugging-pipe', `--user-data-dir=${profile}`];
+  // A name of somebody else's that leads to the service, as after DNS rebinding.
+  '--host-resolver-rules=MAP evil.example 127.0.0.1', '--disable-background-networking', '--hide-scrollbars', '--remote-debugging-pipe', `--user-data-dir=${profile}`];
 const stdio = ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'];
 const program = process.env.CHROMIUM ?? 'chromium';
 const browser = spawn(program, flags, { stdio });
@@ -48,7 +49,7 @@ function send(method, params = {}) {
   return new Promise((resolve, reject) => waiting.set(sent, { resolve, reject }));
 }
 export async function evaluate(expression) {
-  return (await send('Runtime.evaluate', { expression, returnByValue: true })).result.value;
+  return (await send('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true })).result.value;
 }
 
 // Waits until an expression holds.
