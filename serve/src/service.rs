@@ -41,7 +41,7 @@ pub struct Service {
     access: Access,
     /// The versions of the config, and the server by which they are made.
     #[cfg(feature = "http")]
-    control: Option<(Arc<Control>, Router, Server)>,
+    control: Option<(Arc<Control>, Arc<Access>, Router, Server)>,
 }
 
 impl Service {
@@ -92,8 +92,9 @@ impl Service {
                 let server = Server::open(&of.http)?;
                 let control = opened.control(Arc::clone(&engine), Arc::clone(&metrics), record_bytes)?;
                 let control = Arc::new(control);
-                let router = control::router(Arc::clone(&control), of)?;
-                Some((control, router, server))
+                let access = Arc::new(Access::open(&of.http)?);
+                let router = control::router(Arc::clone(&control), Arc::clone(&access), of);
+                Some((control, access, router, server))
             }
             _ => None,
         };
@@ -116,7 +117,7 @@ impl Service {
     /// Returns the scheme and the address of the server by which the service is controlled, if it is.
     #[cfg(feature = "http")]
     pub fn control_address(&self) -> Option<(&'static str, std::net::SocketAddr)> {
-        self.control.as_ref().map(|(_, _, server)| server.address())
+        self.control.as_ref().map(|(_, _, _, server)| server.address())
     }
 
     /// Returns the scheme and the address of the HTTP server.
@@ -142,12 +143,17 @@ impl Service {
         let workers =
             Workers::start(&self.config, &self.topics, &self.engine, &self.metrics, &self.health, &stop)?;
         #[cfg(feature = "http")]
-        let (control, controlling) =
-            self.control.map(|(control, router, server)| (control, server.start(router))).unzip();
+        let (control, controlling) = self
+            .control
+            .map(|(control, access, router, server)| ((control, access), server.start(router)))
+            .unzip();
+        #[cfg(feature = "http")]
+        let (control, control_access) = control.unzip();
         #[cfg(feature = "http")]
         let serving = self.server.start(http::router(App {
             engine: Arc::clone(&self.engine),
             access: self.access,
+            control_access,
             control: control.clone(),
             metrics: self.metrics,
             health: Arc::clone(&self.health),
