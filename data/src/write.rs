@@ -54,6 +54,21 @@ pub fn lock_dir(dir: &Path) -> Result<File> {
     }
 }
 
+/// Waits until no other process changes a file, and keeps others from it until what is returned is closed. The lock is a file
+/// beside it, `.NAME.lock`, as the file itself is exchanged when it is written.
+///
+/// # Errors
+/// When the lock cannot be made.
+pub fn lock_file(path: &Path) -> Result<File> {
+    let folder = parent(path);
+    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let path = folder.join(format!(".{name}.lock"));
+    let lock = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write", &path))?;
+    lock.lock().map_err(Error::io("lock", &path))?;
+    Ok(lock)
+}
+
 /// Waits until the names in a directory are on disk.
 ///
 /// # Errors

@@ -6,7 +6,10 @@ mod control;
 mod flow;
 mod http;
 mod kafka;
+mod oidc;
 mod partitioner;
+mod role;
+mod sasl;
 mod secret;
 mod span;
 
@@ -18,9 +21,11 @@ use serde::{Deserialize, Serialize};
 pub use changeable::{CHANGEABLE, Changeable};
 pub use control::ControlConfig;
 pub use flow::{Failure, Failures, FlowConfig, Order, Pace, Then};
-pub use http::HttpConfig;
+pub use http::{ClientCertificates, HttpConfig};
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
+pub use oidc::OidcConfig;
 pub use partitioner::Partitioner;
+pub use role::Role;
 #[cfg(any(feature = "http", feature = "kafka"))]
 pub(crate) use secret::HIDDEN;
 pub use secret::Secret;

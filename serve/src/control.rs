@@ -12,7 +12,7 @@
 
 mod api;
 mod ask;
-mod audit;
+pub(crate) mod audit;
 mod draft;
 mod file_log;
 mod known;
@@ -34,9 +34,8 @@ pub use start::Opened;
 pub use version::{Act, Change, Version};
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Changeable, Limits, ServeConfig};
+use crate::config::{Changeable, Limits, Role, ServeConfig};
 use crate::engine::Engine;
-use crate::http::tokens::Role;
 use crate::metrics::Metrics;
 use crate::served::Served;
 use crate::settings::{Run, Settings};
@@ -97,7 +96,8 @@ pub struct Control {
     metrics: Arc<Metrics>,
     record_bytes: RecordBytes,
     log: Log,
-    audit: Audit,
+    /// Where calls are written down.
+    pub(crate) audit: Arc<Audit>,
     /// The name of this instance.
     instance: String,
     known: Mutex<Known>,
@@ -195,7 +195,7 @@ impl Control {
             && !asked.by.may(Role::Admin)
         {
             // Before any file is looked at: what an error says of files is not for everybody.
-            let text = format!("{} names files; expected a token of the role admin", change.field);
+            let text = format!("{} names files; expected the role admin", change.field);
             return Err(Refusal::Forbidden(text));
         }
         let base = self.engine.models.live().settings.version;

@@ -10,7 +10,11 @@
 
 pub(crate) mod access;
 mod answer;
+pub mod bearer;
+mod certificate;
+pub(crate) mod guard;
 mod listener;
+mod oidc;
 pub(crate) mod page;
 pub(crate) mod reply;
 mod server;
@@ -31,7 +35,7 @@ use axum::routing::{get, post};
 use tokio::sync::Semaphore;
 
 use crate::Kind;
-use crate::config::ServeConfig;
+use crate::config::{Role, ServeConfig};
 use crate::control::Control;
 use crate::engine::Engine;
 use crate::health::Health;
@@ -39,7 +43,7 @@ use crate::health::Health;
 use crate::kafka::EventWriter;
 use crate::metrics::Metrics;
 
-use tokens::Role;
+use guard::Record;
 
 pub use listener::Listening;
 pub use server::{Server, Serving};
@@ -59,6 +63,8 @@ pub struct App {
     pub scoring: Arc<Semaphore>,
     /// Who is let in.
     pub(crate) access: access::Access,
+    /// Who is let in by the listener by which it is controlled.
+    pub(crate) control_access: Option<Arc<access::Access>>,
     /// The versions of the config, where it is controlled.
     pub control: Option<Arc<Control>>,
     /// The config.
@@ -99,12 +105,19 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         "/-/reload" => Role::Operate,
         _ => Role::Observe,
     };
-    let response = match app.access.admit(request.headers(), asked) {
-        Ok(_) => next.run(request).await,
-        Err(not) => not.refusal,
-    };
+    // What is asked for by `operate` alone changes something.
+    let audit = app.control.as_ref().filter(|_| asked == Role::Operate).map(|control| &control.audit);
+    let record = audit.map(|audit| Record { audit: Arc::clone(audit), changes: true, is_quiet: false });
+    let (by, response) = guard::pass(&app.access, asked, record, request, next).await;
     if !WATCHING.contains(&path.as_str()) {
         app.metrics.http(&path, response.status().as_u16(), start.elapsed());
+        if let Some(by) = by {
+            let (kind, name, status) = (by.kind.name(), &by.name, response.status().as_u16());
+            app.metrics.callers.called(kind, name);
+            if asked == Role::Operate && app.control.is_none() {
+                tracing::info!(by = name, kind, status, path, "called");
+            }
+        }
     }
     response
 }

@@ -1,5 +1,6 @@
 //! What the service counts, for Prometheus and for the live page.
 
+mod callers;
 mod labels;
 mod queues;
 
@@ -16,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use callers::Callers;
 pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
 pub use queues::QueueLevel;
 
@@ -75,6 +77,8 @@ pub struct Metrics {
     /// HTTP requests answered.
     pub http_requests: Counter,
     http_seconds: Histogram,
+    /// Who sent them.
+    pub callers: Callers,
     ends: Mutex<BTreeMap<OutcomeLabels, u64>>,
     last_trouble: Mutex<Option<String>>,
     /// Which workers get on.
@@ -116,6 +120,7 @@ impl Default for Metrics {
             http: Family::default(),
             http_requests: Counter::default(),
             http_seconds: seconds(),
+            callers: Callers::default(),
             ends: Mutex::default(),
             last_trouble: Mutex::default(),
             progress: Progress::default(),
@@ -176,6 +181,7 @@ impl Default for Metrics {
             all.elsewhere.clone(),
         );
         registry.register("burnrec_http_requests", "HTTP requests", all.http.clone());
+        all.callers.register(&mut registry);
         let replies = all.replies.lock().unwrap_or_else(PoisonError::into_inner).clone();
         registry.register("burnrec_replies", "Replies by the model that gave them", replies);
         registry.register(

@@ -38,7 +38,7 @@ pub struct Service {
     access: Access,
     /// The versions of the config, and the server by which they are made.
     #[cfg(feature = "http")]
-    control: Option<(Arc<Control>, Access, Server)>,
+    control: Option<(Arc<Control>, Arc<Access>, Server)>,
 }
 
 impl Service {
@@ -88,7 +88,7 @@ impl Service {
                 let record_bytes = Box::new(|_: &_| Ok(usize::MAX)) as control::RecordBytes;
                 let server = Server::open(&of.http)?;
                 let control = opened.control(Arc::clone(&engine), Arc::clone(&metrics), record_bytes)?;
-                Some((Arc::new(control), Access::open(&of.http)?, server))
+                Some((Arc::new(control), Arc::new(Access::open(&of.http)?), server))
             }
             _ => None,
         };
@@ -111,7 +111,7 @@ impl Service {
     /// Returns the scheme and the address of the server by which the service is controlled, if it is.
     #[cfg(feature = "http")]
     pub fn control_address(&self) -> Option<(&'static str, std::net::SocketAddr)> {
-        self.control.as_ref().map(|(_, _, server)| server.address())
+        self.control.as_ref().map(|(_, _, _, server)| server.address())
     }
 
     /// Returns the scheme and the address of the HTTP server.
@@ -137,11 +137,16 @@ impl Service {
         let workers =
             Workers::start(&self.config, &self.topics, &self.engine, &self.metrics, &self.health, &stop)?;
         #[cfg(feature = "http")]
-        let control = self.control.as_ref().map(|(control, ..)| Arc::clone(control));
+        let (control, control_access) = self
+            .control
+            .as_ref()
+            .map(|(control, access, _)| (Arc::clone(control), Arc::clone(access)))
+            .unzip();
         #[cfg(feature = "http")]
         let app = Arc::new(App {
             engine: Arc::clone(&self.engine),
             access: self.access,
+            control_access,
             control: control.clone(),
             metrics: self.metrics,
             health: Arc::clone(&self.health),

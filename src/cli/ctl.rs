@@ -18,9 +18,18 @@ pub struct Ctl {
         global = true
     )]
     pub at: String,
-    /// A file with the token; without it the environment variable BURNREC_TOKEN.
+    /// A file with the token, a named one or a JWT; without it the environment variable BURNREC_TOKEN.
     #[arg(long, env = "BURNREC_TOKEN_FILE", value_name = "FILE", global = true)]
     pub token_file: Option<PathBuf>,
+    /// A PEM file with a client certificate, and those that it was signed by; the token may be left out then.
+    #[arg(long, env = "BURNREC_CERTIFICATE", value_name = "FILE", requires = "key", global = true)]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with its private key (PKCS #8, without a password).
+    #[arg(long, env = "BURNREC_KEY", value_name = "FILE", requires = "certificate", global = true)]
+    pub key: Option<PathBuf>,
+    /// A PEM file with the CAs that the service's certificate is trusted by, in place of those of the system.
+    #[arg(long, env = "BURNREC_CA", value_name = "FILE", global = true)]
+    pub ca: Option<PathBuf>,
     /// Print the answer as JSON.
     #[arg(long, global = true)]
     pub json: bool,
@@ -94,17 +103,20 @@ pub enum CtlAct {
     Token {
         /// Whose it is, or what for; another of the name is replaced.
         name: String,
-        /// What it lets do: score, observe, operate or admin; several with commas between.
-        #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',', value_parser = role)]
-        roles: Vec<Role>,
-        /// After how many days it expires; never by default.
-        #[arg(long)]
-        days: Option<u32>,
-        /// The file that `http.tokens` names.
-        #[arg(long, value_name = "FILE", default_value = "tokens.toml")]
-        tokens: PathBuf,
+        #[command(flatten)]
+        grant: Grant,
     },
-    /// Remove a token from a file of tokens.
+    /// Add the name in client certificates to a file of tokens: CN=…, URI=…, DNS=… or email=….
+    Certificate {
+        /// Whose it is, or what for; another of the name is replaced.
+        name: String,
+        /// What the certificates have: their common name, or an alternative name.
+        #[arg(value_name = "CN=NAME")]
+        of: String,
+        #[command(flatten)]
+        grant: Grant,
+    },
+    /// Remove a token or a certificate from a file of tokens.
     Revoke {
         /// Its name.
         name: String,
@@ -112,6 +124,19 @@ pub enum CtlAct {
         #[arg(long, value_name = "FILE", default_value = "tokens.toml")]
         tokens: PathBuf,
     },
+}
+
+#[derive(Args)]
+pub struct Grant {
+    /// What it lets do: score, observe, operate or admin; several with commas between.
+    #[arg(long = "role", value_name = "ROLE", required = true, value_delimiter = ',', value_parser = role)]
+    pub roles: Vec<Role>,
+    /// After how many days it expires; never by default.
+    #[arg(long)]
+    pub days: Option<u32>,
+    /// The file that `http.tokens` names.
+    #[arg(long, value_name = "FILE", default_value = "tokens.toml")]
+    pub tokens: PathBuf,
 }
 
 #[derive(Args)]

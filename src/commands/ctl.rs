@@ -1,11 +1,13 @@
-//! `ctl`: changes a service while it runs, by its control API, and makes the tokens for it.
+//! `ctl`: changes a service while it runs, by its control API, and says who may: by tokens and certificates.
+
+mod tls;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use burnrec::serve::http::tokens;
 use serde_json::{Map, Value, json};
-use ureq::{Agent, Body, http};
+use ureq::{Agent, Body, RequestBuilder, http};
 
 use crate::agent::agent;
 use crate::cli::{Ctl, CtlAct, Note, Wish};
@@ -20,10 +22,14 @@ const LOOK: Duration = Duration::from_millis(200);
 
 pub fn run(args: Ctl) -> Result<()> {
     match &args.act {
-        CtlAct::Token { name, roles, days, tokens } => {
-            let token = tokens::issue(tokens, name, roles, *days)?;
-            eprintln!("{name} is in {}; the token is shown this once", tokens.display());
+        CtlAct::Token { name, grant } => {
+            let token = tokens::issue(&grant.tokens, name, &grant.roles, grant.days)?;
+            eprintln!("{name} is in {}; the token is shown this once", grant.tokens.display());
             return Ok(show::say(token)?);
+        }
+        CtlAct::Certificate { name, of, grant } => {
+            tokens::grant(&grant.tokens, name, of, &grant.roles, grant.days)?;
+            return Ok(show::say(format!("{name} is in {}", grant.tokens.display()))?);
         }
         CtlAct::Revoke { name, tokens } => {
             tokens::revoke(tokens, name)?;
@@ -62,7 +68,9 @@ pub fn run(args: Ctl) -> Result<()> {
         }
         CtlAct::Reload => (api.post("reload", Vec::new(), &Note { note: String::new() })?, print_taken),
         CtlAct::Audit { last } => (api.get("audit", &[("last", last.to_string())])?, print_audit),
-        CtlAct::Token { .. } | CtlAct::Revoke { .. } => unreachable!("they call nothing, and are done above"),
+        CtlAct::Token { .. } | CtlAct::Certificate { .. } | CtlAct::Revoke { .. } => {
+            unreachable!("they call nothing, and are done above")
+        }
     };
     if args.json { Ok(show::say(answer)?) } else { print(&answer) }
 }
@@ -71,8 +79,8 @@ pub fn run(args: Ctl) -> Result<()> {
 struct Api {
     agent: Agent,
     address: String,
-    /// Never shown.
-    token: String,
+    /// The header by which it is shown who calls; none where a certificate does.
+    authorization: Option<String>,
 }
 
 impl Api {
@@ -87,15 +95,23 @@ impl Api {
             }
             None => std::env::var("BURNREC_TOKEN").unwrap_or_default(),
         };
-        let token = token.trim().to_owned();
-        if token.is_empty() {
-            bail!("no token: expected one in --token-file or BURNREC_TOKEN; `burnrec ctl token` makes it");
+        let token = token.trim();
+        if token.is_empty() && args.certificate.is_none() {
+            bail!(
+                "no token: expected one in --token-file or BURNREC_TOKEN, which `burnrec ctl token` makes, or --certificate"
+            );
         }
-        Ok(Self { agent: agent(WAIT), address: args.at.trim_end_matches('/').to_owned(), token })
+        let authorization = (!token.is_empty()).then(|| format!("Bearer {token}"));
+        let address = args.at.trim_end_matches('/').to_owned();
+        Ok(Self { agent: agent(WAIT, tls::read(args)?), address, authorization })
     }
 
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.token)
+    /// Adds who calls to a request.
+    fn by<Any>(&self, request: RequestBuilder<Any>) -> RequestBuilder<Any> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        }
     }
 
     fn url(&self, call: &str) -> String {
@@ -108,14 +124,14 @@ impl Api {
 
     /// Returns the version and the value of an answer.
     fn get_tagged(&self, call: &str, query: &[(&str, String)]) -> Result<(Option<String>, Value)> {
-        let request = self.agent.get(self.url(call)).header("Authorization", self.bearer());
+        let request = self.by(self.agent.get(self.url(call)));
         let query = query.iter().map(|(key, value)| (*key, value.as_str()));
         self.answer(request.query_pairs(query).call())
     }
 
     fn post(&self, call: &str, mut query: Vec<(&str, String)>, note: &Note) -> Result<Value> {
         query.push(("note", note.note.clone()));
-        let request = self.agent.post(self.url(call)).header("Authorization", self.bearer());
+        let request = self.by(self.agent.post(self.url(call)));
         let query = query.iter().map(|(key, value)| (*key, value.as_str()));
         Ok(self.answer(request.query_pairs(query).send_empty())?.1)
     }
@@ -123,7 +139,7 @@ impl Api {
     fn put(&self, kind: &str, text: &str, base: Option<&str>, wish: &Wish) -> Result<Value> {
         let check = wish.check.to_string();
         let query = [("note", wish.note.note.as_str()), ("check", check.as_str())];
-        let request = self.agent.put(self.url("config")).header("Authorization", self.bearer());
+        let request = self.by(self.agent.put(self.url("config")));
         let request = request.header("Content-Type", kind).query_pairs(query);
         let request = match base {
             Some(base) => request.header("If-Match", base),
@@ -283,9 +299,10 @@ fn print_versions(answer: &Value) -> Result<()> {
 }
 
 fn print_audit(answer: &Value) -> Result<()> {
-    let row = |of: &Value| ["at", "by", "status", "call", "text"].map(|key| shown(&of[key])).to_vec();
+    let keys = ["at", "by", "kind", "status", "call", "text"];
+    let row = |of: &Value| keys.map(|key| shown(&of[key])).to_vec();
     let rows: Vec<Vec<String>> = list(answer).iter().map(row).collect();
-    Ok(show::table(&mut std::io::stdout().lock(), &["at", "by", "status", "call", "what"], &rows)?)
+    Ok(show::table(&mut std::io::stdout().lock(), &["at", "by", "kind", "status", "call", "what"], &rows)?)
 }
 
 fn print_status(status: &Value) -> Result<()> {
@@ -295,6 +312,9 @@ fn print_status(status: &Value) -> Result<()> {
     show::say(format!("version {version} answers{behind}; {}{drained}", shown(&status["run"])))?;
     if let Some(trouble) = status["trouble"].as_str() {
         show::say(trouble)?;
+    }
+    for (of, trouble) in status["access"].as_object().into_iter().flatten() {
+        show::say(format!("{of}: {}", shown(trouble)))?;
     }
     for of in list(&status["models"]) {
         let [model, version, hash, replies] =

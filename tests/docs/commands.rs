@@ -6,7 +6,7 @@ use crate::sandbox::{Sandbox, Service};
 
 /// The commands that a test cannot run, where `*` stands for any text, with the reason. Only the subcommands, options,
 /// settings, examples, tests and features that they name are checked.
-const NOT_RUN: [(&str, &str); 30] = [
+const NOT_RUN: [(&str, &str); 32] = [
     ("sudo apt-get install *", "installs packages"),
     ("curl --proto * https://sh.rustup.rs *", "installs Rust from the internet"),
     ("cargo *", "builds the program, the tests or an example, or runs one for minutes"),
@@ -31,6 +31,8 @@ const NOT_RUN: [(&str, &str); 30] = [
     ("burnrec retrain *", "likewise"),
     ("burnrec jobs *", "runs until it is stopped; tests/jobs.rs does what follows it"),
     ("curl *127.0.0.1:8998/*", "the same"),
+    ("curl --cacert *", "needs certificates of a CA; serve/tests/control/certificates.rs does it"),
+    ("burnrec ctl --at https:*", "the same"),
     ("burnrec bench * --out bench/full", "trains every case three times in full; with --quick it runs"),
     ("burnrec train * --device gpu", "needs a GPU"),
     ("burnrec * --mlflow *", "needs a tracking server of MLflow"),

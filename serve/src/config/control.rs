@@ -16,7 +16,7 @@ pub struct ControlConfig {
     pub dir: PathBuf,
     /// A compacted topic of one partition, which keeps the versions for all instances of the group.
     pub topic: Option<String>,
-    /// The HTTP server. It needs `tokens`.
+    /// The HTTP server. It needs `tokens` or `oidc`.
     pub http: HttpConfig,
 }
 
@@ -43,8 +43,8 @@ impl ControlConfig {
             }
             other => other,
         })?;
-        if self.http.tokens.is_none() {
-            let expected = "a file of named tokens, which `burnrec ctl token` makes";
+        if !self.http.names_callers() {
+            let expected = "a file of named tokens, which `burnrec ctl token` makes, or control.http.oidc";
             return Err(Error::config("control.http.tokens", "none", expected));
         }
         let Some(topic) = &self.topic else { return Ok(()) };

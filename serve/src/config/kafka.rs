@@ -274,7 +274,7 @@ impl KafkaConfig {
                 return Err(Error::config(format!("kafka.librdkafka.{key}"), value, expected));
             }
         }
-        Ok(())
+        super::sasl::check_mechanism(self)
     }
 
     /// Returns what to do where events are gone that were not read.

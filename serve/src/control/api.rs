@@ -1,4 +1,5 @@
-//! The HTTP API of control, and the page over it. Every call brings a named token.
+//! The HTTP API of control, and the page over it. Every call brings a named token, a token of an OpenID Connect provider, or a client
+//! certificate.
 //!
 //! | path | role | |
 //! |---|---|---|
@@ -33,13 +34,13 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::audit::Call;
 use super::{Asked, Control, Outcome, Refusal, Version, missing, version};
 use crate::Error;
-use crate::config::ControlConfig;
+use crate::config::{ControlConfig, Role};
 use crate::http::access::Access;
+use crate::http::bearer::Bearer;
+use crate::http::guard::{self, Record, told};
 use crate::http::reply::{self, error};
-use crate::http::tokens::{Bearer, Role};
 use crate::http::{App, page, watch};
 use crate::settings::Run;
 
@@ -49,7 +50,7 @@ const LARGEST: usize = 1 << 20;
 /// What the handlers share.
 struct Api {
     control: Arc<Control>,
-    access: Access,
+    access: Arc<Access>,
     /// What the service's own listener shows.
     app: Arc<App>,
     /// How long a client may keep a body waiting.
@@ -57,7 +58,7 @@ struct Api {
 }
 
 /// Returns the paths, for who is let in by `access`.
-pub fn router(control: Arc<Control>, access: Access, app: Arc<App>, config: &ControlConfig) -> Router {
+pub fn router(control: Arc<Control>, access: Arc<Access>, app: Arc<App>, config: &ControlConfig) -> Router {
     let read_timeout = Duration::from_millis(config.http.read_timeout_ms);
     let api = Arc::new(Api { control, access, app, read_timeout });
     let run = |run: Run| move |api, who, asked| set_run(api, who, asked, run);
@@ -81,65 +82,25 @@ pub fn router(control: Arc<Control>, access: Access, app: Arc<App>, config: &Con
         .with_state(api)
 }
 
-/// What a change says of itself for the audit log.
-#[derive(Clone)]
-struct Told(String);
-
-/// Lets in who may, and writes down what is to change something or is refused. A client that hangs up ends neither the change nor
-/// what is written of it.
-async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
-    let path = request.uri().path().to_owned();
+/// Lets in who may, and writes down what is to change something or is refused.
+async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let is_get = request.method() == axum::http::Method::GET;
-    let what =
-        format!("{} {}", request.method(), request.uri().path_and_query().map_or(&*path, |all| all.as_str()));
-    let what: String = what.chars().take(500).collect();
-    let asked = match (is_get, path.as_str()) {
+    let asked = match (is_get, request.uri().path()) {
         (_, "/v1/audit") => Role::Admin,
         (true, _) => Role::Observe,
         (false, _) => Role::Operate,
     };
-    let bearer = match api.access.admit(request.headers(), asked) {
-        Ok(Some(bearer)) => bearer,
-        Ok(None) => {
-            // The config has tokens, so that nobody comes here.
-            return error(StatusCode::UNAUTHORIZED, "control", "no-token", "no token");
-        }
-        Err(not) => {
-            let status = not.refusal.status();
-            api.note(not.by, what, Some(status), reason(status)).await;
-            return not.refusal;
-        }
-    };
-    request.extensions_mut().insert(Arc::clone(&bearer));
-    let answered = tokio::spawn(async move {
-        if !is_get {
-            api.note(Some(Arc::clone(&bearer)), what.clone(), None, "asked".to_owned()).await;
-        }
-        let response = next.run(request).await;
-        let status = response.status();
-        if !(is_get && status.is_success() && asked == Role::Observe) {
-            let told = response.extensions().get::<Told>().map(|told| told.0.clone());
-            api.note(Some(bearer), what, Some(status), told.unwrap_or_else(|| reason(status))).await;
-        }
-        response
-    });
-    answered.await.unwrap_or_else(|panic| {
-        error(StatusCode::INTERNAL_SERVER_ERROR, "control", "failed", &panic.to_string())
-    })
-}
-
-fn reason(status: StatusCode) -> String {
-    status.canonical_reason().unwrap_or_default().to_owned()
+    let audit = Arc::clone(&api.control.audit);
+    let record = Record { audit, changes: !is_get, is_quiet: asked == Role::Observe };
+    let (by, response) = guard::pass(&api.access, asked, Some(record), request, next).await;
+    if let Some(by) = by {
+        api.control.metrics.callers.called(by.kind.name(), &by.name);
+    }
+    response
 }
 
 fn answer(status: StatusCode, body: &Value) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
-}
-
-/// Adds what the audit log says of an answer.
-fn told(mut response: Response, text: String) -> Response {
-    response.extensions_mut().insert(Told(text));
-    response
 }
 
 impl IntoResponse for Refusal {
@@ -278,27 +239,6 @@ struct Which {
 }
 
 impl Api {
-    /// Writes a call into the audit log.
-    async fn note(
-        self: &Arc<Self>,
-        by: Option<Arc<Bearer>>,
-        what: String,
-        status: Option<StatusCode>,
-        text: String,
-    ) {
-        let api = Arc::clone(self);
-        let written = spawn_blocking(move || {
-            let by = by.as_ref().map(|bearer| bearer.name.as_str());
-            let status = status.map(|status| status.as_u16());
-            api.control.audit.write(&Call { by, what, status, text })
-        });
-        match written.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the audit log is not written"),
-            Err(panic) => tracing::error!(%panic, "the audit log is not written"),
-        }
-    }
-
     /// Returns a version by its number, or the newest.
     fn version(&self, number: Option<u64>) -> Result<Version, Refusal> {
         let known = self.control.known();
@@ -361,7 +301,7 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
         "version": known.applied,
         "newest": known.newest().version,
         "trouble": known.troubles(),
-        "tokens": api.access.trouble(),
+        "access": api.access.troubles(),
         "run": settings.run.name(),
         "drained": is_drained,
         "models": models.collect::<Vec<_>>(),

@@ -2,7 +2,7 @@
 
 use super::Change;
 use crate::Error;
-use crate::http::tokens::Bearer;
+use crate::http::bearer::Bearer;
 
 /// Why a change was not made.
 pub enum Refusal {
@@ -10,7 +10,7 @@ pub enum Refusal {
     Wrong(Error),
     /// It is based on another version than the newest, or another came first.
     Conflict(String),
-    /// The token does not let its bearer do it.
+    /// The caller may not do it.
     Forbidden(String),
     /// There is no such version.
     Missing(String),

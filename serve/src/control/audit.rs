@@ -2,7 +2,7 @@
 //! each call that is refused.
 //!
 //! It is bounded: a file of a size moves aside for the next, and the oldest goes. Refused calls are written up to a number a
-//! minute for each token, and for all strangers together, and counted beyond it, so that they cannot push out what others did.
+//! minute for each caller, and for all strangers together, and counted beyond it, so that they cannot push out what others did.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::Result;
 use crate::clock::{Clock, SystemClock};
+use crate::http::bearer::{Bearer, Kind};
 
 /// The file's name; older ones have a number after it.
 const NAME: &str = "audit.jsonl";
@@ -26,13 +27,13 @@ const BYTES: u64 = 16 << 20;
 /// How many older files are kept.
 const OLDER: u32 = 8;
 
-/// How many refused calls of a token are written in a minute.
+/// How many refused calls of a caller are written in a minute.
 const REFUSED: u64 = 60;
 
 /// A call.
 pub struct Call<'a> {
-    /// The name of the token, if one was brought.
-    pub by: Option<&'a str>,
+    /// Who made it, if that is known.
+    pub by: Option<&'a Bearer>,
     /// The method and the path.
     pub what: String,
     /// The status of the answer; none before there is one.
@@ -51,8 +52,8 @@ struct Open {
     file: File,
     bytes: u64,
     minute: i64,
-    /// How many refused calls each token made in that minute; those of strangers are under none.
-    refused: BTreeMap<Option<String>, u64>,
+    /// How many refused calls each caller made in that minute; those of strangers are under none.
+    refused: BTreeMap<Option<(Kind, String)>, u64>,
 }
 
 impl Audit {
@@ -79,21 +80,25 @@ impl Audit {
             open.minute = now / 60;
             for (by, n) in std::mem::take(&mut open.refused) {
                 if let Some(more) = n.checked_sub(REFUSED).filter(|more| *more > 0) {
-                    let of = if by.is_some() { "" } else { " without a token that is known" };
+                    let of = if by.is_some() { "" } else { " of nobody who is known" };
                     let text = format!("{more} more calls{of} were refused in a minute before");
-                    self.line(&mut open, &json!({ "at": date_time(now), "by": by, "text": text }))?;
+                    let (kind, by) = by.map(|(kind, name)| (kind.name(), name)).unzip();
+                    let line = json!({ "at": date_time(now), "by": by, "kind": kind, "text": text });
+                    self.line(&mut open, &line)?;
                 }
             }
         }
         if call.status.is_some_and(|status| status >= 400) {
-            let n = open.refused.entry(call.by.map(str::to_owned)).or_default();
+            let by = call.by.map(|by| (by.kind, by.name.clone()));
+            let n = open.refused.entry(by).or_default();
             *n += 1;
             if *n > REFUSED {
                 return Ok(());
             }
         }
+        let (by, kind) = call.by.map(|by| (by.name.as_str(), by.kind.name())).unzip();
         let line = json!({
-            "at": date_time(now), "by": call.by, "call": call.what, "status": call.status, "text": call.text,
+            "at": date_time(now), "by": by, "kind": kind, "call": call.what, "status": call.status, "text": call.text,
         });
         self.line(&mut open, &line)
     }
@@ -168,14 +173,16 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Role;
 
     #[test]
     fn refused_calls_cannot_push_out_what_others_did() {
         let folder = tempfile::tempdir().unwrap();
         let audit = Audit::open(folder.path()).unwrap();
+        let bearer = |name: &str| Bearer { name: name.into(), kind: Kind::Token, roles: vec![Role::Operate] };
         let call = |by: Option<&'static str>, status: u16, text: &str| {
-            let call =
-                Call { by, what: "PUT /v1/config".into(), status: Some(status), text: text.to_owned() };
+            let (by, what) = (by.map(bearer), "PUT /v1/config".into());
+            let call = Call { by: by.as_ref(), what, status: Some(status), text: text.to_owned() };
             audit.write(&call).unwrap();
         };
         call(Some("anna"), 200, "first");
@@ -189,9 +196,9 @@ mod tests {
         audit.file.lock().unwrap().minute -= 1;
         call(None, 401, "no token");
         let lines = audit.last(3).unwrap();
-        assert!(lines[0]["text"].as_str().unwrap().contains("more calls without"), "{lines:?}");
+        assert!(lines[0]["text"].as_str().unwrap().contains("more calls of nobody"), "{lines:?}");
         assert!(lines[1]["text"].as_str().unwrap().contains("more calls were refused"), "{lines:?}");
-        assert_eq!(lines[1]["by"], "job");
+        assert_eq!((&lines[1]["by"], &lines[1]["kind"]), (&json!("job"), &json!("token")));
         // A file that is full moves aside, and its calls are still found.
         audit.file.lock().unwrap().bytes = BYTES;
         call(Some("anna"), 200, "new file");
@@ -201,8 +208,9 @@ mod tests {
         // A line that was cut short is not glued to the next.
         fs::write(folder.path().join(NAME), "{\"at\":\"2026").unwrap();
         let audit = Audit::open(folder.path()).unwrap();
+        let anna = bearer("anna");
         let begun =
-            Call { by: Some("anna"), what: "POST /v1/pause".into(), status: None, text: "begun".into() };
+            Call { by: Some(&anna), what: "POST /v1/pause".into(), status: None, text: "begun".into() };
         audit.write(&begun).unwrap();
         let lines = audit.last(1).unwrap();
         assert_eq!((&lines[0]["text"], &lines[0]["status"]), (&json!("begun"), &Value::Null));

@@ -125,7 +125,7 @@ impl Opened {
             metrics,
             record_bytes,
             log: self.log,
-            audit: self.audit,
+            audit: Arc::new(self.audit),
             instance,
             known: Mutex::new(known),
             changed: Condvar::new(),

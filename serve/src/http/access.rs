@@ -1,17 +1,22 @@
-//! Who is let in: by a named token and its roles, by the one token, or without any only clients that no page of another site
-//! speaks through.
+//! Who is let in: by a named token, a token of an OpenID Connect provider or a client certificate and its roles, by the one
+//! token, or without any only clients that no page of another site speaks through.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::response::Response;
 
+use super::bearer::Bearer;
+use super::certificate::Certificate;
+use super::oidc::Oidc;
 use super::reply::error;
-use super::tokens::{Bearer, Role, Tokens};
+use super::tokens::{PREFIX, Tokens};
 use crate::Result;
-use crate::config::HttpConfig;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{HttpConfig, Role};
 
 /// A request that is not let in.
 pub(crate) struct NotAdmitted {
@@ -21,68 +26,109 @@ pub(crate) struct NotAdmitted {
     pub by: Option<Arc<Bearer>>,
 }
 
+impl From<Response> for Box<NotAdmitted> {
+    fn from(refusal: Response) -> Self {
+        Self::new(NotAdmitted { refusal, by: None })
+    }
+}
+
 /// The door of a listener.
 pub(crate) struct Access {
     http: HttpConfig,
     tokens: Option<Tokens>,
+    oidc: Option<Oidc>,
 }
 
 impl Access {
-    /// Reads the tokens that a config names.
+    /// Reads the tokens and keys that a config names.
     ///
     /// # Errors
     /// When they cannot be read.
     pub fn open(http: &HttpConfig) -> Result<Self> {
         let tokens = http.tokens.as_deref().map(Tokens::open).transpose()?;
-        Ok(Self { http: http.clone(), tokens })
+        let oidc = http.oidc.as_ref().map(Oidc::open).transpose()?;
+        Ok(Self { http: http.clone(), tokens, oidc })
     }
 
-    /// Returns why the file of tokens is not taken up as it stands.
-    pub fn trouble(&self) -> Option<String> {
-        self.tokens.as_ref()?.trouble()
+    /// Returns what is not taken up as it stands, and why, by the keys of the config.
+    pub fn troubles(&self) -> BTreeMap<&'static str, String> {
+        let tokens = self.tokens.as_ref().and_then(Tokens::trouble).map(|text| ("http.tokens", text));
+        let oidc = self.oidc.as_ref().and_then(Oidc::trouble).map(|text| ("http.oidc", text));
+        tokens.into_iter().chain(oidc).collect()
     }
 
-    /// Returns who sends a request, where tokens have names; nobody is refused for a role that is not asked for by name.
+    /// Returns who sends a request, where callers have names; nobody is refused for a role that is not asked for by name.
     ///
     /// # Errors
     /// When it is not let in.
-    pub fn admit(&self, headers: &HeaderMap, asked: Role) -> Result<Option<Arc<Bearer>>, Box<NotAdmitted>> {
-        let Some(tokens) = &self.tokens else {
+    pub async fn admit(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        asked: Role,
+    ) -> Result<Option<Arc<Bearer>>, Box<NotAdmitted>> {
+        if !self.http.names_callers() {
             return match refused(headers, &self.http) {
-                Some(refusal) => Err(Box::new(NotAdmitted { refusal, by: None })),
+                Some(refusal) => Err(refusal.into()),
                 None => Ok(None),
             };
-        };
-        let Some(bearer) = brought(headers).and_then(|token| tokens.bearer(token)) else {
-            let text = "no `Authorization: Bearer TOKEN`, or with a token that is not known or has expired";
-            return Err(Box::new(NotAdmitted { refusal: unauthorized(text), by: None }));
-        };
-        match bearer.may(asked) {
-            true => Ok(Some(bearer)),
-            false => {
-                let text = format!(
-                    "the token {} has the roles {}; expected {}",
-                    bearer.name,
-                    bearer.roles(),
-                    asked.name()
-                );
-                let refusal = error(StatusCode::FORBIDDEN, "http", "no-role", &text);
-                Err(Box::new(NotAdmitted { refusal, by: Some(bearer) }))
-            }
         }
+        let certificate = extensions.get::<Arc<Certificate>>();
+        let bearer = match (brought(headers), certificate) {
+            (Some(token), _) => self.of_token(token).await,
+            (None, Some(certificate)) => self.of_certificate(certificate, headers),
+            (None, None) => Err(unauthorized("no-token", "no `Authorization: Bearer TOKEN`").into()),
+        }?;
+        if bearer.may(asked) {
+            return Ok(Some(bearer));
+        }
+        let (kind, name, roles) = (bearer.kind.name(), &bearer.name, bearer.roles());
+        let text = format!("{kind} {name} has the roles {roles}; expected {}", asked.name());
+        let refusal = error(StatusCode::FORBIDDEN, "http", "no-role", &text);
+        Err(Box::new(NotAdmitted { refusal, by: Some(bearer) }))
+    }
+
+    async fn of_token(&self, token: &str) -> Result<Arc<Bearer>, Box<NotAdmitted>> {
+        if let Some(oidc) = self.oidc.as_ref().filter(|_| !token.starts_with(PREFIX)) {
+            let found = oidc.bearer(token).await;
+            let text = |why| format!("the token is refused: {why}");
+            return found.map_err(|why| unauthorized("bad-token", &text(why)).into());
+        }
+        let found = self.tokens.as_ref().and_then(|tokens| tokens.bearer(token));
+        found.ok_or_else(|| unauthorized("no-token", "a token that is not known or has expired").into())
+    }
+
+    fn of_certificate(
+        &self,
+        certificate: &Certificate,
+        headers: &HeaderMap,
+    ) -> Result<Arc<Bearer>, Box<NotAdmitted>> {
+        // A browser shows its certificate whichever page sends the request.
+        if let Some(refusal) = foreign(headers, &self.http) {
+            return Err(refusal.into());
+        }
+        if SystemClock.unix_ms() / 1000 >= certificate.expires {
+            return Err(unauthorized("no-token", "a client certificate that has expired").into());
+        }
+        let found = self.tokens.as_ref().and_then(|tokens| tokens.holder(&certificate.names));
+        let text = "a client certificate without an entry in http.tokens";
+        found.ok_or_else(|| unauthorized("no-token", text).into())
     }
 }
 
-/// Returns the refusal of a request that is not let in.
+/// Returns the refusal of a request that is not let in, where callers have no names.
+fn refused(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
+    let Some(token) = &http.token else { return foreign(headers, http) };
+    let text = "no `Authorization: Bearer TOKEN`, or not with the token; expected http.token";
+    (!brings(headers, token.reveal())).then(|| unauthorized("no-token", text))
+}
+
+/// Returns the refusal of a request that a page of another site may have sent.
 ///
 /// With a token, a request must carry it. Without one, any page that the user's browser has open can send requests here
 /// (CSRF), and read the answers once its own name resolves to this address (DNS rebinding). The browser tells both: by
 /// the name in `Host`, and by the page's site in `Origin`.
-fn refused(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
-    if let Some(token) = &http.token {
-        let text = "no `Authorization: Bearer TOKEN`, or not with the token; expected http.token";
-        return (!brings(headers, token.reveal())).then(|| unauthorized(text));
-    }
+fn foreign(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
     let forbidden = |reason, text: &str| Some(error(StatusCode::FORBIDDEN, "http", reason, text));
     // A certificate keeps out names that are not its own, and listeners beside loopback have one.
     let is_known = |host: &str| http.tls_certificate.is_some() || is_loopback(host) || is_named(host, http);
@@ -119,10 +165,13 @@ fn is_named(name: &str, http: &HttpConfig) -> bool {
     http.hosts.iter().any(|host| host.eq_ignore_ascii_case(name))
 }
 
-fn unauthorized(text: &str) -> Response {
-    let mut refusal = error(StatusCode::UNAUTHORIZED, "http", "no-token", text);
-    let challenge = header::HeaderValue::from_static("Bearer");
-    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+fn unauthorized(reason: &'static str, text: &str) -> Response {
+    let mut refusal = error(StatusCode::UNAUTHORIZED, "http", reason, text);
+    let challenge = match reason {
+        "bad-token" => "Bearer error=\"invalid_token\"",
+        _ => "Bearer",
+    };
+    refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static(challenge));
     refusal
 }
 

@@ -1,4 +1,4 @@
-//! The socket, and its connections: how many there are, and how long a client may keep one waiting.
+//! The socket, and its connections: how many there are, how long a client may keep one waiting, and whose certificate each has.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,12 +16,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::tls::Tls;
+use super::certificate::Certificate;
+use super::tls::{Accepted, Tls};
 use crate::config::HttpConfig;
 use crate::{Error, Result};
 
 /// How long the socket rests after an error, such as that the process has too many open files.
 const REST: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether connections that are open depend on files that are others now.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A socket that listens, with TLS if the config asks for it.
 pub struct Listening {
@@ -86,11 +92,21 @@ impl Listening {
         };
         tokio::select! {
             () = accept => {}
+            () = look(self.tls.as_deref()) => {}
             () = stop => {}
         }
         drop((self.socket, stopped));
         stopping.send_replace(true);
         stopping.closed().await;
+    }
+}
+
+/// Reads files again that have changed, although no new connection asks for it; never ends.
+async fn look(tls: Option<&Tls>) {
+    let Some(tls) = tls.filter(|tls| tls.asks_clients()) else { return std::future::pending().await };
+    loop {
+        sleep(LOOK).await;
+        drop(tls.current());
     }
 }
 
@@ -102,13 +118,23 @@ async fn connection(
     read_timeout: Duration,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let Some(tls) = tls else { return answer(stream, router, read_timeout, stopped).await };
+    let Some(tls) = tls else { return answer(stream, None, router, read_timeout, asked(&mut stopped)).await };
     let handshake = tokio::select! {
         done = timeout(read_timeout, tls.accept(stream)) => done,
         () = asked(&mut stopped) => return,
     };
     match handshake {
-        Ok(Ok(stream)) => answer(stream, router, read_timeout, stopped).await,
+        Ok(Ok(Accepted { stream, certificate, mut changed })) => {
+            let holds = certificate.is_some();
+            let ends = async {
+                tokio::select! {
+                    () = asked(&mut stopped) => {}
+                    // Whether the certificate is still good, the next handshake finds. An error means that the server is gone.
+                    _ = changed.changed(), if holds => {}
+                }
+            };
+            answer(stream, certificate, router, read_timeout, ends).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "the TLS handshake failed"),
         Err(_) => tracing::debug!("the TLS handshake took too long"),
     }
@@ -120,21 +146,30 @@ async fn asked(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
+/// Answers until the client ends the connection, or until `ends` does and the request that is there is answered.
 async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
+    certificate: Option<Arc<Certificate>>,
     router: Router,
     read_timeout: Duration,
-    mut stopped: watch::Receiver<bool>,
+    ends: impl Future<Output = ()>,
 ) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(Arc::clone(certificate));
+        }
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // Counts from the answer before, so that it ends idle connections as well.
         .header_read_timeout(read_timeout)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = asked(&mut stopped) => {
+        () = ends => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

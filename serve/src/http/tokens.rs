@@ -1,10 +1,14 @@
-//! Named tokens with roles, from a file that holds only their hashes:
+//! Named tokens and client certificates with roles, from a file that holds only the hashes of tokens:
 //!
 //! ```toml
 //! [anna]
 //! hash = "9f86d081…"                  # the SHA-256 of the token, in hex
 //! roles = ["operate"]
 //! expires = "2027-02-26T12:00:00Z"    # or never
+//!
+//! [nightly]
+//! certificate = "URI=spiffe://acme/nightly"    # or DNS=…, email=…, CN=…
+//! roles = ["score"]
 //! ```
 //!
 //! A token is 32 random bytes, so that its plain hash cannot be inverted by guessing.
@@ -13,100 +17,51 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use burnrec_data::calendar::date_time;
 use burnrec_data::hash::hex;
-use burnrec_data::write::write_file;
+use burnrec_data::write::{lock_file, write_file};
 use serde::{Deserialize, Serialize};
 
+use super::bearer::{Bearer, Kind};
+use super::certificate;
 use crate::clock::{Clock, SystemClock};
+pub use crate::config::Role;
 use crate::{Error, Result};
 
 /// How often the file is looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What all tokens begin with, so that one that leaked is recognised.
-const PREFIX: &str = "burnrec_";
+/// What all named tokens begin with, so that one that leaked is recognised, and none is taken for another kind of token.
+pub(super) const PREFIX: &str = "burnrec_";
 
-/// What a token lets its bearer do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Ask for scores and recommendations, and send events.
-    Score,
-    /// See metrics, health, the flow, and the versions of its config.
-    Observe,
-    /// Change the flow, and all that `observe` may.
-    Operate,
-    /// Everything: also what names files, and the audit log.
-    Admin,
-}
-
-impl Role {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Score, Self::Observe, Self::Operate, Self::Admin];
-
-    /// Returns its word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Score => "score",
-            Self::Observe => "observe",
-            Self::Operate => "operate",
-            Self::Admin => "admin",
-        }
-    }
-
-    fn includes(self, asked: Self) -> bool {
-        self == asked || self == Self::Admin || (self == Self::Operate && asked == Self::Observe)
-    }
-}
-
-/// A token by its name.
+/// A token or a certificate by its name.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    hash: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hash: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    certificate: Option<String>,
     roles: Vec<Role>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<String>,
 }
 
-/// Who brought a token.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bearer {
-    /// The token's name.
-    pub name: String,
-    roles: Vec<Role>,
-    /// In Unix seconds.
-    expires: Option<i64>,
-}
-
-impl Bearer {
-    /// Returns whether a role is among those of the token, or included in one.
-    pub fn may(&self, asked: Role) -> bool {
-        self.roles.iter().any(|role| role.includes(asked))
-    }
-
-    /// Returns the words of the roles.
-    pub fn roles(&self) -> String {
-        self.roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// The tokens by the hashes of them.
-type ByHash = BTreeMap<String, Arc<Bearer>>;
+/// Who is known, and until when in Unix seconds, by the hash of a token or the name in a certificate.
+type Known = BTreeMap<(Kind, String), (Arc<Bearer>, Option<i64>)>;
 
 /// What a file looked like: its inode, size and time of change.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
-/// The tokens of a file, which is read again when it changes.
+/// The tokens and certificates of a file, which is read again when it changes.
 pub struct Tokens {
     path: PathBuf,
-    known: Mutex<(Instant, Stamp, ByHash)>,
+    known: Mutex<(Instant, Stamp, Known)>,
     /// Why the file is not taken up as it stands.
     trouble: Mutex<Option<String>>,
 }
@@ -118,7 +73,7 @@ impl Tokens {
     /// When it cannot be read, or an entry is wrong.
     pub fn open(path: &Path) -> Result<Self> {
         let stamp = stamp(path);
-        let known = by_hash(path)?;
+        let known = read_known(path)?;
         Ok(Self {
             path: path.to_owned(),
             known: Mutex::new((Instant::now(), stamp, known)),
@@ -126,37 +81,52 @@ impl Tokens {
         })
     }
 
-    /// Returns why the file is not taken up as it stands, so that tokens that were taken out of it are still known.
+    /// Returns why the file is not taken up as it stands, so that who was taken out of it is still known.
     pub fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns who brings a token that is known and has not expired.
     pub fn bearer(&self, token: &str) -> Option<Arc<Bearer>> {
-        let hash = hashed(token.as_bytes());
+        self.find((Kind::Token, hashed(token.as_bytes())))
+    }
+
+    /// Returns whose certificate has one of these names: the first that is known and has not expired.
+    pub fn holder(&self, names: &[String]) -> Option<Arc<Bearer>> {
+        names.iter().find_map(|name| self.find((Kind::Certificate, name.clone())))
+    }
+
+    fn find(&self, by: (Kind, String)) -> Option<Arc<Bearer>> {
+        let known = self.known();
+        let (bearer, expires) = known.2.get(&by)?;
+        let now = SystemClock.unix_ms() / 1000;
+        expires.is_none_or(|expires| now < expires).then(|| Arc::clone(bearer))
+    }
+
+    /// Reads the file again if it has changed, and was not looked at just now.
+    fn known(&self) -> MutexGuard<'_, (Instant, Stamp, Known)> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.0.elapsed() >= LOOK {
-            known.0 = Instant::now();
-            let stamp = stamp(&self.path);
-            if stamp != known.1 {
-                known.1 = stamp;
-                let read = by_hash(&self.path);
-                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-                    read.as_ref().err().map(|error| format!("the tokens before stay known: {error}"));
-                match read {
-                    Ok(new) => {
-                        tracing::info!(path = %self.path.display(), tokens = new.len(), "new tokens are known");
-                        known.2 = new;
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the tokens are not taken up; those before stay known");
-                    }
+        if known.0.elapsed() < LOOK {
+            return known;
+        }
+        known.0 = Instant::now();
+        let stamp = stamp(&self.path);
+        if stamp != known.1 {
+            known.1 = stamp;
+            let read = read_known(&self.path);
+            *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+                read.as_ref().err().map(|error| format!("the tokens before stay known: {error}"));
+            match read {
+                Ok(new) => {
+                    tracing::info!(path = %self.path.display(), tokens = new.len(), "new tokens are known");
+                    known.2 = new;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the tokens are not taken up; those before stay known");
                 }
             }
         }
-        let bearer = known.2.get(&hash)?;
-        let now = SystemClock.unix_ms() / 1000;
-        bearer.expires.is_none_or(|expires| now < expires).then(|| Arc::clone(bearer))
+        known
     }
 }
 
@@ -173,64 +143,94 @@ fn stamp(path: &Path) -> Stamp {
 fn read(path: &Path) -> Result<BTreeMap<String, Entry>> {
     let text = fs::read_to_string(path).map_err(burnrec_data::Error::io("read", path))?;
     let bad = |error: toml::de::Error| {
-        burnrec_data::Error::malformed(path, error.message().to_owned(), "tables of hash, roles and expires")
+        let expected = "tables of hash or certificate, roles and expires";
+        burnrec_data::Error::malformed(path, error.message().to_owned(), expected)
     };
     Ok(toml::from_str(&text).map_err(bad)?)
 }
 
-fn by_hash(path: &Path) -> Result<ByHash> {
-    let wrong = |name: &str, key: &str, found: &str, expected: &str| {
-        Error::config(format!("{}: {name}.{key}", path.display()), found, expected)
-    };
-    let mut all = ByHash::new();
+fn read_known(path: &Path) -> Result<Known> {
+    let mut all = Known::new();
     for (name, entry) in read(path)? {
-        let is_hash = entry.hash.len() == 64 && entry.hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_hash {
-            return Err(wrong(&name, "hash", "another text", "a SHA-256 in hex"));
-        }
+        let wrong = |key: &str, found: &str, expected: &str| {
+            Error::config(format!("{}: {name}.{key}", path.display()), found, expected)
+        };
+        let (key, by) = match (&entry.hash, &entry.certificate) {
+            (Some(hash), None) if hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                ("hash", (Kind::Token, hash.to_ascii_lowercase()))
+            }
+            (Some(_), None) => return Err(wrong("hash", "another text", "a SHA-256 in hex")),
+            (None, Some(text)) => {
+                let of = certificate::parse(text).map_err(|expected| wrong("certificate", text, expected))?;
+                ("certificate", (Kind::Certificate, of))
+            }
+            (Some(_), Some(_)) => return Err(wrong("certificate", "a hash as well", "one of both")),
+            (None, None) => return Err(wrong("hash", "none", "a hash or a certificate")),
+        };
         if entry.roles.is_empty() {
-            return Err(wrong(&name, "roles", "none", "at least one of score, observe, operate, admin"));
+            return Err(wrong("roles", "none", "at least one of score, observe, operate, admin"));
         }
-        let expires = entry.expires.map(|text| {
-            let moment = chrono::DateTime::parse_from_rfc3339(&text);
+        let expires = entry.expires.as_ref().map(|text| {
+            let moment = chrono::DateTime::parse_from_rfc3339(text);
             let expected = "a moment such as 2027-02-26T12:00:00Z";
-            moment.map(|moment| moment.timestamp()).map_err(|_| wrong(&name, "expires", &text, expected))
+            moment.map(|moment| moment.timestamp()).map_err(|_| wrong("expires", text, expected))
         });
-        let bearer = Bearer { name: name.clone(), roles: entry.roles, expires: expires.transpose()? };
-        if all.insert(entry.hash.to_ascii_lowercase(), Arc::new(bearer)).is_some() {
-            return Err(wrong(&name, "hash", "that of another token", "each token once"));
+        let expires = expires.transpose()?;
+        let bearer = Bearer { name: name.clone(), kind: by.0, roles: entry.roles.clone() };
+        if all.insert(by, (Arc::new(bearer), expires)).is_some() {
+            return Err(wrong(key, "that of another entry", "each once"));
         }
     }
     Ok(all)
 }
 
-/// Makes a token and adds it to a file, or puts it in place of the one of its name; returns the token, which is nowhere kept.
+/// Makes a token and adds it to a file, or puts it in place of the entry of its name; returns the token, which is nowhere kept.
 ///
 /// # Errors
 /// When the name is none, or the file cannot be read or written.
 pub fn issue(path: &Path, name: &str, roles: &[Role], days: Option<u32>) -> Result<String> {
+    let mut random = [0; 32];
+    openssl::rand::rand_bytes(&mut random)
+        .map_err(|source| Error::Http { action: "draw a token".into(), source: source.into() })?;
+    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let hash = Some(hashed(token.as_bytes()));
+    add(path, name, Entry { hash, certificate: None, roles: roles.to_vec(), expires: end(days) })?;
+    Ok(token)
+}
+
+/// Adds the name in client certificates to a file (`CN=…`, `URI=…`, `DNS=…` or `email=…`), or puts it in place of the entry of a name.
+///
+/// # Errors
+/// When one of the names is none, or the file cannot be read or written.
+pub fn grant(path: &Path, name: &str, of: &str, roles: &[Role], days: Option<u32>) -> Result<()> {
+    let of =
+        certificate::parse(of).map_err(|expected| Error::config("the certificate's name", of, expected))?;
+    add(path, name, Entry { hash: None, certificate: Some(of), roles: roles.to_vec(), expires: end(days) })
+}
+
+/// Returns the moment that is a number of days from now.
+fn end(days: Option<u32>) -> Option<String> {
+    days.map(|days| date_time(SystemClock.unix_ms() / 1000 + i64::from(days) * 86_400))
+}
+
+fn add(path: &Path, name: &str, entry: Entry) -> Result<()> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     if name.is_empty() || name.len() > 64 || !name.bytes().all(is_name) {
         let expected = "up to 64 letters, digits, - and _";
         return Err(Error::config("the token's name", format!("{name:?}"), expected));
     }
+    let _alone = lock_file(path)?;
     let mut all = if path.exists() { read(path)? } else { BTreeMap::new() };
-    let mut random = [0; 32];
-    openssl::rand::rand_bytes(&mut random)
-        .map_err(|source| Error::Http { action: "draw a token".into(), source: source.into() })?;
-    let token = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
-    let expires = days.map(|days| date_time(SystemClock.unix_ms() / 1000 + i64::from(days) * 86_400));
-    let hash = hashed(token.as_bytes());
-    all.insert(name.to_owned(), Entry { hash, roles: roles.to_vec(), expires });
-    write(path, &all)?;
-    Ok(token)
+    all.insert(name.to_owned(), entry);
+    write(path, &all)
 }
 
-/// Removes a token from a file: within a second it lets nobody in any more.
+/// Removes a token or a certificate from a file: within a second it lets nobody in any more.
 ///
 /// # Errors
 /// When there is none of the name, or the file cannot be read or written.
 pub fn revoke(path: &Path, name: &str) -> Result<()> {
+    let _alone = lock_file(path)?;
     let mut all = read(path)?;
     if all.remove(name).is_none() {
         let known: Vec<&str> = all.keys().map(String::as_str).collect();
@@ -291,5 +291,60 @@ mod tests {
             let error = Tokens::open(&path).err().expect("it is refused").to_string();
             assert!(error.contains(word) && error.contains("tokens.toml"), "{error}");
         }
+    }
+
+    #[test]
+    fn certificates_stand_beside_tokens_in_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        let token = issue(&path, "anna", &[Role::Admin], None).unwrap();
+        grant(&path, "nightly", "URI=spiffe://acme/nightly", &[Role::Score], None).unwrap();
+        grant(&path, "web", "DNS=Web.example", &[Role::Observe], Some(1)).unwrap();
+        let tokens = Tokens::open(&path).unwrap();
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            tokens.holder(&names).map(|bearer| (bearer.name.clone(), bearer.kind))
+        };
+        assert_eq!(of(&["CN=x", "DNS=web.example"]), Some(("web".into(), Kind::Certificate)));
+        assert_eq!(of(&["URI=spiffe://acme/nightly"]), Some(("nightly".into(), Kind::Certificate)));
+        // A name counts as what it is alone.
+        assert_eq!(of(&["CN=spiffe://acme/nightly", "DNS=x.web.example", "CN=anna", ""]), None);
+        assert_eq!(of(&[&format!("CN={}", hashed(token.as_bytes()))]), None);
+        assert!(tokens.bearer("URI=spiffe://acme/nightly").is_none());
+        for wrong in ["anna", "CN=", "OU=x", "=x"] {
+            let error = grant(&path, "x", wrong, &[Role::Score], None).unwrap_err().to_string();
+            assert!(error.contains("CN="), "{wrong}: {error}");
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        for (from, to, word) in [
+            ("certificate = \"DNS=web.example\"", "", "web.hash"),
+            (
+                "certificate = \"DNS=web.example\"",
+                "certificate = \"URI=spiffe://acme/nightly\"",
+                "another entry",
+            ),
+            ("certificate = \"DNS=", "certificate = \"OU=", "web.certificate"),
+            ("hash = ", "certificate = \"CN=a\"\nhash = ", "one of both"),
+        ] {
+            fs::write(&path, text.replace(from, to)).unwrap();
+            let error = Tokens::open(&path).err().expect("it is refused").to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn of_two_changes_at_once_none_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.toml");
+        issue(&path, "gone", &[Role::Score], None).unwrap();
+        std::thread::scope(|scope| {
+            for at in 0..16 {
+                let path = &path;
+                scope.spawn(move || issue(path, &format!("token-{at}"), &[Role::Score], None).unwrap());
+            }
+            scope.spawn(|| revoke(&path, "gone").unwrap());
+        });
+        let all = read(&path).unwrap();
+        assert!(all.len() == 16 && !all.contains_key("gone"), "{all:?}");
     }
 }

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::App;
+use super::guard::told;
 use crate::config::{Guarantee, Mode};
 use crate::metrics::{Elsewhere, resident_bytes};
 use crate::settings::Run;
@@ -63,7 +64,8 @@ pub async fn reload(State(app): State<Arc<App>>) -> Response {
     let healthy = app.engine.models.troubles().is_empty();
     let status = if healthy { StatusCode::OK } else { StatusCode::CONFLICT };
     let body = json!({ "taken": taken, "warnings": warnings });
-    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    let response = (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response();
+    told(response, format!("models: {}", taken.join(", ")))
 }
 
 /// Answers with the state of the flow.
@@ -153,6 +155,8 @@ fn warnings(app: &App) -> Value {
     let losses = app.metrics.losses().into_iter();
     let lost = losses.map(|(of, text)| (format!("{}/{}", of.topic, of.partition), text.into()));
     let other = app.metrics.warnings().into_iter().map(|(of, text)| (of, text.into()));
-    let tokens = app.access.trouble().map(|text| ("http.tokens".to_owned(), text.into()));
-    Value::Object(named.chain(lost).chain(other).chain(tokens).collect())
+    let of_control = app.control_access.iter().flat_map(|access| access.troubles());
+    let of_control = of_control.map(|(of, text)| (format!("control.{of}"), text.into()));
+    let access = app.access.troubles().into_iter().map(|(of, text)| (of.to_owned(), text.into()));
+    Value::Object(named.chain(lost).chain(other).chain(access).chain(of_control).collect())
 }

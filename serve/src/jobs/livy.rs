@@ -23,8 +23,10 @@ use serde_json::{Value, json};
 use super::config::JobsConfig;
 use super::request;
 use super::store::{JobDir, State, Store};
+use crate::config::Role;
+use crate::control::audit::Audit;
 use crate::http::access::Access;
-use crate::http::tokens::Role;
+use crate::http::guard::{self, Record, told};
 
 /// The largest body, in bytes.
 const LARGEST: usize = 1 << 20;
@@ -39,6 +41,8 @@ const SHOWN: usize = 10;
 pub struct Api {
     config: JobsConfig,
     access: Access,
+    /// Where calls are written down, where callers have names.
+    audit: Option<Arc<Audit>>,
     store: Store,
     /// Held while a job is added.
     adding: Mutex<()>,
@@ -48,10 +52,11 @@ impl Api {
     /// Shares the jobs of a directory.
     ///
     /// # Errors
-    /// When the tokens cannot be read.
+    /// When the tokens cannot be read, or the audit log cannot be written.
     pub fn new(config: JobsConfig, store: Store) -> crate::Result<Self> {
         let access = Access::open(&config.http)?;
-        Ok(Self { config, access, store, adding: Mutex::default() })
+        let audit = config.http.names_callers().then(|| Audit::open(&config.dir)).transpose()?.map(Arc::new);
+        Ok(Self { config, access, audit, store, adding: Mutex::default() })
     }
 }
 
@@ -60,7 +65,7 @@ struct Refusal(StatusCode, String);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        answer(self.0, &json!({ "msg": self.1 }))
+        told(answer(self.0, &json!({ "msg": self.1 })), self.1)
     }
 }
 
@@ -89,12 +94,12 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-/// Refuses a request that is not let in.
+/// Refuses a request that is not let in, and writes down what is to change something or is refused.
 async fn guard(Shared(api): Shared<Arc<Api>>, request: Request, next: Next) -> Response {
-    match api.access.admit(request.headers(), Role::Operate) {
-        Ok(_) => next.run(request).await,
-        Err(not) => not.refusal,
-    }
+    let is_get = request.method() == axum::http::Method::GET;
+    let audit = api.audit.as_ref().map(Arc::clone);
+    let record = audit.map(|audit| Record { audit, changes: !is_get, is_quiet: is_get });
+    guard::pass(&api.access, Role::Operate, record, request, next).await.1
 }
 
 /// Where an answer begins, and how long it is.
@@ -152,7 +157,8 @@ async fn delete(Shared(api): Shared<Arc<Api>>, Path(id): Path<String>) -> Answer
         dir.kill()?;
     }
     dir.delete()?;
-    Ok(answer(StatusCode::OK, &json!({ "msg": "deleted" })))
+    let deleted = format!("job {} is ended and forgotten", dir.job()?.id);
+    Ok(told(answer(StatusCode::OK, &json!({ "msg": "deleted" })), deleted))
 }
 
 async fn submit(Shared(api): Shared<Arc<Api>>, request: Request) -> Answer {
@@ -175,7 +181,9 @@ async fn submit(Shared(api): Shared<Arc<Api>>, request: Request) -> Answer {
     }
     let job = api.store.add(job)?;
     let dir = api.store.find(job.id).ok_or_else(|| rejected("the job is gone".into()))?;
-    let mut response = answer(StatusCode::CREATED, &shown(&api, &dir)?);
+    // Its arguments are in its directory, and may hold what is not for a log.
+    let submitted = format!("job {}: {}", job.id, job.file);
+    let mut response = told(answer(StatusCode::CREATED, &shown(&api, &dir)?), submitted);
     if let Ok(place) = format!("/batches/{}", job.id).parse() {
         response.headers_mut().insert(header::LOCATION, place);
     }

@@ -7,6 +7,7 @@
 //! DIR/000007/kill          it is to end
 //! DIR/000007/deleted       it is shown to nobody
 //! DIR/000007/_lock         held by its supervisor while that lives
+//! DIR/audit.jsonl          who submitted and ended jobs, where callers have names
 //! ```
 
 use std::collections::BTreeMap;

@@ -91,6 +91,20 @@ fn named_tokens_guard_the_service_itself_as_well() {
         }
     }
     assert_eq!(bench.service().get("/health/live").0, 200);
+    // What changes something is written down, and so is who may not.
+    let (_, audit) = bench.call("GET", "/v1/audit?last=1000", "");
+    let reloads = audit.as_array().unwrap().iter().filter(|line| line["call"] == "POST /-/reload");
+    let of: Vec<_> =
+        reloads.map(|line| (line["by"].as_str(), line["kind"].as_str(), line["status"].as_u64())).collect();
+    for (by, statuses) in [
+        (None, [Some(401), Some(401)]),
+        (Some("observe"), [Some(403); 2]),
+        (Some("operate"), [None, Some(200)]),
+        (Some("admin"), [None, Some(200)]),
+    ] {
+        let kind = by.map(|_| "token");
+        assert!(statuses.iter().all(|status| of.contains(&(by, kind, *status))), "{by:?}: {of:?}");
+    }
     // A token that is revoked lets nobody in any more.
     let score = format!("Authorization: Bearer {}\r\n", bench.token(Role::Score));
     revoke(&bench.path("tokens.toml"), "score").unwrap();

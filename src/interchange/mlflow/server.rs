@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use ureq::{Agent, Body};
 
-use crate::agent::agent;
+use crate::agent::{Certificates, agent};
 use crate::{Error, Result};
 
 /// The environment variable that holds the token of a server that asks for one.
@@ -46,7 +46,7 @@ impl Server {
             ),
             Some(host) if !host.is_empty() => {
                 let address = address.trim_end_matches('/').to_owned();
-                Ok(Self { agent: agent(WAIT), address, token })
+                Ok(Self { agent: agent(WAIT, Certificates::default()), address, token })
             }
             _ => bad(&format!("the address {address:?}"), "one such as http://127.0.0.1:5000"),
         }
