@@ -70,9 +70,9 @@ pub struct App {
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     Router::new()
-        .route("/v1/score", post(|state, body| answer::answer(state, Kind::Score, body)))
-        .route("/v1/recommend", post(|state, body| answer::answer(state, Kind::Recommend, body)))
-        .route("/v1/similar", post(|state, body| answer::answer(state, Kind::Similar, body)))
+        .route("/v1/score", post(|state, by, body| answer::answer(state, Kind::Score, by, body)))
+        .route("/v1/recommend", post(|state, by, body| answer::answer(state, Kind::Recommend, by, body)))
+        .route("/v1/similar", post(|state, by, body| answer::answer(state, Kind::Similar, by, body)))
         .route("/v1/event", post(answer::event))
         .route("/metrics", get(watch::metrics))
         .route("/flow", get(watch::flow))
@@ -90,7 +90,7 @@ pub fn router(app: App) -> Router {
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
 /// Refuses a request that is not let in, and counts requests.
-async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
@@ -100,7 +100,10 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         _ => Role::Observe,
     };
     let response = match app.access.admit(request.headers(), asked) {
-        Ok(_) => next.run(request).await,
+        Ok(by) => {
+            by.into_iter().for_each(|by| drop(request.extensions_mut().insert(by)));
+            next.run(request).await
+        }
         Err(not) => not.refusal,
     };
     if !WATCHING.contains(&path.as_str()) {

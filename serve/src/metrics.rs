@@ -1,6 +1,7 @@
 //! What the service counts, for Prometheus and for the live page.
 
 mod labels;
+mod provenance;
 mod queues;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
+pub use provenance::ProvenanceCounts;
 pub use queues::QueueLevel;
 
 use crate::event::{Incoming, TopicPartition};
@@ -75,6 +77,8 @@ pub struct Metrics {
     /// HTTP requests answered.
     pub http_requests: Counter,
     http_seconds: Histogram,
+    /// The index of events.
+    pub provenance: ProvenanceCounts,
     ends: Mutex<BTreeMap<OutcomeLabels, u64>>,
     last_trouble: Mutex<Option<String>>,
     /// Which workers get on.
@@ -116,6 +120,7 @@ impl Default for Metrics {
             http: Family::default(),
             http_requests: Counter::default(),
             http_seconds: seconds(),
+            provenance: ProvenanceCounts::default(),
             ends: Mutex::default(),
             last_trouble: Mutex::default(),
             progress: Progress::default(),
@@ -193,6 +198,7 @@ impl Default for Metrics {
             "1 where /health/ready has no reason against it",
             all.ready.clone(),
         );
+        all.provenance.register(&mut registry);
         all.registry = registry;
         all
     }

@@ -168,6 +168,26 @@ impl Models {
         })
     }
 
+    /// Returns models that are these as they are now, and that nothing exchanges: with other histories, and taking events.
+    pub fn beside(&self, state: Arc<State>) -> Self {
+        let live = self.live();
+        let settings = Settings { run: Run::Running, ..Settings::clone(&live.settings) };
+        Self {
+            device: self.device,
+            live: RwLock::new(Arc::new(Live {
+                settings: Arc::new(settings),
+                models: Arc::clone(&live.models),
+            })),
+            exchanges: AtomicU64::default(),
+            exchanging: Mutex::default(),
+            at_hand: AtHand::default(),
+            replies: Mutex::default(),
+            state,
+            troubles: Mutex::default(),
+            stamps: Mutex::default(),
+        }
+    }
+
     /// Returns the settings and the models as they are now.
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))

@@ -54,7 +54,8 @@ impl KnnConfig {
         let powers: Vec<f64> = lengths.iter().map(|length| length.log2().floor().exp2()).collect();
         let scaled =
             train.map_values(|user, item, value| number(weight(user, value) / powers[item as usize]));
-        let rest: Vec<f32> = powers.iter().zip(&lengths).map(|(power, length)| number(power / length)).collect();
+        let rest: Vec<f32> =
+            powers.iter().zip(&lengths).map(|(power, length)| number(power / length)).collect();
         let nearest = nearest(&scaled, &rest, self.k, Itself::Kept, progress)?;
         Ok(nearest.map_values(|item, _, value| value * rest[item]))
     }

@@ -195,7 +195,8 @@ fn cosines_of_many_users_are_exact_and_those_of_great_values_finite() {
     let train = Csr::new(3, offsets, items, values.collect());
     let sum = |i, j| (0..n_users).map(|user| f64::from(value(user, i) * value(user, j))).sum::<f64>();
     for scale in [1.0, 1e30, 1e-30] {
-        let nearest = knn(Similarity::Cosine).nearest(&train.map_values(|_, _, value| value * scale), &Silent);
+        let nearest =
+            knn(Similarity::Cosine).nearest(&train.map_values(|_, _, value| value * scale), &Silent);
         let nearest = nearest.unwrap();
         for item in 0..3 {
             let (others, found) = nearest.row(item);

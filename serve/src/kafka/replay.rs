@@ -63,7 +63,7 @@ pub fn replay(
             ..kafka.clone()
         });
         let resubmit = range.rejects.then(|| kafka.requests.clone());
-        let replaying = Replaying { state_topic: source, resubmit };
+        let replaying = Replaying { state_topic: source, resubmit, number: None };
         let engine = Arc::new(Engine::open(&config)?.replaying(replaying));
         one(&config, range, &limits, &engine, &metrics, asked)?;
     }
