@@ -194,6 +194,10 @@ impl Service {
         }
         #[cfg(feature = "http")]
         let served = serving.stop();
+        #[cfg(all(feature = "http", feature = "kafka"))]
+        if let Some(control) = &control {
+            control.stop_replays();
+        }
         if let Some(tracer) = &self.engine.tracer {
             tracer.index.close();
         }

@@ -1,5 +1,7 @@
 //! `ctl`: changes a service while it runs, by its control API, and makes the tokens for it.
 
+mod events;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -61,6 +63,10 @@ pub fn run(args: Ctl) -> Result<()> {
             (answer, print_changes)
         }
         CtlAct::Reload => (api.post("reload", Vec::new(), &Note { note: String::new() })?, print_taken),
+        CtlAct::Events(wanted) => (api.get("events", &wanted.query())?, events::print_events),
+        CtlAct::Event { source } => (api.get(&format!("events/{source}"), &[])?, print_whole),
+        CtlAct::Replay(again) => (api.replay(again)?, events::print_replays),
+        CtlAct::Replays => (api.get("replays", &[])?, events::print_replays),
         CtlAct::Audit { last } => (api.get("audit", &[("last", last.to_string())])?, print_audit),
         CtlAct::Token { .. } | CtlAct::Revoke { .. } => unreachable!("they call nothing, and are done above"),
     };
@@ -261,6 +267,10 @@ fn print_changes(answer: &Value) -> Result<()> {
         show::say(format!("{field}: {from} -> {to}"))?;
     }
     Ok(())
+}
+
+fn print_whole(answer: &Value) -> Result<()> {
+    Ok(show::say(serde_json::to_string_pretty(answer)?)?)
 }
 
 fn print_taken(answer: &Value) -> Result<()> {

@@ -10,9 +10,15 @@
 //! | `POST /v1/rollback?to=N` | operate | an earlier config as the next version; by default the one before |
 //! | `POST /v1/pause`, `/v1/resume`, `/v1/drain` | operate | whether events are taken |
 //! | `POST /v1/reload` | operate | looks for new models at once |
+//! | `GET /v1/events?user=&source=&…`, `/v1/events/SOURCE` | operate | what happened to events, with their messages ([`Wanted`](crate::provenance::Wanted)) |
+//! | `POST /v1/replay?source=`, `?from=&to=` | operate | answers a range again; `GET /v1/replays`, `/v1/replays/N` say what came of it |
 //! | `GET /v1/audit?last=N` | admin | the last calls that changed something, or were refused |
 //!
 //! What names files, models and the table, changes only with the role `admin`.
+
+mod events;
+#[cfg(feature = "kafka")]
+mod replays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +34,7 @@ use axum::{Extension, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -43,12 +50,17 @@ use crate::{Error, Result};
 /// The largest config, in bytes.
 const LARGEST: usize = 1 << 20;
 
+/// How many searches for events go on at once: each has a thread.
+const SEARCHES: usize = 2;
+
 /// What the handlers share.
 struct Api {
     control: Arc<Control>,
     access: Access,
     /// How long a client may keep a body waiting.
     read_timeout: Duration,
+    /// A permit for each search for events that may go on.
+    searches: Arc<Semaphore>,
 }
 
 /// Returns the paths.
@@ -57,9 +69,13 @@ struct Api {
 /// When the tokens cannot be read.
 pub fn router(control: Arc<Control>, config: &ControlConfig) -> Result<Router> {
     let read_timeout = Duration::from_millis(config.http.read_timeout_ms);
-    let api = Arc::new(Api { control, access: Access::open(&config.http)?, read_timeout });
+    let searches = Arc::new(Semaphore::new(SEARCHES));
+    let api = Arc::new(Api { control, access: Access::open(&config.http)?, read_timeout, searches });
     let run = |run: Run| move |api, who, asked| set_run(api, who, asked, run);
-    Ok(Router::new()
+    let paths = Router::new().merge(events::routes());
+    #[cfg(feature = "kafka")]
+    let paths = paths.merge(replays::routes());
+    Ok(paths
         .route("/v1/status", get(status))
         .route("/v1/config", get(config_of).put(put))
         .route("/v1/versions", get(versions))
@@ -86,11 +102,16 @@ struct Told(String);
 async fn guard(State(api): State<Arc<Api>>, mut request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
     let is_get = request.method() == axum::http::Method::GET;
-    let what =
-        format!("{} {}", request.method(), request.uri().path_and_query().map_or(&*path, |all| all.as_str()));
+    let is_of_events = ["/v1/events", "/v1/replays"].iter().any(|of| path.starts_with(of));
+    let query = request.uri().query().map(|query| match is_of_events {
+        true => format!("?{}", events::masked(query)),
+        false => format!("?{query}"),
+    });
+    let what = format!("{} {path}{}", request.method(), query.unwrap_or_default());
     let what: String = what.chars().take(500).collect();
     let asked = match (is_get, path.as_str()) {
         (_, "/v1/audit") => Role::Admin,
+        _ if is_of_events => Role::Operate,
         (true, _) => Role::Observe,
         (false, _) => Role::Operate,
     };

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub use ids::{IdHash, IdHasher};
 pub use person::{erase_user, user_events};
 pub use record::{Batch, Facts, ModelFacts, Row, Trace, Traces};
-pub use search::{Found, Page, Query, Source, Wanted};
+pub use search::{Found, Page, Query, Source, Wanted, moment};
 pub use tracer::Tracer;
 
 use crate::clock::{Clock, SystemClock};

@@ -101,7 +101,9 @@ impl Writer {
                 self.write();
             }
             // Who asked may be gone.
-            flushed.into_iter().for_each(|done| drop(done.try_send(())));
+            if let Some(done) = flushed {
+                let _ = done.try_send(());
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 mod bench;
 #[path = "../common/mod.rs"]
 mod common;
+mod events;
 mod roles;
 #[path = "../common/running.rs"]
 mod running;
