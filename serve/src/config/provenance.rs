@@ -10,7 +10,7 @@ use crate::{Error, Result};
 const MOST_ITEMS: usize = 1000;
 
 /// The least bytes of an index: room for some blocks.
-const LEAST_BYTES: u64 = 16 << 20;
+const LEAST_BYTES: u64 = 64 << 20;
 
 /// The index of what happened to events.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -10,8 +10,8 @@ pub struct Trail {
     tracer: Option<Tracer>,
     /// Batches by their numbers.
     answered: VecDeque<(u64, Batch)>,
-    /// How many events they have.
-    events: usize,
+    /// How much they are, by [`Batch::weight`].
+    weight: usize,
     /// Batches of commits that failed and may have succeeded.
     in_doubt: Vec<Batch>,
 }
@@ -19,17 +19,17 @@ pub struct Trail {
 impl Trail {
     /// Makes one that writes to an index, if there is one.
     pub fn new(tracer: Option<Tracer>) -> Self {
-        Self { tracer, answered: VecDeque::new(), events: 0, in_doubt: Vec::new() }
+        Self { tracer, answered: VecDeque::new(), weight: 0, in_doubt: Vec::new() }
     }
 
     /// Adds a batch. Beyond a bound it is counted as missed: commits are then further apart than memory reaches.
     pub fn add(&mut self, number: u64, batch: impl FnOnce(&Tracer) -> Batch) {
         let Some(tracer) = &self.tracer else { return };
         let batch = batch(tracer);
-        if self.events + batch.rows.len() > MOST_QUEUED {
+        if self.weight + batch.weight() > MOST_QUEUED {
             return tracer.index.missed(batch.rows.len());
         }
-        self.events += batch.rows.len();
+        self.weight += batch.weight();
         self.answered.push_back((number, batch));
     }
 
@@ -39,7 +39,7 @@ impl Trail {
         let is_done = |(number, _): &mut (u64, Batch)| before.is_none_or(|before| *number < before);
         let mut done = Vec::new();
         while let Some((_, batch)) = self.answered.pop_front_if(is_done) {
-            self.events -= batch.rows.len();
+            self.weight -= batch.weight();
             done.push(batch);
         }
         tracer.index.take(done);
@@ -48,13 +48,13 @@ impl Trail {
     /// Notes that it is not known whether a commit of all of it succeeded.
     pub fn doubt(&mut self) {
         self.in_doubt.extend(self.answered.drain(..).map(|(_, batch)| batch));
-        self.events = 0;
+        self.weight = 0;
     }
 
     /// Forgets what is not committed: it is answered again.
     pub fn roll_back(&mut self) {
         self.answered.clear();
-        self.events = 0;
+        self.weight = 0;
     }
 
     /// Settles what was in doubt: hands over the events that are done, and forgets those that are not. Of partitions that others

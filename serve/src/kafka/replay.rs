@@ -14,7 +14,7 @@ use super::begin::start;
 use super::client::CALL;
 use super::restore::restore;
 use super::{KafkaTransport, TopicLimits};
-use crate::config::{KafkaConfig, ServeConfig, Start};
+use crate::config::{KafkaConfig, OnDataLoss, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{ATTEMPTS, BYTES, Incoming, OWN, SOURCE, TopicPartition};
 use crate::flow::{Change, End, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
@@ -88,6 +88,11 @@ pub fn replay_by(
         config.kafka = Some(KafkaConfig {
             group: format!("{}-{name}", kafka.group),
             requests: vec![topic],
+            // Of offsets that are named none may be missing.
+            on_data_loss: match &range.only {
+                Some(Only { partition: Some(_), .. }) => Some(OnDataLoss::Stop),
+                _ => kafka.on_data_loss,
+            },
             ..kafka.clone()
         });
         let resubmit = range.rejects.then(|| kafka.requests.clone());

@@ -52,7 +52,7 @@ pub struct Index {
     store: Arc<Store>,
     config: ProvenanceConfig,
     metrics: Arc<Metrics>,
-    /// How many events wait.
+    /// How much waits, by [`Batch::weight`].
     queued: Arc<AtomicUsize>,
     sender: Sender<Message>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -101,7 +101,8 @@ impl Index {
         if n == 0 {
             return;
         }
-        let room = |queued: usize| (queued + n <= MOST_QUEUED).then_some(queued + n);
+        let weight: usize = batches.iter().map(Batch::weight).sum();
+        let room = |queued: usize| (queued + weight <= MOST_QUEUED).then_some(queued + weight);
         let has_room = self.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
         if !has_room || self.sender.send(Message::Batches(batches)).is_err() {
             self.missed(n);

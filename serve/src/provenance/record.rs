@@ -153,6 +153,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Returns how much memory it takes, in events: a batch of one is more than an event, and so is a message.
+    pub fn weight(&self) -> usize {
+        let inputs: usize = self.inputs.iter().map(|(_, input)| input.len()).sum();
+        8 + self.rows.len() + self.items.len() / 8 + inputs / size_of::<Row>()
+    }
+
     /// Leaves out all events of topics but some.
     pub fn only(mut self, is_kept: impl Fn(&Row) -> bool) -> Self {
         let (mut start, mut items) = (0, Vec::new());

@@ -317,13 +317,13 @@ fn found(block: &Block, at: usize) -> Found {
     let event = &block.events[at];
     let (topic, partition) = &block.parts[usize::from(event.part)];
     let second = date_time(event.at_ms.div_euclid(1000));
-    let input = block.inputs.iter().find(|(of, _)| *of as usize == at);
+    let input = block.inputs.binary_search_by_key(&(at as u32), |(of, _)| *of);
     Found {
         source: format!("{topic}/{partition}/{}", event.offset),
         at: format!("{}.{:03}Z", second.trim_end_matches('Z'), event.at_ms.rem_euclid(1000)),
         at_ms: event.at_ms,
         latency_us: event.latency_us,
         facts: block.facts[usize::from(event.facts)].clone(),
-        input: input.map(|(_, input)| input.clone()),
+        input: input.ok().map(|place| block.inputs[place].1.clone()),
     }
 }

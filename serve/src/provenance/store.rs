@@ -27,7 +27,7 @@ const CACHE: usize = 16 << 20;
 const PART: usize = (32 << 10) - 64;
 
 /// What of the bytes that a config allows blocks may have: the rest is for pages that are being written anew.
-const SHARE: f64 = 0.8;
+const SHARE: f64 = 0.75;
 
 /// For how long it is kept who was erased: longer than an event waits in memory.
 const ERASED_MS: i64 = 24 * 3600 * 1000;
@@ -162,10 +162,19 @@ impl Store {
             write.commit()?;
             Ok(new_sizes)
         };
-        for size in write().map_err(failed("write the index"))? {
-            sizes.set(size);
+        match write() {
+            Ok(new) => {
+                new.into_iter().for_each(|size| sizes.set(size));
+                Ok(())
+            }
+            Err(error) => {
+                // The blocks are there still of which it was taken that they go.
+                if let Ok(found) = self.sizes() {
+                    *sizes = found;
+                }
+                Err(failed("write the index")(error))
+            }
         }
-        Ok(())
     }
 
     /// Begins to read: what is written from then on is not seen.

@@ -194,7 +194,7 @@ fn events_are_found_by_all_that_is_known_of_them() {
 
 #[test]
 fn a_restart_goes_on_and_what_is_old_or_too_much_goes() {
-    let mut bench = Bench::new(16 << 20);
+    let mut bench = Bench::new(64 << 20);
     bench
         .index
         .take(vec![bench.batch(0, 1000, now_ms() - 25 * 3_600_000), bench.batch(1000, 1000, now_ms())]);
@@ -203,17 +203,17 @@ fn a_restart_goes_on_and_what_is_old_or_too_much_goes() {
     bench.index.take(vec![bench.batch(2000, 1000, now_ms())]);
     assert_eq!(sources(&bench.of_user(7)), ["requests/3/2007", "requests/3/1007"]);
     // More than fits.
-    for k in 0..1500 {
+    for k in 0..4000 {
         bench.index.take(vec![bench.batch(3000 + 1000 * k, 1000, now_ms())]);
         if k % 100 == 0 {
             bench.index.flush().unwrap();
         }
     }
-    assert_eq!(sources(&bench.of_user(7))[0], "requests/3/1502007");
+    assert_eq!(sources(&bench.of_user(7))[0], "requests/3/4002007");
     let oldest = bench.find(Wanted { source: Some("requests/3/0-3000".into()), ..Wanted::default() });
     assert!(oldest.events.is_empty());
     let length = std::fs::metadata(bench.folder.path().join("index/events.redb")).unwrap().len();
-    assert!(length <= 16 << 20, "{length} bytes");
+    assert!(length <= 64 << 20, "{length} bytes");
     assert_eq!(bench.metrics.provenance.missed.get(), 0);
 }
 
@@ -221,9 +221,9 @@ fn a_restart_goes_on_and_what_is_old_or_too_much_goes() {
 fn too_many_that_wait_are_counted_as_missed() {
     let bench = Bench::new(1 << 30);
     let batch = bench.batch(0, 1000, now_ms());
-    let many: Vec<Batch> = std::iter::repeat_n(batch, super::MOST_QUEUED / 1000 + 1).collect();
-    bench.index.take(many);
-    assert_eq!(bench.metrics.provenance.missed.get(), 1000 * (super::MOST_QUEUED as u64 / 1000 + 1));
+    let n = super::MOST_QUEUED / batch.weight() + 1;
+    bench.index.take(std::iter::repeat_n(batch, n).collect());
+    assert_eq!(bench.metrics.provenance.missed.get(), 1000 * n as u64);
     bench.index.take(vec![bench.batch(7, 1, now_ms())]);
     assert_eq!(sources(&bench.of_user(7)), ["requests/3/7"]);
 }

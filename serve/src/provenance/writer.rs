@@ -111,7 +111,7 @@ impl Writer {
         if self.block.is_full() {
             self.next_block(true);
         }
-        self.queued.fetch_sub(batch.rows.len(), Ordering::Relaxed);
+        self.queued.fetch_sub(batch.weight(), Ordering::Relaxed);
         self.since.get_or_insert_with(Instant::now);
         self.block.add(batch);
     }
