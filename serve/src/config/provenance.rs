@@ -20,7 +20,7 @@ pub struct ProvenanceConfig {
     pub dir: PathBuf,
     /// For how many hours events are found.
     pub hours: u32,
-    /// The most bytes of the index on disk; beyond them the oldest events go.
+    /// The most bytes of the index on disk, of which its events have half; beyond it the oldest go.
     pub bytes: u64,
     /// By how many of its items an event is found: the first that it asks about, and the best of its reply.
     pub items: usize,
@@ -30,7 +30,7 @@ pub struct ProvenanceConfig {
 
 impl Default for ProvenanceConfig {
     fn default() -> Self {
-        Self { dir: "provenance".into(), hours: 24, bytes: 1 << 30, items: 10, input_bytes: 1024 }
+        Self { dir: "provenance".into(), hours: 24, bytes: 2 << 30, items: 10, input_bytes: 1024 }
     }
 }
 

@@ -377,6 +377,7 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
         "drained": is_drained,
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
+        "provenance": control.engine.tracer.as_ref().map(|tracer| tracer.index.status()),
         "instances": known.instances,
     });
     answer(StatusCode::OK, &body)

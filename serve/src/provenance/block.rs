@@ -54,6 +54,13 @@ pub struct Head {
     packed: usize,
 }
 
+impl Head {
+    /// Returns the bytes of its body.
+    pub fn body_bytes(&self) -> usize {
+        self.packed + BYTES * (2 * self.events + self.items)
+    }
+}
+
 /// A block as it is on disk.
 pub struct Encoded {
     /// The head, as JSON.

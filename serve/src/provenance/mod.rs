@@ -119,6 +119,15 @@ impl Index {
         self.http.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Returns for how many hours it has events, the bytes of these, and how many events are not in it.
+    #[cfg(feature = "http")]
+    pub(crate) fn status(&self) -> serde_json::Value {
+        let counts = &self.metrics.provenance;
+        serde_json::json!({
+            "hours": self.config.hours, "bytes": counts.bytes.get(), "missed": counts.missed.get(),
+        })
+    }
+
     /// Waits until all that was taken before is on disk.
     ///
     /// # Errors

@@ -28,7 +28,7 @@ pub fn user_events(dir: &Path, user: Id<'_>) -> Result<Vec<Found>> {
 /// Erases a user's events from the index in a directory, and from what its service has in memory; returns how many were on disk.
 ///
 /// # Errors
-/// When it cannot be written; nothing is erased then.
+/// When it cannot be written; a part may be erased then, and the same call goes on with the rest.
 pub fn erase_user(dir: &Path, user: Id<'_>) -> Result<usize> {
     let Some(store) = Store::find(dir)? else { return Ok(0) };
     store.erase(store.ids.user(user), SystemClock.unix_ms())

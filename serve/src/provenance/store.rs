@@ -26,8 +26,11 @@ const CACHE: usize = 16 << 20;
 /// The bytes of a part of a body: with what redb adds a page of 32 KiB, as it gives large values pages of powers of two.
 const PART: usize = (32 << 10) - 64;
 
-/// What of the bytes that a config allows blocks may have: the rest is for pages that are being written anew.
-const SHARE: f64 = 0.75;
+/// The bytes that what is written anew may take for a moment beside what it replaces.
+const ROOM: u64 = 16 << 20;
+
+/// How many blocks an erasure writes at once, so that its pages fit in that room.
+const ERASED_BLOCKS: usize = 8;
 
 /// For how long it is kept who was erased: longer than an event waits in memory.
 const ERASED_MS: i64 = 24 * 3600 * 1000;
@@ -113,18 +116,17 @@ impl Store {
     pub fn sizes(&self) -> Result<Sizes> {
         let read = || -> Stored<Sizes> {
             let read = self.database.begin_read()?;
-            let (heads, filters, bodies) =
-                (read.open_table(HEADS)?, read.open_table(FILTERS)?, read.open_table(BODIES)?);
+            let (heads, filters) = (read.open_table(HEADS)?, read.open_table(FILTERS)?);
             let mut sizes = Sizes { all: VecDeque::new(), bytes: 0 };
             for entry in heads.iter()? {
                 let (number, head) = entry?;
                 let number = number.value();
-                let mut bytes = head.value().len() + filters.get(number)?.map_or(0, |of| of.value().len());
-                for part in bodies.range((number, 0)..=(number, u32::MAX))? {
-                    bytes += part?.1.value().len();
-                }
-                let to_ms = serde_json::from_slice(head.value()).map_or(0, |head: Head| head.to_ms);
-                sizes.set(Size { number, to_ms, bytes: bytes as u64 });
+                let of_filter = filters.get(number)?.map_or(0, |of| of.value().len());
+                let known = serde_json::from_slice::<Head>(head.value()).ok();
+                // What cannot be read is the first to go.
+                let (to_ms, body) = known.map_or((0, 0), |known| (known.to_ms, known.body_bytes()));
+                let bytes = (head.value().len() + of_filter + body) as u64;
+                sizes.set(Size { number, to_ms, bytes });
             }
             Ok(sizes)
         };
@@ -152,7 +154,8 @@ impl Store {
             });
             let new_sizes = new_sizes.collect::<Stored<Vec<Size>>>()?;
             let added: u64 = new_sizes.iter().map(|of| of.bytes).sum();
-            let most = ((bytes as f64 * SHARE) as u64).saturating_sub(added);
+            // redb grows a file by doubling it, so that half of what it may have is for blocks.
+            let most = (bytes / 2).saturating_sub(ROOM + added);
             while let Some(oldest) = sizes.all.front().filter(|of| of.to_ms < since_ms || sizes.bytes > most)
             {
                 drop_block(&write, oldest.number)?;
@@ -188,11 +191,15 @@ impl Store {
     /// Takes a user out of all blocks, and out of what the service has in memory; returns how many events there were.
     ///
     /// # Errors
-    /// When the file cannot be written; nothing is erased then.
+    /// When the file cannot be written; a part may be erased then, and the same call goes on with the rest.
     pub fn erase(&self, user: IdHash, now_ms: i64) -> Result<usize> {
         let erase = || -> Stored<usize> {
             let (write, mut erased) = (self.database.begin_write()?, 0);
             let numbers: Vec<u64> = {
+                // First, so that nothing of the user comes from memory meanwhile.
+                let mut all = write.open_table(ERASED)?;
+                let next = all.last()?.map_or(0, |(number, _)| number.value() + 1);
+                all.insert(next, (user, now_ms))?;
                 let filters = write.open_table(FILTERS)?;
                 let may = filters.iter()?.filter_map(|entry| match entry {
                     Ok((number, filter)) => may_have(filter.value(), user).then(|| Ok(number.value())),
@@ -200,28 +207,29 @@ impl Store {
                 });
                 may.collect::<std::result::Result<_, _>>()?
             };
-            for number in numbers {
-                let found = {
-                    let (heads, bodies) = (write.open_table(HEADS)?, write.open_table(BODIES)?);
-                    block(&heads, &bodies, number)?
-                };
-                let Some(mut block) = found else { continue };
-                let n = block.remove(|event| event.user == user);
-                if n > 0 {
-                    put(&write, number, &block.encode())?;
-                }
-                erased += n;
-            }
-            {
-                let mut all = write.open_table(ERASED)?;
-                let next = all.last()?.map_or(0, |(number, _)| number.value() + 1);
-                all.insert(next, (user, now_ms))?;
-            }
             write.commit()?;
+            for some in numbers.chunks(ERASED_BLOCKS) {
+                let write = self.database.begin_write()?;
+                for &number in some {
+                    erased += erase_from(&write, number, user)?;
+                }
+                write.commit()?;
+            }
             Ok(erased)
         };
         erase().map_err(failed("erase from the index"))
     }
+}
+
+/// Takes a user out of a block; returns how many events there were.
+fn erase_from(write: &WriteTransaction, number: u64, user: IdHash) -> Stored<usize> {
+    let found = block(&write.open_table(HEADS)?, &write.open_table(BODIES)?, number)?;
+    let Some(mut block) = found else { return Ok(0) };
+    let erased = block.remove(|event| event.user == user);
+    if erased > 0 {
+        put(write, number, &block.encode())?;
+    }
+    Ok(erased)
 }
 
 /// Returns who was erased and when, and forgets those of whom nothing can be in memory any more.

@@ -117,6 +117,7 @@ fn a_block_is_read_as_it_was_written() {
     assert_eq!((head.events, head.from_ms, head.to_ms), (1001, 1_600_000_000_000, 1_700_000_000_000));
     assert_eq!((head.parts.len(), head.facts.len()), (8, 2));
     assert!(bytes < 1001 * 30, "{bytes} bytes");
+    assert_eq!(block.encode().body.len(), head.body_bytes());
     let user = bench.index.ids().user(Id::Int(1));
     assert_eq!(block.remove(|event| event.user == user), 2);
     let (same, head, _) = read(&block);
@@ -168,7 +169,7 @@ fn events_are_found_by_all_that_is_known_of_them() {
     assert_eq!(rejected.events.len(), 10);
     for (wanted, n) in [
         (Wanted { user: text("x"), ..Wanted::default() }, 0),
-        (Wanted { user: text("7"), item: text("6"), ..Wanted::default() }, 1),
+        (Wanted { user: text("7"), item: text("6"), ..Wanted::default() }, 2),
         (Wanted { model: text("main"), ..Wanted::default() }, 50),
         (Wanted { model: text("d"), kind: text("score"), ..Wanted::default() }, 50),
         (Wanted { model: text("other"), ..Wanted::default() }, 0),

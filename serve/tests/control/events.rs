@@ -108,6 +108,8 @@ fn each_request_is_found_by_what_is_known_of_it() {
     assert_eq!(ask(&bench, "score", r#"{"user":7,"items":[101]}"#).0, 200);
     assert!(erase_user(&dir, user).expect("an index") >= 3);
     assert_eq!((events(&bench, "user=7").len(), events(&bench, "").len()), (0, 4));
+    let (_, status) = bench.call("GET", "/v1/status", "");
+    assert!(status["provenance"]["bytes"].as_u64().is_some_and(|bytes| bytes > 100), "{status}");
     let token = format!("Authorization: Bearer {}\r\n", bench.token(Role::Observe));
     let (_, _, metrics) = bench.service().ask("GET", "/metrics", &token, "");
     assert!(metrics.contains("burnrec_provenance_missed_events_total 0"), "{metrics}");

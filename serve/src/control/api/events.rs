@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::get;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use super::{Api, Asks, answer};
@@ -114,7 +114,7 @@ impl Api {
             match &found[at] {
                 Ok(input) => {
                     let text = |bytes: &Option<Vec<u8>>| bytes.as_ref().map(|bytes| shown(bytes));
-                    let headers: Map<String, Value> = input
+                    let headers: serde_json::Map<String, Value> = input
                         .headers
                         .iter()
                         .map(|(name, value)| (name.clone(), json!(text(value))))
