@@ -14,7 +14,7 @@ use burnrec::models::DeviceChoice;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use bench::{Bench, BenchCase, Report};
-pub use ctl::{Ctl, CtlAct, Note, Wish};
+pub use ctl::{Again, Ctl, CtlAct, Events, Note, Wish};
 pub use interchange::{Export, ExportFormat, Graph, Import, Tracking};
 pub use person::{Erase, ExportUser, Person};
 pub use prepare::{FilterAndSplit, Input, Prepare, SplitKind};

@@ -276,7 +276,8 @@ fn a_service_forgets_who_is_erased_and_says_so() {
     let (promoted, bootstrap) = (releases.join("promoted"), &kafka.bootstrap);
     let text = format!(
         "models.main.run = {promoted:?}\n[kafka]\nbootstrap = '{bootstrap}'\nrequests = ['requests']\nreplies = 'replies'\n\
-         rejects = 'rejects'\nstate = 'state'\ncommit_ms = 50"
+         rejects = 'rejects'\nstate = 'state'\ncommit_ms = 50\n[provenance]\ndir = {:?}",
+        kafka.folder.path("index")
     );
     let config = kafka.folder.file("serve.toml", text);
     let write = |items: std::ops::Range<usize>| {
@@ -310,7 +311,8 @@ fn a_service_forgets_who_is_erased_and_says_so() {
         let holds = held["places"][0]["holds"].as_object().expect("an object");
         let history = holds.values().next().and_then(Value::as_array).expect("a history");
         let items: Vec<&Value> = history.iter().map(|row| &row["item"]).collect();
-        items == [&json!(1), &json!(2), &json!(3)]
+        let indexed = held["places"][1]["holds"]["events"].as_array().map_or(0, Vec::len);
+        items == [&json!(1), &json!(2), &json!(3)] && indexed == 3
     });
 
     let report = erase(7, "--wait-s 60");

@@ -10,6 +10,8 @@ mod oidc;
 mod partitioner;
 mod role;
 mod sasl;
+mod provenance;
+mod refused;
 mod secret;
 mod span;
 
@@ -26,6 +28,8 @@ pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 pub use oidc::OidcConfig;
 pub use partitioner::Partitioner;
 pub use role::Role;
+pub use provenance::ProvenanceConfig;
+pub(crate) use refused::refused;
 #[cfg(any(feature = "http", feature = "kafka"))]
 pub(crate) use secret::HIDDEN;
 pub use secret::Secret;
@@ -64,6 +68,8 @@ pub struct ServeConfig {
     pub http: HttpConfig,
     /// Control while the service runs, if it is wanted.
     pub control: Option<ControlConfig>,
+    /// The index of what happened to events, if it is wanted.
+    pub provenance: Option<ProvenanceConfig>,
     /// How requests look on Kafka.
     #[serde(default)]
     pub input: InputConfig,
@@ -255,21 +261,6 @@ impl Default for Limits {
     }
 }
 
-/// Returns the error of a table that is no config. It names the key and the type found, but not the value, which may be
-/// a secret.
-pub(crate) fn refused(error: &toml::de::Error) -> Error {
-    let text = error.to_string();
-    let key = text.rsplit_once("\nin `").and_then(|(_, key)| key.trim_end().strip_suffix('`'));
-    let message = error.message();
-    let (found, expected) =
-        message.rsplit_once(", expected ").unwrap_or((message, "the keys of configs/serve.toml"));
-    let found = match found.starts_with("invalid ") {
-        true => found.split(['`', '"']).next().unwrap_or_default().trim_end(),
-        false => found,
-    };
-    Error::config(key.unwrap_or("config"), found, expected)
-}
-
 fn auto() -> String {
     "auto".into()
 }
@@ -329,6 +320,9 @@ impl ServeConfig {
         self.http.validate()?;
         if let Some(control) = &self.control {
             control.validate(self.kafka.as_ref())?;
+        }
+        if let Some(provenance) = &self.provenance {
+            provenance.validate()?;
         }
         if !self.output.score_scale.is_finite() || self.output.score_scale <= 0.0 {
             return Err(Error::config("output.score_scale", self.output.score_scale, "a number above 0"));

@@ -16,6 +16,8 @@ pub(crate) mod audit;
 mod draft;
 mod file_log;
 mod known;
+#[cfg(feature = "kafka")]
+mod replays;
 mod start;
 #[cfg(feature = "kafka")]
 mod topic_log;
@@ -98,6 +100,9 @@ pub struct Control {
     log: Log,
     /// Where calls are written down.
     pub(crate) audit: Arc<Audit>,
+    /// The replays that were asked for.
+    #[cfg(feature = "kafka")]
+    replays: replays::Replays,
     /// The name of this instance.
     instance: String,
     known: Mutex<Known>,

@@ -23,6 +23,7 @@ use crate::config::{InputFormat, Limits, Partitioner, ServeConfig};
 use crate::event::{ATTEMPTS, BYTES, Incoming, SOURCE, TopicPartition};
 use crate::message::WireId;
 use crate::outbox::{Outbox, To};
+use crate::provenance::{Index, Tracer};
 use crate::served::Models;
 use crate::settings::{Run, Settings};
 use crate::state::{Room, State};
@@ -57,6 +58,8 @@ pub struct Engine {
     keeps_state: bool,
     receipts: bool,
     replaying: Option<Replaying>,
+    /// The index of what happens.
+    pub(crate) tracer: Option<Tracer>,
     partitioner: Partitioner,
     /// How many partitions each of `topics` has; 0 while that is not known.
     partitions: Vec<AtomicI32>,
@@ -69,6 +72,8 @@ pub struct Replaying {
     pub state_topic: String,
     /// In a replay of the reject topic, the topics that `event`s may go back to; else events are skipped.
     pub resubmit: Option<Vec<String>>,
+    /// The number of a replay over the control API, by which what it answers is found.
+    pub number: Option<u64>,
 }
 
 /// How a batch is to be read.
@@ -105,6 +110,7 @@ impl Engine {
             keeps_state: kafka.is_none_or(|kafka| kafka.state.is_some()),
             receipts: kafka.is_some_and(|kafka| kafka.receipts.is_some()),
             replaying: None,
+            tracer: None,
             partitioner: kafka.map_or(Partitioner::Any, |kafka| kafka.partitioner),
             partitions: kafka
                 .map(|kafka| kafka.requests.iter().map(|_| AtomicI32::default()).collect())
@@ -128,6 +134,35 @@ impl Engine {
     /// Sets that bound anew.
     pub fn bound_records(&self, most: usize) {
         self.record_bytes.store(most, Ordering::Relaxed);
+    }
+
+    /// Returns the engine with an index of what happens to its events.
+    pub fn with_index(mut self, index: &Arc<Index>) -> Self {
+        let replay = self.replaying.as_ref().and_then(|replaying| replaying.number);
+        self.tracer = Some(Tracer::new(Arc::clone(index), &self.topics, replay));
+        self
+    }
+
+    /// Returns an engine that answers a replay by a config with the models and settings that this one has now, whether it takes
+    /// events or not.
+    pub fn beside(&self, config: &ServeConfig, replaying: Replaying) -> Self {
+        let (kafka, state) = (config.kafka.as_ref(), Arc::new(State::default()));
+        let topics = kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default();
+        Self {
+            models: self.models.beside(Arc::clone(&state)),
+            state,
+            clock: Arc::clone(&self.clock),
+            input: self.input,
+            record_bytes: self.record_bytes.load(Ordering::Relaxed).into(),
+            ttl: self.ttl,
+            keeps_state: self.keeps_state,
+            receipts: self.receipts,
+            replaying: Some(replaying),
+            tracer: None,
+            partitioner: self.partitioner,
+            partitions: topics.iter().map(|_| AtomicI32::default()).collect(),
+            topics,
+        }
     }
 
     /// Returns the engine for a replay.
@@ -240,6 +275,10 @@ impl Engine {
                 receipt["model"] = served.name.as_str().into();
                 receipt["version"] = served.version.as_str().into();
                 receipt["hash"] = served.hash.as_str().into();
+                receipt["data"] = served.recommender.data.hash.as_str().into();
+            }
+            if let Some(replaying) = &self.replaying {
+                receipt["replay"] = replaying.number.map_or(true.into(), Into::into);
             }
             if let Some(live) = out.live.as_ref().filter(|live| live.settings.version > 0) {
                 receipt["config"] = live.settings.version.into();

@@ -61,6 +61,14 @@ pub enum Error {
         /// The name.
         instance: String,
     },
+    /// The index of events cannot be read or written.
+    #[error("provenance: cannot {action}: {source}")]
+    Index {
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: Box<redb::Error>,
+    },
     /// The HTTP server cannot run.
     #[error("http: cannot {action}: {source}")]
     Http {

@@ -14,6 +14,7 @@ mod options;
 mod partitions;
 mod queue;
 mod recovery;
+mod trail;
 mod transport;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ pub use ledger::Ledger;
 use offsets::Offsets;
 pub use options::FlowOptions;
 pub use queue::Queue;
+use trail::Trail;
 pub use transport::{Change, End, Position, Records, Refused, Transport, Trouble};
 
 use crate::Result;
@@ -78,6 +80,7 @@ pub struct Flow<T> {
     erased: Vec<(TopicPartition, Vec<u8>)>,
     /// The number of the last batch.
     batch: u64,
+    trail: Trail,
     paused: Vec<TopicPartition>,
     /// When what is known to wait in the topics is no longer waited for.
     quiet: Instant,
@@ -104,6 +107,7 @@ impl<T: Transport> Flow<T> {
             last_commit: engine.clock.now(),
             quiet: engine.clock.now(),
             clock: Arc::clone(&engine.clock),
+            trail: Trail::new(engine.tracer.clone()),
             engine,
             metrics,
             options,
@@ -366,6 +370,8 @@ impl<T: Transport> Flow<T> {
             self.metrics.progress.keep(self.options.worker);
         }
         let now = self.clock.now();
+        let moment = (now, self.clock.unix_ms());
+        self.trail.add(self.batch, |tracer| tracer.batch(events, outbox, &retried, moment));
         let latency = events.first().map(|first| now.saturating_duration_since(first.received));
         let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !retried.contains(at));
         self.metrics.batch(outcomes, scored - start, now - scored, latency);

@@ -76,9 +76,9 @@ pub struct App {
 /// Returns the paths.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/score", post(|state, body| answer::answer(state, Kind::Score, body)))
-        .route("/v1/recommend", post(|state, body| answer::answer(state, Kind::Recommend, body)))
-        .route("/v1/similar", post(|state, body| answer::answer(state, Kind::Similar, body)))
+        .route("/v1/score", post(|state, by, body| answer::answer(state, Kind::Score, by, body)))
+        .route("/v1/recommend", post(|state, by, body| answer::answer(state, Kind::Recommend, by, body)))
+        .route("/v1/similar", post(|state, by, body| answer::answer(state, Kind::Similar, by, body)))
         .route("/v1/event", post(answer::event))
         .route("/metrics", get(watch::metrics))
         .route("/flow", get(watch::flow))
@@ -96,7 +96,7 @@ pub fn router(app: Arc<App>) -> Router {
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
 /// Refuses a request that is not let in, and counts requests.
-async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
@@ -107,7 +107,7 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
     };
     // What is asked for by `operate` alone changes something.
     let audit = app.control.as_ref().filter(|_| asked == Role::Operate).map(|control| &control.audit);
-    let record = audit.map(|audit| Record { audit: Arc::clone(audit), changes: true, is_quiet: false });
+    let record = audit.map(|audit| Record { audit: Arc::clone(audit), changes: true, is_quiet: false, query: None });
     let (by, response) = guard::pass(&app.access, asked, record, request, next).await;
     if !WATCHING.contains(&path.as_str()) {
         app.metrics.http(&path, response.status().as_u16(), start.elapsed());

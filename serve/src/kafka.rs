@@ -10,6 +10,8 @@ mod headers;
 mod histories;
 mod incoming;
 #[cfg(feature = "http")]
+mod inputs;
+#[cfg(feature = "http")]
 mod kept;
 mod members;
 mod messages;
@@ -38,10 +40,12 @@ mod writer;
 
 pub use drain::{Drained, drain};
 #[cfg(feature = "http")]
+pub use inputs::{Input, inputs};
+#[cfg(feature = "http")]
 pub use kept::{Kept, KeptTopic};
 pub use person::{UserState, erase_user_state, user_state};
 pub use repartition::{Moved, repartition};
-pub use replay::{Range, replay};
+pub use replay::{Only, Range, replay, replay_by};
 pub use sizes::TopicLimits;
 pub use topics::check;
 pub use transport::KafkaTransport;

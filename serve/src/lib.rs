@@ -42,6 +42,7 @@ pub mod message;
 pub mod metrics;
 pub mod outbox;
 pub mod progress;
+pub mod provenance;
 pub mod reject;
 pub mod served;
 #[cfg(any(feature = "http", feature = "kafka"))]

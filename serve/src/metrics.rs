@@ -2,6 +2,7 @@
 
 mod callers;
 mod labels;
+mod provenance;
 mod queues;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use callers::Callers;
 pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
+pub use provenance::ProvenanceCounts;
 pub use queues::QueueLevel;
 
 use crate::event::{Incoming, TopicPartition};
@@ -79,6 +81,8 @@ pub struct Metrics {
     http_seconds: Histogram,
     /// Who sent them.
     pub callers: Callers,
+    /// The index of events.
+    pub provenance: ProvenanceCounts,
     ends: Mutex<BTreeMap<OutcomeLabels, u64>>,
     last_trouble: Mutex<Option<String>>,
     /// Which workers get on.
@@ -121,6 +125,7 @@ impl Default for Metrics {
             http_requests: Counter::default(),
             http_seconds: seconds(),
             callers: Callers::default(),
+            provenance: ProvenanceCounts::default(),
             ends: Mutex::default(),
             last_trouble: Mutex::default(),
             progress: Progress::default(),
@@ -199,6 +204,7 @@ impl Default for Metrics {
             "1 where /health/ready has no reason against it",
             all.ready.clone(),
         );
+        all.provenance.register(&mut registry);
         all.registry = registry;
         all
     }

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::provenance::Traces;
 use crate::served::Served;
 use crate::settings::Live;
 use crate::{Kind, Reject};
@@ -89,6 +90,8 @@ pub struct Outbox {
     pub live: Option<Arc<Live>>,
     /// Events that came in another partition than their user's id belongs to, with that one.
     pub elsewhere: Vec<(usize, i32)>,
+    /// What the index notes of the requests.
+    pub traces: Traces,
 }
 
 impl Outbox {
@@ -100,6 +103,7 @@ impl Outbox {
         self.answered.clear();
         self.live = None;
         self.elsewhere.clear();
+        self.traces.clear();
     }
 
     /// Adds how the next event ended, and the model that it was for.

@@ -153,19 +153,36 @@ impl Models {
             Ok((name.clone(), Arc::new(served)))
         });
         let models = Arc::new(set.collect::<Result<_>>()?);
+        Ok(Self::new(choice, Live { settings: Arc::new(settings), models }, state, replies))
+    }
+
+    fn new(
+        device: DeviceChoice,
+        live: Live,
+        state: Arc<State>,
+        replies: Mutex<VecDeque<(ModelLabels, Arc<AtomicU64>)>>,
+    ) -> Self {
         let at_hand = AtHand::default();
-        at_hand.set(&settings);
-        Ok(Self {
-            at_hand,
-            live: RwLock::new(Arc::new(Live { settings: Arc::new(settings), models })),
+        at_hand.set(&live.settings);
+        Self {
+            device,
+            live: RwLock::new(Arc::new(live)),
             exchanges: AtomicU64::default(),
             exchanging: Mutex::default(),
+            at_hand,
             replies,
             state,
-            device: choice,
             troubles: Mutex::default(),
             stamps: Mutex::default(),
-        })
+        }
+    }
+
+    /// Returns models that are these as they are now, and that nothing exchanges: with other histories, and taking events.
+    pub fn beside(&self, state: Arc<State>) -> Self {
+        let live = self.live();
+        let settings = Arc::new(Settings { run: Run::Running, ..Settings::clone(&live.settings) });
+        let live = Live { settings, models: Arc::clone(&live.models) };
+        Self::new(self.device, live, state, Mutex::default())
     }
 
     /// Returns the settings and the models as they are now.

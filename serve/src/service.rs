@@ -16,6 +16,7 @@ use crate::http::{self, App, Server};
 #[cfg(feature = "kafka")]
 use crate::kafka::{self, TopicLimits, Workers};
 use crate::metrics::Metrics;
+use crate::provenance::Index;
 use crate::{Error, Result};
 
 /// How often model directories are looked at for a new manifest.
@@ -71,7 +72,10 @@ impl Service {
             }
             None => (engine, TopicLimits::default()),
         };
-        let (engine, metrics) = (Arc::new(engine), Arc::<Metrics>::default());
+        let metrics = Arc::<Metrics>::default();
+        let index = config.provenance.as_ref().map(|of| Index::open(of, &metrics)).transpose()?;
+        let engine = index.iter().fold(engine, Engine::with_index);
+        let engine = Arc::new(engine);
         #[cfg(feature = "http")]
         let control = match (opened, &config.control) {
             (Some(opened), Some(of)) => {
@@ -196,6 +200,13 @@ impl Service {
         }
         #[cfg(feature = "http")]
         let served = serving.stop();
+        #[cfg(all(feature = "http", feature = "kafka"))]
+        if let Some(control) = &control {
+            control.stop_replays();
+        }
+        if let Some(tracer) = &self.engine.tracer {
+            tracer.index.close();
+        }
         #[cfg(feature = "kafka")]
         worked?;
         #[cfg(feature = "http")]

@@ -355,7 +355,8 @@ fn offers_are_joined_and_filtered_as_the_config_says() {
 #[test]
 fn a_reject_keeps_its_source_and_is_tried_a_bounded_number_of_times() {
     let kafka = "bootstrap = \"b\"\nrequests = [\"first\"]\nreplies = \"r\"\nrejects = \"x\"";
-    let replaying = Replaying { state_topic: "first".into(), resubmit: Some(vec!["first".into()]) };
+    let replaying =
+        Replaying { state_topic: "first".into(), resubmit: Some(vec!["first".into()]), number: None };
     let engine = engine(&format!("limits.attempts = 3\n[kafka]\n{kafka}")).replaying(replaying);
     let ended = |payload: &str, headers: &[(&str, &str)]| {
         let mut event = Incoming::new(Instant::now(), common::PART, 0, None, Some(payload.as_bytes()));

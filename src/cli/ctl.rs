@@ -93,6 +93,17 @@ pub enum CtlAct {
     },
     /// Look for new models at once.
     Reload,
+    /// Search what happened to events, the newest first; needs [provenance] in the service's config.
+    Events(Events),
+    /// Show all that is known of one event, with its message.
+    Event {
+        /// `topic/partition/offset`.
+        source: String,
+    },
+    /// Answer events again: one, a range of offsets, or those of a time.
+    Replay(Again),
+    /// Show what came of replays since the service started.
+    Replays,
     /// Show the last calls that changed something or were refused.
     Audit {
         /// How many.
@@ -137,6 +148,73 @@ pub struct Grant {
     /// The file that `http.tokens` names.
     #[arg(long, value_name = "FILE", default_value = "tokens.toml")]
     pub tokens: PathBuf,
+}
+
+#[derive(Args)]
+pub struct Events {
+    /// Of this user.
+    #[arg(long, allow_hyphen_values = true)]
+    pub user: Option<String>,
+    /// About this item, or with it among the best of the reply.
+    #[arg(long, allow_hyphen_values = true)]
+    pub item: Option<String>,
+    /// Whose request has this `id`.
+    #[arg(long, allow_hyphen_values = true)]
+    pub id: Option<String>,
+    /// From `topic`, `topic/partition`, `topic/partition/offset` or `topic/partition/first-last`.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// That ended at this time or later: Unix milliseconds or `2027-02-26T12:00:00Z`.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// That ended before this time.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Of this type: score, recommend, similar or event.
+    #[arg(long = "type")]
+    pub kind: Option<String>,
+    /// That ended so: replied, rejected, filtered, expired, dropped.
+    #[arg(long)]
+    pub outcome: Option<String>,
+    /// That were not answered for this reason.
+    #[arg(long)]
+    pub reason: Option<String>,
+    /// That a model answered: its name, its version, its hash or that of its data.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// That a replay answered.
+    #[arg(long)]
+    pub replay: Option<u64>,
+    /// How many.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u64,
+    /// Where the page before ended.
+    #[arg(long)]
+    pub cursor: Option<String>,
+    /// Show their messages as well.
+    #[arg(long)]
+    pub input: bool,
+}
+
+#[derive(Args)]
+pub struct Again {
+    /// `topic/partition/offset` or `topic/partition/first-last`.
+    #[arg(required_unless_present = "from", conflicts_with_all = ["from", "to", "topic"])]
+    pub source: Option<String>,
+    /// From this time on, by the events' own: Unix milliseconds or `2027-02-26T12:00:00Z`.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Before this time; now by default.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Of this topic; of all by default.
+    #[arg(long)]
+    pub topic: Option<String>,
+    #[command(flatten)]
+    pub note: Note,
+    /// How many seconds to wait for its end.
+    #[arg(long, default_value_t = 60)]
+    pub wait: u64,
 }
 
 #[derive(Args)]

@@ -2,6 +2,8 @@
 
 mod tls;
 
+mod events;
+
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -67,6 +69,10 @@ pub fn run(args: Ctl) -> Result<()> {
             (answer, print_changes)
         }
         CtlAct::Reload => (api.post("reload", Vec::new(), &Note { note: String::new() })?, print_taken),
+        CtlAct::Events(wanted) => (api.get("events", &wanted.query())?, events::print_events),
+        CtlAct::Event { source } => (api.get(&format!("events/{source}"), &[])?, print_whole),
+        CtlAct::Replay(again) => (api.replay(again)?, events::print_replays),
+        CtlAct::Replays => (api.get("replays", &[])?, events::print_replays),
         CtlAct::Audit { last } => (api.get("audit", &[("last", last.to_string())])?, print_audit),
         CtlAct::Token { .. } | CtlAct::Certificate { .. } | CtlAct::Revoke { .. } => {
             unreachable!("they call nothing, and are done above")
@@ -277,6 +283,10 @@ fn print_changes(answer: &Value) -> Result<()> {
         show::say(format!("{field}: {from} -> {to}"))?;
     }
     Ok(())
+}
+
+fn print_whole(answer: &Value) -> Result<()> {
+    Ok(show::say(serde_json::to_string_pretty(answer)?)?)
 }
 
 fn print_taken(answer: &Value) -> Result<()> {

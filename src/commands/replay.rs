@@ -17,7 +17,7 @@ pub fn run(args: Replay) -> Result<()> {
     log(args.server.log)?;
     let config = given(&args.server.settings.set)?.serve_config(&args.server.config)?;
     interrupt::install_telling(teller(args.server.log))?;
-    let range = Range { rejects: args.rejects, from: args.from, to: args.to };
+    let range = Range { rejects: args.rejects, from: args.from, to: args.to, only: None };
     let ends = replay(&config, &range, &interrupt::asked)?;
     print(&ends, args.json)?;
     let is_left = |ended: &OutcomeLabels| !["replied", "filtered", "resubmitted"].contains(&ended.outcome);

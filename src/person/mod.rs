@@ -1,4 +1,4 @@
-//! What is held of one person, and its erasure: in the state of a service, in events that were drained, in prepared data, and in
+//! What is held of one person, and its erasure: in the state of a service and its index of what happened, in events that were drained, in prepared data, and in
 //! runs and releases. Each place is looked into, and written again without the user, by what owns it; here they are one list.
 //!
 //! ```no_run
@@ -23,11 +23,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use burnrec_data::{Id, Prepared, UserIx};
-use burnrec_models::saved::{erase_user, runs_of, user_in};
+use burnrec_models::saved::{erase_user as erase_from_run, runs_of, user_in};
 use burnrec_models::{Progress, Silent};
 use burnrec_serve::ServeConfig;
 use burnrec_serve::event_files::EventFiles;
 use burnrec_serve::kafka::{erase_user_state, user_state};
+use burnrec_serve::provenance::{erase_user, user_events};
 use burnrec_train::releases::{By, Releases};
 use serde_json::{Map, Value, json};
 
@@ -38,7 +39,7 @@ pub use report::{Erased, Held, Outcome};
 /// A place that may hold something of a user.
 #[derive(Clone)]
 pub enum Place {
-    /// The state topic of a service, by the name and the settings of its config.
+    /// The state topic of a service and its index of events, by the name and the settings of its config.
     State(PathBuf, Box<ServeConfig>),
     /// A directory of events that a drain writes.
     Events(PathBuf),
@@ -69,6 +70,7 @@ impl Default for Eraser<'_> {
 /// One place, where a directory of releases is as many as it has releases.
 enum Spot<'a> {
     State(&'a Path, &'a ServeConfig),
+    Index(&'a Path),
     Events(&'a Path),
     Data(&'a Path),
     Run(PathBuf),
@@ -97,6 +99,10 @@ pub fn erase(places: &[Place], user: Id<'_>, eraser: &Eraser<'_>) -> Result<Vec<
         match place {
             Place::State(_, config) => {
                 _ = erase_user_state(config, user, eraser.wait, eraser.progress)?;
+                // Last: what is answered until the history is gone is in the index as well.
+                if let Some(provenance) = &config.provenance {
+                    _ = erase_user(&provenance.dir, user)?;
+                }
             }
             Place::Events(dir) => _ = EventFiles::open_drained(dir)?.erase(user)?,
             Place::Data(dir) => {
@@ -105,7 +111,7 @@ pub fn erase(places: &[Place], user: Id<'_>, eraser: &Eraser<'_>) -> Result<Vec<
                     data.without_user(UserIx(row))?.save(dir)?;
                 }
             }
-            Place::Run(dir) => _ = erase_user(dir, user)?,
+            Place::Run(dir) => _ = erase_from_run(dir, user)?,
             // The note would stay for good, and so names nobody.
             Place::Releases(dir) => {
                 _ = Releases::new(dir).erase(user, By { name: eraser.by, note: "" })?;
@@ -128,7 +134,10 @@ fn spots(places: &[Place]) -> Result<Vec<Spot<'_>>> {
     let (mut spots, mut known) = (Vec::new(), BTreeSet::new());
     for place in places {
         match place {
-            Place::State(name, config) => spots.push(Spot::State(name, config)),
+            Place::State(name, config) => {
+                spots.push(Spot::State(name, config));
+                spots.extend(config.provenance.as_ref().map(|provenance| Spot::Index(&provenance.dir)));
+            }
             Place::Events(dir) => spots.push(Spot::Events(dir)),
             Place::Data(dir) => spots.push(Spot::Data(dir)),
             Place::Run(dir) => add_run(dir, Spot::Run, &mut known, &mut spots)?,
@@ -173,6 +182,13 @@ impl Spot<'_> {
                     }
                 }
                 ("state", name.display())
+            }
+            Self::Index(dir) => {
+                let events = user_events(dir, user)?;
+                if !events.is_empty() {
+                    parts.insert("events".to_owned(), json!(events));
+                }
+                ("index", dir.display())
             }
             Self::Events(dir) => {
                 let events = EventFiles::open_drained(dir)?.of_user(user)?;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 /// What a place holds of a user.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Held {
-    /// What kind of place: `state`, `events`, `data`, `run` or `release`.
+    /// What kind of place: `state`, `index`, `events`, `data`, `run` or `release`.
     pub place: &'static str,
     /// Its directory, or the config of the service.
     pub name: String,

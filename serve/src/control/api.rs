@@ -11,11 +11,17 @@
 //! | `POST /v1/rollback?to=N` | operate | an earlier config as the next version; by default the one before |
 //! | `POST /v1/pause`, `/v1/resume`, `/v1/drain` | operate | whether events are taken |
 //! | `POST /v1/reload` | operate | looks for new models at once |
+//! | `GET /v1/events?user=&source=&…`, `/v1/events/SOURCE` | operate | what happened to events, with their messages ([`Wanted`](crate::provenance::Wanted)) |
+//! | `POST /v1/replay?source=`, `?from=&to=` | operate | answers a range again; `GET /v1/replays`, `/v1/replays/N` say what came of it |
 //! | `GET /v1/audit?last=N` | admin | the last calls that changed something, or were refused |
 //! | `GET /flow` | observe | the flow as it runs, and who asks |
 //! | `GET /` | | the page, whose files need no token |
 //!
 //! What names files, models and the table, changes only with the role `admin`.
+
+mod events;
+#[cfg(feature = "kafka")]
+mod replays;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +37,7 @@ use axum::{Extension, Router};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -47,6 +54,9 @@ use crate::settings::Run;
 /// The largest config, in bytes.
 const LARGEST: usize = 1 << 20;
 
+/// How many searches for events go on at once: each has a thread.
+const SEARCHES: usize = 2;
+
 /// What the handlers share.
 struct Api {
     control: Arc<Control>,
@@ -55,14 +65,20 @@ struct Api {
     app: Arc<App>,
     /// How long a client may keep a body waiting.
     read_timeout: Duration,
+    /// A permit for each search for events that may go on.
+    searches: Arc<Semaphore>,
 }
 
 /// Returns the paths, for who is let in by `access`.
 pub fn router(control: Arc<Control>, access: Arc<Access>, app: Arc<App>, config: &ControlConfig) -> Router {
     let read_timeout = Duration::from_millis(config.http.read_timeout_ms);
-    let api = Arc::new(Api { control, access, app, read_timeout });
+    let searches = Arc::new(Semaphore::new(SEARCHES));
+    let api = Arc::new(Api { control, access, app, read_timeout, searches });
     let run = |run: Run| move |api, who, asked| set_run(api, who, asked, run);
-    Router::new()
+    let paths = Router::new().merge(events::routes());
+    #[cfg(feature = "kafka")]
+    let paths = paths.merge(replays::routes());
+    paths
         .route("/v1/status", get(status))
         .route("/v1/config", get(config_of).put(put))
         .route("/v1/versions", get(versions))
@@ -85,13 +101,17 @@ pub fn router(control: Arc<Control>, access: Arc<Access>, app: Arc<App>, config:
 /// Lets in who may, and writes down what is to change something or is refused.
 async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
     let is_get = request.method() == axum::http::Method::GET;
-    let asked = match (is_get, request.uri().path()) {
+    let path = request.uri().path();
+    let is_of_events = ["/v1/events", "/v1/replays"].iter().any(|of| path.starts_with(of));
+    let asked = match (is_get, path) {
         (_, "/v1/audit") => Role::Admin,
+        _ if is_of_events => Role::Operate,
         (true, _) => Role::Observe,
         (false, _) => Role::Operate,
     };
     let audit = Arc::clone(&api.control.audit);
-    let record = Record { audit, changes: !is_get, is_quiet: asked == Role::Observe };
+    let query = is_of_events.then_some(events::masked as fn(&str) -> String);
+    let record = Record { audit, changes: !is_get, is_quiet: asked == Role::Observe, query };
     let (by, response) = guard::pass(&api.access, asked, Some(record), request, next).await;
     if let Some(by) = by {
         api.control.metrics.callers.called(by.kind.name(), &by.name);
@@ -306,6 +326,7 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
         "drained": is_drained,
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
+        "provenance": control.engine.tracer.as_ref().map(|tracer| tracer.index.status()),
         "instances": known.instances,
     });
     answer(StatusCode::OK, &body)

@@ -126,6 +126,8 @@ impl Opened {
             record_bytes,
             log: self.log,
             audit: Arc::new(self.audit),
+            #[cfg(feature = "kafka")]
+            replays: Default::default(),
             instance,
             known: Mutex::new(known),
             changed: Condvar::new(),

@@ -11,6 +11,7 @@ use crate::config::InputFormat;
 use crate::event::{BYTES, Incoming};
 use crate::message::decode;
 use crate::outbox::{EventOutcome, Outbox};
+use crate::provenance::Trace;
 use crate::reject::Stage;
 use crate::settings::{Live, Settings};
 use crate::state::Undo;
@@ -73,6 +74,9 @@ impl Engine {
         let mut plan = BatchPlan::new(self, live, events.len());
         let now_ms = self.clock.unix_ms();
         for (at, event) in events.iter().enumerate() {
+            if self.tracer.is_some() {
+                out.traces.all.push(Trace::default());
+            }
             if let Some(late) = Self::late(settings, event, now_ms) {
                 plan.end(at, EventOutcome::Expired(late));
                 continue;
@@ -88,6 +92,9 @@ impl Engine {
             let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
             match decode(event.payload(), format, reading.http, &settings.limits) {
                 Ok(request) => {
+                    if let Some(tracer) = &self.tracer {
+                        out.traces.note(tracer.ids(), &request, tracer.items());
+                    }
                     let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
                     out.elsewhere.extend(right.map(|right| (at, right)));
                     plan.add(at, event, request, undo);

@@ -74,6 +74,12 @@ impl Encoder<'_> {
             return EventOutcome::Replied(job.kind());
         };
         let mut lines = self.lines(job, served, plan);
+        if let (Some(tracer), false, Work::Recommend { .. } | Work::Similar { .. }) =
+            (&self.engine.tracer, job.shadow, &job.work)
+        {
+            let best = lines.iter().take(tracer.items()).map(|line| tracer.ids().item(line.item));
+            out.traces.note_best(job.event, best);
+        }
         if let Some(line) = lines.iter().find(|line| line.score.is_some_and(|score| !score.is_finite())) {
             let text = format!("the score of item {} is {:?}", line.item, line.score.unwrap_or(f32::NAN));
             return EventOutcome::Failed(Reject::score("not-finite", text));

@@ -57,6 +57,12 @@ impl Ledger {
         Some(turn)
     }
 
+    /// Returns whether an event is done that was not taken since the partition was begun.
+    pub fn is_done(&self, offset: i64) -> bool {
+        let at = self.before.partition_point(|&(_, last)| last < offset);
+        !self.is_behind(offset + 1) || self.before.get(at).is_some_and(|&(first, _)| first <= offset)
+    }
+
     /// Marks the event of this turn as done.
     pub fn done(&mut self, turn: u64) {
         if let Some(entry) = turn.checked_sub(self.first).and_then(|at| self.window.get_mut(at as usize)) {

@@ -83,6 +83,16 @@ impl Offsets {
         self.in_flight.push_back((batch, turns));
     }
 
+    /// Returns the number of the first batch that is not delivered yet, if there is one.
+    pub fn first_in_flight(&self) -> Option<u64> {
+        self.in_flight.front().map(|(batch, _)| *batch)
+    }
+
+    /// Returns whether an event is done, of a partition that this worker reads.
+    pub fn is_done(&self, part: TopicPartition, offset: i64) -> Option<bool> {
+        self.ledgers.get(&part).map(|ledger| ledger.is_done(offset))
+    }
+
     /// Returns whether a batch is not delivered yet.
     pub fn is_in_flight(&self) -> bool {
         !self.in_flight.is_empty()

@@ -121,6 +121,8 @@ impl<T: Transport> Flow<T> {
                 let found = self.restore(&parts)?;
                 self.offsets.assign(found);
             }
+            let offsets = &self.offsets;
+            self.trail.settle(|part, offset| offsets.is_done(part, offset));
         }
         self.transport.rewind(&self.offsets.committed())
     }
@@ -157,10 +159,16 @@ impl<T: Transport> Flow<T> {
                     self.unsaved = true;
                     return Ok(());
                 }
-                Err(trouble) => return Err(trouble),
+                Err(trouble) => {
+                    if !matches!(trouble, Trouble::Abort(_)) {
+                        self.trail.doubt();
+                    }
+                    return Err(trouble);
+                }
             }
         }
         self.offsets.commit(positions);
+        self.trail.committed(self.offsets.first_in_flight());
         self.note_confirmed();
         self.undo.clear();
         self.unsaved = false;

@@ -65,6 +65,7 @@ impl<T: Transport> Flow<T> {
     fn roll_back(&mut self) {
         self.engine.state.undo(std::mem::take(&mut self.undo));
         self.backlog.clear();
+        self.trail.roll_back();
         self.offsets.roll_back();
         self.received.clear();
         self.unsaved = false;

@@ -5,6 +5,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -13,15 +14,19 @@ use tokio::time::timeout;
 
 use super::App;
 use super::reply::{Body, refusal};
+use super::tokens::Bearer;
 use crate::engine::{HTTP, Reading};
 use crate::event::Incoming;
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
 use crate::{Kind, Reject};
 
+/// Who brought a request, where tokens have names.
+pub type By = Option<Extension<Arc<Bearer>>>;
+
 /// Answers a request of a type. What is quick is scored where it was read; all else on a blocking thread, so that the async
 /// ones go on answering.
-pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Response {
+pub async fn answer(State(app): State<Arc<App>>, kind: Kind, by: By, body: Body) -> Response {
     let body = match body.0 {
         Ok(body) => body,
         Err(reject) => return refusal(&reject),
@@ -32,7 +37,7 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
     let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
     let mut outbox = Outbox::default();
     match catch_unwind(AssertUnwindSafe(|| app.engine.answer_if_quick(&event, kind, &mut outbox))) {
-        Ok(true) => return reply(&app, outbox),
+        Ok(true) => return reply(&app, &event, by, outbox),
         Ok(false) => {}
         Err(_) => return panicked(&app),
     }
@@ -49,17 +54,22 @@ pub async fn answer(State(app): State<Arc<App>>, kind: Kind, body: Body) -> Resp
         let mut outbox = Outbox::default();
         let reading = Reading { http: Some(kind) };
         shared.engine.answer(slice::from_ref(&event), reading, &mut Vec::new(), &mut outbox);
-        outbox
+        (event, outbox)
     });
     match scored.await {
-        Ok(outbox) => reply(&app, outbox),
+        Ok((event, outbox)) => reply(&app, &event, by, outbox),
         Err(_) => panicked(&app),
     }
 }
 
 /// Returns the response to a request that was answered.
-fn reply(app: &App, mut outbox: Outbox) -> Response {
+fn reply(app: &App, event: &Incoming, by: By, mut outbox: Outbox) -> Response {
     outbox.count_replies(&[]);
+    if let Some(tracer) = &app.engine.tracer {
+        let clock = &app.engine.clock;
+        let by = by.as_ref().map(|Extension(by)| by.name.as_str());
+        tracer.http(event, &outbox, by, (clock.now(), clock.unix_ms()));
+    }
     let outcome = outbox.outcomes.pop();
     if let Some(outcome) = &outcome {
         app.metrics.ended(outcome);
@@ -82,12 +92,12 @@ fn panicked(app: &App) -> Response {
 
 /// Takes an event. With Kafka it is written to the topic of requests, which gives it an order and a worker, and the
 /// answer says its offset; without Kafka it is added to the user's history in memory.
-pub async fn event(State(app): State<Arc<App>>, body: Body) -> Response {
+pub async fn event(State(app): State<Arc<App>>, by: By, body: Body) -> Response {
     #[cfg(feature = "kafka")]
     if let Some(writer) = &app.writer {
         return super::write::write(&app, writer, body).await;
     }
-    answer(State(app), Kind::Event, body).await
+    answer(State(app), Kind::Event, by, body).await
 }
 
 /// Refuses a request that waited too long for its turn to be scored.

@@ -35,6 +35,8 @@ pub(crate) struct Record {
     pub changes: bool,
     /// Whether it is not written if all goes well.
     pub is_quiet: bool,
+    /// How its query is written, where not as it stands.
+    pub query: Option<fn(&str) -> String>,
 }
 
 /// Answers a request if it is let in; returns who sent it, too. Who has a name is in the extensions of the request as an
@@ -46,7 +48,7 @@ pub(crate) async fn pass(
     mut request: Request,
     next: Next,
 ) -> (Option<Arc<Bearer>>, Response) {
-    let what = record.is_some().then(|| what(&request)).unwrap_or_default();
+    let what = record.as_ref().map(|record| what(&request, record)).unwrap_or_default();
     let bearer = match access.admit(request.headers(), request.extensions(), asked).await {
         Ok(bearer) => bearer,
         Err(not) => {
@@ -79,9 +81,10 @@ pub(crate) async fn pass(
     (Some(by), response)
 }
 
-fn what(request: &Request) -> String {
-    let path = request.uri().path_and_query().map_or("", |all| all.as_str());
-    format!("{} {path}", request.method()).chars().take(LONGEST).collect()
+fn what(request: &Request, record: &Record) -> String {
+    let (uri, shown) = (request.uri(), record.query.unwrap_or(str::to_owned));
+    let query = uri.query().map(|query| format!("?{}", shown(query))).unwrap_or_default();
+    format!("{} {}{query}", request.method(), uri.path()).chars().take(LONGEST).collect()
 }
 
 fn reason(status: StatusCode) -> String {

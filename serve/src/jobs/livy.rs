@@ -98,7 +98,7 @@ pub fn router(api: Arc<Api>) -> Router {
 async fn guard(Shared(api): Shared<Arc<Api>>, request: Request, next: Next) -> Response {
     let is_get = request.method() == axum::http::Method::GET;
     let audit = api.audit.as_ref().map(Arc::clone);
-    let record = audit.map(|audit| Record { audit, changes: !is_get, is_quiet: is_get });
+    let record = audit.map(|audit| Record { audit, changes: !is_get, is_quiet: is_get, query: None });
     guard::pass(&api.access, Role::Operate, record, request, next).await.1
 }
 

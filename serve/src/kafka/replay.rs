@@ -3,7 +3,7 @@
 //! The state is read and not changed. An `event` of the requests is in the state already and is passed over; one of the
 //! reject topic never was, and goes back to the topic that it came from, where its owner takes it up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::begin::start;
 use super::client::CALL;
 use super::restore::restore;
 use super::{KafkaTransport, TopicLimits};
-use crate::config::{KafkaConfig, ServeConfig, Start};
+use crate::config::{KafkaConfig, OnDataLoss, ServeConfig, Start};
 use crate::engine::{Engine, Replaying};
 use crate::event::{ATTEMPTS, BYTES, Incoming, OWN, SOURCE, TopicPartition};
 use crate::flow::{Change, End, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
@@ -27,7 +27,7 @@ use crate::{Error, Result};
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What to answer again.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Range {
     /// The reject topic in place of the topics of requests.
     pub rejects: bool,
@@ -35,6 +35,17 @@ pub struct Range {
     pub from: Start,
     /// Where to end; `latest` is the end as it is now.
     pub to: Start,
+    /// Of which topic of requests, and which of its partitions; all without it.
+    pub only: Option<Only>,
+}
+
+/// A topic, or a partition of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Only {
+    /// The topic.
+    pub topic: String,
+    /// The partition; all without one.
+    pub partition: Option<i32>,
 }
 
 /// Answers a range again; returns how its events ended. `asked` stops it early, and what was done is committed.
@@ -45,7 +56,23 @@ pub fn replay(
     config: &ServeConfig,
     range: &Range,
     asked: &(dyn Fn() -> bool + Sync),
-) -> Result<std::collections::BTreeMap<OutcomeLabels, u64>> {
+) -> Result<BTreeMap<OutcomeLabels, u64>> {
+    let engine = |config: &_, replaying| Ok(Engine::open(config)?.replaying(replaying));
+    replay_by(config, range, "replay", &engine, asked)
+}
+
+/// Does the same with the engine that `engine` makes for the config of a topic; `name` follows the name of the service's group in
+/// that of the replay's.
+///
+/// # Errors
+/// Likewise.
+pub fn replay_by(
+    config: &ServeConfig,
+    range: &Range,
+    name: &str,
+    engine: &dyn Fn(&ServeConfig, Replaying) -> Result<Engine>,
+    asked: &(dyn Fn() -> bool + Sync),
+) -> Result<BTreeMap<OutcomeLabels, u64>> {
     let kafka = config
         .kafka
         .as_ref()
@@ -53,18 +80,24 @@ pub fn replay(
     let limits = super::check(kafka, config.ttl())?;
     let metrics = Arc::new(Metrics::default());
     let topics = if range.rejects { vec![kafka.rejects.clone()] } else { kafka.requests.clone() };
-    for topic in topics {
+    let is_asked = |topic: &String| range.only.as_ref().is_none_or(|only| only.topic == *topic);
+    for topic in topics.into_iter().filter(is_asked) {
         let source =
             if range.rejects { kafka.requests.first().cloned().unwrap_or_default() } else { topic.clone() };
         let mut config = config.clone();
         config.kafka = Some(KafkaConfig {
-            group: format!("{}-replay", kafka.group),
+            group: format!("{}-{name}", kafka.group),
             requests: vec![topic],
+            // Of offsets that are named none may be missing.
+            on_data_loss: match &range.only {
+                Some(Only { partition: Some(_), .. }) => Some(OnDataLoss::Stop),
+                _ => kafka.on_data_loss,
+            },
             ..kafka.clone()
         });
         let resubmit = range.rejects.then(|| kafka.requests.clone());
-        let replaying = Replaying { state_topic: source, resubmit };
-        let engine = Arc::new(Engine::open(&config)?.replaying(replaying));
+        let replaying = Replaying { state_topic: source, resubmit, number: None };
+        let engine = Arc::new(engine(&config, replaying)?);
         one(&config, range, &limits, &engine, &metrics, asked)?;
     }
     Ok(metrics.ends())
@@ -183,7 +216,14 @@ impl Transport for RangeTransport {
         into: &mut Vec<Incoming>,
     ) -> Result<Vec<Change>, Trouble> {
         let before = into.len();
-        let changes = self.inner.receive(wait, most, into)?;
+        let mut changes = self.inner.receive(wait, most, into)?;
+        if let Some(only) = self.range.only.as_ref().and_then(|only| only.partition) {
+            for change in &mut changes {
+                if let Change::Assigned(parts) = change {
+                    parts.retain(|part| part.partition == only);
+                }
+            }
+        }
         let mut over: HashSet<i32> = self.inner.ended();
         let ends = &self.ends;
         let mut at = before;

@@ -4,6 +4,7 @@ mod bench;
 mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
+mod events;
 mod issuer;
 mod job_server;
 mod oidc;

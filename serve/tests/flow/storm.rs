@@ -3,6 +3,7 @@
 
 mod changes;
 mod check;
+mod indexed;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 
 use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
+use indexed::{FOUND, Indexed};
 
 /// A run whose settings are all drawn from its seed.
 #[derive(Clone, Debug)]
@@ -210,23 +212,26 @@ then = "{}"
         }
         let cluster = Cluster::new(&self.parts, self.n_flows, rng(), rules.clone());
         fill(&cluster);
-        let config = self.config();
-        let shared = self.engine(&config, &cluster);
+        let (config, indexed) = (self.config(), Indexed::new());
+        let shared = self.engine(&config, &cluster, &indexed);
         std::thread::scope(|scope| {
             for worker in 0..self.n_flows {
-                let (cluster, config, shared) = (&cluster, &config, &shared);
+                let (cluster, config, shared, indexed) = (&cluster, &config, &shared, &indexed);
                 scope.spawn(move || {
-                    let ends = std::panic::AssertUnwindSafe(|| self.work(worker, cluster, config, shared));
+                    let ends = std::panic::AssertUnwindSafe(|| {
+                        self.work(worker, cluster, config, (shared, indexed))
+                    });
                     assert!(std::panic::catch_unwind(ends).is_ok(), "a worker panicked: {self:?}");
                 });
             }
         });
-        Ran { cluster, config, rules, record_bytes: self.record_bytes }
+        Ran { cluster, config, rules, record_bytes: self.record_bytes, indexed }
     }
 
     /// Returns an engine with the clock of a cluster.
-    fn engine(&self, config: &ServeConfig, cluster: &Cluster) -> Arc<Engine> {
+    fn engine(&self, config: &ServeConfig, cluster: &Cluster, indexed: &Indexed) -> Arc<Engine> {
         let engine = Engine::open(config).expect("an engine").with_record_bytes(self.record_bytes);
+        let engine = engine.with_index(&indexed.index);
         match self.changes {
             true => Changing::engine(engine, config, self.order == Order::FirstIn, &cluster.clock),
             false => Arc::new(engine.with_clock(Arc::clone(&cluster.clock) as _)),
@@ -234,10 +239,19 @@ then = "{}"
     }
 
     /// Runs a worker, and starts it again whenever it ends before all is done.
-    fn work(&self, worker: usize, cluster: &Arc<Cluster>, config: &ServeConfig, shared: &Arc<Engine>) {
+    fn work(
+        &self,
+        worker: usize,
+        cluster: &Arc<Cluster>,
+        config: &ServeConfig,
+        (shared, indexed): (&Arc<Engine>, &Indexed),
+    ) {
         let _at_work = cluster.work(worker);
         while !cluster.is_done() {
-            let engine = if self.one_process { Arc::clone(shared) } else { self.engine(config, cluster) };
+            let engine = match self.one_process {
+                true => Arc::clone(shared),
+                false => self.engine(config, cluster, indexed),
+            };
             let twin = Traced::new(cluster, worker);
             let stop = Arc::clone(&twin.stop);
             let mut flow = Flow::new(engine, Arc::default(), self.options(config, worker), twin);
@@ -300,7 +314,12 @@ fn storms(guarantee: Guarantee) {
             });
         }
     });
-    println!("{n} storms, {} failures", faults.load(Ordering::Relaxed));
+    let [found, unconfirmed] = FOUND.each_ref().map(|n| n.load(Ordering::Relaxed));
+    println!(
+        "{n} storms, {} failures, {found} events found, {unconfirmed} unconfirmed",
+        faults.load(Ordering::Relaxed)
+    );
+    assert!(unconfirmed < found / 20, "{unconfirmed} of {found} events are unconfirmed");
     assert!(faults.load(Ordering::Relaxed) > n, "too few failures to say anything");
     let exchanged = EXCHANGED.each_ref().map(|n| n.load(Ordering::Relaxed));
     assert!(exchanged.iter().all(|of| *of > n / 4), "{exchanged:?} exchanges say too little");

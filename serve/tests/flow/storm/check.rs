@@ -13,6 +13,7 @@ use burnrec_serve::outbox::{EventOutcome, Outbox, To};
 use burnrec_serve::state::{HistoryEvent, Key, State};
 
 use super::Storm;
+use super::indexed::Indexed;
 use crate::common::USERS;
 use crate::twin::{Cluster, Record, Rules};
 
@@ -23,6 +24,8 @@ pub struct Ran {
     pub rules: Rules,
     /// The most bytes of a record of the state topic.
     pub record_bytes: usize,
+    /// The index of all flows.
+    pub indexed: Indexed,
 }
 
 /// How a request must end: the word of its receipt, and where its messages go.
@@ -180,6 +183,7 @@ pub fn check(storm: &Storm) -> u32 {
         }
     }
     assert_eq!(expected.len(), found.len(), "nothing comes from nowhere: {storm:?}");
+    ran.indexed.check(&found, exactly_once, &format!("{storm:?}"));
     if exactly_once && storm.keeps_order() {
         let mut last = BTreeMap::new();
         let ordered = |record: &&Record| [To::Replies, To::Receipts].contains(&record.to);
