@@ -13,6 +13,7 @@ mod answer;
 mod listener;
 pub(crate) mod reply;
 mod server;
+pub(crate) mod tenants;
 mod tls;
 pub mod tokens;
 mod watch;
@@ -70,9 +71,12 @@ pub struct App {
 pub fn router(app: App) -> Router {
     let app = Arc::new(app);
     Router::new()
-        .route("/v1/score", post(|state, body| answer::answer(state, Kind::Score, body)))
-        .route("/v1/recommend", post(|state, body| answer::answer(state, Kind::Recommend, body)))
-        .route("/v1/similar", post(|state, body| answer::answer(state, Kind::Similar, body)))
+        .route("/v1/score", post(|state, sender, body| answer::answer(state, sender, Kind::Score, body)))
+        .route(
+            "/v1/recommend",
+            post(|state, sender, body| answer::answer(state, sender, Kind::Recommend, body)),
+        )
+        .route("/v1/similar", post(|state, sender, body| answer::answer(state, sender, Kind::Similar, body)))
         .route("/v1/event", post(answer::event))
         .route("/metrics", get(watch::metrics))
         .route("/flow", get(watch::flow))
@@ -89,8 +93,8 @@ pub fn router(app: App) -> Router {
 /// The paths that monitoring polls, whose requests are therefore not counted.
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
-/// Refuses a request that is not let in, and counts requests.
-async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+/// Refuses a request that is not let in or is over its tenant's quota, and counts requests.
+async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
@@ -100,6 +104,15 @@ async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
         _ => Role::Observe,
     };
     let response = match app.access.admit(request.headers(), asked) {
+        Ok(bearer) if asked == Role::Score => {
+            match tenants::pass(&app, bearer.as_ref().map(|bearer| bearer.name.as_str())) {
+                Ok(sender) => {
+                    request.extensions_mut().insert(sender);
+                    next.run(request).await
+                }
+                Err(refusal) => *refusal,
+            }
+        }
         Ok(_) => next.run(request).await,
         Err(not) => not.refusal,
     };

@@ -2,6 +2,7 @@
 
 mod labels;
 mod queues;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -18,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
 pub use queues::QueueLevel;
+pub use tenants::{TenantCounts, TenantLevel};
 
 use crate::event::{Incoming, TopicPartition};
 use crate::outbox::EventOutcome;
@@ -36,6 +38,8 @@ pub struct Elsewhere {
     pub newest_config: u64,
     /// Whether the service can work.
     pub ready: bool,
+    /// What waits of each tenant.
+    pub tenants: Vec<TenantLevel>,
 }
 
 /// All that is counted.
@@ -46,6 +50,7 @@ pub struct Metrics {
     config: Gauge,
     newest_config: Gauge,
     ready: Gauge,
+    tenants: tenants::TenantSeries,
     /// Events read.
     pub events: Counter,
     bytes: Counter,
@@ -91,6 +96,7 @@ impl Default for Metrics {
             config: Gauge::default(),
             newest_config: Gauge::default(),
             ready: Gauge::default(),
+            tenants: Default::default(),
             events: Counter::default(),
             bytes: Counter::default(),
             ended: Family::default(),
@@ -193,6 +199,7 @@ impl Default for Metrics {
             "1 where /health/ready has no reason against it",
             all.ready.clone(),
         );
+        all.tenants.register(&mut registry);
         all.registry = registry;
         all
     }
@@ -361,6 +368,7 @@ impl Metrics {
         self.config.set(now.config as i64);
         self.newest_config.set(now.newest_config as i64);
         self.ready.set(i64::from(now.ready));
+        self.tenants.show(&now.tenants);
         let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         replies.clear();
         for (of, n) in &now.replies {

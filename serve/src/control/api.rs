@@ -356,6 +356,7 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
         "drained": is_drained,
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
+        "tenants": crate::http::tenants::shown(&control.metrics, settings, workers),
         "instances": known.instances,
     });
     answer(StatusCode::OK, &body)

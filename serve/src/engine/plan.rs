@@ -136,6 +136,12 @@ impl<'a> BatchPlan<'a> {
 
     /// Adds a request.
     pub fn add(&mut self, at: usize, event: &Incoming, request: Request<'a>, undo: &mut Vec<Undo>) {
+        let route = self.route(event);
+        if route.is_closed() {
+            let text = "an event of no tenant; expected one that fits a route of [[routes]]";
+            self.end(at, EventOutcome::Failed(Reject::queue("no-tenant", text)));
+            return;
+        }
         if let Ask::Event { user, item, value } = &request.ask {
             if self.engine.replaying.is_some() {
                 let source = event.header(SOURCE).and_then(|source| source.split('/').next());
@@ -155,7 +161,7 @@ impl<'a> BatchPlan<'a> {
                 self.end(at, EventOutcome::Failed(Reject::score("no-state", text)));
                 return;
             }
-            let served = self.live.models.get(self.route(event).model(Some(user)));
+            let served = self.live.models.get(route.model(Some(user)));
             let recommender = &served.expect("the config's names were checked").recommender;
             if recommender.model.as_fold_in().is_some()
                 && let Err(error) = recommender.trained().check_value(*value)
@@ -182,14 +188,14 @@ impl<'a> BatchPlan<'a> {
             self.jobs.push(Job { event: at, shadow, request, served, user, work, failed });
             return;
         }
-        let route = self.route(event);
-        let name = route.model(request.user());
+        let (home, tenant) = (event.home(), route.tenant);
         if let Some(shadow) = &route.shadow
-            && let Ok(job) = self.job(at, event.home(), request.clone(), shadow)
+            && let Ok(job) = self.job(at, (home, tenant), request.clone(), shadow)
         {
             self.jobs.push(Job { shadow: true, ..job });
         }
-        match self.job(at, event.home(), request, name) {
+        let name = route.model(request.user());
+        match self.job(at, (home, tenant), request, name) {
             Ok(job) => self.jobs.push(job),
             Err(reject) => self.end(at, EventOutcome::Failed(reject)),
         }
@@ -201,11 +207,17 @@ impl<'a> BatchPlan<'a> {
         &routes.all()[routes.of(event)]
     }
 
-    fn job(&mut self, at: usize, home: Home, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
+    fn job(
+        &mut self,
+        at: usize,
+        whose: (Home, Option<usize>),
+        request: Request<'a>,
+        name: &str,
+    ) -> Result<Job<'a>, Reject> {
         let served = self.live.models.get(name).expect("the config's names were checked");
         let kind = request.kind();
         let (user, history) = match request.user() {
-            Some(user) => self.user(served, home, user)?,
+            Some(user) => self.user(served, whose, user)?,
             None => (User::None, Cow::Borrowed(&[][..])),
         };
         let work = match &request.ask {
@@ -241,16 +253,21 @@ impl<'a> BatchPlan<'a> {
     fn user(
         &self,
         served: &'a Served,
-        home: Home,
+        (home, tenant): (Home, Option<usize>),
         user: &WireId<'_>,
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
         let row = served.recommender.user_row(user.id());
         let trained: &[u32] = row.map(|row| served.recommender.seen.row(row.at()).0).unwrap_or_default();
-        let anywhere =
-            (home.part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
-        let home = (!anywhere).then_some(home);
+        let (state, routes) = (&self.engine.state, &self.live.settings.routes);
+        let found = if self.engine.replaying.is_some() {
+            state.get(None, user, served.number)
+        } else if home.part.topic == HTTP.topic && !self.engine.topics.is_empty() {
+            state.find(|home| routes.sees(tenant, home.part.topic), user, served.number)
+        } else {
+            state.get(Some(home), user, served.number)
+        };
         let policy = self.live.settings.unknown.user;
-        let Some((history, folded)) = self.engine.state.get(home, user, served.number) else {
+        let Some((history, folded)) = found else {
             let user = match (row, policy) {
                 (Some(row), _) => User::Row(row),
                 (None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),

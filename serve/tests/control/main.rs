@@ -6,4 +6,5 @@ mod common;
 mod roles;
 #[path = "../common/running.rs"]
 mod running;
+mod tenants;
 mod versions;

@@ -24,6 +24,25 @@ use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
 
+/// Tenants of whom each has few of the events, and more than its quota lets pass at once.
+const TENANTS: &str = r#"
+[tenants.acme]
+events_per_s = 5000
+burst_s = 0.001
+[tenants.globex]
+bytes_per_s = 500000
+burst_s = 0.001
+weight = 2
+[[routes]]
+tenant = "acme"
+headers = { tenant = "acme" }
+models = { main = 1 }
+[[routes]]
+tenant = "globex"
+topic = "second"
+models = { main = 1 }
+"#;
+
 /// A run whose settings are all drawn from its seed.
 #[derive(Clone, Debug)]
 struct Storm {
@@ -48,6 +67,8 @@ struct Storm {
     record_bytes: usize,
     /// Whether the settings are exchanged meanwhile.
     changes: bool,
+    /// Whether users are of tenants with quotas, and then whether those of none are answered.
+    tenants: Option<bool>,
     rules: Rules,
 }
 
@@ -103,6 +124,7 @@ impl Storm {
             begins: rng.random_bool(0.3),
             record_bytes: if rng.random_bool(0.3) { 46 + 3 * 22 } else { usize::MAX },
             changes: rng.random_bool(0.5),
+            tenants: rng.random_bool(0.4).then(|| rng.random_bool(0.5)),
             rules,
         }
     }
@@ -117,6 +139,12 @@ impl Storm {
         };
         let guarantee =
             if self.guarantee == Guarantee::ExactlyOnce { "exactly-once" } else { "at-least-once" };
+        let tenants = match self.tenants {
+            None => String::new(),
+            Some(is_open) => {
+                format!("{TENANTS}{}", if is_open { "[[routes]]\nmodels = { main = 1 }" } else { "" })
+            }
+        };
         common::config(&format!(
             r#"
 models.main.run = "RUN"
@@ -141,7 +169,8 @@ retries = {}
 backoff_ms = 1
 pace = "{}"
 then = "{}"
-{}"#,
+{}
+{tenants}"#,
             self.batch_events,
             self.queue_events,
             self.retries,
@@ -152,7 +181,8 @@ then = "{}"
     }
 
     fn keeps_order(&self) -> bool {
-        self.order == Order::FirstIn && (self.retries == 0 || self.pace == "yield")
+        // Tenants pass each other.
+        self.order == Order::FirstIn && self.tenants.is_none() && (self.retries == 0 || self.pace == "yield")
     }
 
     fn options(&self, config: &ServeConfig, worker: usize) -> FlowOptions {
@@ -175,7 +205,10 @@ then = "{}"
                 offset: 0,
                 key: Some(user.to_string().into_bytes()),
                 payload,
-                headers: vec![("priority".into(), Some(priority.into_bytes()))],
+                headers: vec![
+                    ("priority".into(), Some(priority.into_bytes())),
+                    ("tenant".into(), Some(if user % 3 == 0 { "acme" } else { "" }.into())),
+                ],
                 timestamp_ms: Some(now - if expired { 7_200_000 } else { rng.random_range(0..60_000) }),
             };
             (part, stored, too_large && !expired)

@@ -1,0 +1,157 @@
+//! Whose a request is: it goes the route of the tenant of who sends it, if the tenant's quota lets it pass.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout_at};
+
+use super::App;
+use super::reply::{error, refusal};
+use crate::Reject;
+use crate::engine::HTTP;
+use crate::event::TopicPartition;
+use crate::metrics::Metrics;
+use crate::outbox::{ENDS, EventOutcome};
+use crate::settings::Settings;
+use crate::tenants::{Tenant, Way};
+
+/// The tenant of who sends a request; none where no tenants are set, or where who is of none has a route as well.
+#[derive(Clone, Default)]
+pub(super) struct Sender(pub Option<Arc<Tenant>>);
+
+impl FromRequestParts<Arc<App>> for Sender {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    }
+}
+
+impl Sender {
+    /// Returns the partition that the request's event is given.
+    pub fn part(&self) -> TopicPartition {
+        self.0.as_ref().map_or(HTTP, |tenant| tenant.part)
+    }
+
+    /// Counts a body that was read, and pays for it.
+    pub fn note_body(&self, app: &App, bytes: usize) {
+        if let Some(tenant) = &self.0 {
+            tenant.counts(&app.metrics).bytes.inc_by(bytes as u64);
+            tenant.pay_bytes(Way::Http, bytes, app.engine.clock.now());
+        }
+    }
+
+    /// Counts how the request ended.
+    pub fn note_end(&self, app: &App, outcome: &EventOutcome) {
+        app.metrics.ended(outcome);
+        if let Some(tenant) = &self.0 {
+            tenant.counts(&app.metrics).ended(outcome);
+        }
+    }
+}
+
+/// Finds the tenant of who sends a request, by the name of the identity, and lets the request pass if the quota does.
+///
+/// # Errors
+/// When it is refused; nothing of its body has been read.
+pub(super) fn pass(app: &App, identity: Option<&str>) -> Result<Sender, Box<Response>> {
+    if !app.engine.models.at_hand.has_tenants() {
+        return Ok(Sender::default());
+    }
+    let live = app.engine.models.live();
+    let settings = &live.settings;
+    let Some(tenant) = identity.and_then(|name| settings.tenants.of(name)) else {
+        if settings.routes.has_room_for_others() {
+            return Ok(Sender::default());
+        }
+        let who =
+            identity.map_or("a request without a name".to_owned(), |name| format!("{name} of no tenant"));
+        let text = format!("{who}; expected one of the identities of [tenants]");
+        return Err(Box::new(error(StatusCode::FORBIDDEN, "http", "no-tenant", &text)));
+    };
+    let sender = Sender(Some(Arc::clone(tenant)));
+    let counts = tenant.counts(&app.metrics);
+    counts.events.inc();
+    match tenant.pass(Way::Http, app.engine.clock.now()) {
+        Ok(()) => Ok(sender),
+        Err(wait) => {
+            let text =
+                format!("the quota of the tenant {} is spent; expected {}", tenant.name, tenant.quota());
+            Err(Box::new(over_quota(app, &sender, text, wait)))
+        }
+    }
+}
+
+/// Refuses a request that is over a quota, which lets more pass after `wait`.
+fn over_quota(app: &App, sender: &Sender, text: String, wait: Duration) -> Response {
+    let reject = Reject::queue("quota", text);
+    let mut response = refusal(&reject);
+    if let Some(tenant) = &sender.0 {
+        tenant.counts(&app.metrics).throttled.inc();
+    }
+    sender.note_end(app, &EventOutcome::Failed(reject));
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    response
+}
+
+/// Waits for a request's turn to be scored: first among those of its tenant, so that they do not stand before those of others.
+///
+/// # Errors
+/// When that takes too long: `None` where all are busy, and what is answered where the tenant's own are.
+pub(super) async fn turn(
+    app: &App,
+    sender: &Sender,
+) -> Result<(Option<OwnedSemaphorePermit>, OwnedSemaphorePermit), Option<Response>> {
+    let wait = Duration::from_millis(app.config.http.scoring_wait_ms);
+    let end = Instant::now() + wait;
+    let own = match &sender.0 {
+        Some(tenant) => match timeout_at(end, Arc::clone(&tenant.scoring).acquire_owned()).await {
+            Ok(Ok(permit)) => Some(permit),
+            _ => {
+                let text = format!(
+                    "{} requests of the tenant {} are being scored, and none ended within {} ms; expected at most \
+                     tenants.{}.scoring_requests at once",
+                    tenant.scoring_requests,
+                    tenant.name,
+                    wait.as_millis(),
+                    tenant.name
+                );
+                return Err(Some(over_quota(app, sender, text, Duration::ZERO)));
+            }
+        },
+        None => None,
+    };
+    // The semaphores are never closed, so that an error is that the wait was too long.
+    match timeout_at(end, Arc::clone(&app.scoring).acquire_owned()).await {
+        Ok(Ok(permit)) => Ok((own, permit)),
+        _ => Err(None),
+    }
+}
+
+/// Returns what is counted of the tenants of some settings, as JSON.
+pub(crate) fn shown(metrics: &Metrics, settings: &Settings, workers: usize) -> Vec<Value> {
+    let levels = metrics.tenant_levels(settings, workers);
+    let all = settings.tenants.all().iter().zip(levels);
+    let one = |(tenant, level): (&Arc<Tenant>, crate::metrics::TenantLevel)| {
+        let counts = tenant.counts(metrics);
+        let ended: serde_json::Map<String, Value> = ENDS
+            .into_iter()
+            .zip(&counts.ended)
+            .filter(|(_, n)| n.get() > 0)
+            .map(|(end, n)| (end.to_owned(), n.get().into()))
+            .collect();
+        json!({
+            "tenant": tenant.name, "events": counts.events.get(), "bytes": counts.bytes.get(), "ended": ended,
+            "throttled": counts.throttled.get(), "waiting": level.events, "waiting_bytes": level.bytes,
+        })
+    };
+    all.map(one).collect()
+}
