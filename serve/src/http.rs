@@ -93,7 +93,7 @@ pub fn router(app: App) -> Router {
 /// The paths that monitoring polls, whose requests are therefore not counted.
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
-/// Refuses a request that is not let in or is over its tenant's quota, and counts requests.
+/// Refuses a request that is not let in, and counts requests.
 async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
@@ -104,16 +104,10 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
         _ => Role::Observe,
     };
     let response = match app.access.admit(request.headers(), asked) {
-        Ok(bearer) if asked == Role::Score => {
-            match tenants::pass(&app, bearer.as_ref().map(|bearer| bearer.name.as_str())) {
-                Ok(sender) => {
-                    request.extensions_mut().insert(sender);
-                    next.run(request).await
-                }
-                Err(refusal) => *refusal,
-            }
+        Ok(bearer) => {
+            bearer.into_iter().for_each(|bearer| drop(request.extensions_mut().insert(bearer)));
+            next.run(request).await
         }
-        Ok(_) => next.run(request).await,
         Err(not) => not.refusal,
     };
     if !WATCHING.contains(&path.as_str()) {

@@ -5,6 +5,7 @@
 //! larger than all that fits into it passes too, and is paid for afterwards. Events from Kafka and over HTTP have a bucket each:
 //! what waits in a topic does not take the place of who waits for an answer.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -125,7 +126,6 @@ pub struct Tenant {
     /// A permit for each of them.
     #[cfg(feature = "http")]
     pub scoring: Arc<tokio::sync::Semaphore>,
-    identities: Vec<String>,
     rates: [Option<Rate>; 2],
     kept: Arc<Kept>,
 }
@@ -212,7 +212,11 @@ impl Tenant {
 
 /// The tenants of a version of the config, ascending by name.
 #[derive(Clone, Debug, Default)]
-pub struct Tenants(Vec<Arc<Tenant>>);
+pub struct Tenants {
+    all: Vec<Arc<Tenant>>,
+    /// The place of the tenant of each identity.
+    identities: BTreeMap<String, usize>,
+}
 
 impl Tenants {
     /// Makes those of a config, with all of their quotas left.
@@ -233,13 +237,15 @@ impl Tenants {
                 scoring_requests,
                 #[cfg(feature = "http")]
                 scoring: Arc::new(tokio::sync::Semaphore::new(scoring_requests)),
-                identities: tenant.identities.clone(),
                 rates: [tenant.events_per_s, tenant.bytes_per_s]
                     .map(|per_s| Rate::new(per_s, tenant.burst_s)),
                 kept: Arc::default(),
             })
         });
-        Self(all.collect())
+        let named = config.tenants.values().zip(0..);
+        let named =
+            named.flat_map(|(tenant, at)| tenant.identities.iter().map(move |name| (name.clone(), at)));
+        Self { all: all.collect(), identities: named.collect() }
     }
 
     /// Goes on from those of another version: what a tenant of the same name has spent stays spent. Requests that wait for a
@@ -256,26 +262,31 @@ impl Tenants {
             }
             Arc::new(tenant)
         };
-        Self(self.0.into_iter().map(after).collect())
+        Self { all: self.all.into_iter().map(after).collect(), ..self }
     }
 
     /// Returns all of them.
     pub fn all(&self) -> &[Arc<Tenant>] {
-        &self.0
+        &self.all
     }
 
     /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
+    }
+
+    /// Returns the place of the tenant of a name.
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.all.binary_search_by(|tenant| tenant.name.as_str().cmp(name)).ok()
     }
 
     fn named(&self, name: &str) -> Option<&Arc<Tenant>> {
-        self.0.iter().find(|tenant| tenant.name == name)
+        self.place(name).map(|at| &self.all[at])
     }
 
     /// Returns the tenant of an identity.
     pub fn of(&self, identity: &str) -> Option<&Arc<Tenant>> {
-        self.0.iter().find(|tenant| tenant.identities.iter().any(|known| known == identity))
+        self.identities.get(identity).map(|at| &self.all[*at])
     }
 }
 

@@ -54,6 +54,19 @@ pub struct Job<'a> {
     pub failed: Option<Reject>,
 }
 
+/// Whose histories are looked into.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// Nobody's.
+    None,
+    /// All that are there.
+    All,
+    /// Those of the topics of a tenant, or of no tenant.
+    OfTenant(Option<usize>),
+    /// Those of a partition.
+    Of(Home),
+}
+
 /// How a model knows a user.
 pub enum User {
     /// The request names no user.
@@ -188,14 +201,14 @@ impl<'a> BatchPlan<'a> {
             self.jobs.push(Job { event: at, shadow, request, served, user, work, failed });
             return;
         }
-        let (home, tenant) = (event.home(), route.tenant);
+        let seen = self.seen(event, route);
         if let Some(shadow) = &route.shadow
-            && let Ok(job) = self.job(at, (home, tenant), request.clone(), shadow)
+            && let Ok(job) = self.job(at, seen, request.clone(), shadow)
         {
             self.jobs.push(Job { shadow: true, ..job });
         }
         let name = route.model(request.user());
-        match self.job(at, (home, tenant), request, name) {
+        match self.job(at, seen, request, name) {
             Ok(job) => self.jobs.push(job),
             Err(reject) => self.end(at, EventOutcome::Failed(reject)),
         }
@@ -207,17 +220,28 @@ impl<'a> BatchPlan<'a> {
         &routes.all()[routes.of(event)]
     }
 
-    fn job(
-        &mut self,
-        at: usize,
-        whose: (Home, Option<usize>),
-        request: Request<'a>,
-        name: &str,
-    ) -> Result<Job<'a>, Reject> {
+    /// Returns whose histories an event may be answered from.
+    fn seen(&self, event: &Incoming, route: &Route) -> Seen {
+        let engine = self.engine;
+        match &engine.replaying {
+            // The state that is there is of one topic: in another the same id may be of another user.
+            Some(replaying) if replaying.resubmit.is_some() => {
+                let source = event.header(SOURCE).and_then(|source| source.split('/').next());
+                if source == Some(replaying.state_topic.as_str()) { Seen::All } else { Seen::None }
+            }
+            Some(_) => Seen::All,
+            None if event.part.topic == HTTP.topic && !engine.topics.is_empty() => {
+                Seen::OfTenant(route.tenant)
+            }
+            None => Seen::Of(event.home()),
+        }
+    }
+
+    fn job(&mut self, at: usize, seen: Seen, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
         let served = self.live.models.get(name).expect("the config's names were checked");
         let kind = request.kind();
         let (user, history) = match request.user() {
-            Some(user) => self.user(served, whose, user)?,
+            Some(user) => self.user(served, seen, user)?,
             None => (User::None, Cow::Borrowed(&[][..])),
         };
         let work = match &request.ask {
@@ -253,18 +277,19 @@ impl<'a> BatchPlan<'a> {
     fn user(
         &self,
         served: &'a Served,
-        (home, tenant): (Home, Option<usize>),
+        seen: Seen,
         user: &WireId<'_>,
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
         let row = served.recommender.user_row(user.id());
         let trained: &[u32] = row.map(|row| served.recommender.seen.row(row.at()).0).unwrap_or_default();
         let (state, routes) = (&self.engine.state, &self.live.settings.routes);
-        let found = if self.engine.replaying.is_some() {
-            state.get(None, user, served.number)
-        } else if home.part.topic == HTTP.topic && !self.engine.topics.is_empty() {
-            state.find(|home| routes.sees(tenant, home.part.topic), user, served.number)
-        } else {
-            state.get(Some(home), user, served.number)
+        let found = match seen {
+            Seen::None => None,
+            Seen::All => state.get(None, user, served.number),
+            Seen::OfTenant(tenant) => {
+                state.find(|home| routes.sees(tenant, home.part.topic), user, served.number)
+            }
+            Seen::Of(home) => state.get(Some(home), user, served.number),
         };
         let policy = self.live.settings.unknown.user;
         let Some((history, folded)) = found else {

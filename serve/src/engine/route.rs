@@ -11,6 +11,7 @@
 //! OOPSLA 2014), which spreads ids that differ in one digit. The first model whose sum of weights, of those up to and including
 //! its own in order of name, is above the place answers: a weight that grows takes users from its neighbour, and moves no other.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use burnrec_data::Id;
@@ -26,7 +27,7 @@ use crate::tenants::part;
 pub struct Routes {
     all: Vec<Route>,
     /// For each tenant the partition of its events over HTTP, and the route that they go.
-    over_http: Vec<(TopicPartition, usize)>,
+    over_http: BTreeMap<TopicPartition, usize>,
     /// The topics of a replay of rejects, whose events say themselves where they were before.
     rejected_from: Option<Vec<String>>,
 }
@@ -105,10 +106,9 @@ impl Routes {
         if last == 0 {
             return 0;
         }
-        if event.part.topic == HTTP.topic && event.part != HTTP {
+        if event.part.topic == HTTP.topic {
             // Whose a request is, its identity alone says. The tenant may be gone since it came.
-            let route = self.over_http.iter().find(|(part, _)| *part == event.part);
-            return route.map_or(last, |(_, route)| *route);
+            return self.over_http.get(&event.part).copied().unwrap_or(last);
         }
         let topic = self.topic_of(event);
         self.all
@@ -276,52 +276,4 @@ fn mix(hash: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(settings: &str) -> Route {
-        let models = "[models.a]\nrun = 'r'\n[models.b]\nrun = 'r'\n[models.c]\nrun = 'r'";
-        let text = format!("{models}\n[[routes]]\n{settings}");
-        Routes::new(&text.parse().expect("a config")).all.swap_remove(0)
-    }
-
-    fn models(route: &Route) -> Vec<String> {
-        (0..20_000).map(|user| route.model(Some(&WireId::Int(user))).to_owned()).collect()
-    }
-
-    #[test]
-    fn the_hashes_are_those_of_their_authors() {
-        // The vectors of FNV's own page, and of the first numbers of SplitMix64 from the seed 0.
-        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
-        let step = 0x9e37_79b9_7f4a_7c15_u64;
-        assert_eq!([mix(step), mix(step.wrapping_mul(2))], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
-    }
-
-    #[test]
-    fn two_salts_split_independently_and_each_by_the_weights() {
-        let (one, two) =
-            (route("models = { a = 3, b = 1 }\nsalt = 'one'"), route("models = { a = 3, b = 1 }"));
-        let (one, two) = (models(&one), models(&two));
-        let share = |n: usize| n as f64 / one.len() as f64;
-        for split in [&one, &two] {
-            let of_b = share(split.iter().filter(|model| *model == "b").count());
-            assert!((of_b - 0.25).abs() < 0.01, "{of_b}");
-        }
-        // Independent splits agree on 0.75^2 + 0.25^2 of the users.
-        let alike = share(one.iter().zip(&two).filter(|(one, two)| one == two).count());
-        assert!((alike - 0.625).abs() < 0.015, "{alike}");
-    }
-
-    #[test]
-    fn a_weight_that_grows_moves_only_the_users_that_it_gains() {
-        let (before, after) =
-            (models(&route("models = { a = 9, b = 1 }")), models(&route("models = { a = 8, b = 2 }")));
-        let moved: Vec<_> = before.iter().zip(&after).filter(|(old, new)| old != new).collect();
-        assert!(moved.iter().all(|(old, new)| *old == "a" && *new == "b"), "{moved:?}");
-        assert!((1600..2400).contains(&moved.len()), "{}", moved.len());
-        let none = models(&route("models = { a = 0, b = 1, c = 0 }"));
-        assert!(none.iter().all(|model| model == "b"), "a weight of 0 gets nobody");
-    }
-}
+mod tests;

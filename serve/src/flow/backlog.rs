@@ -81,7 +81,7 @@ impl Backlog {
             let kept = match self.lanes.get_mut(usize::from(event.tenant)) {
                 Some(lane) => {
                     if are_new {
-                        lane.count(&event);
+                        lane.note_read(&event);
                     }
                     lane.refuse(event, &self.queues)
                 }
@@ -89,6 +89,7 @@ impl Backlog {
             };
             kept.into_iter().for_each(|event| self.queues[route].push(event));
         }
+        self.lanes.iter_mut().for_each(Lane::count_read);
     }
 
     fn push_front(&mut self, event: Incoming) {

@@ -23,6 +23,7 @@ pub struct Lane {
     turn: usize,
     /// Events that are over the quota and found the queue full: they are rejected when it is the tenant's turn.
     refused: VecDeque<Incoming>,
+    refused_bytes: usize,
     fullness: Fullness,
     /// The quota is spent until this moment.
     closed_until: Option<Instant>,
@@ -30,6 +31,8 @@ pub struct Lane {
     opened: Option<Instant>,
     /// What of the quota is left to the batch that is being taken.
     allowance: Option<Allowance>,
+    /// How many events were read and not counted yet, and their bytes.
+    read: (u64, u64),
     /// How its events of the batch ended.
     ends: [u64; ENDS.len()],
 }
@@ -45,9 +48,11 @@ impl Lane {
             tenant: tenant.map(|(_, tenant)| (Arc::clone(tenant), tenant.counts(metrics).clone())),
             turn: 0,
             refused: VecDeque::new(),
+            refused_bytes: 0,
             closed_until: None,
             opened: None,
             allowance: None,
+            read: (0, 0),
             ends: [0; ENDS.len()],
         }
     }
@@ -89,11 +94,17 @@ impl Lane {
         }
     }
 
-    /// Counts an event that was read.
-    pub fn count(&self, event: &Incoming) {
+    /// Notes an event that was read.
+    pub fn note_read(&mut self, event: &Incoming) {
+        self.read = (self.read.0 + 1, self.read.1 + event.bytes() as u64);
+    }
+
+    /// Counts what was noted.
+    pub fn count_read(&mut self) {
+        let (events, bytes) = std::mem::take(&mut self.read);
         if let Some((_, counts)) = &self.tenant {
-            counts.events.inc();
-            counts.bytes.inc_by(event.bytes() as u64);
+            counts.events.inc_by(events);
+            counts.bytes.inc_by(bytes);
         }
     }
 
@@ -102,6 +113,7 @@ impl Lane {
         if !self.rejects() || !self.is_at_bounds(queues) {
             return Some(event);
         }
+        self.refused_bytes += event.size();
         self.refused.push_back(event);
         None
     }
@@ -123,7 +135,8 @@ impl Lane {
         let is_full = self.fullness.look(n, bytes);
         // Where what finds no room is rejected, reading goes on for as long as the rejects have room.
         let rejects = self.rejects();
-        let no_room = self.fullness.is_reached(self.refused.len(), || 0) || (is_full && !rejects);
+        let many_rejects = self.fullness.is_reached(self.refused.len(), || self.refused_bytes);
+        let no_room = many_rejects || (is_full && !rejects);
         for at in &self.routes {
             let queue_is_full = queues[*at].is_full();
             let route = &routes.all()[*at];
@@ -171,6 +184,7 @@ impl Lane {
     /// Returns the next event that is rejected.
     fn next_refused(&mut self) -> Option<Incoming> {
         let mut event = self.refused.pop_front()?;
+        self.refused_bytes -= event.size();
         if let Some((tenant, counts)) = &self.tenant {
             counts.throttled.inc();
             let text = format!(
@@ -241,6 +255,7 @@ impl Lane {
     /// Drops rejected events of some partitions.
     pub fn drop_partitions(&mut self, gone: impl Fn(TopicPartition) -> bool) {
         self.refused.retain(|event| !gone(event.part));
+        self.refused_bytes = self.refused.iter().map(Incoming::size).sum();
     }
 
     /// Returns the events that are to be rejected, which by other settings may be answered.

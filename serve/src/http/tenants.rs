@@ -1,6 +1,5 @@
 //! Whose a request is: it goes the route of the tenant of who sends it, if the tenant's quota lets it pass.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::App;
 use super::reply::{error, refusal};
+use super::tokens::Bearer;
 use crate::Reject;
 use crate::engine::HTTP;
 use crate::event::TopicPartition;
@@ -23,14 +23,37 @@ use crate::settings::Settings;
 use crate::tenants::{Tenant, Way};
 
 /// The tenant of who sends a request; none where no tenants are set, or where who is of none has a route as well.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Sender(pub Option<Arc<Tenant>>);
 
+/// Finds the tenant of who is named in the extensions of a request, and lets the request pass if the quota does. Nothing of its
+/// body is read before.
 impl FromRequestParts<Arc<App>> for Sender {
-    type Rejection = Infallible;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Arc<App>) -> Result<Self, Infallible> {
-        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        if !app.engine.models.at_hand.has_tenants() {
+            return Ok(Self::default());
+        }
+        let live = app.engine.models.live();
+        let (tenants, routes) = (&live.settings.tenants, &live.settings.routes);
+        let identity = parts.extensions.get::<Arc<Bearer>>().map(|bearer| bearer.name.as_str());
+        let Some(tenant) = identity.and_then(|name| tenants.of(name)) else {
+            if routes.has_room_for_others() {
+                return Ok(Self::default());
+            }
+            let who =
+                identity.map_or("a request without a name".into(), |name| format!("{name} of no tenant"));
+            let text = format!("{who}; expected one of the identities of [tenants]");
+            return Err(error(StatusCode::FORBIDDEN, "http", "no-tenant", &text));
+        };
+        let sender = Self(Some(Arc::clone(tenant)));
+        tenant.counts(&app.metrics).events.inc();
+        tenant.pass(Way::Http, app.engine.clock.now()).map_err(|wait| {
+            let (name, quota) = (&tenant.name, tenant.quota());
+            over_quota(app, &sender, format!("the tenant {name} is over its quota; expected {quota}"), wait)
+        })?;
+        Ok(sender)
     }
 }
 
@@ -53,38 +76,6 @@ impl Sender {
         app.metrics.ended(outcome);
         if let Some(tenant) = &self.0 {
             tenant.counts(&app.metrics).ended(outcome);
-        }
-    }
-}
-
-/// Finds the tenant of who sends a request, by the name of the identity, and lets the request pass if the quota does.
-///
-/// # Errors
-/// When it is refused; nothing of its body has been read.
-pub(super) fn pass(app: &App, identity: Option<&str>) -> Result<Sender, Box<Response>> {
-    if !app.engine.models.at_hand.has_tenants() {
-        return Ok(Sender::default());
-    }
-    let live = app.engine.models.live();
-    let settings = &live.settings;
-    let Some(tenant) = identity.and_then(|name| settings.tenants.of(name)) else {
-        if settings.routes.has_room_for_others() {
-            return Ok(Sender::default());
-        }
-        let who =
-            identity.map_or("a request without a name".to_owned(), |name| format!("{name} of no tenant"));
-        let text = format!("{who}; expected one of the identities of [tenants]");
-        return Err(Box::new(error(StatusCode::FORBIDDEN, "http", "no-tenant", &text)));
-    };
-    let sender = Sender(Some(Arc::clone(tenant)));
-    let counts = tenant.counts(&app.metrics);
-    counts.events.inc();
-    match tenant.pass(Way::Http, app.engine.clock.now()) {
-        Ok(()) => Ok(sender),
-        Err(wait) => {
-            let text =
-                format!("the quota of the tenant {} is spent; expected {}", tenant.name, tenant.quota());
-            Err(Box::new(over_quota(app, &sender, text, wait)))
         }
     }
 }
