@@ -8,12 +8,14 @@ mod http;
 mod kafka;
 mod oidc;
 mod partitioner;
-mod role;
-mod sasl;
 mod provenance;
 mod refused;
+mod role;
+mod route;
+mod sasl;
 mod secret;
 mod span;
+mod tenant;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,15 +29,17 @@ pub use http::{ClientCertificates, HttpConfig};
 pub use kafka::{Guarantee, KafkaConfig, Mode, OnDataLoss, Start};
 pub use oidc::OidcConfig;
 pub use partitioner::Partitioner;
-pub use role::Role;
 pub use provenance::ProvenanceConfig;
 pub(crate) use refused::refused;
+pub use role::Role;
+pub use route::Route;
 #[cfg(any(feature = "http", feature = "kafka"))]
 pub(crate) use secret::HIDDEN;
 pub use secret::Secret;
 #[cfg(feature = "kafka")]
 pub(crate) use secret::is_secret;
 pub use span::Span;
+pub use tenant::{Over, TenantConfig};
 
 use crate::{Error, Result};
 
@@ -58,6 +62,9 @@ pub struct ServeConfig {
     /// first by name.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Those whose events are answered apart from each other's, by name, with their quotas.
+    #[serde(default)]
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// Where models compute: `auto`, `cpu`, `gpu`, `gpu:N`.
     #[serde(default = "auto")]
     pub device: String,
@@ -103,28 +110,6 @@ pub struct ModelEntry {
     pub run: PathBuf,
     /// What replies call its version; the run directory's name by default.
     pub version: Option<String>,
-}
-
-/// Which events go to which models.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Route {
-    /// Only events of this topic.
-    pub topic: Option<String>,
-    /// Only events with these headers, by name and value.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// The models with their weights (an A/B split): each user gets one of them, always the same.
-    pub models: BTreeMap<String, f64>,
-    /// What the users are split by beside their ids: another salt is another split. By default the route's topic and
-    /// headers, so that each route has a split of its own.
-    pub salt: Option<String>,
-    /// A shadow model: it answers the same events, to the topic `kafka.shadow`.
-    pub shadow: Option<String>,
-    /// The most events that may wait; `flow.queue_events` by default.
-    pub queue_events: Option<usize>,
-    /// The most bytes that may wait; `flow.queue_bytes` by default.
-    pub queue_bytes: Option<usize>,
 }
 
 /// The format of requests on Kafka.
@@ -314,6 +299,7 @@ impl ServeConfig {
         for (at, route) in self.routes.iter().enumerate() {
             self.validate_route(at, route)?;
         }
+        self.validate_tenants()?;
         if let Some(kafka) = &self.kafka {
             kafka.validate()?;
         }
@@ -351,46 +337,5 @@ impl ServeConfig {
             return Err(Error::config("limits.id_bytes", self.limits.id_bytes, expected));
         }
         self.flow.validate()
-    }
-
-    fn validate_route(&self, at: usize, route: &Route) -> Result<()> {
-        let field = |name: &str| format!("routes[{at}].{name}");
-        if route.models.is_empty() {
-            return Err(Error::config(field("models"), "none", "at least one, such as { main = 1 }"));
-        }
-        let names = route.models.keys().chain(&route.shadow);
-        if let Some(unknown) = names.into_iter().find(|name| !self.models.contains_key(*name)) {
-            let known: Vec<&str> = self.models.keys().map(String::as_str).collect();
-            return Err(Error::config(field("models"), unknown, format!("one of {}", known.join(", "))));
-        }
-        if let Some((name, weight)) =
-            route.models.iter().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0))
-        {
-            return Err(Error::config(field(&format!("models.{name}")), weight, "a weight, 0 or above"));
-        }
-        let sum: f64 = route.models.values().sum();
-        if sum <= 0.0 {
-            return Err(Error::config(field("models"), "no weight above 0", "a model that answers"));
-        }
-        if !sum.is_finite() {
-            return Err(Error::config(field("models"), "weights without a finite sum", "smaller ones"));
-        }
-        for (name, most) in [("queue_events", route.queue_events), ("queue_bytes", route.queue_bytes)] {
-            if most == Some(0) {
-                return Err(Error::config(field(name), 0, "1 or above"));
-            }
-        }
-        let topics = self.kafka.iter().flat_map(|kafka| &kafka.requests);
-        match &route.topic {
-            Some(topic) if !topics.clone().any(|known| known == topic) => {
-                Err(Error::config(field("topic"), topic, "one of kafka.requests"))
-            }
-            _ if route.shadow.is_some()
-                && self.kafka.as_ref().is_some_and(|kafka| kafka.shadow.is_none()) =>
-            {
-                Err(Error::config("kafka.shadow", "none", "a topic for the replies of shadow models"))
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -32,6 +32,7 @@ use crate::{Kind, Reject, Result};
 pub use columns::check as check_columns;
 pub use join::Join;
 pub use route::Routes;
+pub(crate) use route::fnv1a;
 
 /// The partition that events over HTTP are given; it belongs to no topic.
 pub const HTTP: TopicPartition = TopicPartition { topic: u16::MAX, partition: -1 };

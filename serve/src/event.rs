@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use crate::Reject;
+
 /// What the names of the service's own headers begin with.
 pub const OWN: &str = "burnrec-";
 
@@ -53,12 +55,17 @@ pub struct Incoming {
     pub received: Instant,
     /// How many times it failed.
     pub attempts: u32,
-    /// Why the sink does not take what it leads to; the engine then rejects it without any effect.
-    pub refused: Option<Box<str>>,
+    /// Why it is not to be answered: its tenant's quota, or that the sink does not take what it leads to. The engine then rejects
+    /// it without any effect.
+    pub refused: Option<Box<Reject>>,
     /// Its turn: its running number in the ledger of its partition.
     pub turn: u64,
     /// The worker that read it.
     pub worker: usize,
+    /// The place of its tenant among those of the settings by which it was queued.
+    pub tenant: u16,
+    /// Whether it has passed its tenant's quota: a further try costs nothing.
+    pub has_passed: bool,
     /// The key, then the payload.
     bytes: Box<[u8]>,
     key_len: Option<u32>,
@@ -86,6 +93,8 @@ impl Incoming {
             refused: None,
             turn: 0,
             worker: 0,
+            tenant: 0,
+            has_passed: false,
             bytes: parts.concat().into_boxed_slice(),
             key_len: key.map(|key| key.len() as u32),
             has_payload: payload.is_some(),
@@ -111,6 +120,11 @@ impl Incoming {
     pub fn tries(&self) -> u32 {
         let earlier = self.header(ATTEMPTS).and_then(|text| text.parse().ok()).unwrap_or(0_u32);
         earlier.saturating_add(self.attempts).saturating_add(1)
+    }
+
+    /// Returns how many bytes its key and its payload have.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// Returns how many bytes it takes in a queue.

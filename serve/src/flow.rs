@@ -8,6 +8,7 @@
 mod backlog;
 mod batch;
 mod erase;
+mod lane;
 mod ledger;
 mod offsets;
 mod options;
@@ -100,7 +101,7 @@ impl<T: Transport> Flow<T> {
     pub fn new(engine: Arc<Engine>, metrics: Arc<Metrics>, options: FlowOptions, transport: T) -> Self {
         let (exchanges, live) = (engine.models.exchanges(), engine.models.live());
         Self {
-            backlog: Backlog::new(Arc::clone(&live.settings)),
+            backlog: Backlog::new(Arc::clone(&live.settings), &metrics),
             live,
             exchanges,
             is_drained: false,
@@ -136,7 +137,9 @@ impl<T: Transport> Flow<T> {
             self.recover(done, stop)?;
         }
         let deadline = self.clock.now() + self.options.drain;
-        while self.backlog.len() > 0 && self.live.settings.run != Run::Paused && self.clock.now() < deadline {
+        // What waits for a quota is left to the next reader of its partition.
+        let is_paused = self.live.settings.run == Run::Paused;
+        while self.backlog.len_open() > 0 && !is_paused && self.clock.now() < deadline {
             match self.answer_next().and_then(|()| self.look_at_deliveries(Duration::ZERO)) {
                 Ok(()) => {}
                 Err(trouble) => return Self::leave(trouble),
@@ -214,7 +217,7 @@ impl<T: Transport> Flow<T> {
         self.exchanges = exchanges;
         let live = self.engine.models.live();
         if !Arc::ptr_eq(&live.settings, &self.live.settings) {
-            self.backlog.take_up(Arc::clone(&live.settings));
+            self.backlog.take_up(Arc::clone(&live.settings), &self.metrics);
             self.metrics.no_queues_from(self.options.worker, self.backlog.queues().len());
             self.is_drained = false;
             self.metrics.progress.drained(self.options.worker, false);
@@ -232,7 +235,7 @@ impl<T: Transport> Flow<T> {
             wait = wait.min(until(due));
         }
         let run = self.live.settings.run;
-        let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len() > 0;
+        let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len_open() > 0;
         if run == Run::Paused {
             wait = IDLE;
         } else if self.is_filling(now) {
@@ -257,7 +260,7 @@ impl<T: Transport> Flow<T> {
     fn is_filling(&self, now: Instant) -> bool {
         self.backlog.reads_ahead
             && now < self.quiet
-            && !self.backlog.queues().iter().any(Queue::was_full)
+            && !self.backlog.was_full()
             && self.offsets.is_behind(&self.paused)
     }
 
@@ -310,7 +313,7 @@ impl<T: Transport> Flow<T> {
     /// Answers the next batch.
     fn answer_next(&mut self) -> Result<(), Trouble> {
         let mut events = std::mem::take(&mut self.events);
-        self.backlog.take(&mut events);
+        self.backlog.take(self.clock.now(), &mut events);
         if events.is_empty() {
             self.events = events;
             return Ok(());
@@ -376,6 +379,7 @@ impl<T: Transport> Flow<T> {
         let outcomes = outbox.outcomes.iter().enumerate().filter(|(at, _)| !retried.contains(at));
         self.metrics.batch(outcomes, scored - start, now - scored, latency);
         outbox.count_replies(&retried);
+        self.backlog.count_ends(events, outbox, &retried);
         for at in retried.into_iter().rev() {
             let EventOutcome::Failed(reject) = &outbox.outcomes[at] else { continue };
             let until = now + failures.of(reject.stage).backoff();

@@ -18,6 +18,7 @@ mod oidc;
 pub(crate) mod page;
 pub(crate) mod reply;
 mod server;
+pub(crate) mod tenants;
 mod tls;
 pub mod tokens;
 pub(crate) mod watch;
@@ -76,9 +77,12 @@ pub struct App {
 /// Returns the paths.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
-        .route("/v1/score", post(|state, by, body| answer::answer(state, Kind::Score, by, body)))
-        .route("/v1/recommend", post(|state, by, body| answer::answer(state, Kind::Recommend, by, body)))
-        .route("/v1/similar", post(|state, by, body| answer::answer(state, Kind::Similar, by, body)))
+        .route("/v1/score", post(|state, sender, body| answer::answer(state, sender, Kind::Score, body)))
+        .route(
+            "/v1/recommend",
+            post(|state, sender, body| answer::answer(state, sender, Kind::Recommend, body)),
+        )
+        .route("/v1/similar", post(|state, sender, body| answer::answer(state, sender, Kind::Similar, body)))
         .route("/v1/event", post(answer::event))
         .route("/metrics", get(watch::metrics))
         .route("/flow", get(watch::flow))

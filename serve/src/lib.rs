@@ -49,6 +49,7 @@ pub mod served;
 pub mod service;
 pub mod settings;
 pub mod state;
+pub mod tenants;
 
 pub use config::ServeConfig;
 pub use engine::Engine;

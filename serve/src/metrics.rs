@@ -4,6 +4,7 @@ mod callers;
 mod labels;
 mod provenance;
 mod queues;
+mod tenants;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -22,6 +23,7 @@ pub use callers::Callers;
 pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
 pub use provenance::ProvenanceCounts;
 pub use queues::QueueLevel;
+pub use tenants::{TenantCounts, TenantLevel};
 
 use crate::event::{Incoming, TopicPartition};
 use crate::outbox::EventOutcome;
@@ -40,6 +42,8 @@ pub struct Elsewhere {
     pub newest_config: u64,
     /// Whether the service can work.
     pub ready: bool,
+    /// What waits of each tenant.
+    pub tenants: Vec<TenantLevel>,
 }
 
 /// All that is counted.
@@ -50,6 +54,7 @@ pub struct Metrics {
     config: Gauge,
     newest_config: Gauge,
     ready: Gauge,
+    tenants: tenants::TenantSeries,
     /// Events read.
     pub events: Counter,
     bytes: Counter,
@@ -99,6 +104,7 @@ impl Default for Metrics {
             config: Gauge::default(),
             newest_config: Gauge::default(),
             ready: Gauge::default(),
+            tenants: Default::default(),
             events: Counter::default(),
             bytes: Counter::default(),
             ended: Family::default(),
@@ -205,6 +211,7 @@ impl Default for Metrics {
             all.ready.clone(),
         );
         all.provenance.register(&mut registry);
+        all.tenants.register(&mut registry);
         all.registry = registry;
         all
     }
@@ -373,6 +380,7 @@ impl Metrics {
         self.config.set(now.config as i64);
         self.newest_config.set(now.newest_config as i64);
         self.ready.set(i64::from(now.ready));
+        self.tenants.show(&now.tenants);
         let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         replies.clear();
         for (of, n) in &now.replies {

@@ -48,17 +48,26 @@ pub enum EventOutcome {
 impl EventOutcome {
     /// Returns the word for it in receipts and metrics.
     pub fn name(&self) -> &'static str {
+        ENDS[self.place()]
+    }
+
+    /// Returns the place of its word in [`ENDS`].
+    pub fn place(&self) -> usize {
         match self {
-            Self::Replied(_) => "replied",
-            Self::Filtered => "filtered",
-            Self::Resubmitted => "resubmitted",
-            Self::GivenUp(_) => "given-up",
-            Self::Expired(_) => "expired",
-            Self::Failed(_) => "rejected",
-            Self::Dropped(_) => "dropped",
+            Self::Replied(_) => 0,
+            Self::Filtered => 1,
+            Self::Resubmitted => 2,
+            Self::GivenUp(_) => 3,
+            Self::Expired(_) => 4,
+            Self::Failed(_) => 5,
+            Self::Dropped(_) => 6,
         }
     }
 }
+
+/// The words for how events end.
+pub const ENDS: [&str; 7] =
+    ["replied", "filtered", "resubmitted", "given-up", "expired", "rejected", "dropped"];
 
 /// A message to write.
 #[derive(Clone, Debug, PartialEq)]

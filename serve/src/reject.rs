@@ -39,6 +39,11 @@ pub struct Reject {
 }
 
 impl Reject {
+    /// Makes a reject of what waits for a batch.
+    pub fn queue(reason: &'static str, text: impl Into<String>) -> Self {
+        Self { stage: Stage::Queue, reason, text: short(text.into()) }
+    }
+
     /// Makes a reject of the stage that reads the message.
     pub fn decode(reason: &'static str, text: impl Into<String>) -> Self {
         Self { stage: Stage::Decode, reason, text: short(text.into()) }

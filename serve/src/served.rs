@@ -115,17 +115,24 @@ pub struct Models {
 pub struct AtHand {
     message_bytes: AtomicUsize,
     is_stopped: AtomicBool,
+    has_tenants: AtomicBool,
 }
 
 impl AtHand {
     fn set(&self, settings: &Settings) {
         self.message_bytes.store(settings.limits.message_bytes, Ordering::Relaxed);
         self.is_stopped.store(settings.run != Run::Running, Ordering::Relaxed);
+        self.has_tenants.store(!settings.tenants.is_empty(), Ordering::Relaxed);
     }
 
     /// Returns the most bytes of a message.
     pub fn message_bytes(&self) -> usize {
         self.message_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether there are tenants.
+    pub fn has_tenants(&self) -> bool {
+        self.has_tenants.load(Ordering::Relaxed)
     }
 
     /// Returns whether nothing new is taken.
@@ -238,7 +245,8 @@ impl Models {
             for (name, served) in kept {
                 new.entry(name.clone()).or_insert_with(|| Arc::clone(served));
             }
-            Live { settings: Arc::new(settings), models: Arc::new(new) }
+            let tenants = settings.tenants.clone().after(&live.settings.tenants);
+            Live { settings: Arc::new(Settings { tenants, ..settings }), models: Arc::new(new) }
         });
         let live = self.live();
         let is_gone = |name: &String| !live.models.contains_key(name);

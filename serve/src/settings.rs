@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::engine::{Join, Routes, check_columns};
 use crate::served::Set;
+use crate::tenants::Tenants;
 
 /// The most events of a batch in `message` mode: each event waits for few others.
 const MOST_MESSAGES: usize = 32;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub models: std::collections::BTreeMap<String, ModelEntry>,
     /// Which events go to which models.
     pub routes: Routes,
+    /// Those whose events are answered apart from each other's.
+    pub tenants: Tenants,
     /// How replies look.
     pub output: OutputConfig,
     /// The table joined to replies.
@@ -90,6 +93,7 @@ impl Settings {
             run,
             models: config.models.clone(),
             routes: Routes::new(config),
+            tenants: Tenants::new(config),
             output: config.output.clone(),
             join,
             unknown: config.unknown,

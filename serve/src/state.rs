@@ -93,8 +93,33 @@ impl State {
         if self.is_empty() {
             return None;
         }
+        Self::get_of(self.shards(home), user, model)
+    }
+
+    /// Does the same in those homes of which `is_seen` is true.
+    pub fn find(
+        &self,
+        is_seen: impl Fn(Home) -> bool,
+        user: &WireId<'_>,
+        model: u64,
+    ) -> Option<(History, Option<Folded>)> {
+        if self.is_empty() {
+            return None;
+        }
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = shards.iter().filter(|(home, _)| is_seen(**home));
+        let seen: Vec<_> = seen.map(|(_, shard)| Arc::clone(shard)).collect();
+        drop(shards);
+        Self::get_of(seen, user, model)
+    }
+
+    fn get_of(
+        shards: Vec<Arc<Mutex<Shard>>>,
+        user: &WireId<'_>,
+        model: u64,
+    ) -> Option<(History, Option<Folded>)> {
         let user = Key::from(user);
-        self.shards(home).into_iter().find_map(|shard| {
+        shards.into_iter().find_map(|shard| {
             let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
             let (history, folded) = shard.users.get(&user)?;
             let fresh = |folded: &&Folded| folded.model == model && folded.version == history.version;

@@ -338,6 +338,18 @@ fn print_status(status: &Value) -> Result<()> {
             .collect();
         show::say(format!("route {}: {}", shown(&of["route"]), shares.join(", ")))?;
     }
+    for of in list(&status["tenants"]) {
+        let ended = of["ended"].as_object().into_iter().flatten();
+        let ended: Vec<String> = ended.map(|(end, n)| format!("{n} {end}")).collect();
+        show::say(format!(
+            "tenant {}: {} events, {} throttled, {} wait; {}",
+            shown(&of["tenant"]),
+            of["events"],
+            of["throttled"],
+            of["waiting"],
+            if ended.is_empty() { "none ended".to_owned() } else { ended.join(", ") }
+        ))?;
+    }
     for (name, of) in status["instances"].as_object().into_iter().flatten() {
         let trouble = of["trouble"].as_str().map(|text| format!(": {text}")).unwrap_or_default();
         show::say(format!("instance {name}: version {}{trouble}", of["version"]))?;

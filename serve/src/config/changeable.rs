@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Failures, FlowConfig, Limits, ModelEntry, OutputConfig, Route, ServeConfig, TableConfig, UnknownConfig,
+    Failures, FlowConfig, Limits, ModelEntry, OutputConfig, Route, ServeConfig, TableConfig, TenantConfig,
+    UnknownConfig,
 };
 
 /// The tables of a [`ServeConfig`] that may change while the service runs. All others need a restart.
@@ -17,6 +18,9 @@ pub struct Changeable {
     /// Which events go to which models.
     #[serde(default)]
     pub routes: Vec<Route>,
+    /// Those whose events are answered apart from each other's.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tenants: BTreeMap<String, TenantConfig>,
     /// How replies look on Kafka.
     #[serde(default)]
     pub output: OutputConfig,
@@ -37,8 +41,8 @@ pub struct Changeable {
 }
 
 /// The names of its tables.
-pub const CHANGEABLE: [&str; 8] =
-    ["models", "routes", "output", "table", "unknown", "limits", "flow", "failures"];
+pub const CHANGEABLE: [&str; 9] =
+    ["models", "routes", "tenants", "output", "table", "unknown", "limits", "flow", "failures"];
 
 impl ServeConfig {
     /// Returns what of it may change.
@@ -47,6 +51,7 @@ impl ServeConfig {
         Changeable {
             models: all.models,
             routes: all.routes,
+            tenants: all.tenants,
             output: all.output,
             table: all.table,
             unknown: all.unknown,
@@ -61,6 +66,7 @@ impl ServeConfig {
         Self {
             models: tables.models,
             routes: tables.routes,
+            tenants: tables.tenants,
             output: tables.output,
             table: tables.table,
             unknown: tables.unknown,

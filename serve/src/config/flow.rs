@@ -96,7 +96,9 @@ impl Failures {
     /// Returns what to do where this stage fails.
     pub fn of(&self, stage: Stage) -> Failure {
         match stage {
-            Stage::Queue | Stage::Decode => self.decode,
+            // What is refused before it is read, by a quota or as it is of no tenant, is rejected at once.
+            Stage::Queue => Failure::default(),
+            Stage::Decode => self.decode,
             Stage::Score => self.score,
             Stage::Sink => self.sink,
         }

@@ -327,6 +327,7 @@ async fn status(State(api): State<Arc<Api>>) -> Response {
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
         "provenance": control.engine.tracer.as_ref().map(|tracer| tracer.index.status()),
+        "tenants": crate::http::tenants::shown(&control.metrics, settings, workers),
         "instances": known.instances,
     });
     answer(StatusCode::OK, &body)

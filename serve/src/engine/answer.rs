@@ -12,7 +12,6 @@ use crate::event::{BYTES, Incoming};
 use crate::message::decode;
 use crate::outbox::{EventOutcome, Outbox};
 use crate::provenance::Trace;
-use crate::reject::Stage;
 use crate::settings::{Live, Settings};
 use crate::state::Undo;
 use crate::{Kind, Reject};
@@ -81,8 +80,8 @@ impl Engine {
                 plan.end(at, EventOutcome::Expired(late));
                 continue;
             }
-            if let Some(text) = &event.refused {
-                plan.end(at, EventOutcome::Failed(Reject::sink("not-taken", &**text)));
+            if let Some(reject) = &event.refused {
+                plan.end(at, EventOutcome::Failed(Reject::clone(reject)));
                 continue;
             }
             if let Some(why) = self.hopeless(settings, event) {
@@ -138,6 +137,6 @@ impl Engine {
         let (most, at) = (settings.flow.max_event_age_ms?, event.timestamp_ms?);
         let age = u64::try_from(now_ms.saturating_sub(at)).unwrap_or(0);
         let text = || format!("{age} ms old; expected at most {most}");
-        (age > most).then(|| Reject { stage: Stage::Queue, reason: "expired", text: text() })
+        (age > most).then(|| Reject::queue("expired", text()))
     }
 }

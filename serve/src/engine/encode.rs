@@ -96,7 +96,7 @@ impl Encoder<'_> {
                     let text = "scores by popularity; expected those of the model, as the thresholds are for";
                     return EventOutcome::Failed(Reject::score("other-scale", text));
                 }
-                if self.events[job.event].part != HTTP {
+                if self.events[job.event].part.topic != HTTP.topic {
                     return EventOutcome::Filtered;
                 }
             }

@@ -54,6 +54,19 @@ pub struct Job<'a> {
     pub failed: Option<Reject>,
 }
 
+/// Whose histories are looked into.
+#[derive(Clone, Copy)]
+enum Seen {
+    /// Nobody's.
+    None,
+    /// All that are there.
+    All,
+    /// Those of the topics of a tenant, or of no tenant.
+    OfTenant(Option<usize>),
+    /// Those of a partition.
+    Of(Home),
+}
+
 /// How a model knows a user.
 pub enum User {
     /// The request names no user.
@@ -136,6 +149,12 @@ impl<'a> BatchPlan<'a> {
 
     /// Adds a request.
     pub fn add(&mut self, at: usize, event: &Incoming, request: Request<'a>, undo: &mut Vec<Undo>) {
+        let route = self.route(event);
+        if route.is_closed() {
+            let text = "an event of no tenant; expected one that fits a route of [[routes]]";
+            self.end(at, EventOutcome::Failed(Reject::queue("no-tenant", text)));
+            return;
+        }
         if let Ask::Event { user, item, value } = &request.ask {
             if self.engine.replaying.is_some() {
                 let source = event.header(SOURCE).and_then(|source| source.split('/').next());
@@ -155,7 +174,7 @@ impl<'a> BatchPlan<'a> {
                 self.end(at, EventOutcome::Failed(Reject::score("no-state", text)));
                 return;
             }
-            let served = self.live.models.get(self.route(event).model(Some(user)));
+            let served = self.live.models.get(route.model(Some(user)));
             let recommender = &served.expect("the config's names were checked").recommender;
             if recommender.model.as_fold_in().is_some()
                 && let Err(error) = recommender.trained().check_value(*value)
@@ -182,14 +201,14 @@ impl<'a> BatchPlan<'a> {
             self.jobs.push(Job { event: at, shadow, request, served, user, work, failed });
             return;
         }
-        let route = self.route(event);
-        let name = route.model(request.user());
+        let seen = self.seen(event, route);
         if let Some(shadow) = &route.shadow
-            && let Ok(job) = self.job(at, event.home(), request.clone(), shadow)
+            && let Ok(job) = self.job(at, seen, request.clone(), shadow)
         {
             self.jobs.push(Job { shadow: true, ..job });
         }
-        match self.job(at, event.home(), request, name) {
+        let name = route.model(request.user());
+        match self.job(at, seen, request, name) {
             Ok(job) => self.jobs.push(job),
             Err(reject) => self.end(at, EventOutcome::Failed(reject)),
         }
@@ -201,11 +220,28 @@ impl<'a> BatchPlan<'a> {
         &routes.all()[routes.of(event)]
     }
 
-    fn job(&mut self, at: usize, home: Home, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
+    /// Returns whose histories an event may be answered from.
+    fn seen(&self, event: &Incoming, route: &Route) -> Seen {
+        let engine = self.engine;
+        match &engine.replaying {
+            // The state that is there is of one topic: in another the same id may be of another user.
+            Some(replaying) if replaying.resubmit.is_some() => {
+                let source = event.header(SOURCE).and_then(|source| source.split('/').next());
+                if source == Some(replaying.state_topic.as_str()) { Seen::All } else { Seen::None }
+            }
+            Some(_) => Seen::All,
+            None if event.part.topic == HTTP.topic && !engine.topics.is_empty() => {
+                Seen::OfTenant(route.tenant)
+            }
+            None => Seen::Of(event.home()),
+        }
+    }
+
+    fn job(&mut self, at: usize, seen: Seen, request: Request<'a>, name: &str) -> Result<Job<'a>, Reject> {
         let served = self.live.models.get(name).expect("the config's names were checked");
         let kind = request.kind();
         let (user, history) = match request.user() {
-            Some(user) => self.user(served, home, user)?,
+            Some(user) => self.user(served, seen, user)?,
             None => (User::None, Cow::Borrowed(&[][..])),
         };
         let work = match &request.ask {
@@ -241,16 +277,22 @@ impl<'a> BatchPlan<'a> {
     fn user(
         &self,
         served: &'a Served,
-        home: Home,
+        seen: Seen,
         user: &WireId<'_>,
     ) -> Result<(User, Cow<'a, [u32]>), Reject> {
         let row = served.recommender.user_row(user.id());
         let trained: &[u32] = row.map(|row| served.recommender.seen.row(row.at()).0).unwrap_or_default();
-        let anywhere =
-            (home.part == HTTP && !self.engine.topics.is_empty()) || self.engine.replaying.is_some();
-        let home = (!anywhere).then_some(home);
+        let (state, routes) = (&self.engine.state, &self.live.settings.routes);
+        let found = match seen {
+            Seen::None => None,
+            Seen::All => state.get(None, user, served.number),
+            Seen::OfTenant(tenant) => {
+                state.find(|home| routes.sees(tenant, home.part.topic), user, served.number)
+            }
+            Seen::Of(home) => state.get(Some(home), user, served.number),
+        };
         let policy = self.live.settings.unknown.user;
-        let Some((history, folded)) = self.engine.state.get(home, user, served.number) else {
+        let Some((history, folded)) = found else {
             let user = match (row, policy) {
                 (Some(row), _) => User::Row(row),
                 (None, UnknownUser::Reject) => return Err(unknown("user", user.id(), served)),

@@ -11,24 +11,35 @@
 //! OOPSLA 2014), which spreads ids that differ in one digit. The first model whose sum of weights, of those up to and including
 //! its own in order of name, is above the place answers: a weight that grows takes users from its neighbour, and moves no other.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use burnrec_data::Id;
 
-use crate::config::ServeConfig;
-use crate::event::Incoming;
+use super::HTTP;
+use crate::config::{self, ServeConfig};
+use crate::event::{Incoming, SOURCE, TopicPartition};
 use crate::message::WireId;
+use crate::tenants::part;
 
-/// The routes of a config. There is always a last one that takes everything.
+/// The routes of a config: those of tenants first, and then in their order. There is always a last one that takes everything.
 #[derive(Clone)]
-pub struct Routes(Vec<Route>);
+pub struct Routes {
+    all: Vec<Route>,
+    /// For each tenant the partition of its events over HTTP, and the route that they go.
+    over_http: BTreeMap<TopicPartition, usize>,
+    /// The topics of a replay of rejects, whose events say themselves where they were before.
+    rejected_from: Option<Vec<String>>,
+}
 
 /// Which events go to which models.
 #[derive(Clone)]
 pub struct Route {
     topic: Option<u16>,
     headers: Vec<(String, String)>,
-    /// The models' names with the sum of the weights up to and including each.
+    /// Whether it takes events from Kafka. A tenant's without topic and headers takes none: it is for HTTP alone.
+    from_kafka: bool,
+    /// The models' names with the sum of the weights up to and including each; none where all is refused.
     models: Vec<(String, f64)>,
     /// The hash of the salt, to go on from with a user's id.
     salted: u64,
@@ -38,80 +49,166 @@ pub struct Route {
     pub bounds: (usize, usize),
     /// The route's conditions as text, for the live page.
     pub label: String,
+    /// The tenant whose events alone go here, by its place among all; events of no tenant where there is none.
+    pub tenant: Option<usize>,
 }
+
+/// Stands for a topic that is not read: no event is of it.
+const NO_TOPIC: u16 = u16::MAX - 1;
 
 impl Routes {
     /// Makes the routes of a config.
     pub fn new(config: &ServeConfig) -> Self {
-        let topics = config.kafka.as_ref().map(|kafka| kafka.requests.as_slice()).unwrap_or_default();
-        let bounds = (config.flow.queue_events, config.flow.queue_bytes);
-        let mut routes: Vec<Route> = config
-            .routes
-            .iter()
-            .map(|route| {
-                let mut sum = 0.0;
-                let mut conditions: Vec<String> = route.topic.iter().cloned().collect();
-                conditions.extend(route.headers.iter().map(|(name, value)| format!("{name}={value}")));
-                let label = conditions.join(" ");
-                let salt = route.salt.as_ref().unwrap_or(&label);
-                Route {
-                    salted: fnv1a(fnv1a(FNV_OFFSET, salt.as_bytes()), &[0]),
-                    topic: route
-                        .topic
-                        .as_ref()
-                        .and_then(|topic| topics.iter().position(|known| known == topic))
-                        .map(|at| at as u16),
-                    headers: route.headers.clone().into_iter().collect(),
-                    models: route
-                        .models
-                        .iter()
-                        .map(|(name, weight)| {
-                            sum += weight;
-                            (name.clone(), sum)
-                        })
-                        .collect(),
-                    shadow: route.shadow.clone(),
-                    bounds: (route.queue_events.unwrap_or(bounds.0), route.queue_bytes.unwrap_or(bounds.1)),
-                    label,
-                }
-            })
-            .collect();
+        let mut topics = config.kafka.as_ref().map(|kafka| kafka.requests.clone()).unwrap_or_default();
+        let of_rejects =
+            config.kafka.as_ref().is_some_and(|kafka| kafka.requests == [kafka.rejects.as_str()]);
+        if of_rejects {
+            topics = config.routes.iter().filter_map(|route| route.topic.clone()).collect();
+        }
+        let tenant_of = |name: &String| config.tenants.keys().position(|known| known == name);
+        let mut all: Vec<Route> =
+            config.routes.iter().map(|route| Route::new(config, route, &topics, tenant_of)).collect();
         let first = config.models.keys().next().cloned().unwrap_or_default();
-        routes.push(Route {
+        // Where there are tenants, no model is for everybody unless a route says so.
+        let is_open = config.tenants.is_empty();
+        all.push(Route {
             topic: None,
             headers: Vec::new(),
-            models: vec![(first, 1.0)],
+            from_kafka: true,
+            models: if is_open { vec![(first, 1.0)] } else { Vec::new() },
             salted: FNV_OFFSET,
             shadow: None,
-            bounds,
-            label: "all".into(),
+            bounds: (config.flow.queue_events, config.flow.queue_bytes),
+            label: if is_open { "all" } else { "none" }.into(),
+            tenant: None,
         });
-        if let Some(last) = routes.iter().position(|route| route.topic.is_none() && route.headers.is_empty())
-        {
-            routes.truncate(last + 1);
+        // What is of a tenant is nobody else's, in whichever order the routes stand.
+        all.sort_by_key(|route| route.tenant.is_none());
+        let takes_all =
+            |route: &Route| route.tenant.is_none() && route.topic.is_none() && route.headers.is_empty();
+        if let Some(last) = all.iter().position(takes_all) {
+            all.truncate(last + 1);
         }
-        Self(routes)
+        let last_of = |tenant| all.iter().rposition(|route| route.tenant == Some(tenant));
+        let tenants = config.tenants.keys().enumerate();
+        let over_http = tenants.filter_map(|(at, name)| Some((part(name), last_of(at)?))).collect();
+        Self { all, over_http, rejected_from: of_rejects.then_some(topics) }
     }
 
     /// Returns all of them.
     pub fn all(&self) -> &[Route] {
-        &self.0
+        &self.all
     }
 
     /// Returns the index of the route of an event.
     pub fn of(&self, event: &Incoming) -> usize {
-        if self.0.len() == 1 {
+        let last = self.all.len() - 1;
+        if last == 0 {
             return 0;
         }
-        let fits = |route: &Route| {
-            route.topic.is_none_or(|topic| topic == event.part.topic)
-                && route.headers.iter().all(|(name, value)| event.header(name) == Some(value))
-        };
-        self.0.iter().position(fits).unwrap_or(self.0.len() - 1)
+        if event.part.topic == HTTP.topic {
+            // Whose a request is, its identity alone says. The tenant may be gone since it came.
+            return self.over_http.get(&event.part).copied().unwrap_or(last);
+        }
+        let topic = self.topic_of(event);
+        self.all
+            .iter()
+            .position(|route| route.takes(topic, |name, value| event.header(name) == Some(value)))
+            .unwrap_or(last)
+    }
+
+    /// Returns the topic that an event came from in the first place.
+    fn topic_of(&self, event: &Incoming) -> u16 {
+        let Some(topics) = &self.rejected_from else { return event.part.topic };
+        let source = event.header(SOURCE).and_then(|source| source.split('/').next());
+        topics.iter().position(|topic| Some(topic.as_str()) == source).map_or(NO_TOPIC, |at| at as u16)
+    }
+
+    /// Returns whether who is of no tenant has a route over HTTP.
+    pub fn has_room_for_others(&self) -> bool {
+        self.all.last().is_some_and(|route| !route.is_closed())
+    }
+
+    /// Returns the first of `n` topics in which an event with these headers is of a tenant, or of none: where events over HTTP
+    /// are written to. Each is tried without headers and with those of the tenant's routes.
+    pub fn written(&self, tenant: Option<usize>, n: usize) -> Option<(usize, &[(String, String)])> {
+        let own = self.all.iter().rev().filter(|route| route.tenant == tenant && route.from_kafka);
+        let headers = std::iter::once(&[][..]).chain(own.map(|route| &route.headers[..]));
+        let places = headers.flat_map(|headers| (0..n).map(move |topic| (topic, headers)));
+        let mut places = places.filter(|(topic, headers)| {
+            let has = |name: &str, value: &str| headers.iter().any(|(of, is)| of == name && is == value);
+            let route = self.all.iter().find(|route| route.takes(*topic as u16, has));
+            route.is_some_and(|route| route.tenant == tenant && !route.is_closed())
+        });
+        places.next()
+    }
+
+    /// Returns whether events of a tenant, or of none, may be in a topic.
+    pub fn sees(&self, tenant: Option<usize>, topic: u16) -> bool {
+        let mut of_topic = self.all.iter().filter(|route| {
+            route.from_kafka && !route.is_closed() && route.topic.is_none_or(|of| of == topic)
+        });
+        // Behind a route that takes all of the topic come no others.
+        of_topic
+            .find(|route| route.tenant == tenant || route.headers.is_empty())
+            .is_some_and(|route| route.tenant == tenant)
     }
 }
 
 impl Route {
+    fn new(
+        config: &ServeConfig,
+        route: &config::Route,
+        topics: &[String],
+        tenant_of: impl Fn(&String) -> Option<usize>,
+    ) -> Self {
+        let mut sum = 0.0;
+        let mut conditions: Vec<String> = route.topic.iter().cloned().collect();
+        conditions.extend(route.headers.iter().map(|(name, value)| format!("{name}={value}")));
+        let mut label = conditions.join(" ");
+        let salt = route.salt.as_ref().unwrap_or(&label);
+        let salted = fnv1a_on(fnv1a(salt.as_bytes()), &[0]);
+        let place = |topic: &String| topics.iter().position(|known| known == topic);
+        let from_kafka = route.tenant.is_none() || !conditions.is_empty();
+        let mut most = (config.flow.queue_events, config.flow.queue_bytes);
+        if let Some(name) = &route.tenant {
+            let tenant = config.tenants.get(name);
+            most.0 = tenant.and_then(|tenant| tenant.queue_events).unwrap_or(most.0);
+            most.1 = tenant.and_then(|tenant| tenant.queue_bytes).unwrap_or(most.1);
+            label = format!("{name}: {}", if conditions.is_empty() { "HTTP" } else { &label });
+        }
+        Self {
+            salted,
+            topic: route.topic.as_ref().map(|topic| place(topic).map_or(NO_TOPIC, |at| at as u16)),
+            headers: route.headers.clone().into_iter().collect(),
+            from_kafka,
+            models: route
+                .models
+                .iter()
+                .map(|(name, weight)| {
+                    sum += weight;
+                    (name.clone(), sum)
+                })
+                .collect(),
+            shadow: route.shadow.clone(),
+            bounds: (route.queue_events.unwrap_or(most.0), route.queue_bytes.unwrap_or(most.1)),
+            label,
+            tenant: route.tenant.as_ref().and_then(tenant_of),
+        }
+    }
+
+    /// Returns whether an event from Kafka, of a topic and with headers that `has` knows, goes here.
+    fn takes(&self, topic: u16, has: impl Fn(&str, &str) -> bool) -> bool {
+        self.from_kafka
+            && self.topic.is_none_or(|of| of == topic)
+            && self.headers.iter().all(|(name, value)| has(name, value))
+    }
+
+    /// Returns whether what comes here is refused, as it is of no tenant.
+    pub fn is_closed(&self) -> bool {
+        self.models.is_empty()
+    }
+
     /// Returns the model for a user: a hash of the id chooses it in proportion to the weights, so always the same.
     pub fn model(&self, user: Option<&WireId<'_>>) -> &str {
         let last = self.models.len() - 1;
@@ -128,13 +225,13 @@ impl Route {
     /// Returns a user's place in the split, from 0 on and below 1.
     fn place(&self, user: Id<'_>) -> f64 {
         let hash = match user.canonical() {
-            Id::Str(text) => fnv1a(self.salted, text.as_bytes()),
+            Id::Str(text) => fnv1a_on(self.salted, text.as_bytes()),
             Id::Int(id) => {
                 let mut digits = [0; 20];
                 let mut left = &mut digits[..];
                 write!(left, "{id}").expect("20 bytes hold any of 64 bits");
                 let unused = left.len();
-                fnv1a(self.salted, &digits[..digits.len() - unused])
+                fnv1a_on(self.salted, &digits[..digits.len() - unused])
             }
         };
         (mix(hash) >> 11) as f64 / (1u64 << 53) as f64
@@ -151,13 +248,23 @@ impl Route {
     pub fn topic(&self) -> Option<u16> {
         self.topic
     }
+
+    /// Returns whether events from Kafka go here.
+    pub fn is_from_kafka(&self) -> bool {
+        self.from_kafka
+    }
 }
 
 /// What FNV-1a begins with.
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// Goes on with an FNV-1a hash of 64 bits.
-fn fnv1a(hash: u64, bytes: &[u8]) -> u64 {
+/// Returns the FNV-1a hash of 64 bits.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    fnv1a_on(FNV_OFFSET, bytes)
+}
+
+/// Goes on with such a hash.
+fn fnv1a_on(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
@@ -169,52 +276,4 @@ fn mix(hash: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(settings: &str) -> Route {
-        let models = "[models.a]\nrun = 'r'\n[models.b]\nrun = 'r'\n[models.c]\nrun = 'r'";
-        let text = format!("{models}\n[[routes]]\n{settings}");
-        Routes::new(&text.parse().expect("a config")).0.swap_remove(0)
-    }
-
-    fn models(route: &Route) -> Vec<String> {
-        (0..20_000).map(|user| route.model(Some(&WireId::Int(user))).to_owned()).collect()
-    }
-
-    #[test]
-    fn the_hashes_are_those_of_their_authors() {
-        // The vectors of FNV's own page, and of the first numbers of SplitMix64 from the seed 0.
-        assert_eq!(fnv1a(FNV_OFFSET, b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv1a(FNV_OFFSET, b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv1a(FNV_OFFSET, b"foobar"), 0x8594_4171_f739_67e8);
-        let step = 0x9e37_79b9_7f4a_7c15_u64;
-        assert_eq!([mix(step), mix(step.wrapping_mul(2))], [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4]);
-    }
-
-    #[test]
-    fn two_salts_split_independently_and_each_by_the_weights() {
-        let (one, two) =
-            (route("models = { a = 3, b = 1 }\nsalt = 'one'"), route("models = { a = 3, b = 1 }"));
-        let (one, two) = (models(&one), models(&two));
-        let share = |n: usize| n as f64 / one.len() as f64;
-        for split in [&one, &two] {
-            let of_b = share(split.iter().filter(|model| *model == "b").count());
-            assert!((of_b - 0.25).abs() < 0.01, "{of_b}");
-        }
-        // Independent splits agree on 0.75^2 + 0.25^2 of the users.
-        let alike = share(one.iter().zip(&two).filter(|(one, two)| one == two).count());
-        assert!((alike - 0.625).abs() < 0.015, "{alike}");
-    }
-
-    #[test]
-    fn a_weight_that_grows_moves_only_the_users_that_it_gains() {
-        let (before, after) =
-            (models(&route("models = { a = 9, b = 1 }")), models(&route("models = { a = 8, b = 2 }")));
-        let moved: Vec<_> = before.iter().zip(&after).filter(|(old, new)| old != new).collect();
-        assert!(moved.iter().all(|(old, new)| *old == "a" && *new == "b"), "{moved:?}");
-        assert!((1600..2400).contains(&moved.len()), "{}", moved.len());
-        let none = models(&route("models = { a = 0, b = 1, c = 0 }"));
-        assert!(none.iter().all(|model| model == "b"), "a weight of 0 gets nobody");
-    }
-}
+mod tests;

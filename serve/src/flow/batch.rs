@@ -35,7 +35,7 @@ pub fn mark_refused<T: Transport>(transport: &T, events: &mut [Incoming], outbox
             tracing::warn!(cause = text, "a reply of a shadow model is not taken");
             left_out.push(at);
         } else {
-            events[message.event as usize].refused = Some(text.into());
+            events[message.event as usize].refused = Some(Box::new(Reject::sink("not-taken", text)));
             is_any = true;
         }
     }

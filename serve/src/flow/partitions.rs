@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Change, FIRST_QUIET, Flow, Position, Queue, Transport, Trouble};
+use super::{Change, FIRST_QUIET, Flow, Position, Transport, Trouble};
 use crate::config::Guarantee;
 use crate::event::{Home, TopicPartition};
 use crate::metrics::PartitionLabels;
@@ -132,10 +132,13 @@ impl<T: Transport> Flow<T> {
     fn shorten_metadata(&mut self) -> Result<(), Trouble> {
         while self.options.guarantee == Guarantee::ExactlyOnce && !self.offsets.fit() {
             self.backlog.end_penalties(|_| true);
-            if self.backlog.queues().iter().all(Queue::is_empty) {
+            if self.backlog.len() == 0 {
                 break;
             }
-            self.answer_next()?;
+            self.backlog.overdraws = true;
+            let answered = self.answer_next();
+            self.backlog.overdraws = false;
+            answered?;
         }
         Ok(())
     }

@@ -15,8 +15,38 @@ pub struct Queue {
     heap: BinaryHeap<Ranked>,
     arrivals: u64,
     bytes: usize,
+    fullness: Fullness,
+}
+
+/// Whether there is room under bounds of events and bytes: from the moment that one is reached there is none until both are less
+/// than half used.
+pub struct Fullness {
     bounds: (usize, usize),
     full: bool,
+}
+
+impl Fullness {
+    /// Begins with room.
+    pub fn new(bounds: (usize, usize)) -> Self {
+        Self { bounds, full: false }
+    }
+
+    /// Returns whether a bound is reached.
+    pub fn is_reached(&self, events: usize, bytes: impl FnOnce() -> usize) -> bool {
+        events >= self.bounds.0 || bytes() >= self.bounds.1
+    }
+
+    /// Returns whether there is no room.
+    pub fn look(&mut self, events: usize, bytes: usize) -> bool {
+        let times = if self.full { 2 } else { 1 };
+        self.full = self.is_reached(events.saturating_mul(times), || bytes.saturating_mul(times));
+        self.full
+    }
+
+    /// Returns what [`Fullness::look`] returned last.
+    pub fn was_full(&self) -> bool {
+        self.full
+    }
 }
 
 /// An event in a heap: the highest rank first, and of equal ones the first that came.
@@ -35,8 +65,7 @@ impl Queue {
             heap: BinaryHeap::new(),
             arrivals: 0,
             bytes: 0,
-            bounds,
-            full: false,
+            fullness: Fullness::new(bounds),
         }
     }
 
@@ -135,22 +164,23 @@ impl Queue {
 
     /// Returns whether reading is to pause: from the moment a bound is reached until both are less than half used.
     pub fn is_full(&mut self) -> bool {
-        let (events, bytes) = self.bounds;
-        self.full = match self.full {
-            false => self.len() >= events || self.bytes >= bytes,
-            true => self.len() * 2 >= events || self.bytes * 2 >= bytes,
-        };
-        self.full
+        self.fullness.look(self.len(), self.bytes)
     }
 
     /// Returns what [`Queue::is_full`] returned last.
     pub fn was_full(&self) -> bool {
-        self.full
+        self.fullness.was_full()
+    }
+
+    /// Returns whether a bound is reached.
+    pub fn is_at_bounds(&self) -> bool {
+        self.fullness.is_reached(self.len(), || self.bytes)
     }
 
     /// Returns how full it is.
     pub fn level(&self) -> QueueLevel {
-        let fill = (self.len() as f64 / self.bounds.0 as f64).max(self.bytes as f64 / self.bounds.1 as f64);
+        let bounds = self.fullness.bounds;
+        let fill = (self.len() as f64 / bounds.0 as f64).max(self.bytes as f64 / bounds.1 as f64);
         QueueLevel { events: self.len(), bytes: self.bytes, fill }
     }
 }

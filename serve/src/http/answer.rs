@@ -3,76 +3,69 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::slice;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
 
 use super::App;
 use super::reply::{Body, refusal};
-use super::tokens::Bearer;
-use crate::engine::{HTTP, Reading};
+use super::tenants::{Sender, turn};
+use crate::engine::Reading;
 use crate::event::Incoming;
 use crate::outbox::{EventOutcome, Outbox, To};
-use crate::reject::Stage;
 use crate::{Kind, Reject};
-
-/// Who brought a request, where tokens have names.
-pub type By = Option<Extension<Arc<Bearer>>>;
 
 /// Answers a request of a type. What is quick is scored where it was read; all else on a blocking thread, so that the async
 /// ones go on answering.
-pub async fn answer(State(app): State<Arc<App>>, kind: Kind, by: By, body: Body) -> Response {
+pub async fn answer(State(app): State<Arc<App>>, sender: Sender, kind: Kind, body: Body) -> Response {
     let body = match body.0 {
         Ok(body) => body,
-        Err(reject) => return refusal(&reject),
+        Err(reject) => return refused(&app, &sender, reject),
     };
+    sender.note_body(&app, body.len());
     if app.engine.models.at_hand.is_stopped() {
-        return paused(&app);
+        return paused(&app, &sender);
     }
-    let event = Incoming::new(Instant::now(), HTTP, 0, None, Some(&body));
+    let event = Incoming::new(Instant::now(), sender.part(), 0, None, Some(&body));
     let mut outbox = Outbox::default();
     match catch_unwind(AssertUnwindSafe(|| app.engine.answer_if_quick(&event, kind, &mut outbox))) {
-        Ok(true) => return reply(&app, &event, by, outbox),
+        Ok(true) => return reply(&app, &sender, &event, outbox),
         Ok(false) => {}
-        Err(_) => return panicked(&app),
+        Err(_) => return panicked(&app, &sender),
     }
-    let wait = Duration::from_millis(app.config.http.scoring_wait_ms);
-    let permit = match timeout(wait, Arc::clone(&app.scoring).acquire_owned()).await {
-        Ok(Ok(permit)) => permit,
-        // The semaphore is never closed, so that an error is that the wait was too long.
-        Ok(Err(_)) | Err(_) => return busy(&app),
+    let permits = match turn(&app, &sender).await {
+        Ok(permits) => permits,
+        Err(refusal) => return refusal.unwrap_or_else(|| busy(&app, &sender)),
     };
     let shared = Arc::clone(&app);
     let scored = spawn_blocking(move || {
-        // A client that hangs up does not end the work, so the work holds the permit, and not the connection.
-        let _permit = permit;
+        // A client that hangs up does not end the work, so the work holds the permits, and not the connection.
+        let _permits = permits;
         let mut outbox = Outbox::default();
         let reading = Reading { http: Some(kind) };
         shared.engine.answer(slice::from_ref(&event), reading, &mut Vec::new(), &mut outbox);
         (event, outbox)
     });
     match scored.await {
-        Ok((event, outbox)) => reply(&app, &event, by, outbox),
-        Err(_) => panicked(&app),
+        Ok((event, outbox)) => reply(&app, &sender, &event, outbox),
+        Err(_) => panicked(&app, &sender),
     }
 }
 
 /// Returns the response to a request that was answered.
-fn reply(app: &App, event: &Incoming, by: By, mut outbox: Outbox) -> Response {
+fn reply(app: &App, sender: &Sender, event: &Incoming, mut outbox: Outbox) -> Response {
     outbox.count_replies(&[]);
     if let Some(tracer) = &app.engine.tracer {
         let clock = &app.engine.clock;
-        let by = by.as_ref().map(|Extension(by)| by.name.as_str());
+        let by = sender.by.as_ref().map(|by| by.name.as_str());
         tracer.http(event, &outbox, by, (clock.now(), clock.unix_ms()));
     }
     let outcome = outbox.outcomes.pop();
     if let Some(outcome) = &outcome {
-        app.metrics.ended(outcome);
+        sender.note_end(app, outcome);
     }
     match outcome {
         Some(EventOutcome::Failed(reject) | EventOutcome::Expired(reject)) => refusal(&reject),
@@ -84,41 +77,45 @@ fn reply(app: &App, event: &Incoming, by: By, mut outbox: Outbox) -> Response {
     }
 }
 
-fn panicked(app: &App) -> Response {
-    let reject = Reject::score("model-failed", "a panic; its message stands in the log");
-    app.metrics.ended(&EventOutcome::Failed(reject.clone()));
-    refusal(&reject)
+fn panicked(app: &App, sender: &Sender) -> Response {
+    refused(app, sender, Reject::score("model-failed", "a panic; its message stands in the log"))
+}
+
+/// Returns the response to a request that is rejected, and counts it.
+pub(super) fn refused(app: &App, sender: &Sender, reject: Reject) -> Response {
+    let response = refusal(&reject);
+    sender.note_end(app, &EventOutcome::Failed(reject));
+    response
 }
 
 /// Takes an event. With Kafka it is written to the topic of requests, which gives it an order and a worker, and the
 /// answer says its offset; without Kafka it is added to the user's history in memory.
-pub async fn event(State(app): State<Arc<App>>, by: By, body: Body) -> Response {
+pub async fn event(State(app): State<Arc<App>>, sender: Sender, body: Body) -> Response {
     #[cfg(feature = "kafka")]
     if let Some(writer) = &app.writer {
-        return super::write::write(&app, writer, body).await;
+        return super::write::write(&app, writer, sender, body).await;
     }
-    answer(State(app), Kind::Event, by, body).await
+    answer(State(app), sender, Kind::Event, body).await
 }
 
 /// Refuses a request that waited too long for its turn to be scored.
-fn busy(app: &App) -> Response {
+fn busy(app: &App, sender: &Sender) -> Response {
     let http = &app.config.http;
     let text = format!(
         "{} requests are being scored, and none ended within {} ms; expected at most http.scoring_requests at once",
         http.scoring_requests, http.scoring_wait_ms
     );
-    later(app, Reject { stage: Stage::Queue, reason: "busy", text })
+    later(app, sender, Reject::queue("busy", text))
 }
 
 /// Refuses a request while the service takes nothing new.
-fn paused(app: &App) -> Response {
+fn paused(app: &App, sender: &Sender) -> Response {
     let text = format!("the service is {}; expected running", app.engine.models.live().settings.run.name());
-    later(app, Reject { stage: Stage::Queue, reason: "paused", text })
+    later(app, sender, Reject::queue("paused", text))
 }
 
-fn later(app: &App, reject: Reject) -> Response {
-    let mut response = refusal(&reject);
-    app.metrics.ended(&EventOutcome::Failed(reject));
+fn later(app: &App, sender: &Sender, reject: Reject) -> Response {
+    let mut response = refused(app, sender, reject);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }

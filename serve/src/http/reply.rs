@@ -12,7 +12,6 @@ use tokio::time::timeout;
 
 use super::App;
 use crate::Reject;
-use crate::outbox::EventOutcome;
 use crate::reject::Stage;
 
 /// The body of a request, or why it could not be received: it did not come whole or in time, or is too large.
@@ -36,9 +35,7 @@ impl FromRequest<Arc<App>> for Body {
                 ("too-slow", format!("a body that is not whole; expected all of it within {most_ms} ms"))
             }
         };
-        let reject = Reject::decode(reason, text);
-        app.metrics.ended(&EventOutcome::Failed(reject.clone()));
-        Ok(Self(Err(reject)))
+        Ok(Self(Err(Reject::decode(reason, text))))
     }
 }
 
@@ -61,6 +58,8 @@ pub(super) fn refusal(reject: &Reject) -> Response {
         "too-slow" => StatusCode::REQUEST_TIMEOUT,
         "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" | "other-scale" => StatusCode::CONFLICT,
+        "no-tenant" => StatusCode::FORBIDDEN,
+        "quota" => StatusCode::TOO_MANY_REQUESTS,
         "busy" | "paused" | "no-room" => StatusCode::SERVICE_UNAVAILABLE,
         "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
         "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,

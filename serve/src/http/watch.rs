@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::guard::told;
+use super::tenants::shown;
 use crate::config::{Guarantee, Mode};
 use crate::metrics::{Elsewhere, resident_bytes};
 use crate::settings::Run;
@@ -51,7 +52,9 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (newest_config, config) =
         app.control.as_ref().map_or((answers, answers), |control| control.versions());
     let ready = reasons(&app).is_empty();
-    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config, ready });
+    let settings = Arc::clone(&app.engine.models.live().settings);
+    let tenants = app.metrics.tenant_levels(&settings, workers(&app));
+    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config, ready, tenants });
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }
@@ -86,7 +89,7 @@ pub(crate) fn state(app: &App) -> Value {
             json!({ "outcome": ended.outcome, "of": ended.of, "stage": ended.stage, "count": count })
         })
         .collect();
-    let workers = app.config.kafka.as_ref().map_or(0, |kafka| kafka.workers);
+    let workers = workers(&app);
     let queues = (0..workers).flat_map(|worker| {
         settings.routes.all().iter().enumerate().map(move |(at, route)| {
             let (fill, events) = metrics.queue(worker, at);
@@ -125,10 +128,15 @@ pub(crate) fn state(app: &App) -> Value {
         "memory_bytes": resident_bytes(),
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
+        "tenants": shown(metrics, settings, workers),
         "join": settings.join.as_ref().map(|join| json!({ "columns": join.columns(), "filters": join.filters })),
         "config": { "version": settings.version, "run": settings.run.name() },
         "http": { "listen": app.config.http.listen.to_string(), "requests": metrics.http_requests.get() },
     })
+}
+
+fn workers(app: &App) -> usize {
+    app.config.kafka.as_ref().map_or(0, |kafka| kafka.workers)
 }
 
 fn kafka(app: &App) -> Option<Value> {

@@ -4,24 +4,38 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
+use super::answer::refused;
 use super::reply::{Body, error, refusal};
+use super::tenants::Sender;
 use crate::config::InputFormat;
 use crate::kafka::EventWriter;
 use crate::message::{Ask, WireId, decode};
 use crate::{Kind, Reject};
 
 /// Writes an event, and answers with its offset once it is delivered.
-pub async fn write(app: &App, writer: &EventWriter, body: Body) -> Response {
+pub async fn write(app: &App, writer: &EventWriter, sender: Sender, body: Body) -> Response {
     let body = match body.0 {
         Ok(body) => body,
-        Err(reject) => return refusal(&reject),
+        Err(reject) => return refused(app, &sender, reject),
     };
+    sender.note_body(app, body.len());
     let kafka = app.config.kafka.as_ref();
     if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
         let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
         return refusal(&Reject::score("no-state", text));
     }
-    let limits = app.engine.models.live().settings.limits;
+    let live = app.engine.models.live();
+    let settings = &live.settings;
+    let place = sender.0.as_ref().map(|own| settings.tenants.place(&own.name));
+    let topics = &app.engine.topics;
+    // The place is `Some(None)` where the tenant is gone since the request came.
+    let written =
+        (place != Some(None)).then(|| settings.routes.written(place.flatten(), topics.len())).flatten();
+    let Some((topic, headers)) = written else {
+        let text = "an event; expected none, as no topic of kafka.requests is of who sends it";
+        return refusal(&Reject::score("no-state", text));
+    };
+    let limits = settings.limits;
     let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &limits) {
         Ok(request) => request,
         Err(reject) => return refusal(&reject),
@@ -37,7 +51,7 @@ pub async fn write(app: &App, writer: &EventWriter, body: Body) -> Response {
         WireId::Int(id) => id.to_string(),
         WireId::Str(id) => id.to_string(),
     };
-    match writer.write(&key, message.to_string().as_bytes()).await {
+    match writer.write(&topics[topic], headers, &key, message.to_string().as_bytes()).await {
         Ok(source) => {
             let reply = serde_json::json!({ "type": "event", "user": user, "item": item, "source": source });
             (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], reply.to_string())

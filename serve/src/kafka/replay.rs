@@ -14,7 +14,7 @@ use super::begin::start;
 use super::client::CALL;
 use super::restore::restore;
 use super::{KafkaTransport, TopicLimits};
-use crate::config::{KafkaConfig, OnDataLoss, ServeConfig, Start};
+use crate::config::{KafkaConfig, OnDataLoss, ServeConfig, Start, TenantConfig};
 use crate::engine::{Engine, Replaying};
 use crate::event::{ATTEMPTS, BYTES, Incoming, OWN, SOURCE, TopicPartition};
 use crate::flow::{Change, End, Flow, FlowOptions, Position, Records, Refused, Transport, Trouble};
@@ -85,6 +85,8 @@ pub fn replay_by(
         let source =
             if range.rejects { kafka.requests.first().cloned().unwrap_or_default() } else { topic.clone() };
         let mut config = config.clone();
+        // Whoever replays waits for no quota: that is of what comes by itself.
+        config.tenants.values_mut().for_each(TenantConfig::lift);
         config.kafka = Some(KafkaConfig {
             group: format!("{}-{name}", kafka.group),
             requests: vec![topic],

@@ -2,7 +2,7 @@
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::message::{DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use tokio::sync::oneshot;
 
@@ -18,11 +18,10 @@ type Written = std::result::Result<String, String>;
 /// The producer of the events that come over HTTP.
 pub struct EventWriter {
     producer: ThreadedProducer<Context<Answers>>,
-    topic: String,
 }
 
 impl EventWriter {
-    /// Makes the writer into the first topic of requests.
+    /// Makes the writer.
     ///
     /// # Errors
     /// When a setting is refused.
@@ -30,18 +29,29 @@ impl EventWriter {
         let mut client = settings(config, ClientKind::Events);
         limits.bound(&mut client);
         let producer = ThreadedProducer::from_config_and_context(&client, Context(Answers));
-        let producer = producer.map_err(Error::kafka("make a producer"))?;
-        Ok(Self { producer, topic: config.requests.first().cloned().unwrap_or_default() })
+        Ok(Self { producer: producer.map_err(Error::kafka("make a producer"))? })
     }
 
-    /// Writes an event under its user's id; waits until it is delivered.
+    /// Writes an event into a topic under its user's id; waits until it is delivered.
     ///
     /// # Errors
     /// When it was not.
-    pub async fn write(&self, user: &str, payload: &[u8]) -> Written {
+    pub async fn write(
+        &self,
+        topic: &str,
+        headers: &[(String, String)],
+        user: &str,
+        payload: &[u8],
+    ) -> Written {
         let (answer, written) = oneshot::channel();
-        let record =
-            BaseRecord::with_opaque_to(&self.topic, Box::new(answer)).key(user.as_bytes()).payload(payload);
+        let mut record =
+            BaseRecord::with_opaque_to(topic, Box::new(answer)).key(user.as_bytes()).payload(payload);
+        if !headers.is_empty() {
+            let one = |all: OwnedHeaders, (key, value): &(String, String)| {
+                all.insert(Header { key, value: Some(value.as_bytes()) })
+            };
+            record = record.headers(headers.iter().fold(OwnedHeaders::new(), one));
+        }
         self.producer.send(record).map_err(|(error, _)| error.to_string())?;
         written.await.map_err(|_| "the service stops".to_owned())?
     }

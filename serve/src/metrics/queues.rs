@@ -1,5 +1,8 @@
 //! What waits in the queues.
 
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
 use super::{Metrics, QueueLabels};
 
 /// How full a queue is.
@@ -41,5 +44,12 @@ impl Metrics {
     pub fn queue(&self, worker: usize, route: usize) -> (f64, i64) {
         let labels = QueueLabels { worker: worker as u64, route: route as u64 };
         (self.queue_fill.get_or_create(&labels).get(), self.queue_events.get_or_create(&labels).get())
+    }
+
+    /// Returns how many events and bytes wait in a queue, without making a series of it.
+    pub(super) fn waiting(&self, worker: usize, route: usize) -> (i64, i64) {
+        let labels = QueueLabels { worker: worker as u64, route: route as u64 };
+        let of = |series: &Family<QueueLabels, Gauge>| series.get(&labels).map_or(0, |gauge| gauge.get());
+        (of(&self.queue_events), of(&self.queue_bytes))
     }
 }

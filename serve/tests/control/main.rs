@@ -12,4 +12,5 @@ mod pki;
 mod roles;
 #[path = "../common/running.rs"]
 mod running;
+mod tenants;
 mod versions;

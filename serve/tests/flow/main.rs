@@ -12,5 +12,6 @@ mod partitions;
 mod routes;
 mod sink;
 mod storm;
+mod tenants;
 mod twin;
 mod users;

@@ -26,6 +26,25 @@ use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
 use indexed::{FOUND, Indexed};
 
+/// Tenants of whom each has few of the events, and more than its quota lets pass at once.
+const TENANTS: &str = r#"
+[tenants.acme]
+events_per_s = 5000
+burst_s = 0.001
+[tenants.globex]
+bytes_per_s = 500000
+burst_s = 0.001
+weight = 2
+[[routes]]
+tenant = "acme"
+headers = { tenant = "acme" }
+models = { main = 1 }
+[[routes]]
+tenant = "globex"
+topic = "second"
+models = { main = 1 }
+"#;
+
 /// A run whose settings are all drawn from its seed.
 #[derive(Clone, Debug)]
 struct Storm {
@@ -50,6 +69,8 @@ struct Storm {
     record_bytes: usize,
     /// Whether the settings are exchanged meanwhile.
     changes: bool,
+    /// Whether users are of tenants with quotas, and then whether those of none are answered.
+    tenants: Option<bool>,
     rules: Rules,
 }
 
@@ -105,6 +126,7 @@ impl Storm {
             begins: rng.random_bool(0.3),
             record_bytes: if rng.random_bool(0.3) { 46 + 3 * 22 } else { usize::MAX },
             changes: rng.random_bool(0.5),
+            tenants: rng.random_bool(0.4).then(|| rng.random_bool(0.5)),
             rules,
         }
     }
@@ -119,6 +141,12 @@ impl Storm {
         };
         let guarantee =
             if self.guarantee == Guarantee::ExactlyOnce { "exactly-once" } else { "at-least-once" };
+        let tenants = match self.tenants {
+            None => String::new(),
+            Some(is_open) => {
+                format!("{TENANTS}{}", if is_open { "[[routes]]\nmodels = { main = 1 }" } else { "" })
+            }
+        };
         common::config(&format!(
             r#"
 models.main.run = "RUN"
@@ -143,7 +171,8 @@ retries = {}
 backoff_ms = 1
 pace = "{}"
 then = "{}"
-{}"#,
+{}
+{tenants}"#,
             self.batch_events,
             self.queue_events,
             self.retries,
@@ -154,7 +183,8 @@ then = "{}"
     }
 
     fn keeps_order(&self) -> bool {
-        self.order == Order::FirstIn && (self.retries == 0 || self.pace == "yield")
+        // Tenants pass each other.
+        self.order == Order::FirstIn && self.tenants.is_none() && (self.retries == 0 || self.pace == "yield")
     }
 
     fn options(&self, config: &ServeConfig, worker: usize) -> FlowOptions {
@@ -177,7 +207,10 @@ then = "{}"
                 offset: 0,
                 key: Some(user.to_string().into_bytes()),
                 payload,
-                headers: vec![("priority".into(), Some(priority.into_bytes()))],
+                headers: vec![
+                    ("priority".into(), Some(priority.into_bytes())),
+                    ("tenant".into(), Some(if user % 3 == 0 { "acme" } else { "" }.into())),
+                ],
                 timestamp_ms: Some(now - if expired { 7_200_000 } else { rng.random_range(0..60_000) }),
             };
             (part, stored, too_large && !expired)

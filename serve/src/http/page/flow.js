@@ -169,6 +169,9 @@ export function show(flow, into) {
       table('how events ended', ['outcome', 'of', '#events', '#now'], flow.ended.map(each => [
         failed(each) ? `${each.outcome} at ${each.stage}` : each.outcome, each.of, count(each.count),
         rate(growth(of => of.ended.get(key(each)) ?? 0)),
-      ]))),
+      ])),
+      flow.tenants?.length ? table('tenants', ['tenant', '#events', '#replied', '#throttled', '#waiting'],
+        flow.tenants.map(each => [each.tenant, count(each.events), count(each.ended.replied ?? 0),
+          count(each.throttled), count(each.waiting)])) : null),
   ]);
 }

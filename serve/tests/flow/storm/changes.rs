@@ -79,9 +79,15 @@ fn versions(config: &ServeConfig, is_first_in: bool) -> Vec<(ServeConfig, Run)> 
     let (mut small, mut other) = (config.clone(), config.clone());
     (small.flow.batch_events, small.flow.queue_events) = (2, 3);
     other.flow.queue_bytes = 2000;
+    for (name, tenant) in &mut other.tenants {
+        (tenant.events_per_s, tenant.weight) = ((name == "globex").then_some(9000.0), 3);
+    }
     if !is_first_in {
         other.flow.order = Order::Newest;
+    }
+    if !is_first_in && config.tenants.is_empty() {
         let of = |priority: &str| Route {
+            tenant: None,
             topic: None,
             headers: [("priority".to_owned(), priority.to_owned())].into(),
             models: [("main".to_owned(), 1.0)].into(),

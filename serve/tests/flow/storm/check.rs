@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use burnrec_serve::Engine;
+use burnrec_serve::Reject;
 use burnrec_serve::clock::Clock;
 use burnrec_serve::config::{Guarantee, Order, ServeConfig};
 use burnrec_serve::engine::Reading;
@@ -56,7 +57,7 @@ impl Ran {
                 // It is rejected, and leaves no trace in the user's history.
                 engine.state.undo(undo);
                 outbox.clear();
-                event.refused = Some("too large".into());
+                event.refused = Some(Box::new(Reject::sink("not-taken", "too large")));
                 engine.answer(std::slice::from_ref(&event), Reading::default(), &mut Vec::new(), &mut outbox);
             }
             let word = match &outbox.outcomes[0] {
