@@ -100,7 +100,7 @@ pub fn router(app: Arc<App>) -> Router {
 const WATCHING: [&str; 3] = ["/metrics", "/flow", "/health/ready"];
 
 /// Refuses a request that is not let in, and counts requests.
-async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+async fn guard(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let start = Instant::now();
     // The path is one of the routes above, so that there are few labels.
     let path = request.uri().path().to_owned();
@@ -111,7 +111,8 @@ async fn guard(State(app): State<Arc<App>>, mut request: Request, next: Next) ->
     };
     // What is asked for by `operate` alone changes something.
     let audit = app.control.as_ref().filter(|_| asked == Role::Operate).map(|control| &control.audit);
-    let record = audit.map(|audit| Record { audit: Arc::clone(audit), changes: true, is_quiet: false, query: None });
+    let record =
+        audit.map(|audit| Record { audit: Arc::clone(audit), changes: true, is_quiet: false, query: None });
     let (by, response) = guard::pass(&app.access, asked, record, request, next).await;
     if !WATCHING.contains(&path.as_str()) {
         app.metrics.http(&path, response.status().as_u16(), start.elapsed());

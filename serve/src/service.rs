@@ -115,7 +115,7 @@ impl Service {
     /// Returns the scheme and the address of the server by which the service is controlled, if it is.
     #[cfg(feature = "http")]
     pub fn control_address(&self) -> Option<(&'static str, std::net::SocketAddr)> {
-        self.control.as_ref().map(|(_, _, _, server)| server.address())
+        self.control.as_ref().map(|(_, _, server)| server.address())
     }
 
     /// Returns the scheme and the address of the HTTP server.

@@ -12,8 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 use super::App;
-use super::reply::{error, refusal};
 use super::bearer::Bearer;
+use super::reply::{error, refusal};
 use crate::Reject;
 use crate::engine::HTTP;
 use crate::event::TopicPartition;

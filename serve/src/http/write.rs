@@ -26,7 +26,7 @@ pub async fn write(app: &App, writer: &EventWriter, sender: Sender, body: Body) 
     }
     let live = app.engine.models.live();
     let settings = &live.settings;
-    let place = sender.0.as_ref().map(|own| settings.tenants.place(&own.name));
+    let place = sender.tenant.as_ref().map(|own| settings.tenants.place(&own.name));
     let topics = &app.engine.topics;
     // The place is `Some(None)` where the tenant is gone since the request came.
     let written =

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Index;
 use super::ids::IdHasher;
 use super::record::{Batch, Facts, ModelFacts, Row};
+use crate::engine::HTTP;
 use crate::event::Incoming;
 use crate::metrics::OutcomeLabels;
 use crate::outbox::{EventOutcome, Outbox};
@@ -105,7 +106,8 @@ impl Tracer {
     /// Takes a request that was answered over HTTP, with who sent it.
     pub fn http(&self, event: &Incoming, outbox: &Outbox, by: Option<&str>, now: (Instant, i64)) {
         let mut batch = self.batch(std::slice::from_ref(event), outbox, &[], now);
-        batch.rows.iter_mut().for_each(|row| row.offset = self.index.next_http());
+        // Tenants have partitions of their own, which are no places to look at.
+        batch.rows.iter_mut().for_each(|row| (row.part, row.offset) = (HTTP, self.index.next_http()));
         batch.facts.iter_mut().for_each(|facts| facts.by = by.map(str::to_owned));
         let input = event.payload().unwrap_or_default();
         let most = self.index.config.input_bytes;
