@@ -5,6 +5,7 @@ mod certificates;
 #[path = "../common/mod.rs"]
 mod common;
 mod events;
+mod hostile;
 mod issuer;
 mod job_server;
 mod oidc;
