@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use common::browser::{browser, look};
 use common::kafka::{Kafka, Serving, until};
 use common::storm::{Read, producer, read_all};
 use common::{burnrec, trained};
@@ -213,5 +214,29 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
     );
     assert_eq!(service.events("--user 7").len(), 0);
     assert!(service.events("--user 8").len() >= 6);
+    assert_eq!(service.serving.stop(), Some(0));
+}
+
+#[test]
+fn the_page_finds_an_event_and_has_it_answered_again() {
+    if !browser() {
+        return;
+    }
+    let Some(kafka) = Kafka::start(1, false) else { return };
+    kafka.topics(&[("requests", 4), ("replies", 4), ("rejects", 1), ("receipts", 1), ("state", 4)]);
+    let service = Controlled::start(&kafka, &config(&kafka));
+    write(&kafka);
+    until("all are in the index", LIMIT, || service.events("--user 7").len() == 7);
+    let token = std::fs::read_to_string(&service.token).expect("a token");
+    let before = read_all(&kafka.client(), &["replies"]).len();
+    look(
+        "events.mjs",
+        &format!("{}/", service.at),
+        &kafka.folder.path("pictures"),
+        &[token.trim(), "7", "7"],
+    );
+    let replays = service.ctl("replays").json();
+    assert!(replays[0]["state"] == "done" && replays[0]["by"] == "ops", "{replays}");
+    assert_eq!(read_all(&kafka.client(), &["replies"]).len(), before + 1);
     assert_eq!(service.serving.stop(), Some(0));
 }

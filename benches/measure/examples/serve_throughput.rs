@@ -7,6 +7,8 @@
 //! (cd benches/peers/kafka-streams && mvn -B -q package)
 //! cargo build --release --examples
 //! KAFKA_BOOTSTRAP=HOST:PORT cargo run --release --example serve_throughput -- [--quick]
+//! KAFKA_BOOTSTRAP=HOST:PORT cargo run --release --example serve_throughput -- \
+//!     --contenders benches/measure/examples/serve_throughput/operated.toml --rounds 3
 //! ```
 //!
 //! The broker runs on the same machine, which should otherwise be idle. A program that cannot be started, ends early or

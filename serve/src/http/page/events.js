@@ -90,7 +90,7 @@ async function replay(source) {
       await new Promise(go => setTimeout(go, 300));
       now = await json(`v1/replays/${now.replay}`);
     }
-    const ends = now.ends.map(each => Object.values(each).join(' ')).join(', ');
+    const ends = now.ends.map(({ outcome, of, count }) => `${outcome} ${of} ${count}`).join(', ');
     say(`Replay ${now.replay} of ${source} is ${now.state}: ${now.error ?? ends}.`);
   } catch (error) {
     say(`Not answered again: ${error.message}`);
