@@ -144,13 +144,19 @@ impl Engine {
         self
     }
 
-    /// Returns an engine that answers a replay by a config with the models and settings that this one has now, whether it takes
-    /// events or not.
-    pub fn beside(&self, config: &ServeConfig, replaying: Replaying) -> Self {
+    /// Returns an engine that answers a replay by a config, with its settings and the models of `live`.
+    pub fn beside(
+        &self,
+        config: &ServeConfig,
+        settings: Settings,
+        live: &Live,
+        replaying: Replaying,
+    ) -> Self {
         let (kafka, state) = (config.kafka.as_ref(), Arc::new(State::default()));
+        let live = Live { settings: Arc::new(settings), models: Arc::clone(&live.models) };
         let topics = kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default();
         Self {
-            models: self.models.beside(Arc::clone(&state)),
+            models: self.models.beside(live, Arc::clone(&state)),
             state,
             clock: Arc::clone(&self.clock),
             input: self.input,

@@ -184,11 +184,8 @@ impl Models {
         }
     }
 
-    /// Returns models that are these as they are now, and that nothing exchanges: with other histories, and taking events.
-    pub fn beside(&self, state: Arc<State>) -> Self {
-        let live = self.live();
-        let settings = Arc::new(Settings { run: Run::Running, ..Settings::clone(&live.settings) });
-        let live = Live { settings, models: Arc::clone(&live.models) };
+    /// Returns models that nothing exchanges, with settings and histories of their own.
+    pub fn beside(&self, live: Live, state: Arc<State>) -> Self {
         Self::new(self.device, live, state, Mutex::default())
     }
 

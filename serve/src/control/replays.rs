@@ -3,7 +3,8 @@
 //! A replay is answered by the models and the settings as they are when it begins, and leaves histories as they are. What it answers
 //! is in the index under its number.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -14,14 +15,16 @@ use serde_json::{Value, json};
 
 use super::{Control, Refusal};
 use crate::clock::{Clock, SystemClock};
-use crate::engine::Engine;
+use crate::engine::{Engine, Replaying};
 use crate::kafka::{Range, replay_by};
 use crate::metrics::OutcomeLabels;
+use crate::settings::{Run, Settings};
 
 /// How many are known.
 const KEPT: usize = 100;
 
-/// What the group and the transactions of these replays are called, after the name of the service's group.
+/// What the groups and the transactions of these replays are called, after the name of the service's group and before that of the
+/// instance.
 const GROUP: &str = "replay-api";
 
 /// A replay.
@@ -37,7 +40,7 @@ pub struct Replay {
     pub of: String,
     /// `running`, `done`, `stopped` or `failed`.
     pub state: &'static str,
-    /// How its events ended so far: outcome, reason or type, and how many.
+    /// How its events ended, once it has ended itself: outcome, reason or type, and how many.
     pub ends: Vec<Value>,
     /// Why it failed.
     pub error: Option<String>,
@@ -59,6 +62,10 @@ impl Replays {
     /// Returns them, the newest first.
     pub fn all(&self) -> Vec<Replay> {
         self.lock().iter().rev().cloned().collect()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 
     /// Stops the one that runs: what it has answered is committed.
@@ -98,7 +105,11 @@ impl Control {
             error: None,
         };
         let (control, number) = (Arc::clone(self), new.replay);
-        let run = move || control.run_replay(&range, number);
+        let run = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| control.run_replay(&range, number)));
+            let panicked = |_| Err("a panic; its message stands in the log".to_owned());
+            control.replay_ended(number, ended.unwrap_or_else(panicked));
+        };
         let thread = std::thread::Builder::new().name("replay".into()).spawn(run);
         let thread =
             thread.map_err(burnrec_data::Error::io("start a thread for", std::path::Path::new("a replay")));
@@ -112,19 +123,34 @@ impl Control {
         Ok(new)
     }
 
-    fn run_replay(&self, range: &Range, number: u64) {
-        let engine = |config: &_, mut replaying: crate::engine::Replaying| {
+    /// Answers a range by the models and the version of the config that answer now; returns how its events ended.
+    fn run_replay(&self, range: &Range, number: u64) -> Result<BTreeMap<OutcomeLabels, u64>, String> {
+        let live = self.engine.models.live();
+        let version = live.settings.version;
+        let tables = {
+            let known = self.known();
+            let answers = known.versions.iter().find(|of| of.version == version);
+            answers.map(|of| of.config.clone())
+        };
+        let config = tables.map_or_else(|| self.running.clone(), |tables| self.running.with(tables));
+        let engine = |config: &_, mut replaying: Replaying| {
             replaying.number = Some(number);
-            let engine = self.engine.beside(config, replaying);
+            // Routes and tenants are those of the topic that is replayed, and quotas are lifted.
+            let settings = Settings::open(config, version, Run::Running)?;
+            let engine = self.engine.beside(config, settings, &live, replaying);
             let index = self.engine.tracer.iter().map(|tracer| &tracer.index);
             Ok(index.fold(engine, Engine::with_index))
         };
-        let asked = || self.replays.stop.load(Ordering::Relaxed);
-        let ended = replay_by(&self.running, range, GROUP, &engine, &asked);
+        let name = format!("{GROUP}-{}", self.instance);
+        replay_by(&config, range, &name, &engine, &|| self.replays.is_stopped())
+            .map_err(|error| error.to_string())
+    }
+
+    fn replay_ended(&self, number: u64, ended: Result<BTreeMap<OutcomeLabels, u64>, String>) {
         let end = |(of, n): (OutcomeLabels, u64)| json!({ "outcome": of.outcome, "of": of.of, "count": n });
         let (state, ends, error) = match ended {
-            Ok(ends) => (if asked() { "stopped" } else { "done" }, ends, None),
-            Err(error) => ("failed", Default::default(), Some(error.to_string())),
+            Ok(ends) => (if self.replays.is_stopped() { "stopped" } else { "done" }, ends, None),
+            Err(error) => ("failed", BTreeMap::new(), Some(error)),
         };
         let mut all = self.replays.lock();
         if let Some(of) = all.iter_mut().find(|of| of.replay == number) {

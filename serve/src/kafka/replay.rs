@@ -149,8 +149,12 @@ struct RangeTransport {
     range: Range,
     /// Whether `range.from` is committed as the place to begin.
     begun: bool,
-    /// Where each partition ends.
+    /// Where the range ends in each partition.
     ends: HashMap<i32, i64>,
+    /// The partitions of which more is to be read.
+    reading: HashSet<i32>,
+    /// After the last event that was handed on, in each partition of which not all is committed.
+    handed_on: HashMap<i32, i64>,
     stop: Arc<AtomicBool>,
 }
 
@@ -169,7 +173,8 @@ impl RangeTransport {
         let inner =
             KafkaTransport::of_all(&inner_config, limits.clone(), health, metrics, Arc::clone(&stop))?;
         let (config, range) = (config.clone(), range.clone());
-        Ok(Self { inner, config, range, begun: false, ends: HashMap::new(), stop })
+        let (ends, reading, handed_on) = Default::default();
+        Ok(Self { inner, config, range, begun: false, ends, reading, handed_on, stop })
     }
 
     fn names(&self, parts: &[TopicPartition]) -> Vec<(String, i32)> {
@@ -195,7 +200,7 @@ impl RangeTransport {
         Ok(())
     }
 
-    /// Finds the ends of the partitions, by what is asked for or as they are now.
+    /// Finds the ends of the partitions, by what is asked for or as they are now; one that is known stays.
     fn find_ends(&mut self, parts: &[TopicPartition]) -> Result<(), Trouble> {
         let trouble =
             |error: rdkafka::error::KafkaError| Trouble::Fatal(Error::kafka("find the range's end")(error));
@@ -204,9 +209,28 @@ impl RangeTransport {
         for name in names {
             let (_, high) = self.inner.consumer().fetch_watermarks(&name.0, name.1, CALL).map_err(trouble)?;
             let end = asked.get(&name).and_then(|offset| offset.to_raw()).unwrap_or(high);
-            self.ends.insert(name.1, end.min(high));
+            self.ends.entry(name.1).or_insert(end.min(high));
         }
         Ok(())
+    }
+
+    /// Notes from where on partitions are read.
+    fn read_from(&mut self, positions: &[Position]) {
+        for (part, next, _) in positions {
+            let is_over = self.ends.get(&part.partition).is_some_and(|&end| next.unwrap_or(0) >= end);
+            if is_over {
+                self.reading.remove(&part.partition);
+            } else {
+                self.reading.insert(part.partition);
+            }
+        }
+    }
+
+    /// Stops the flow when all is read and committed: what is to be tried again is not before.
+    fn stop_at_the_end(&self) {
+        if self.reading.is_empty() && self.handed_on.is_empty() {
+            self.stop.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -239,14 +263,15 @@ impl Transport for RangeTransport {
                 into.remove(at);
                 continue;
             }
+            self.handed_on.insert(partition, offset + 1);
             // The other headers of the old reject would pass for those of the new reply.
             let kept = [SOURCE, ATTEMPTS, BYTES];
             into[at].headers.retain(|(name, _)| !name.starts_with(OWN) || kept.contains(&name.as_str()));
             at += 1;
         }
-        self.ends.retain(|partition, _| !over.contains(partition));
-        if changes.is_empty() && self.ends.is_empty() {
-            self.stop.store(true, Ordering::Relaxed);
+        self.reading.retain(|partition| !over.contains(partition));
+        if changes.is_empty() {
+            self.stop_at_the_end();
         }
         Ok(changes)
     }
@@ -259,11 +284,7 @@ impl Transport for RangeTransport {
         self.begin_range(parts)?;
         self.find_ends(parts)?;
         let positions = self.inner.positions(parts, record)?;
-        for (part, next, _) in &positions {
-            if self.ends.get(&part.partition).is_some_and(|&end| next.unwrap_or(0) >= end) {
-                self.ends.remove(&part.partition);
-            }
-        }
+        self.read_from(&positions);
         if let (true, Some(state), Some(&first)) = (self.range.rejects, &self.config.state, parts.first()) {
             let trouble = |error| Trouble::Fatal(Error::kafka("read the state")(error));
             let metadata = self.inner.consumer().fetch_metadata(Some(state), CALL).map_err(trouble)?;
@@ -304,7 +325,14 @@ impl Transport for RangeTransport {
     }
 
     fn commit(&mut self, positions: &[Position], wait: bool) -> Result<(), Trouble> {
-        self.inner.commit(positions, wait)
+        self.inner.commit(positions, wait)?;
+        for (part, next, _) in positions {
+            let is_done = |last: &i64| next.is_some_and(|next| next >= *last);
+            if self.handed_on.get(&part.partition).is_some_and(is_done) {
+                self.handed_on.remove(&part.partition);
+            }
+        }
+        Ok(())
     }
 
     fn abort(&mut self, rebuild: bool) -> Result<(), Trouble> {
@@ -312,9 +340,7 @@ impl Transport for RangeTransport {
     }
 
     fn rewind(&mut self, positions: &[Position]) -> Result<(), Trouble> {
-        // A partition that was at its end may be read again, so that its end is needed again.
-        let parts: Vec<TopicPartition> = positions.iter().map(|(part, ..)| *part).collect();
-        self.find_ends(&parts)?;
+        self.read_from(positions);
         self.inner.rewind(positions)
     }
 
