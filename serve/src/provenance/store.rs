@@ -134,7 +134,7 @@ impl Store {
     }
 
     /// Writes blocks by their numbers, and removes the oldest of those that are older than `since_ms` or more than `bytes`
-    /// together. `leave_out` takes out of them who was erased up to when, before they are written.
+    /// together. `blocks` is told who was erased up to when, and returns the blocks without them.
     ///
     /// # Errors
     /// When they are not written; nothing of it is then.
