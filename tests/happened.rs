@@ -240,3 +240,51 @@ fn the_page_finds_an_event_and_has_it_answered_again() {
     assert_eq!(read_all(&kafka.client(), &["replies"]).len(), before + 1);
     assert_eq!(service.serving.stop(), Some(0));
 }
+
+#[test]
+fn a_replay_goes_the_routes_of_its_topic_and_waits_for_no_quota() {
+    const EVENTS: usize = 30;
+    let Some(kafka) = Kafka::start(1, false) else { return };
+    let topics = ["ours", "theirs", "replies", "rejects", "receipts", "state"].map(|name| (name, 1));
+    kafka.topics(&topics);
+    let config = config(&kafka);
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let run = kafka.folder.path("run");
+    let tenants = format!(
+        r#"
+        models.second.run = {run:?}
+        [tenants.acme]
+        [tenants.globex]
+        events_per_s = 5
+        [[routes]]
+        tenant = "acme"
+        topic = "ours"
+        models = {{ main = 1 }}
+        [[routes]]
+        tenant = "globex"
+        topic = "theirs"
+        models = {{ second = 1 }}
+        [kafka]"#
+    );
+    let text = text.replace("[kafka]", &tenants).replace(r#"["requests"]"#, r#"["ours", "theirs"]"#);
+    let service = Controlled::start(&kafka, &kafka.folder.file("serve.toml", text));
+    let writer = producer(&kafka.client());
+    for id in 0..EVENTS {
+        let text = format!(r#"{{"type":"score","id":{id},"user":7,"items":[1,2]}}"#);
+        let record = BaseRecord::<str, str>::to("theirs").key("7").payload(&text);
+        writer.send(record).map_err(|(error, _)| error).expect("room");
+    }
+    writer.flush(LIMIT).expect("delivered");
+    let replies = || read_all(&kafka.client(), &["replies"]);
+    until("all are answered", LIMIT, || replies().len() == EVENTS);
+    let replay = service.ctl("replay --from 0 --topic theirs").json();
+    assert_eq!(replay["state"], "done", "{replay}");
+    assert_eq!(replay["ends"], json!([{ "outcome": "replied", "of": "score", "count": EVENTS }]), "{replay}");
+    let all = replies();
+    assert_eq!(all.len(), 2 * EVENTS);
+    assert!(all.iter().all(|reply| reply.json()["model"] == "second"), "the model of the tenant");
+    assert!(read_all(&kafka.client(), &["rejects"]).is_empty());
+    let counted = "burnrec_tenant_events_total{tenant=\"globex\"}";
+    assert_eq!(service.serving.metric(counted), Some(EVENTS as f64), "a replay is not the tenant's load");
+    assert_eq!(service.serving.stop(), Some(0));
+}

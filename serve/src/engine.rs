@@ -25,7 +25,7 @@ use crate::message::WireId;
 use crate::outbox::{Outbox, To};
 use crate::provenance::{Index, Tracer};
 use crate::served::Models;
-use crate::settings::{Run, Settings};
+use crate::settings::{Live, Run, Settings};
 use crate::state::{Room, State};
 use crate::{Kind, Reject, Result};
 
