@@ -14,7 +14,7 @@ use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
 
 use crate::config::{ModelEntry, ServeConfig};
 use crate::metrics::ModelLabels;
-use crate::settings::{Live, Settings};
+use crate::settings::{Live, Run, Settings};
 use crate::state::State;
 use crate::{Error, Result};
 
