@@ -1,6 +1,8 @@
-"""One fit on an engine that needs a process of its own: `python -m spark.job ENGINE OUT`, with ENGINE connect or sail.
+"""A fit, and scores by a saved run, on an engine that needs a process of its own: `python -m spark.job ENGINE OUT RUN`, with
+ENGINE connect or sail.
 
-Writes the factors, their predictions' sum and the class of the model to OUT, as numpy's `.npz`. The same file runs on both.
+Writes the factors, their predictions' sum, the class of the model, and the lists and scores by the run to OUT, as numpy's `.npz`.
+The same file runs on both.
 """
 
 import sys
@@ -30,9 +32,9 @@ def session(engine):
     return SparkSession.builder.remote(f"sc://127.0.0.1:{port}").getOrCreate()
 
 
-def main(engine, out):
+def main(engine, out, run):
     spark = session(engine)
-    from burnrec.spark import ALS
+    from burnrec.spark import ALS, recommend, score
 
     ratings = problem.frame(spark, problem.rows())
     model = ALS(**SETTINGS, implicitPrefs=True).fit(ratings)
@@ -40,7 +42,19 @@ def main(engine, out):
     predictions = model.transform(ratings.limit(100)).toArrow()["prediction"].to_numpy()
     best = model.recommendForAllUsers(3).count()
     kind = f"{type(model).__module__}.{type(model).__name__}"
-    np.savez(out, users=users, items=items, predicted=np.isfinite(predictions).sum(), best=best, kind=kind)
+    lists = recommend(ratings.select("user").distinct(), run, 5).collect()
+    scores = score(ratings.select("user", "item").distinct(), run).collect()
+    np.savez(
+        out,
+        users=users,
+        items=items,
+        predicted=np.isfinite(predictions).sum(),
+        best=best,
+        kind=kind,
+        lists=np.array([(row["user"], *(pair["item"] for pair in row["recommendations"])) for row in lists]),
+        pairs=np.array([(row["user"], row["item"]) for row in scores]),
+        scores=np.array([row["score"] for row in scores], np.float32),
+    )
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import burnrec
 from burnrec.spark import ALS
 from burnrec.spark.engine import engine_of, is_sail
 from spark import job, problem
@@ -23,11 +25,13 @@ TESTS = Path(__file__).parents[1]
     [("connect", "pyspark.ml.recommendation.ALSModel"), ("sail", "burnrec.spark.model.ALSModel")],
 )
 def test_another_engine_gives_the_same_bits(ratings, tmp_path, engine, kind):
-    out = tmp_path / "factors.npz"
+    out, ease = tmp_path / "factors.npz", tmp_path / "ease"
+    rows = pd.DataFrame(dict(zip(("user", "item", "rating"), problem.rows(), strict=True)))
+    burnrec.fit(rows, "ease", user="user", item="item", value="rating", reg=50, out=ease)
     # Without the settings of the cluster of the other tests.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))}
     run = subprocess.run(
-        [sys.executable, "-m", "spark.job", engine, out],
+        [sys.executable, "-m", "spark.job", engine, out, ease],
         cwd=TESTS,
         env=inherited | environment(),
         capture_output=True,
@@ -41,6 +45,12 @@ def test_another_engine_gives_the_same_bits(ratings, tmp_path, engine, kind):
     assert (found["users"] == expected[0]).all() and (found["items"] == expected[1]).all()
     assert str(found["kind"]) == kind
     assert (int(found["predicted"]), int(found["best"])) == (100, problem.USERS)
+    alone = burnrec.load(ease)
+    lists = {user: items for user, *items in found["lists"].tolist()}
+    assert len(lists) == problem.USERS
+    for user, of_user in pd.DataFrame(alone.recommend_many(sorted(lists), 5)).groupby("user"):
+        assert lists[user] == list(of_user["item"])
+    assert np.array_equal(found["scores"], alone.score(*found["pairs"].T))
 
 
 class Answers:
