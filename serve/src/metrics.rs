@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -355,8 +355,8 @@ impl Metrics {
         self.count(BTreeMap::from([(OutcomeLabels::of(outcome), 1)]));
     }
 
-    /// Writes all of it in the OpenMetrics text format.
-    pub fn text(&self, now: Elsewhere) -> String {
+    /// Writes all of it in the OpenMetrics text format, with what is counted of steps of one's own.
+    pub fn text(&self, now: Elsewhere, steps: Option<&Registry>) -> String {
         self.users.set(now.users as i64);
         self.config.set(now.config as i64);
         self.newest_config.set(now.newest_config as i64);
@@ -368,7 +368,9 @@ impl Metrics {
         }
         self.memory.set(resident_bytes().unwrap_or(0) as i64);
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing into memory cannot fail");
+        let all = [&self.registry].into_iter().chain(steps);
+        let written = all.into_iter().try_for_each(|registry| encode_registry(&mut text, registry));
+        written.and_then(|()| encode_eof(&mut text)).expect("writing into memory cannot fail");
         text
     }
 }

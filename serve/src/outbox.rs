@@ -32,6 +32,8 @@ pub enum EventOutcome {
     Replied(Kind),
     /// Its items are all under their thresholds, or a replay skips it.
     Filtered,
+    /// A step of one's own left it out.
+    FilteredBy(&'static str),
     /// It goes back to the topic it came from before it was rejected; in a replay.
     Resubmitted,
     /// It is left where it is: a reject that was tried too often or holds only a part of the event; in a replay.
@@ -49,7 +51,7 @@ impl EventOutcome {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Replied(_) => "replied",
-            Self::Filtered => "filtered",
+            Self::Filtered | Self::FilteredBy(_) => "filtered",
             Self::Resubmitted => "resubmitted",
             Self::GivenUp(_) => "given-up",
             Self::Expired(_) => "expired",

@@ -50,7 +50,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let (newest_config, config) =
         app.control.as_ref().map_or((answers, answers), |control| control.versions());
     let ready = reasons(&app).is_empty();
-    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config, ready });
+    let now = Elsewhere { users, replies, config, newest_config, ready };
+    let text = app.metrics.text(now, app.engine.steps.metrics());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }
@@ -105,6 +106,7 @@ pub(crate) fn state(app: &App) -> Value {
         let models = route.shares().map(|(name, share)| json!({ "name": name, "share": share }));
         json!({ "label": route.label, "models": models.collect::<Vec<_>>(), "shadow": route.shadow })
     });
+    let steps = engine.steps.names().map(|(name, place)| json!({ "name": name, "place": place }));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": app.since.elapsed().as_secs_f64(),
@@ -123,6 +125,7 @@ pub(crate) fn state(app: &App) -> Value {
         "memory_bytes": resident_bytes(),
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
+        "steps": steps.collect::<Vec<_>>(),
         "join": settings.join.as_ref().map(|join| json!({ "columns": join.columns(), "filters": join.filters })),
         "config": { "version": settings.version, "run": settings.run.name() },
         "http": { "listen": app.config.http.listen.to_string(), "requests": metrics.http_requests.get() },

@@ -3,6 +3,7 @@
 
 mod changes;
 mod check;
+mod steps;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 
 use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
+use steps::Steps;
 
 /// A run whose settings are all drawn from its seed.
 #[derive(Clone, Debug)]
@@ -49,6 +51,7 @@ struct Storm {
     /// Whether the settings are exchanged meanwhile.
     changes: bool,
     rules: Rules,
+    steps: Steps,
 }
 
 impl Storm {
@@ -104,10 +107,11 @@ impl Storm {
             record_bytes: if rng.random_bool(0.3) { 46 + 3 * 22 } else { usize::MAX },
             changes: rng.random_bool(0.5),
             rules,
+            steps: if rng.random_bool(0.3) { Steps::Own } else { Steps::None },
         }
     }
 
-    fn config(&self) -> ServeConfig {
+    fn config(&self, steps: Steps) -> ServeConfig {
         let filter = format!("[table]\npath = {:?}\nthreshold = \"threshold\"\n", offers());
         let order = match &self.order {
             Order::FirstIn => "first-in",
@@ -141,13 +145,14 @@ retries = {}
 backoff_ms = 1
 pace = "{}"
 then = "{}"
-{}"#,
+{}{}"#,
             self.batch_events,
             self.queue_events,
             self.retries,
             self.pace,
             self.then,
             if self.filters { &filter } else { "" },
+            steps.tables(self.retries, self.pace),
         ))
     }
 
@@ -210,7 +215,7 @@ then = "{}"
         }
         let cluster = Cluster::new(&self.parts, self.n_flows, rng(), rules.clone());
         fill(&cluster);
-        let config = self.config();
+        let config = self.config(self.steps);
         let shared = self.engine(&config, &cluster);
         std::thread::scope(|scope| {
             for worker in 0..self.n_flows {
@@ -221,7 +226,9 @@ then = "{}"
                 });
             }
         });
-        Ran { cluster, config, rules, record_bytes: self.record_bytes }
+        // The one changes nothing in the end.
+        let steps = if self.steps == Steps::Flaky { Steps::None } else { self.steps };
+        Ran { cluster, config: self.config(steps), rules, record_bytes: self.record_bytes }
     }
 
     /// Returns an engine with the clock of a cluster.
@@ -334,4 +341,18 @@ fn a_seed_replays_exactly() {
 #[test]
 fn at_least_once_no_request_is_missing() {
     storms(Guarantee::AtLeastOnce);
+}
+
+#[test]
+fn a_step_whose_process_dies_hangs_and_lies_loses_nothing() {
+    let mut faults = 0;
+    for seed in 0..6 {
+        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+            let mut storm = Storm::new(seed, guarantee);
+            (storm.steps, storm.order, storm.n_events) =
+                (Steps::Flaky, Order::FirstIn, storm.n_events.min(60));
+            faults += check(&storm);
+        }
+    }
+    assert!(faults > 6, "only {faults} other failures");
 }
