@@ -40,13 +40,16 @@ impl Backlog {
         Self { settings, batch, queues, turn, penalised, yield_until, reads_ahead }
     }
 
-    /// Takes up other settings: what waits is queued by them, in the order in which it came, after what was tried before.
+    /// Takes up other settings: what waits is queued by them, in the order in which it came; in another order than that after
+    /// what was tried before.
     pub fn take_up(&mut self, settings: Arc<Settings>) {
         let old = std::mem::replace(self, Self::new(settings));
         let mut waiting: Vec<Incoming> = old.queues.into_iter().flat_map(Queue::into_events).collect();
         // Several may have been read at one moment; of a partition they have turns.
         waiting.sort_by_key(|event| (event.received, event.part, event.turn));
-        let (tried, mut new): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|event| event.attempts > 0);
+        let is_ranked = self.settings.flow.order != Order::FirstIn;
+        let is_tried = |event: &Incoming| is_ranked && event.attempts > 0;
+        let (tried, mut new): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_tried);
         self.extend(&mut new);
         tried.into_iter().rev().for_each(|event| self.push_front(event));
         (self.penalised, self.yield_until) = (old.penalised, old.yield_until);
