@@ -44,7 +44,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     metrics.lags_of("worker 0", BTreeMap::from([(of.clone(), 1)]));
     metrics.lost(of, 1, "a test".to_owned());
     let model = ModelLabels { model: "main".to_owned(), version: "1".to_owned() };
-    let written = metrics.text(Elsewhere { replies: vec![(model, 1)], ..Elsewhere::default() });
+    let written = metrics.text(Elsewhere { replies: vec![(model, 1)], ..Elsewhere::default() }, None);
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for line in written.lines().filter(|line| !line.starts_with('#')) {
         let (series, _) = line.rsplit_once(' ').expect("a value");

@@ -52,6 +52,28 @@ fn a_service_says_that_it_waits_for_the_brokers_and_a_file_gets_no_colours() {
 }
 
 #[test]
+fn a_step_must_be_there_speaks_in_the_log_and_does_not_see_the_settings() {
+    let folder = Folder::new();
+    let step = |program: &str| {
+        let says = "echo settings: $(env | grep -c ^BURNREC__) >&2; cat";
+        format!("[steps.aside]\nplace = \"after-score\"\ncommand = [{program:?}, \"-c\", {says:?}]\n")
+    };
+    let config = config(&folder, &step("sh"));
+    let listen = "BURNREC__HTTP__LISTEN=127.0.0.1:0";
+    let (name, value) = listen.split_once('=').expect("a variable");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_burnrec"));
+    command.arg("serve").arg(&config).env(name, value).env_remove("RUST_LOG").stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program starts");
+    let said = until(&mut BufReader::new(child.stderr.take().expect("piped")), "settings: ");
+    child.kill().expect("it is ended");
+    child.wait().expect("it has ended");
+    assert!(said.contains("settings: 0") && said.contains("aside"), "{said}");
+    let text = std::fs::read_to_string(&config).expect("a config");
+    let config = folder.file("other.toml", text.replace("\"sh\"", "\"burnrec-no-such\""));
+    burnrec("serve {}", &[&config]).fails(&["steps.aside.command", "burnrec-no-such", "can be started"]);
+}
+
+#[test]
 fn json_logs_are_json_from_the_first_line_to_the_last() {
     let folder = Folder::new();
     let config = config(&folder, "");

@@ -15,7 +15,9 @@ mod route;
 mod sasl;
 mod secret;
 mod span;
+mod steps;
 mod tenant;
+mod unknown;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -39,7 +41,9 @@ pub use secret::Secret;
 #[cfg(feature = "kafka")]
 pub(crate) use secret::is_secret;
 pub use span::Span;
+pub use steps::{Place, StepConfig};
 pub use tenant::{Over, TenantConfig};
+pub use unknown::{UnknownConfig, UnknownItem, UnknownUser};
 
 use crate::{Error, Result};
 
@@ -100,6 +104,9 @@ pub struct ServeConfig {
     /// What to do where a stage fails.
     #[serde(default)]
     pub failures: Failures,
+    /// Steps of one's own by name; those of a place go in the order of their names.
+    #[serde(default)]
+    pub steps: BTreeMap<String, StepConfig>,
 }
 
 /// A model to serve.
@@ -166,40 +173,6 @@ pub struct TableConfig {
     /// A column with the minimum score of each item: an item that scores lower, or has no row in the table, is left out
     /// of the reply.
     pub threshold: Option<String>,
-}
-
-/// What to do with a user that the model does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnknownUser {
-    /// Fold the user in from the events seen so far; popularity while there are none.
-    #[default]
-    FoldIn,
-    /// Score by popularity: by how many users interacted with an item.
-    Popularity,
-    /// Reject the request.
-    Reject,
-}
-
-/// What to do with an item that the model does not know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum UnknownItem {
-    /// Its score is `null`, the others are scored.
-    Null,
-    /// Reject the request.
-    #[default]
-    Reject,
-}
-
-/// What to do with ids that the model does not know.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct UnknownConfig {
-    /// Users.
-    pub user: UnknownUser,
-    /// Items.
-    pub item: UnknownItem,
 }
 
 /// The users' histories.
@@ -336,6 +309,7 @@ impl ServeConfig {
             let expected = format!("1 to {MOST_ID_BYTES}");
             return Err(Error::config("limits.id_bytes", self.limits.id_bytes, expected));
         }
+        self.steps.iter().try_for_each(|(name, step)| step.validate(name))?;
         self.flow.validate()
     }
 }

@@ -10,6 +10,7 @@ mod encode;
 mod join;
 mod plan;
 mod route;
+mod steps;
 
 use std::io::Write;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::provenance::{Index, Tracer};
 use crate::served::Models;
 use crate::settings::{Live, Run, Settings};
 use crate::state::{Room, State};
+use crate::step::Steps;
 use crate::{Kind, Reject, Result};
 
 pub use columns::check as check_columns;
@@ -48,6 +50,8 @@ pub struct Engine {
     pub state: Arc<State>,
     /// The topics that are read.
     pub topics: Vec<String>,
+    /// Steps of one's own.
+    pub steps: Arc<Steps>,
     /// The clock of the engine and of its flows, by which events expire and latencies are measured.
     pub clock: Arc<dyn Clock>,
     input: InputFormat,
@@ -85,10 +89,10 @@ pub struct Reading {
 }
 
 impl Engine {
-    /// Opens the models and the table of a config.
+    /// Opens the models, the table and the steps of a config.
     ///
     /// # Errors
-    /// When a file cannot be opened or does not fit the config.
+    /// When a file cannot be opened or does not fit the config, or a step cannot be started.
     pub fn open(config: &ServeConfig) -> Result<Self> {
         Self::open_at(config, 0, Run::Running)
     }
@@ -103,6 +107,7 @@ impl Engine {
         Ok(Self {
             models: Models::open(config, Settings::open(config, version, run)?, Arc::clone(&state))?,
             state,
+            steps: Arc::new(Steps::open(&config.steps)?),
             topics: kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default(),
             clock: Arc::new(SystemClock),
             input: config.input.format,
@@ -157,6 +162,7 @@ impl Engine {
         let topics = kafka.map(|kafka| kafka.requests.clone()).unwrap_or_default();
         Self {
             models: self.models.beside(live, Arc::clone(&state)),
+            steps: Arc::clone(&self.steps),
             state,
             clock: Arc::clone(&self.clock),
             input: self.input,

@@ -78,10 +78,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A failure that the config says to stop at.
-    #[error("stopped, as failures.{stage}.then says: {found}")]
+    #[error("stopped, as {by}.then says: {found}")]
     Stop {
-        /// The stage.
-        stage: &'static str,
+        /// The table of the config that says so.
+        by: String,
         /// What failed.
         found: String,
     },

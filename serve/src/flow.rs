@@ -330,10 +330,10 @@ impl<T: Transport> Flow<T> {
     fn answer(&mut self, events: &mut Vec<Incoming>, outbox: &mut Outbox) -> Result<(), Trouble> {
         let start = self.clock.now();
         let (before, live) = (self.undo.len(), Arc::clone(&self.live));
-        let failures = &live.settings.failures;
+        let settings = &*live.settings;
         self.engine.answer_by(&live, events, Reading::default(), &mut self.undo, outbox);
         loop {
-            let held = first_to_yield(failures, events, outbox);
+            let held = first_to_yield(settings, events, outbox);
             if held.is_none() && !mark_refused(&self.transport, events, outbox) {
                 break;
             }
@@ -356,7 +356,7 @@ impl<T: Transport> Flow<T> {
         note_elsewhere(&self.engine, &self.metrics, events, outbox);
         self.batch += 1;
         let (engine, transport) = (&*self.engine, &mut self.transport);
-        let retried = BatchWriter { engine, failures, transport, batch: self.batch }.write(events, outbox)?;
+        let retried = BatchWriter { engine, settings, transport, batch: self.batch }.write(events, outbox)?;
         let ended = events.iter().enumerate().filter(|(at, _)| !retried.contains(at));
         let turns: Vec<_> = ended.map(|(_, event)| (event.part, event.turn)).collect();
         match self.options.guarantee {
@@ -382,7 +382,7 @@ impl<T: Transport> Flow<T> {
         self.backlog.count_ends(events, outbox, &retried);
         for at in retried.into_iter().rev() {
             let EventOutcome::Failed(reject) = &outbox.outcomes[at] else { continue };
-            let until = now + failures.of(reject.stage).backoff();
+            let until = now + settings.failure(reject.stage).backoff();
             self.backlog.penalise(events.swap_remove(at), until);
         }
         Ok(())

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! source ─► queue ─► decode ─► score ─► join, filter ─► sink          (and from each stage ─► rejects)
+//!                            │                        │
+//!                       before-score             after-score            (steps of one's own: [`step`])
 //! ```
 //!
 //! ```no_run
@@ -49,6 +51,7 @@ pub mod served;
 pub mod service;
 pub mod settings;
 pub mod state;
+pub mod step;
 pub mod tenants;
 
 pub use config::ServeConfig;
@@ -58,6 +61,7 @@ pub use message::Kind;
 pub use reject::Reject;
 #[cfg(any(feature = "http", feature = "kafka"))]
 pub use service::Service;
+pub use step::Step;
 
 /// Returns the version of the Kafka client library that is linked.
 #[cfg(feature = "kafka")]

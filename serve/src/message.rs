@@ -10,6 +10,7 @@
 //! Ids are integers or strings. `id` (any of the two) comes back in the reply. `v` is the schema's version, 1.
 
 mod csv;
+mod object;
 
 use std::borrow::Cow;
 use std::fmt;

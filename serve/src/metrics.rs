@@ -1,6 +1,7 @@
 //! What the service counts, for Prometheus and for the live page.
 
 mod callers;
+mod elsewhere;
 mod labels;
 mod provenance;
 mod queues;
@@ -12,7 +13,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use callers::Callers;
+pub use elsewhere::Elsewhere;
 pub use labels::{HttpLabels, ModelLabels, OutcomeLabels, PartitionLabels, QueueLabels, RecoveryLabels};
 pub use provenance::ProvenanceCounts;
 pub use queues::QueueLevel;
@@ -28,23 +30,6 @@ pub use tenants::{TenantCounts, TenantLevel};
 use crate::event::{Incoming, TopicPartition};
 use crate::outbox::EventOutcome;
 use crate::progress::Progress;
-
-/// What is not counted here, and shown with it.
-#[derive(Clone, Debug, Default)]
-pub struct Elsewhere {
-    /// Users with a history.
-    pub users: usize,
-    /// The replies of each model.
-    pub replies: Vec<(ModelLabels, u64)>,
-    /// The version of the config that answers.
-    pub config: u64,
-    /// The newest version that is known of.
-    pub newest_config: u64,
-    /// Whether the service can work.
-    pub ready: bool,
-    /// What waits of each tenant.
-    pub tenants: Vec<TenantLevel>,
-}
 
 /// All that is counted.
 pub struct Metrics {
@@ -374,8 +359,8 @@ impl Metrics {
         self.count(BTreeMap::from([(OutcomeLabels::of(outcome), 1)]));
     }
 
-    /// Writes all of it in the OpenMetrics text format.
-    pub fn text(&self, now: Elsewhere) -> String {
+    /// Writes all of it in the OpenMetrics text format, with what is counted of steps of one's own.
+    pub fn text(&self, now: Elsewhere, steps: Option<&Registry>) -> String {
         self.users.set(now.users as i64);
         self.config.set(now.config as i64);
         self.newest_config.set(now.newest_config as i64);
@@ -388,7 +373,9 @@ impl Metrics {
         }
         self.memory.set(resident_bytes().unwrap_or(0) as i64);
         let mut text = String::new();
-        encode(&mut text, &self.registry).expect("writing into memory cannot fail");
+        let all = [&self.registry].into_iter().chain(steps);
+        let written = all.into_iter().try_for_each(|registry| encode_registry(&mut text, registry));
+        written.and_then(|()| encode_eof(&mut text)).expect("writing into memory cannot fail");
         text
     }
 }

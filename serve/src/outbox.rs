@@ -33,6 +33,8 @@ pub enum EventOutcome {
     Replied(Kind),
     /// Its items are all under their thresholds, or a replay skips it.
     Filtered,
+    /// A step of one's own left it out.
+    FilteredBy(&'static str),
     /// It goes back to the topic it came from before it was rejected; in a replay.
     Resubmitted,
     /// It is left where it is: a reject that was tried too often or holds only a part of the event; in a replay.
@@ -55,7 +57,7 @@ impl EventOutcome {
     pub fn place(&self) -> usize {
         match self {
             Self::Replied(_) => 0,
-            Self::Filtered => 1,
+            Self::Filtered | Self::FilteredBy(_) => 1,
             Self::Resubmitted => 2,
             Self::GivenUp(_) => 3,
             Self::Expired(_) => 4,

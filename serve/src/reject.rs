@@ -13,6 +13,8 @@ pub enum Stage {
     Score,
     /// Writing the reply.
     Sink,
+    /// A step of one's own, by its name.
+    Step(&'static str),
 }
 
 impl Stage {
@@ -23,6 +25,7 @@ impl Stage {
             Self::Decode => "decode",
             Self::Score => "score",
             Self::Sink => "sink",
+            Self::Step(name) => name,
         }
     }
 }
@@ -39,24 +42,29 @@ pub struct Reject {
 }
 
 impl Reject {
+    /// Makes a reject of any stage.
+    pub fn new(stage: Stage, reason: &'static str, text: impl Into<String>) -> Self {
+        Self { stage, reason, text: short(text.into()) }
+    }
+
     /// Makes a reject of what waits for a batch.
     pub fn queue(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { stage: Stage::Queue, reason, text: short(text.into()) }
+        Self::new(Stage::Queue, reason, text)
     }
 
     /// Makes a reject of the stage that reads the message.
     pub fn decode(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { stage: Stage::Decode, reason, text: short(text.into()) }
+        Self::new(Stage::Decode, reason, text)
     }
 
     /// Makes a reject of the stage that scores.
     pub fn score(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { stage: Stage::Score, reason, text: short(text.into()) }
+        Self::new(Stage::Score, reason, text)
     }
 
     /// Makes a reject of the stage that writes.
     pub fn sink(reason: &'static str, text: impl Into<String>) -> Self {
-        Self { stage: Stage::Sink, reason, text: short(text.into()) }
+        Self::new(Stage::Sink, reason, text)
     }
 }
 

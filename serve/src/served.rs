@@ -1,20 +1,24 @@
 //! The models that answer: opened, checked, exchanged while the service runs.
 
+mod at_hand;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::DirEntry;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use burnrec_models::saved::short_manifest_hash;
 use burnrec_models::{Compute, DeviceChoice, Error as ModelError, Recommender};
 
+pub use at_hand::AtHand;
+
 use crate::config::{ModelEntry, ServeConfig};
 use crate::metrics::ModelLabels;
-use crate::settings::{Live, Run, Settings};
+use crate::settings::{Live, Settings};
 use crate::state::State;
 use crate::{Error, Result};
 
@@ -108,37 +112,6 @@ pub struct Models {
     troubles: Mutex<BTreeMap<String, String>>,
     /// What the directories looked like when they were last opened, by name; locked by the one reload at a time.
     stamps: Mutex<BTreeMap<String, Stamp>>,
-}
-
-/// Settings that can be read without a lock.
-#[derive(Default)]
-pub struct AtHand {
-    message_bytes: AtomicUsize,
-    is_stopped: AtomicBool,
-    has_tenants: AtomicBool,
-}
-
-impl AtHand {
-    fn set(&self, settings: &Settings) {
-        self.message_bytes.store(settings.limits.message_bytes, Ordering::Relaxed);
-        self.is_stopped.store(settings.run != Run::Running, Ordering::Relaxed);
-        self.has_tenants.store(!settings.tenants.is_empty(), Ordering::Relaxed);
-    }
-
-    /// Returns the most bytes of a message.
-    pub fn message_bytes(&self) -> usize {
-        self.message_bytes.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether there are tenants.
-    pub fn has_tenants(&self) -> bool {
-        self.has_tenants.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether nothing new is taken.
-    pub fn is_stopped(&self) -> bool {
-        self.is_stopped.load(Ordering::Relaxed)
-    }
 }
 
 /// The files of a directory, each with its inode, size and time of change.

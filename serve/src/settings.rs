@@ -1,6 +1,7 @@
 //! What may change while the service runs, as it stands at one moment: the settings of a version of the config, and the
 //! models. It is one value that never changes and is exchanged as a whole, so that a batch is answered under one version.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,10 +10,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::config::{
-    Failures, FlowConfig, Limits, Mode, ModelEntry, OutputConfig, ServeConfig, UnknownConfig,
+    Failure, Failures, FlowConfig, Limits, Mode, ModelEntry, OutputConfig, ServeConfig, UnknownConfig,
 };
 use crate::engine::{Join, Routes, check_columns};
+use crate::reject::Stage;
 use crate::served::Set;
+use crate::step::interned;
 use crate::tenants::Tenants;
 
 /// The most events of a batch in `message` mode: each event waits for few others.
@@ -50,7 +53,7 @@ pub struct Settings {
     /// Whether the flow takes events.
     pub run: Run,
     /// The models by name.
-    pub models: std::collections::BTreeMap<String, ModelEntry>,
+    pub models: BTreeMap<String, ModelEntry>,
     /// Which events go to which models.
     pub routes: Routes,
     /// Those whose events are answered apart from each other's.
@@ -67,6 +70,8 @@ pub struct Settings {
     pub flow: FlowConfig,
     /// What to do where a stage fails.
     pub failures: Failures,
+    /// What to do where a step of one's own fails.
+    pub steps: BTreeMap<&'static str, Failure>,
 }
 
 impl Settings {
@@ -100,7 +105,20 @@ impl Settings {
             limits: config.limits,
             flow,
             failures: config.failures,
+            steps: config.steps.iter().map(|(name, step)| (interned(name), step.failures)).collect(),
         })
+    }
+
+    /// Returns what to do where this stage fails.
+    pub fn failure(&self, stage: Stage) -> Failure {
+        match stage {
+            // What is refused before it is read, by a quota or as it is of no tenant, is rejected at once.
+            Stage::Queue => Failure::default(),
+            Stage::Decode => self.failures.decode,
+            Stage::Score => self.failures.score,
+            Stage::Sink => self.failures.sink,
+            Stage::Step(name) => self.steps.get(name).copied().unwrap_or_default(),
+        }
     }
 }
 

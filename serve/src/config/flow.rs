@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::reject::Stage;
 use crate::{Error, Result};
 
 /// Batches and queues.
@@ -90,19 +89,6 @@ pub struct Failures {
     pub score: Failure,
     /// Writing: Kafka does not take a reply, for example one that is too large.
     pub sink: Failure,
-}
-
-impl Failures {
-    /// Returns what to do where this stage fails.
-    pub fn of(&self, stage: Stage) -> Failure {
-        match stage {
-            // What is refused before it is read, by a quota or as it is of no tenant, is rejected at once.
-            Stage::Queue => Failure::default(),
-            Stage::Decode => self.decode,
-            Stage::Score => self.score,
-            Stage::Sink => self.sink,
-        }
-    }
 }
 
 /// What to do with an event at which a stage failed.

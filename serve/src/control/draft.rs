@@ -130,6 +130,7 @@ mod tests {
             ("state.ttl = '3h'", "state.ttl"),
             ("device = 'cpu'", "device"),
             ("input.format = 'csv'", "input.format"),
+            ("steps.cap = { place = 'after-score', command = ['cat'] }", "steps.cap: found"),
             ("flow.batch_events = 'x'", "flow.batch_events"),
             ("flow.bach_events = 1", "bach_events"),
             ("[[[", "config"),

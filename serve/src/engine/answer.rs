@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use super::encode::Encoder;
 use super::plan::BatchPlan;
 use super::{Engine, Reading};
-use crate::config::InputFormat;
+use crate::config::{InputFormat, Place};
 use crate::event::{BYTES, Incoming};
-use crate::message::decode;
+use crate::message::{Request, decode};
 use crate::outbox::{EventOutcome, Outbox};
 use crate::provenance::Trace;
 use crate::settings::{Live, Settings};
@@ -42,11 +42,12 @@ impl Engine {
         self.finish(live, plan, events, reading, out);
     }
 
-    /// Answers a request over HTTP if that is quick: nobody is to be folded in, no catalogue to be gone through, and the pairs
+    /// Answers a request over HTTP if that is quick: there are no steps of one's own, nobody is to be folded in, no catalogue to be gone through, and the pairs
     /// take less than half a millisecond by what the model's pairs took of late. Returns whether it was; else nothing is
     /// changed.
     pub fn answer_if_quick(&self, event: &Incoming, kind: Kind, out: &mut Outbox) -> bool {
-        if event.payload().is_some_and(|payload| payload.len() > QUICK_BYTES) {
+        let is_large = event.payload().is_some_and(|payload| payload.len() > QUICK_BYTES);
+        if is_large || !self.steps.is_empty() {
             return false;
         }
         let (live, reading, events) =
@@ -60,7 +61,7 @@ impl Engine {
         is_quick
     }
 
-    /// Decodes a batch, looks up its ids, and changes the histories of its events.
+    /// Decodes a batch, lets it go through the steps before score, looks up its ids, and changes the histories of its events.
     fn plan<'a>(
         &'a self,
         live: &'a Live,
@@ -72,36 +73,55 @@ impl Engine {
         let settings = &*live.settings;
         let mut plan = BatchPlan::new(self, live, events.len());
         let now_ms = self.clock.unix_ms();
-        for (at, event) in events.iter().enumerate() {
-            if self.tracer.is_some() {
-                out.traces.all.push(Trace::default());
-            }
-            if let Some(late) = Self::late(settings, event, now_ms) {
-                plan.end(at, EventOutcome::Expired(late));
-                continue;
-            }
-            if let Some(reject) = &event.refused {
-                plan.end(at, EventOutcome::Failed(Reject::clone(reject)));
-                continue;
-            }
-            if let Some(why) = self.hopeless(settings, event) {
-                plan.end(at, EventOutcome::GivenUp(why));
-                continue;
-            }
-            let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
-            match decode(event.payload(), format, reading.http, &settings.limits) {
-                Ok(request) => {
-                    if let Some(tracer) = &self.tracer {
-                        out.traces.note(tracer.ids(), &request, tracer.items());
-                    }
-                    let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
-                    out.elsewhere.extend(right.map(|right| (at, right)));
-                    plan.add(at, event, request, undo);
+        let (traces, elsewhere) = (&mut out.traces, &mut out.elsewhere);
+        let read = events.iter().map(|event| {
+            let read = self.read(settings, event, reading, now_ms);
+            if let Some(tracer) = &self.tracer {
+                traces.all.push(Trace::default());
+                if let Ok(request) = &read {
+                    traces.note(tracer.ids(), request, tracer.items());
                 }
-                Err(reject) => plan.end(at, EventOutcome::Failed(reject)),
             }
+            read
+        });
+        let mut add = |(at, read): (usize, Result<Request<'a>, EventOutcome>)| match read {
+            Ok(request) => {
+                let event = &events[at];
+                let right = request.user().and_then(|user| self.belongs_elsewhere(event.part, user));
+                elsewhere.extend(right.map(|right| (at, right)));
+                plan.add(at, event, request, undo);
+            }
+            Err(end) => plan.end(at, end),
+        };
+        if self.steps.has_none(Place::BeforeScore) {
+            read.enumerate().for_each(add);
+        } else {
+            let (read, fields) = self.before_score(settings, events, read.collect());
+            read.into_iter().enumerate().for_each(&mut add);
+            plan.fields = fields;
         }
         plan
+    }
+
+    /// Decodes an event, or says how it ends unread.
+    fn read<'a>(
+        &self,
+        settings: &Settings,
+        event: &'a Incoming,
+        reading: Reading,
+        now_ms: i64,
+    ) -> Result<Request<'a>, EventOutcome> {
+        if let Some(late) = Self::late(settings, event, now_ms) {
+            return Err(EventOutcome::Expired(late));
+        }
+        if let Some(reject) = &event.refused {
+            return Err(EventOutcome::Failed(Reject::clone(reject)));
+        }
+        if let Some(why) = self.hopeless(settings, event) {
+            return Err(EventOutcome::GivenUp(why));
+        }
+        let format = if reading.http.is_some() { InputFormat::Json } else { self.input };
+        decode(event.payload(), format, reading.http, &settings.limits).map_err(EventOutcome::Failed)
     }
 
     /// Computes what is planned, and writes the replies.

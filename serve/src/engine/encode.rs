@@ -17,8 +17,10 @@ use burnrec_models::popularity::PopularityConfig;
 
 use super::join::Row;
 use super::plan::{BatchPlan, Job, MISSING, User, Work};
+use super::steps::Stepped;
 use super::{Engine, HTTP};
 use crate::Reject;
+use crate::config::Place;
 use crate::event::Incoming;
 use crate::message::{Ask, WireId};
 use crate::outbox::{EventOutcome, Outbox, To};
@@ -38,23 +40,39 @@ pub struct Encoder<'a> {
 }
 
 /// An item of a reply.
-struct Line<'a> {
-    item: Id<'a>,
-    row: Option<ItemIx>,
+pub(super) struct Line<'a> {
+    pub item: Id<'a>,
+    pub row: Option<ItemIx>,
     /// The score as replies show it, for example a probability; none for an item that the model does not know.
-    score: Option<f32>,
-    joined: Option<&'a Row>,
+    pub score: Option<f32>,
+    pub joined: Option<&'a Row>,
 }
 
 impl Encoder<'_> {
     /// Writes the replies in the order of the events.
-    pub fn write(&self, plan: BatchPlan<'_>, out: &mut Outbox) {
+    pub fn write(&self, mut plan: BatchPlan<'_>, out: &mut Outbox) {
+        if self.engine.steps.has_none(Place::AfterScore) && plan.fields.is_empty() {
+            self.each(&plan, out, |_, job, out| self.job(job, &plan, out));
+        } else {
+            let fields = std::mem::take(&mut plan.fields);
+            let mut stepped = Stepped::of(self, &plan, fields);
+            self.each(&plan, out, |at, job, out| stepped.job(at, job, out));
+        }
+    }
+
+    /// Ends the events in their order, those of jobs as `answer` says.
+    fn each(
+        &self,
+        plan: &BatchPlan<'_>,
+        out: &mut Outbox,
+        mut answer: impl FnMut(usize, &Job<'_>, &mut Outbox) -> EventOutcome,
+    ) {
         let mut ends = plan.ends.iter().peekable();
-        for job in &plan.jobs {
+        for (at, job) in plan.jobs.iter().enumerate() {
             while let Some((_, end)) = ends.next_if(|(event, _)| *event < job.event) {
                 out.end(end.clone(), None);
             }
-            let outcome = self.job(job, &plan, out);
+            let outcome = answer(at, job, out);
             // The job of a shadow model comes before the event's own job, and only the latter ends the event.
             if !job.shadow {
                 out.end(outcome, job.served);
@@ -63,26 +81,32 @@ impl Encoder<'_> {
         ends.for_each(|(_, end)| out.end(end.clone(), None));
     }
 
-    fn job(&self, job: &Job<'_>, plan: &BatchPlan<'_>, out: &mut Outbox) -> EventOutcome {
+    pub(super) fn job(&self, job: &Job<'_>, plan: &BatchPlan<'_>, out: &mut Outbox) -> EventOutcome {
         if let Some(reject) = &job.failed {
             return EventOutcome::Failed(reject.clone());
         }
-        let to = if job.shadow { To::Shadow } else { To::Replies };
         let (Some(served), false) = (job.served, matches!(job.work, Work::Event { .. })) else {
-            out.put(to, job.event, |bytes| self.event_json(job, bytes));
+            out.put(To::Replies, job.event, |bytes| self.event_json(job, bytes));
             self.remember(job, out);
             return EventOutcome::Replied(job.kind());
         };
-        let mut lines = self.lines(job, served, plan);
-        if let (Some(tracer), false, Work::Recommend { .. } | Work::Similar { .. }) =
-            (&self.engine.tracer, job.shadow, &job.work)
-        {
-            let best = lines.iter().take(tracer.items()).map(|line| tracer.ids().item(line.item));
-            out.traces.note_best(job.event, best);
+        match self.answer(job, served, plan) {
+            Ok(lines) => self.put(job, served, &lines, out),
+            Err(end) => end,
         }
+    }
+
+    /// Returns the items of the reply, or how the event ends without.
+    pub(super) fn answer<'a>(
+        &'a self,
+        job: &'a Job<'_>,
+        served: &'a Served,
+        plan: &BatchPlan<'_>,
+    ) -> Result<Vec<Line<'a>>, EventOutcome> {
+        let mut lines = self.lines(job, served, plan);
         if let Some(line) = lines.iter().find(|line| line.score.is_some_and(|score| !score.is_finite())) {
             let text = format!("the score of item {} is {:?}", line.item, line.score.unwrap_or(f32::NAN));
-            return EventOutcome::Failed(Reject::score("not-finite", text));
+            return Err(EventOutcome::Failed(Reject::score("not-finite", text)));
         }
         if let Some(join) = self.settings.join.as_ref().filter(|_| !matches!(job.work, Work::Similar { .. }))
         {
@@ -94,28 +118,46 @@ impl Encoder<'_> {
             if lines.is_empty() && before > 0 {
                 if is_other_scale(job) {
                     let text = "scores by popularity; expected those of the model, as the thresholds are for";
-                    return EventOutcome::Failed(Reject::score("other-scale", text));
+                    return Err(EventOutcome::Failed(Reject::score("other-scale", text)));
                 }
                 if self.events[job.event].part.topic != HTTP.topic {
-                    return EventOutcome::Filtered;
+                    return Err(EventOutcome::Filtered);
                 }
             }
         }
+        Ok(lines)
+    }
+
+    /// Writes the reply.
+    pub(super) fn put(
+        &self,
+        job: &Job<'_>,
+        served: &Served,
+        lines: &[Line<'_>],
+        out: &mut Outbox,
+    ) -> EventOutcome {
+        let to = if job.shadow { To::Shadow } else { To::Replies };
+        if let (Some(tracer), false, Work::Recommend { .. } | Work::Similar { .. }) =
+            (&self.engine.tracer, job.shadow, &job.work)
+        {
+            let best = lines.iter().take(tracer.items()).map(|line| tracer.ids().item(line.item));
+            out.traces.note_best(job.event, best);
+        }
         if self.as_csv {
-            let message = out.put(to, job.event, |bytes| self.csv(job, served, &lines, bytes));
+            let message = out.put(to, job.event, |bytes| self.csv(job, served, lines, bytes));
             message.headers = vec![
                 ("burnrec-model", served.label().into_bytes()),
                 ("burnrec-source", self.engine.source(&self.events[job.event]).into_bytes()),
             ];
             message.headers.extend(by(job).map(|by| ("burnrec-by", by.into())));
         } else {
-            out.put(to, job.event, |bytes| self.json(job, served, &lines, bytes));
+            out.put(to, job.event, |bytes| self.json(job, served, lines, bytes));
         }
         EventOutcome::Replied(job.kind())
     }
 
     /// Adds the record with the user's history to the state topic's messages.
-    fn remember(&self, job: &Job<'_>, out: &mut Outbox) {
+    pub(super) fn remember(&self, job: &Job<'_>, out: &mut Outbox) {
         let home = self.events[job.event].home();
         let (Some(topic), Some(user)) =
             (self.engine.topics.get(usize::from(home.part.topic)), job.request.user())
@@ -185,15 +227,8 @@ impl Encoder<'_> {
             serde_json::to_writer(&mut *out, &line.score).expect("a number or null");
             out.push(b'}');
         }
-        let score_is = match (&job.work, &job.user) {
-            (Work::Similar { .. }, _) => {
-                served.recommender.model.likeness().map_or("cosine", |likeness| likeness.name())
-            }
-            (_, User::Unknown) => "score",
-            _ => served.recommender.output.name(),
-        };
         out.extend_from_slice(b"],\"score_is\":\"");
-        out.extend_from_slice(score_is.as_bytes());
+        out.extend_from_slice(score_is(job, served).as_bytes());
         out.push(b'"');
         if let Some(by) = by(job) {
             out.extend_from_slice(b",\"by\":\"");
@@ -204,7 +239,7 @@ impl Encoder<'_> {
         self.close(job, out);
     }
 
-    fn event_json(&self, job: &Job<'_>, out: &mut Vec<u8>) {
+    pub(super) fn event_json(&self, job: &Job<'_>, out: &mut Vec<u8>) {
         let Ask::Event { user, item, .. } = &job.request.ask else { return };
         let Work::Event { length, forgotten } = job.work else { return };
         self.open(job, out);
@@ -288,8 +323,19 @@ impl Encoder<'_> {
     }
 }
 
+/// Returns what scores are.
+pub(super) fn score_is(job: &Job<'_>, served: &Served) -> &'static str {
+    match (&job.work, &job.user) {
+        (Work::Similar { .. }, _) => {
+            served.recommender.model.likeness().map_or("cosine", |likeness| likeness.name())
+        }
+        (_, User::Unknown) => "score",
+        _ => served.recommender.output.name(),
+    }
+}
+
 /// Returns what gave the scores, where it is not the user's own row in the model.
-fn by(job: &Job<'_>) -> Option<&'static str> {
+pub(super) fn by(job: &Job<'_>) -> Option<&'static str> {
     match job.user {
         User::Folded(_) => Some("fold-in"),
         User::Unknown => Some("popularity"),

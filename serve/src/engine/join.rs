@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use burnrec_data::Id;
 use burnrec_data::read::ItemTable;
+use serde_json::{Map, Value};
 
 use crate::config::TableConfig;
 use crate::{Error, Result};
@@ -27,6 +28,23 @@ pub struct Row {
     /// Its cells.
     pub cells: Vec<String>,
     threshold: Option<f32>,
+}
+
+impl Row {
+    /// Returns its columns.
+    pub fn columns(&self) -> Map<String, Value> {
+        let object = format!("{{{}}}", self.json.get(1..).unwrap_or_default());
+        serde_json::from_str(&object).unwrap_or_default()
+    }
+
+    /// Makes the row of an item whose columns steps of one's own have seen; it has the cells of a table's columns.
+    pub fn of_columns(columns: &Map<String, Value>, join: Option<&Join>) -> Self {
+        let members = columns.iter().map(|(name, value)| format!(",{}:{value}", Value::from(name.as_str())));
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let cells = join.into_iter().flat_map(Join::columns);
+        let cells = cells.map(|name| columns.get(name).map(text).unwrap_or_default());
+        Self { json: members.collect(), cells: cells.collect(), threshold: None }
+    }
 }
 
 impl Join {

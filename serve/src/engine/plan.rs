@@ -1,12 +1,14 @@
 //! The plan of a batch: its requests with their ids looked up, and what is to be computed for them.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use burnrec_data::{Id, ItemIx, UserIx};
 use burnrec_models::Scorer;
+use serde_json::{Map, Value};
 
 use super::route::Route;
 use super::{Engine, HTTP};
@@ -30,6 +32,8 @@ pub struct BatchPlan<'a> {
     pub jobs: Vec<Job<'a>>,
     /// How the events ended that get no answer, by their index in the batch, ascending.
     pub ends: Vec<(usize, EventOutcome)>,
+    /// What steps before score added to events, by their index in the batch.
+    pub fields: BTreeMap<usize, Map<String, Value>>,
     /// The item indices of all requests, one request after the other.
     pub rows: Vec<u32>,
     /// A logit for each of `rows`; NaN where there is none.
@@ -114,7 +118,7 @@ impl<'a> BatchPlan<'a> {
     /// Makes an empty plan with room for one request per event.
     pub fn new(engine: &'a Engine, live: &'a Live, events: usize) -> Self {
         let (jobs, rows) = (Vec::with_capacity(events), Vec::with_capacity(events));
-        Self { engine, live, jobs, ends: Vec::new(), rows, scores: Vec::new() }
+        Self { engine, live, jobs, ends: Vec::new(), fields: BTreeMap::new(), rows, scores: Vec::new() }
     }
 
     /// Returns whether nothing but pairs is to be scored: nobody is folded in, and no catalogue is gone through.

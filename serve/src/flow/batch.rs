@@ -3,23 +3,24 @@
 use std::time::Duration;
 
 use super::{Refused, Transport, Trouble};
-use crate::config::{Failures, Pace, Then};
+use crate::config::{Pace, Then};
 use crate::engine::Engine;
 use crate::event::Incoming;
 use crate::metrics::Metrics;
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::reject::Stage;
+use crate::settings::Settings;
 use crate::{Error, Reject};
 
 /// Returns the index of the first failed event for whose retry the whole flow waits (`pace = "yield"`), and how long.
 pub fn first_to_yield(
-    failures: &Failures,
+    settings: &Settings,
     events: &[Incoming],
     outbox: &Outbox,
 ) -> Option<(usize, Duration)> {
     events.iter().zip(&outbox.outcomes).enumerate().find_map(|(at, (event, outcome))| {
         let EventOutcome::Failed(reject) = outcome else { return None };
-        let failure = failures.of(reject.stage);
+        let failure = settings.failure(reject.stage);
         let is_tried_again = event.attempts < failure.retries && failure.pace == Pace::Yield;
         is_tried_again.then(|| (at, failure.backoff()))
     })
@@ -64,8 +65,8 @@ fn leave_out(outbox: &mut Outbox, places: &[usize]) {
 pub struct BatchWriter<'a, T> {
     /// The engine that answered the batch.
     pub engine: &'a Engine,
-    /// What to do where a stage fails.
-    pub failures: &'a Failures,
+    /// The settings, which say what to do where a stage fails.
+    pub settings: &'a Settings,
     /// Where the messages go.
     pub transport: &'a mut T,
     /// The batch's number.
@@ -92,12 +93,13 @@ impl<T: Transport> BatchWriter<'_, T> {
             match outbox.outcomes[at].clone() {
                 EventOutcome::Replied(_)
                 | EventOutcome::Filtered
+                | EventOutcome::FilteredBy(_)
                 | EventOutcome::GivenUp(_)
                 | EventOutcome::Dropped(_) => {}
                 EventOutcome::Resubmitted => outbox.put(To::Requests, at, |_| {}).value = None,
                 EventOutcome::Expired(reject) => self.engine.reject(event, at, &reject, outbox),
                 EventOutcome::Failed(reject) => {
-                    let failure = self.failures.of(reject.stage);
+                    let failure = self.settings.failure(reject.stage);
                     if event.attempts < failure.retries {
                         event.attempts += 1;
                         event.refused = None;
@@ -138,7 +140,7 @@ impl<T: Transport> BatchWriter<'_, T> {
                 outbox.outcomes[at] = EventOutcome::Failed(reject);
                 continue;
             };
-            match self.failures.sink.then {
+            match self.settings.failures.sink.then {
                 Then::Reject => self.engine.reject_cut(&events[at], at, &reject, outbox),
                 Then::Drop => outbox.outcomes[at] = EventOutcome::Dropped(reject),
                 Then::Stop => return Err(self.stop(&events[at], &reject)),
@@ -177,5 +179,9 @@ impl<T: Transport> BatchWriter<'_, T> {
 }
 
 fn fatal(stage: Stage, found: String) -> Trouble {
-    Trouble::Fatal(Error::Stop { stage: stage.name(), found })
+    let by = match stage {
+        Stage::Step(name) => format!("steps.{name}.failures"),
+        stage => format!("failures.{}", stage.name()),
+    };
+    Trouble::Fatal(Error::Stop { by, found })
 }

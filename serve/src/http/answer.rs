@@ -69,12 +69,17 @@ fn reply(app: &App, sender: &Sender, event: &Incoming, mut outbox: Outbox) -> Re
     }
     match outcome {
         Some(EventOutcome::Failed(reject) | EventOutcome::Expired(reject)) => refusal(&reject),
+        Some(EventOutcome::FilteredBy(step)) => json(format!("{{\"filtered\":\"{step}\"}}").into_bytes()),
         _ => {
             let reply = outbox.messages.iter().find(|message| message.to == To::Replies);
             let bytes = reply.and_then(|message| outbox.value(message)).unwrap_or_default().to_vec();
-            ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
+            json(bytes)
         }
     }
+}
+
+fn json(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], bytes).into_response()
 }
 
 fn panicked(app: &App, sender: &Sender) -> Response {

@@ -53,16 +53,20 @@ pub(crate) async fn other_method(method: Method, uri: Uri) -> Response {
 
 /// Returns the answer to a request that is rejected.
 pub(super) fn refusal(reject: &Reject) -> Response {
+    let is_own = matches!(reject.stage, Stage::Step(_));
     let status = match reject.reason {
         "too-large" => StatusCode::PAYLOAD_TOO_LARGE,
         "too-slow" => StatusCode::REQUEST_TIMEOUT,
-        "unknown-user" | "unknown-item" => StatusCode::NOT_FOUND,
+        "unknown-user" | "unknown-item" if !is_own => StatusCode::NOT_FOUND,
         "no-vectors" | "no-state" | "other-scale" => StatusCode::CONFLICT,
         "no-tenant" => StatusCode::FORBIDDEN,
         "quota" => StatusCode::TOO_MANY_REQUESTS,
         "busy" | "paused" | "no-room" => StatusCode::SERVICE_UNAVAILABLE,
         "model-failed" | "not-folded-in" => StatusCode::INTERNAL_SERVER_ERROR,
         "not-finite" if reject.stage == Stage::Score => StatusCode::INTERNAL_SERVER_ERROR,
+        "refused" if is_own => StatusCode::UNPROCESSABLE_ENTITY,
+        "timeout" | "died" | "no-process" if is_own => StatusCode::SERVICE_UNAVAILABLE,
+        _ if is_own => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
     error(status, reject.stage.name(), reject.reason, &reject.text)

@@ -54,7 +54,8 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     let ready = reasons(&app).is_empty();
     let settings = Arc::clone(&app.engine.models.live().settings);
     let tenants = app.metrics.tenant_levels(&settings, workers(&app));
-    let text = app.metrics.text(Elsewhere { users, replies, config, newest_config, ready, tenants });
+    let now = Elsewhere { users, replies, config, newest_config, ready, tenants };
+    let text = app.metrics.text(now, app.engine.steps.metrics());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)
         .into_response()
 }
@@ -110,6 +111,7 @@ pub(crate) fn state(app: &App) -> Value {
         let models = route.shares().map(|(name, share)| json!({ "name": name, "share": share }));
         json!({ "label": route.label, "models": models.collect::<Vec<_>>(), "shadow": route.shadow })
     });
+    let steps = engine.steps.names().map(|(name, place)| json!({ "name": name, "place": place }));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "uptime_s": app.since.elapsed().as_secs_f64(),
@@ -129,6 +131,7 @@ pub(crate) fn state(app: &App) -> Value {
         "models": models.collect::<Vec<_>>(),
         "routes": routes.collect::<Vec<_>>(),
         "tenants": shown(metrics, settings, workers),
+        "steps": steps.collect::<Vec<_>>(),
         "join": settings.join.as_ref().map(|join| json!({ "columns": join.columns(), "filters": join.filters })),
         "config": { "version": settings.version, "run": settings.run.name() },
         "http": { "listen": app.config.http.listen.to_string(), "requests": metrics.http_requests.get() },

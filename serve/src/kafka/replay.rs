@@ -137,7 +137,7 @@ fn one(
         false => {
             let found =
                 "the brokers did not take all that the last events led to; the next replay begins with these";
-            Err(Error::Stop { stage: "sink", found: found.into() })
+            Err(Error::Stop { by: "failures.sink".into(), found: found.into() })
         }
     }
 }

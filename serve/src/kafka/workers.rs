@@ -81,7 +81,10 @@ impl Workers {
                 tracing::warn!(name, "did not end in time; what it has not committed is read again");
                 continue;
             }
-            let stop = |_| Error::Stop { stage: "worker", found: "a panic; its message stands above".into() };
+            let stop = |_| Error::Stop {
+                by: "failures.worker".into(),
+                found: "a panic; its message stands above".into(),
+            };
             ends.push(thread.join().map_err(stop).and_then(|result| result));
         }
         ends.into_iter().collect()

@@ -64,6 +64,7 @@ impl OutcomeLabels {
         let (of, stage) = match outcome {
             EventOutcome::Replied(kind) => (kind.name(), ""),
             EventOutcome::Filtered => ("threshold", "filter"),
+            EventOutcome::FilteredBy(step) => ("step", *step),
             EventOutcome::Resubmitted => ("event", ""),
             EventOutcome::GivenUp(why) => (*why, ""),
             EventOutcome::Expired(reject) => ("age", reject.stage.name()),

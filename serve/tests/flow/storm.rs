@@ -4,6 +4,8 @@
 mod changes;
 mod check;
 mod indexed;
+mod steps;
+mod tenants;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,25 +27,8 @@ use crate::twin::{Cluster, Faults, Rules, Stored, Traced};
 use changes::{Changing, EXCHANGED};
 use check::{Ran, check};
 use indexed::{FOUND, Indexed};
-
-/// Tenants of whom each has few of the events, and more than its quota lets pass at once.
-const TENANTS: &str = r#"
-[tenants.acme]
-events_per_s = 5000
-burst_s = 0.001
-[tenants.globex]
-bytes_per_s = 500000
-burst_s = 0.001
-weight = 2
-[[routes]]
-tenant = "acme"
-headers = { tenant = "acme" }
-models = { main = 1 }
-[[routes]]
-tenant = "globex"
-topic = "second"
-models = { main = 1 }
-"#;
+use steps::Steps;
+use tenants::TENANTS;
 
 /// A run whose settings are all drawn from its seed.
 #[derive(Clone, Debug)]
@@ -72,6 +57,7 @@ struct Storm {
     /// Whether users are of tenants with quotas, and then whether those of none are answered.
     tenants: Option<bool>,
     rules: Rules,
+    steps: Steps,
 }
 
 impl Storm {
@@ -128,10 +114,11 @@ impl Storm {
             changes: rng.random_bool(0.5),
             tenants: rng.random_bool(0.4).then(|| rng.random_bool(0.5)),
             rules,
+            steps: if rng.random_bool(0.3) { Steps::Own } else { Steps::None },
         }
     }
 
-    fn config(&self) -> ServeConfig {
+    fn config(&self, steps: Steps) -> ServeConfig {
         let filter = format!("[table]\npath = {:?}\nthreshold = \"threshold\"\n", offers());
         let order = match &self.order {
             Order::FirstIn => "first-in",
@@ -171,7 +158,7 @@ retries = {}
 backoff_ms = 1
 pace = "{}"
 then = "{}"
-{}
+{}{}
 {tenants}"#,
             self.batch_events,
             self.queue_events,
@@ -179,6 +166,7 @@ then = "{}"
             self.pace,
             self.then,
             if self.filters { &filter } else { "" },
+            steps.tables(self.retries, self.pace),
         ))
     }
 
@@ -245,7 +233,7 @@ then = "{}"
         }
         let cluster = Cluster::new(&self.parts, self.n_flows, rng(), rules.clone());
         fill(&cluster);
-        let (config, indexed) = (self.config(), Indexed::new());
+        let (config, indexed) = (self.config(self.steps), Indexed::new());
         let shared = self.engine(&config, &cluster, &indexed);
         std::thread::scope(|scope| {
             for worker in 0..self.n_flows {
@@ -258,7 +246,9 @@ then = "{}"
                 });
             }
         });
-        Ran { cluster, config, rules, record_bytes: self.record_bytes, indexed }
+        // The one changes nothing in the end.
+        let steps = if self.steps == Steps::Flaky { Steps::None } else { self.steps };
+        Ran { cluster, config: self.config(steps), rules, record_bytes: self.record_bytes, indexed }
     }
 
     /// Returns an engine with the clock of a cluster.
@@ -386,4 +376,18 @@ fn a_seed_replays_exactly() {
 #[test]
 fn at_least_once_no_request_is_missing() {
     storms(Guarantee::AtLeastOnce);
+}
+
+#[test]
+fn a_step_whose_process_dies_hangs_and_lies_loses_nothing() {
+    let mut faults = 0;
+    for seed in 0..6 {
+        for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+            let mut storm = Storm::new(seed, guarantee);
+            (storm.steps, storm.order, storm.n_events) =
+                (Steps::Flaky, Order::FirstIn, storm.n_events.min(60));
+            faults += check(&storm);
+        }
+    }
+    assert!(faults > 6, "only {faults} other failures");
 }

@@ -69,13 +69,20 @@ function picture(flow) {
   const { kafka, http } = flow;
   const rejects = name => flow.ended.filter(each => failed(each) && each.stage === name);
   const reject = name => out('reject', 'bad', rejects(name));
-  const filtered = flow.ended.filter(each => each.outcome === 'filtered');
+  const leftOut = name => flow.ended.filter(each => each.outcome === 'filtered' && each.stage === name);
+  const filtered = leftOut('filter');
   // How many events came as far as a stage: those that ended, less those that ended before it.
   const left = ends => total(ends, each => each.count);
   const decoded = left(flow.ended) - left(rejects('queue'));
-  const scored = decoded - left(rejects('decode'));
+  const own = place => flow.steps.filter(step => step.place === place);
+  const lost = steps => steps.reduce((sum, { name }) => sum + left(rejects(name)) + left(leftOut(name)), 0);
+  const [before, after] = [own('before-score'), own('after-score')];
+  const scored = decoded - left(rejects('decode')) - lost(before);
   const joined = scored - left(rejects('score'));
   const events = n => pair('events', count(n));
+  const steps = some => some.map(({ name }) => stage(name, el('small', null, 'a step of one’s own'), [
+    reject(name), leftOut(name).length ? out('filtered', 'warn', leftOut(name)) : null,
+  ]));
 
   const topics = (kafka?.requests ?? []).map(topic => {
     const parts = flow.lag.filter(each => each.topic === topic);
@@ -105,6 +112,7 @@ function picture(flow) {
       ? el('ul', { class: 'queues', tabindex: 0, 'aria-label': 'queues: events that wait' }, queues)
       : el('small', null, 'none: HTTP is answered at once'), reject('queue')),
     stage('decode', events(decoded), reject('decode')),
+    steps(before),
     stage('score', [events(scored), routes, el('h4', null, 'models'), el('ul', null, models)], reject('score')),
     stage('join, filter', [
       events(joined),
@@ -112,8 +120,9 @@ function picture(flow) {
       flow.join ? null : el('small', null, 'no table'),
       flow.join?.filters ? named('filters', 'by threshold') : null,
     ], flow.join?.filters || filtered.length ? out('filtered', 'warn', filtered) : null),
+    steps(after),
     stage('sink', [
-      events(joined - left(filtered)),
+      events(joined - left(filtered) - lost(after)),
       sinks.map(to => named(`${to} topic`, el(to === 'replies' ? 'b' : 'span', null, kafka[to]))),
       kafka ? null : named('replies', 'in the answer over HTTP'),
     ], reject('sink')));

@@ -62,7 +62,10 @@ impl Ran {
             }
             let word = match &outbox.outcomes[0] {
                 EventOutcome::Replied(_) => "replied",
-                EventOutcome::Filtered | EventOutcome::Resubmitted | EventOutcome::GivenUp(_) => "filtered",
+                EventOutcome::Filtered
+                | EventOutcome::FilteredBy(_)
+                | EventOutcome::Resubmitted
+                | EventOutcome::GivenUp(_) => "filtered",
                 EventOutcome::Expired(_) => "expired",
                 EventOutcome::Failed(reject) if reject.stage.name() == "decode" && storm.then == "drop" => {
                     "dropped"

@@ -35,7 +35,7 @@ impl Twin {
     pub(super) fn befall(&mut self, inner: &mut Inner) -> Result<(), Trouble> {
         let cluster = Arc::clone(&self.cluster);
         let rules = &cluster.rules;
-        let crash = || Trouble::Fatal(Error::Stop { stage: "test", found: "a crash".into() });
+        let crash = || Trouble::Fatal(Error::Stop { by: "test".into(), found: "a crash".into() });
         let now = inner.looks;
         for (_, act) in rules.script.iter().filter(|(look, _)| *look == now) {
             match *act {
