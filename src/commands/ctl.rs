@@ -279,7 +279,8 @@ fn print_status(status: &Value) -> Result<()> {
         let shares: Vec<String> = shares
             .map(|(name, share)| format!("{name} {:.1} %", 100.0 * share.as_f64().unwrap_or(0.0)))
             .collect();
-        show::say(format!("route {}: {}", shown(&of["route"]), shares.join(", ")))?;
+        let shares = if shares.is_empty() { "refused".to_owned() } else { shares.join(", ") };
+        show::say(format!("route {}: {shares}", shown(&of["route"])))?;
     }
     for of in list(&status["tenants"]) {
         let ended = of["ended"].as_object().into_iter().flatten();

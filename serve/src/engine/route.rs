@@ -79,7 +79,7 @@ impl Routes {
             salted: FNV_OFFSET,
             shadow: None,
             bounds: (config.flow.queue_events, config.flow.queue_bytes),
-            label: if is_open { "all" } else { "none" }.into(),
+            label: if is_open { "all" } else { "of no tenant" }.into(),
             tenant: None,
         });
         // What is of a tenant is nobody else's, in whichever order the routes stand.
@@ -175,7 +175,7 @@ impl Route {
             let tenant = config.tenants.get(name);
             most.0 = tenant.and_then(|tenant| tenant.queue_events).unwrap_or(most.0);
             most.1 = tenant.and_then(|tenant| tenant.queue_bytes).unwrap_or(most.1);
-            label = format!("{name}: {}", if conditions.is_empty() { "HTTP" } else { &label });
+            label = format!("{name}, {}", if conditions.is_empty() { "HTTP" } else { &label });
         }
         Self {
             salted,
