@@ -110,10 +110,11 @@ async fn guard(State(api): State<Arc<Api>>, request: Request, next: Next) -> Res
         (false, _) => Role::Operate,
     };
     let audit = Arc::clone(&api.control.audit);
-    let query = is_of_events.then_some(events::masked as fn(&str) -> String);
+    let query = Some(events::masked as fn(&str) -> String);
+    let is_watching = path == "/flow";
     let record = Record { audit, changes: !is_get, is_quiet: asked == Role::Observe, query };
     let (by, response) = guard::pass(&api.access, asked, Some(record), request, next).await;
-    if let Some(by) = by {
+    if let Some(by) = by.filter(|_| !is_watching) {
         api.control.metrics.callers.called(by.kind.name(), &by.name);
     }
     response

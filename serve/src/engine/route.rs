@@ -138,9 +138,18 @@ impl Routes {
         let mut places = places.filter(|(topic, headers)| {
             let has = |name: &str, value: &str| headers.iter().any(|(of, is)| of == name && is == value);
             let route = self.all.iter().find(|route| route.takes(*topic as u16, has));
-            route.is_some_and(|route| route.tenant == tenant && !route.is_closed())
+            let is_own = |route: &Route| route.tenant == tenant && !route.is_closed();
+            route.is_some_and(is_own) && !self.is_of_another(tenant, *topic as u16)
         });
         places.next()
+    }
+
+    /// Returns whether another tenant names a topic as its own, whatever headers its events have.
+    fn is_of_another(&self, tenant: Option<usize>, topic: u16) -> bool {
+        self.all.iter().any(|route| {
+            let is_another = route.tenant.is_some() && route.tenant != tenant;
+            is_another && route.topic == Some(topic) && route.headers.is_empty()
+        })
     }
 
     /// Returns whether events of a tenant, or of none, may be in a topic.
@@ -148,6 +157,9 @@ impl Routes {
         let mut of_topic = self.all.iter().filter(|route| {
             route.from_kafka && !route.is_closed() && route.topic.is_none_or(|of| of == topic)
         });
+        if self.is_of_another(tenant, topic) {
+            return false;
+        }
         // Behind a route that takes all of the topic come no others.
         of_topic
             .find(|route| route.tenant == tenant || route.headers.is_empty())

@@ -103,7 +103,12 @@ impl Access {
         certificate: &Certificate,
         headers: &HeaderMap,
     ) -> Result<Arc<Bearer>, Box<NotAdmitted>> {
-        // A browser shows its certificate whichever page sends the request.
+        // A browser shows its certificate whichever page sends the request, and for an image in it too.
+        let sites = headers.get_all("sec-fetch-site").iter();
+        if sites.into_iter().any(|site| [&b"cross-site"[..], b"same-site"].contains(&site.as_bytes())) {
+            let text = "a request that the page of another site has sent; expected one of the service's own";
+            return Err(error(StatusCode::FORBIDDEN, "http", "other-origin", text).into());
+        }
         if let Some(refusal) = foreign(headers, &self.http) {
             return Err(refusal.into());
         }
@@ -130,8 +135,11 @@ fn refused(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
 /// the name in `Host`, and by the page's site in `Origin`.
 fn foreign(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
     let forbidden = |reason, text: &str| Some(error(StatusCode::FORBIDDEN, "http", reason, text));
-    // A certificate keeps out names that are not its own, and listeners beside loopback have one.
-    let is_known = |host: &str| http.tls_certificate.is_some() || is_loopback(host) || is_named(host, http);
+    let has_tls = http.tls_certificate.is_some();
+    // A certificate keeps out names that are not its own, and listeners beside loopback have one; one for many names does not, so
+    // that the names that are meant count where they are given.
+    let is_known =
+        |host: &str| (has_tls && http.hosts.is_empty()) || is_loopback(host) || is_named(host, http);
     let texts = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
     if !texts(header::HOST).all(|host| name_of(host).is_some_and(|name| is_known(&name))) {
         return forbidden(
@@ -141,8 +149,9 @@ fn foreign(headers: &HeaderMap, http: &HttpConfig) -> Option<Response> {
     }
     let host = texts(header::HOST).next().unwrap_or_default();
     let is_own = |origin: &str| {
-        let of = origin.split_once("://").map_or("", |(_, of)| of);
+        let (scheme, of) = origin.split_once("://").unwrap_or_default();
         !of.is_empty()
+            && (!has_tls || scheme == "https")
             && (of.eq_ignore_ascii_case(host) || name_of(of).is_some_and(|name| is_named(&name, http)))
     };
     if !texts(header::ORIGIN).all(is_own) {

@@ -23,7 +23,10 @@ use crate::{Kind, Reject};
 pub async fn answer(State(app): State<Arc<App>>, sender: Sender, kind: Kind, body: Body) -> Response {
     let body = match body.0 {
         Ok(body) => body,
-        Err(reject) => return refused(&app, &sender, reject),
+        Err(reject) => {
+            sender.note_event(&app);
+            return refused(&app, &sender, reject);
+        }
     };
     sender.note_body(&app, body.len());
     if app.engine.models.at_hand.is_stopped() {

@@ -1,5 +1,7 @@
 //! Who calls: a name, how it was shown, and what it may do.
 
+use std::borrow::Cow;
+
 use crate::config::Role;
 
 /// How a caller shows who it is.
@@ -36,6 +38,15 @@ pub struct Bearer {
 }
 
 impl Bearer {
+    /// Returns the caller's name as `tenants.NAME.identities` has it: that of a named token as it is, and else after the word for how
+    /// it was shown, since whoever gives names there does not give them here.
+    pub fn identity(&self) -> Cow<'_, str> {
+        match self.kind {
+            Kind::Token => Cow::from(&self.name),
+            kind => Cow::from(format!("{}:{}", kind.name(), self.name)),
+        }
+    }
+
     /// Returns whether a role is among those of the caller, or included in one.
     pub fn may(&self, asked: Role) -> bool {
         self.roles.iter().any(|role| role.includes(asked))

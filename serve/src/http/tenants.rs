@@ -42,19 +42,19 @@ impl FromRequestParts<Arc<App>> for Sender {
         }
         let live = app.engine.models.live();
         let (tenants, routes) = (&live.settings.tenants, &live.settings.routes);
-        let identity = by.as_ref().map(|by| by.name.as_str());
-        let Some(tenant) = identity.and_then(|name| tenants.of(name)) else {
+        let identity = by.as_ref().map(|by| by.identity());
+        let Some(tenant) = identity.as_deref().and_then(|name| tenants.of(name)) else {
             if routes.has_room_for_others() {
                 return Ok(Self { by, tenant: None });
             }
             let who =
-                identity.map_or("a request without a name".into(), |name| format!("{name} of no tenant"));
+                identity.map_or("a request without a name".to_owned(), |name| format!("{name} of no tenant"));
             let text = format!("{who}; expected one of the identities of [tenants]");
             return Err(error(StatusCode::FORBIDDEN, "http", "no-tenant", &text));
         };
         let sender = Self { tenant: Some(Arc::clone(tenant)), by };
-        tenant.counts(&app.metrics).events.inc();
         tenant.pass(Way::Http, app.engine.clock.now()).map_err(|wait| {
+            sender.note_event(app);
             let (name, quota) = (&tenant.name, tenant.quota());
             over_quota(app, &sender, format!("the tenant {name} is over its quota; expected {quota}"), wait)
         })?;
@@ -68,10 +68,25 @@ impl Sender {
         self.tenant.as_ref().map_or(HTTP, |tenant| tenant.part)
     }
 
-    /// Counts a body that was read, and pays for it.
+    /// Counts a request. One that becomes an event in a topic is counted where it is read.
+    pub fn note_event(&self, app: &App) {
+        if let Some(tenant) = &self.tenant {
+            tenant.counts(&app.metrics).events.inc();
+        }
+    }
+
+    /// Counts a request whose body was read, and pays for it.
     pub fn note_body(&self, app: &App, bytes: usize) {
+        self.note_event(app);
         if let Some(tenant) = &self.tenant {
             tenant.counts(&app.metrics).bytes.inc_by(bytes as u64);
+        }
+        self.pay_body(app, bytes);
+    }
+
+    /// Pays for a body.
+    pub fn pay_body(&self, app: &App, bytes: usize) {
+        if let Some(tenant) = &self.tenant {
             tenant.pay_bytes(Way::Http, bytes, app.engine.clock.now());
         }
     }

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::answer::refused;
-use super::reply::{Body, error, refusal};
+use super::reply::{Body, error};
 use super::tenants::Sender;
 use crate::config::InputFormat;
 use crate::kafka::EventWriter;
@@ -14,15 +14,19 @@ use crate::{Kind, Reject};
 
 /// Writes an event, and answers with its offset once it is delivered.
 pub async fn write(app: &App, writer: &EventWriter, sender: Sender, body: Body) -> Response {
+    let refuse = |reject| {
+        sender.note_event(app);
+        refused(app, &sender, reject)
+    };
     let body = match body.0 {
         Ok(body) => body,
-        Err(reject) => return refused(app, &sender, reject),
+        Err(reject) => return refuse(reject),
     };
-    sender.note_body(app, body.len());
+    sender.pay_body(app, body.len());
     let kafka = app.config.kafka.as_ref();
     if kafka.is_none_or(|kafka| kafka.state.is_none()) || app.config.input.format != InputFormat::Json {
         let text = "an event; expected none, as the config has no kafka.state, or its requests are CSV";
-        return refusal(&Reject::score("no-state", text));
+        return refuse(Reject::score("no-state", text));
     }
     let live = app.engine.models.live();
     let settings = &live.settings;
@@ -33,15 +37,15 @@ pub async fn write(app: &App, writer: &EventWriter, sender: Sender, body: Body) 
         (place != Some(None)).then(|| settings.routes.written(place.flatten(), topics.len())).flatten();
     let Some((topic, headers)) = written else {
         let text = "an event; expected none, as no topic of kafka.requests is of who sends it";
-        return refusal(&Reject::score("no-state", text));
+        return refuse(Reject::score("no-state", text));
     };
     let limits = settings.limits;
     let request = match decode(Some(&body), InputFormat::Json, Some(Kind::Event), &limits) {
         Ok(request) => request,
-        Err(reject) => return refusal(&reject),
+        Err(reject) => return refuse(reject),
     };
     let Ask::Event { user, item, value } = &request.ask else {
-        return refusal(&Reject::decode("not-a-request", "no event"));
+        return refuse(Reject::decode("not-a-request", "no event"));
     };
     let mut message = serde_json::json!({ "type": "event", "user": user, "item": item, "value": value });
     if let Some(id) = &request.id {
@@ -57,6 +61,9 @@ pub async fn write(app: &App, writer: &EventWriter, sender: Sender, body: Body) 
             (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], reply.to_string())
                 .into_response()
         }
-        Err(text) => error(StatusCode::SERVICE_UNAVAILABLE, "sink", "not-written", &text),
+        Err(text) => {
+            refuse(Reject::sink("not-written", &*text));
+            error(StatusCode::SERVICE_UNAVAILABLE, "sink", "not-written", &text)
+        }
     }
 }

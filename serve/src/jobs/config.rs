@@ -142,6 +142,12 @@ pub fn check_command(file: &str) -> Result<(), String> {
     if COMMANDS.contains(&file) { Ok(()) } else { Err(format!("one of {}", COMMANDS.join(", "))) }
 }
 
+/// Returns whether an argument sets what programs or libraries are started or loaded: settings of librdkafka and steps of one's own,
+/// which the config alone says.
+pub fn starts_programs(arg: &str) -> bool {
+    arg.split(['=', '.', ',', '{', '}', '"', '\'', ' ']).any(|part| ["librdkafka", "steps"].contains(&part))
+}
+
 /// Returns whether an argument, or what it sets a key to, names a path that is absolute or goes up.
 pub fn leaves_root(arg: &str) -> bool {
     let is_up = |path: &str| path.starts_with(['/', '~']) || path.split(['/', '\\']).any(|part| part == "..");

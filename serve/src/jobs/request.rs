@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::config::{INSIDE, JobsConfig, check_command, leaves_root};
+use super::config::{INSIDE, JobsConfig, check_command, leaves_root, starts_programs};
 use super::store::Job;
 
 /// The keys of Livy that a job here has no use for; a client may send them empty.
@@ -74,6 +74,10 @@ fn args(asked: &Map<String, Value>) -> Result<Vec<String>, String> {
     };
     let texts = args.iter().map(|arg| match arg {
         Value::String(text) if leaves_root(text) => Err(format!("args: found {arg}, expected {INSIDE}")),
+        Value::String(text) if starts_programs(text) => {
+            let expected = "none of librdkafka or steps, which start programs: the config alone says them";
+            Err(format!("args: found {arg}, expected {expected}"))
+        }
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         other => Err(format!("args: found {other}, expected a text")),

@@ -1,6 +1,6 @@
 //! Ids as the index has them: hashes of 48 bits, by a key that each index draws for itself.
 //!
-//! An index holds no id of a user, so that who reads its file learns none; who knows an id finds its events. Of a thousand million
+//! They are short and of one length; they do not hide an id from who has the file, which holds the key. Of a thousand million
 //! events a search brings up one that is not of its id with a probability of 4 in a million.
 
 use burnrec_data::Id;

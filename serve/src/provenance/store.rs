@@ -4,7 +4,9 @@
 //! user, and the service leaves out what it has in memory of the user up to then.
 
 use std::collections::VecDeque;
+use std::fs::Permissions;
 use std::ops::RangeBounds;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use redb::{
@@ -76,7 +78,11 @@ impl Store {
     /// When it cannot be written, or is no index.
     pub fn open(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).map_err(burnrec_data::Error::io("make", dir))?;
-        Self::at(dir)
+        let (store, file) = (Self::at(dir)?, dir.join(NAME));
+        // What stands in it is for those who run the service.
+        let own = Permissions::from_mode(0o600);
+        std::fs::set_permissions(&file, own).map_err(burnrec_data::Error::io("protect", &file))?;
+        Ok(store)
     }
 
     /// Opens the index in a directory, where there is one.

@@ -111,7 +111,9 @@ impl Tracer {
         batch.facts.iter_mut().for_each(|facts| facts.by = by.map(str::to_owned));
         let input = event.payload().unwrap_or_default();
         let most = self.index.config.input_bytes;
-        if most > 0 {
+        // What could not be read is of nobody who could be erased from the index.
+        let is_read = outbox.traces.all.first().is_some_and(|trace| trace.kind.is_some());
+        if is_read && most > 0 {
             batch.inputs.push((0, input[..input.len().min(most)].to_vec()));
         }
         self.index.take(vec![batch]);

@@ -17,7 +17,7 @@ use crate::pki::{Ca, Identity, Says, ask};
 use crate::running::{parts, request};
 
 /// At least so many attacks are made; in an hour more than ten thousand.
-const AT_LEAST: usize = 1_500;
+const AT_LEAST: usize = 600;
 
 /// For how long there is an attack, and then none, so that the pace of scoring is seen with it and without.
 const TURN: Duration = Duration::from_millis(500);

@@ -29,11 +29,14 @@ pub fn routes() -> Router<Arc<Api>> {
 
 /// Returns a query without what is asked for of a person, as the audit log has it.
 pub fn masked(query: &str) -> String {
-    const SHOWN: [&str; 11] =
-        ["source", "from", "to", "type", "outcome", "reason", "model", "replay", "limit", "cursor", "input"];
+    const SHOWN: [&str; 16] = [
+        "source", "from", "to", "type", "outcome", "reason", "model", "replay", "limit", "cursor", "input",
+        "topic", "note", "check", "version", "last",
+    ];
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((key, _)) if !SHOWN.contains(&key) => format!("{key}=…"),
-        _ => pair.to_owned(),
+        Some((key, _)) if SHOWN.contains(&key) => pair.to_owned(),
+        Some((key, _)) => format!("{key}=…"),
+        None => "…".to_owned(),
     });
     pairs.collect::<Vec<String>>().join("&")
 }
@@ -172,6 +175,6 @@ mod tests {
     #[test]
     fn the_audit_log_names_no_person() {
         assert_eq!(masked("user=7&outcome=rejected&id=x"), "user=…&outcome=rejected&id=…");
-        assert_eq!(masked("us%65r=7&item=3&from=1"), "us%65r=…&item=…&from=1");
+        assert_eq!(masked("us%65r=7&item=3&from=1&alice@x"), "us%65r=…&item=…&from=1&…");
     }
 }

@@ -120,6 +120,15 @@ fn events_over_http_are_written_where_they_come_back_to_their_tenant() {
         [Some(0), Some(1), Some(2), None].map(sees),
         [[false, true], [true, false], [false, false], [true, false]]
     );
+    // A tenant that is known by a header has no part in a topic that another names as its own, whichever route comes first.
+    let text = "models.main.run = 'r'\ntenants.a = {}\ntenants.b = {}\n[kafka]\nbootstrap = 'b'\nrequests = ['of-a', 'all']\n\
+                replies = 'r'\nrejects = 'x'\nstate = 's'\n[[routes]]\ntenant = 'b'\nheaders = { tenant = 'b' }\n\
+                models = { main = 1 }\n[[routes]]\ntenant = 'a'\ntopic = 'of-a'\nmodels = { main = 1 }";
+    let first = Routes::new(&text.parse().unwrap());
+    assert_eq!(written(&first, Some(0)), Some((0, vec![])));
+    assert_eq!(written(&first, Some(1)), Some((1, vec!["b".to_owned()])));
+    assert_eq!([0, 1].map(|topic| first.sees(Some(1), topic)), [false, true]);
+    assert_eq!([0, 1].map(|topic| first.sees(Some(0), topic)), [true, false]);
     let plain: Routes = Routes::new(&"models.main.run = 'r'".parse().unwrap());
     assert!(plain.sees(None, 0) && plain.written(None, 1) == Some((0, &[])));
 }

@@ -74,7 +74,7 @@ function weights() {
   const field = (route, at) => Object.keys(models).map(name => el('label', null, `${name} `,
     el('input', { type: 'number', min: 0, step: 'any', name: `${at}/${name}`, value: route.models?.[name] ?? '',
       'aria-label': `weight of ${name} in route ${at}` })));
-  const label = route => [route.topic, ...Object.entries(route.headers ?? {}).map(pair => pair.join('='))]
+  const label = route => [route.tenant, route.topic, ...Object.entries(route.headers ?? {}).map(pair => pair.join('='))]
     .filter(Boolean).join(', ') || 'all';
   return el('form', { id: 'weights', 'data-act': 'weights' },
     el('h3', null, 'Weights of models'),
@@ -86,7 +86,7 @@ function whole() {
   const text = JSON.stringify(newest.tables, null, 2);
   return el('details', null, el('summary', null, 'All that may change'),
     el('form', { id: 'whole', 'data-act': 'whole' },
-      el('label', { for: 'config' }, 'The config as JSON: models, routes, output, table, unknown, limits, flow, failures'),
+      el('label', { for: 'config' }, 'The config as JSON: models, routes, tenants, output, table, unknown, limits, flow, failures'),
       el('textarea', { id: 'config', name: 'config', rows: 18, spellcheck: 'false' }, text),
       el('p', { class: 'buttons' }, el('button', null, 'Change config'))));
 }
