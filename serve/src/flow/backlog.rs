@@ -55,17 +55,12 @@ impl Backlog {
 
     /// Takes up other settings: what waits is queued by them, in the order in which it came; in another order than that after
     /// what was tried before.
-    /// Takes up other settings: what waits is queued by them, in the order in which it came; in another order than that after
-    /// what was tried before.
     pub fn take_up(&mut self, settings: Arc<Settings>, metrics: &Metrics) {
         let old = std::mem::replace(self, Self::new(settings, metrics));
         let mut waiting: Vec<Incoming> = old.queues.into_iter().flat_map(Queue::into_events).collect();
         waiting.extend(old.lanes.into_iter().flat_map(Lane::into_refused));
         // Several may have been read at one moment; of a partition they have turns.
         waiting.sort_by_key(|event| (event.received, event.part, event.turn));
-        let is_ranked = self.settings.flow.order != Order::FirstIn;
-        let is_tried = |event: &Incoming| is_ranked && event.attempts > 0;
-        let (tried, mut new): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_tried);
         let is_ranked = self.settings.flow.order != Order::FirstIn;
         let is_tried = |event: &Incoming| is_ranked && event.attempts > 0;
         let (tried, mut new): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_tried);

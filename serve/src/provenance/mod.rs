@@ -142,7 +142,7 @@ impl Index {
             Ok(()) | Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Ok(()),
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
                 let found = format!("no word of its thread for {FLUSHED:?}");
-                Err(Error::Stop { stage: "provenance", found })
+                Err(Error::Stop { by: "provenance".into(), found })
             }
         }
     }

@@ -48,10 +48,12 @@ const say = text => { $('found').textContent = text; };
 
 /** Asks for a page, and shows it after those before it. */
 async function look(replays) {
+  const mine = asked;
   try {
     const query = new URLSearchParams(asked);
     if (cursor) query.set('cursor', cursor);
     const page = await json(`v1/events?${query}`);
+    if (asked !== mine) return; // Another search was begun meanwhile.
     found = [...found, ...page.events];
     cursor = page.cursor;
     say(`${found.length} events${cursor ? ', and there may be more' : ''}.`);
