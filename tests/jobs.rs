@@ -125,6 +125,9 @@ fn what_is_no_job_is_refused() {
             r#"{ "file": "train", "conf": "burnrec.seconds=5" }"#,
             "conf: found \"burnrec.seconds=5\", expected an object",
         ),
+        (r#"{ "file": "drain", "args": ["a.toml", "--set", "kafka={librdkafka={a='b'}}"] }"#, "args: found"),
+        (r#"{ "file": "drain", "args": ["a.toml", "--set=kafka.\"librdkafk\\u0061\".a=b"] }"#, "args: found"),
+        (r#"{ "file": "replay", "args": ["a.toml", "--set", "steps.x.command=['sh']"] }"#, "args: found"),
         (r#"{ "file": "train", "conf": { "burnrec.seconds": 101 } }"#, "conf.burnrec.seconds: found 101"),
         ("{", "expected a JSON object"),
     ] {

@@ -145,7 +145,12 @@ pub fn check_command(file: &str) -> Result<(), String> {
 /// Returns whether an argument sets what programs or libraries are started or loaded: settings of librdkafka and steps of one's own,
 /// which the config alone says.
 pub fn starts_programs(arg: &str) -> bool {
-    arg.split(['=', '.', ',', '{', '}', '"', '\'', ' ']).any(|part| ["librdkafka", "steps"].contains(&part))
+    // A backslash may stand for any character in a key.
+    let is_escaped = arg.contains('=') && arg.contains('\\');
+    is_escaped
+        || arg
+            .split(['=', '.', ',', '{', '}', '"', '\'', ' '])
+            .any(|part| ["librdkafka", "steps"].contains(&part))
 }
 
 /// Returns whether an argument, or what it sets a key to, names a path that is absolute or goes up.

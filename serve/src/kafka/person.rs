@@ -118,7 +118,8 @@ fn look(kafka: &KafkaConfig, state: &str, user: Id<'_>) -> Result<Look> {
     let ask = || Error::kafka("read the state topic");
     let all = partitions(&metadata_reader(kafka, Quiet)?, state).map_err(ask())?;
     let all: Vec<i32> = all.into_iter().map(|(_, partition)| partition).collect();
-    let mut records: BTreeMap<(i32, Vec<u8>), (String, Option<Vec<u8>>)> = BTreeMap::new();
+    type Records = BTreeMap<(i32, Vec<u8>), (String, Option<Vec<u8>>)>;
+    let mut records = Records::new();
     let restored = restore(kafka, state, &all, &mut |partition, key, value| {
         let Ok(of) = read_key(key) else { return };
         if of.user.id() == user && kafka.requests.contains(&of.topic) {
