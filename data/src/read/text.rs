@@ -286,7 +286,7 @@ mod tests {
     fn no_chunk_is_read_after_it_is_asked_to_stop() {
         let options = ReadOptions::default();
         let read =
-            || rows_in_chunks(6, Path::new("f"), b"a,x,1\nb,y,2\n", 0, &CSV, &options, &mut Drops::default());
+            || rows_in_chunks(1, Path::new("f"), b"a,x,1\nb,y,2\n", 0, &CSV, &options, &mut Drops::default());
         assert_eq!(read().unwrap().len(), 2);
         options.stop.clone().ask();
         assert!(matches!(read(), Err(Error::Stopped)));
