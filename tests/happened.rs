@@ -126,8 +126,12 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
     let of_user = service.events("--user 7 --input --limit 100");
     assert_eq!(of_user.len(), 7);
     for event in of_user.iter().filter(|event| event["type"] == "score") {
-        let value = event["input"]["value"].to_string();
-        assert!(requests.iter().any(|request| serde_json::from_str::<Value>(request).is_ok_and(|of| of.to_string() == value)));
+        let value = &event["input"]["value"];
+        assert!(
+            requests
+                .iter()
+                .any(|request| serde_json::from_str::<Value>(request).is_ok_and(|of| of == *value))
+        );
         assert_eq!((&event["input"]["key"], &event["config"]), (&json!(7), &json!(1)));
     }
     let one = service.events("--id r42");

@@ -90,7 +90,7 @@ pub(crate) fn state(app: &App) -> Value {
             json!({ "outcome": ended.outcome, "of": ended.of, "stage": ended.stage, "count": count })
         })
         .collect();
-    let workers = workers(&app);
+    let workers = workers(app);
     let queues = (0..workers).flat_map(|worker| {
         settings.routes.all().iter().enumerate().map(move |(at, route)| {
             let (fill, events) = metrics.queue(worker, at);

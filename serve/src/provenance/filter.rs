@@ -20,7 +20,7 @@ pub struct Filter(Vec<[u32; 8]>);
 /// Returns the group of a hash, of `n`, and what picks its bits.
 fn place(hash: IdHash, n: usize) -> (usize, u32) {
     // The upper 32 of the 48 bits, and the lower 32.
-    (((hash >> 16) * n as u64 >> 32) as usize, hash as u32)
+    ((((hash >> 16) * n as u64) >> 32) as usize, hash as u32)
 }
 
 impl Filter {
@@ -46,7 +46,7 @@ impl Filter {
 /// Returns whether the block of a filter may have a hash; a filter of no such length may have all.
 pub fn may_have(filter: &[u8], hash: IdHash) -> bool {
     let n = filter.len() / GROUP;
-    if n == 0 || filter.len() % GROUP > 0 {
+    if n == 0 || !filter.len().is_multiple_of(GROUP) {
         return true;
     }
     let (group, pick) = place(hash, n);

@@ -105,8 +105,10 @@ impl Store {
                 let drawn = rand_key();
                 let key: [u8; 16] = known.unwrap_or(drawn);
                 meta.insert("key", &key[..])?;
-                (write.open_table(HEADS)?, write.open_table(FILTERS)?);
-                (write.open_table(BODIES)?, write.open_table(ERASED)?);
+                write.open_table(HEADS)?;
+                write.open_table(FILTERS)?;
+                write.open_table(BODIES)?;
+                write.open_table(ERASED)?;
                 key
             };
             write.commit()?;

@@ -47,6 +47,7 @@ pub(super) fn bad(text: &str) -> Response {
 
 impl Api {
     /// Returns the index.
+    #[expect(clippy::result_large_err, reason = "handlers answer it as it is")]
     pub(super) fn index(&self) -> Result<Arc<Index>, Response> {
         let tracer = self.control.engine.tracer.as_ref();
         let text = "no index of events; expected a table [provenance] in the config";

@@ -12,6 +12,9 @@ use tempfile::TempDir;
 
 use crate::twin::Record;
 
+/// What was written for each event: words of how it ended, and the records.
+type Written = BTreeMap<(TopicPartition, i64), (Vec<String>, Vec<Record>)>;
+
 /// How many events were found in all storms, and of how many of them it was not known whether they were committed.
 pub static FOUND: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
 
@@ -48,12 +51,7 @@ impl Indexed {
 
     /// Checks that what has an outcome in the topics is found, with that outcome, and nothing else is; with exactly-once no event is
     /// found twice, unless a commit's end was not known to the worker that lost the partition meanwhile.
-    pub fn check(
-        &self,
-        written: &BTreeMap<(TopicPartition, i64), (Vec<String>, Vec<Record>)>,
-        exactly_once: bool,
-        storm: &str,
-    ) {
+    pub fn check(&self, written: &Written, exactly_once: bool, storm: &str) {
         let mut all = self.all();
         for ((part, offset), (words, _)) in written {
             let topic = ["first", "second"][usize::from(part.topic)];
