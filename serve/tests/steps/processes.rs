@@ -122,11 +122,15 @@ if user == 14: event['items'][0]['score'] = 1e39";
 
 #[test]
 fn answers_come_in_any_order_from_several_processes_and_each_goes_to_its_event() {
-    let text = "import json, sys
-held = []
-for line in sys.stdin:
-    held.append(json.loads(line))
-    if len(held) == 4:
+    // It answers four events at a time, or those that it has when no more come.
+    let text = "import json, os, select
+left, held = b'', []
+while True:
+    more = select.select([0], [], [], 0.1)[0]
+    if more:
+        *lines, left = (left + os.read(0, 65536)).split(bytes([10]))
+        held += map(json.loads, lines)
+    if len(held) >= 4 or not more:
         for event in reversed(held):
             event['of'] = event['user']
             print(json.dumps(event), flush=True)
