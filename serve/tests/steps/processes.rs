@@ -128,7 +128,9 @@ left, held = b'', []
 while True:
     more = select.select([0], [], [], 0.1)[0]
     if more:
-        *lines, left = (left + os.read(0, 65536)).split(bytes([10]))
+        read = os.read(0, 65536)
+        if not read: break
+        *lines, left = (left + read).split(bytes([10]))
         held += map(json.loads, lines)
     if len(held) >= 4 or not more:
         for event in reversed(held):
