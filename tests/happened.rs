@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::browser::{browser, look};
-use common::kafka::{Kafka, Serving, until};
+use common::kafka::{Kafka, until};
+use common::member::Member;
 use common::storm::{Read, producer, read_all};
 use common::{burnrec, trained};
 use rdkafka::producer::{BaseRecord, Producer};
@@ -19,31 +20,17 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The requests that are written, of which the last two have no answer.
 const N: usize = 302;
 
-/// A service that is controlled.
-struct Controlled {
-    serving: Serving,
-    at: String,
-    token: PathBuf,
+/// Starts the service, and waits until it is ready.
+fn start(kafka: &Kafka, config: &Path) -> Member {
+    let service = Member::start(kafka, "a", config);
+    service.serving.ready();
+    service
 }
 
-impl Controlled {
-    fn start(kafka: &Kafka, config: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = port.local_addr().expect("an address").to_string();
-        drop(port);
-        let serving = Serving::start(&kafka.folder, "a", config, &[&format!("control.http.listen={at}")]);
-        serving.ready();
-        Self { serving, at: format!("http://{at}"), token: kafka.folder.path("token") }
-    }
-
-    fn ctl(&self, line: &str) -> common::Ran {
-        burnrec(&format!("ctl --at {} --token-file {{}} --json {line}", self.at), &[&self.token])
-    }
-
-    fn events(&self, line: &str) -> Vec<Value> {
-        let page = self.ctl(&format!("events {line}")).json();
-        page["events"].as_array().expect("events").clone()
-    }
+/// Returns the events that `burnrec ctl events` finds.
+fn events(service: &Member, line: &str) -> Vec<Value> {
+    let page = service.ctl(&format!("events {line}")).json();
+    page["events"].as_array().expect("events").clone()
 }
 
 fn config(kafka: &Kafka) -> PathBuf {
@@ -54,8 +41,6 @@ fn config(kafka: &Kafka) -> PathBuf {
         "--set dim=8 --set epochs=2",
     );
     let path = |name: &str| kafka.folder.path(name);
-    let token = burnrec("ctl token ops --role admin --tokens {}", &[&path("tokens.toml")]).ok();
-    kafka.folder.file("token", token);
     let text = format!(
         r#"
         models.main.run = {run:?}
@@ -110,20 +95,20 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("requests", 4), ("replies", 4), ("rejects", 1), ("receipts", 1), ("state", 4)]);
     let config = config(&kafka);
-    let service = Controlled::start(&kafka, &config);
+    let service = start(&kafka, &config);
     let requests = write(&kafka);
-    until("all has ended", LIMIT, || service.events("--limit 1000").len() == N);
+    until("all has ended", LIMIT, || events(&service, "--limit 1000").len() == N);
 
     // Each receipt is in the index, and says the same.
     let receipts: Vec<Value> = read_all(&kafka.client(), &["receipts"]).iter().map(Read::json).collect();
     let said = |of: &Value| (of["source"].as_str().expect("a source").to_owned(), of["outcome"].clone());
     let of_receipts: BTreeMap<String, Value> = receipts.iter().map(said).collect();
-    let of_index: BTreeMap<String, Value> = service.events("--limit 1000").iter().map(said).collect();
+    let of_index: BTreeMap<String, Value> = events(&service, "--limit 1000").iter().map(said).collect();
     assert_eq!((of_index.len(), receipts.len()), (N, N));
     assert_eq!(of_index, of_receipts);
 
     // By user, with the messages as they stand in the topic.
-    let of_user = service.events("--user 7 --input --limit 100");
+    let of_user = events(&service, "--user 7 --input --limit 100");
     assert_eq!(of_user.len(), 7);
     for event in of_user.iter().filter(|event| event["type"] == "score") {
         let value = &event["input"]["value"];
@@ -134,7 +119,7 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
         );
         assert_eq!((&event["input"]["key"], &event["config"]), (&json!(7), &json!(1)));
     }
-    let one = service.events("--id r42");
+    let one = events(&service, "--id r42");
     assert_eq!((one.len(), &one[0]["outcome"]), (1, &json!("replied")));
     let receipt = receipts.iter().find(|of| of["source"] == one[0]["source"]).expect("its receipt");
     for key in ["version", "hash", "data"] {
@@ -145,7 +130,7 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
         );
     }
     let source = one[0]["source"].as_str().expect("a source").to_owned();
-    let rejected = service.events("--outcome rejected --input");
+    let rejected = events(&service, "--outcome rejected --input");
     assert_eq!((rejected.len(), &rejected[0]["reason"]), (1, &json!("not-json")));
     assert_eq!(rejected[0]["input"]["value"], "no request");
     let shown = service.ctl(&format!("event {source}")).json();
@@ -157,7 +142,7 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
     let replay = service.ctl(&format!("replay {source} --note look")).json();
     let ended = json!([{ "outcome": "replied", "of": "score", "count": 1 }]);
     assert_eq!((&replay["state"], &replay["ends"], &replay["by"]), (&json!("done"), &ended, &json!("ops")));
-    let both = service.events(&format!("--source {source}"));
+    let both = events(&service, &format!("--source {source}"));
     assert_eq!(both.len(), 2, "{both:?}");
     assert_eq!((&both[0]["replay"], &both[0]["replay_of"]), (&replay["replay"], &json!(source)));
     assert_eq!((both[0]["replay"].is_u64(), &both[1]["replay"]), (true, &Value::Null));
@@ -173,7 +158,7 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
         ends.map(|end| end["count"].as_u64().expect("a number")).sum::<u64>()
     };
     assert_eq!((&range["state"], count(&range)), (&json!("done"), 10), "{range}");
-    let found = service.events(&format!("--replay {} --limit 100", range["replay"]));
+    let found = events(&service, &format!("--replay {} --limit 100", range["replay"]));
     let mut sources = texts(&found, "source");
     sources.sort_unstable();
     let mut expected: Vec<String> = (0..10).map(|offset| format!("requests/1/{offset}")).collect();
@@ -181,7 +166,7 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
     assert_eq!(sources, expected);
     let all = service.ctl("replay --from 0 --topic requests").json();
     assert_eq!((&all["state"], count(&all)), (&json!("done"), N as u64), "{all}");
-    let event = service.events(&format!("--replay {} --type event", all["replay"]));
+    let event = events(&service, &format!("--replay {} --type event", all["replay"]));
     assert_eq!((event.len(), &event[0]["outcome"]), (1, &json!("filtered")), "{event:?}");
     service.ctl("replay requests/1/5-3").fails(&["topic/partition/first-last"]);
     service.ctl("replay rejects/0/0").fails(&["expected one of requests"]);
@@ -192,11 +177,11 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
     assert!(!audit.contains("user=7") && audit.contains("user=…"), "{audit}");
 
     // What was found before is found after kill -9.
-    let n = service.events("--limit 1000").len();
+    let n = events(&service, "--limit 1000").len();
     assert_eq!(n, 2 * N + 11);
     service.serving.kill();
-    let service = Controlled::start(&kafka, &config);
-    assert_eq!(service.events("--limit 1000").len(), n);
+    let service = start(&kafka, &config);
+    assert_eq!(events(&service, "--limit 1000").len(), n);
 
     // A message that retention has deleted is said to be gone, and what the index knows of it is there.
     let place: Vec<&str> = source.split('/').collect();
@@ -216,8 +201,8 @@ fn events_are_found_shown_with_their_messages_and_answered_again() {
         (&report["places"][1]["place"], &report["places"][1]["outcome"]),
         (&json!("index"), &json!("erased"))
     );
-    assert_eq!(service.events("--user 7").len(), 0);
-    assert!(service.events("--user 8").len() >= 6);
+    assert_eq!(events(&service, "--user 7").len(), 0);
+    assert!(events(&service, "--user 8").len() >= 6);
     assert_eq!(service.serving.stop(), Some(0));
 }
 
@@ -228,9 +213,9 @@ fn the_page_finds_an_event_and_has_it_answered_again() {
     }
     let Some(kafka) = Kafka::start(1, false) else { return };
     kafka.topics(&[("requests", 4), ("replies", 4), ("rejects", 1), ("receipts", 1), ("state", 4)]);
-    let service = Controlled::start(&kafka, &config(&kafka));
+    let service = start(&kafka, &config(&kafka));
     write(&kafka);
-    until("all are in the index", LIMIT, || service.events("--user 7").len() == 7);
+    until("all are in the index", LIMIT, || events(&service, "--user 7").len() == 7);
     let token = std::fs::read_to_string(&service.token).expect("a token");
     let before = read_all(&kafka.client(), &["replies"]).len();
     look(
@@ -271,7 +256,7 @@ fn a_replay_goes_the_routes_of_its_topic_and_waits_for_no_quota() {
         [kafka]"#
     );
     let text = text.replace("[kafka]", &tenants).replace(r#"["requests"]"#, r#"["ours", "theirs"]"#);
-    let service = Controlled::start(&kafka, &kafka.folder.file("serve.toml", text));
+    let service = start(&kafka, &kafka.folder.file("serve.toml", text));
     let writer = producer(&kafka.client());
     for id in 0..EVENTS {
         let text = format!(r#"{{"type":"score","id":{id},"user":7,"items":[1,2]}}"#);

@@ -16,8 +16,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// An instance of a group, with the address by which it is controlled.
 pub struct Member {
     pub serving: Serving,
-    at: String,
-    token: PathBuf,
+    /// The address of control.
+    pub at: String,
+    /// The file of the token.
+    pub token: PathBuf,
 }
 
 impl Member {
