@@ -65,16 +65,21 @@ def test_what_a_callback_raises_stops_the_training(ratings):
         burnrec.fit(polars.DataFrame(ratings), progress=stop, dim=64, epochs=100_000)
 
 
-def test_ctrl_c_stops_the_training(ratings):
-    frame = polars.DataFrame(ratings)
-    begun = threading.Event()
-
+def press_ctrl_c_after(event: threading.Event) -> threading.Thread:
     def press():
-        begun.wait(60)
+        event.wait(60)
         os.kill(os.getpid(), signal.SIGINT)
 
     thread = threading.Thread(target=press)
     thread.start()
+    return thread
+
+
+def test_ctrl_c_stops_the_training(ratings):
+    frame = polars.DataFrame(ratings)
+    begun = threading.Event()
+
+    thread = press_ctrl_c_after(begun)
     with pytest.raises(KeyboardInterrupt):
         burnrec.fit(frame, dim=256, epochs=100_000, progress=lambda _: begun.set())
         # Whoever pressed the keys between two calls still sees it.
@@ -117,12 +122,7 @@ def test_ctrl_c_stops_the_reading_of_a_frame():
             time.sleep(0.01)
             yield pyarrow.record_batch([[1, 2, 3], [3, 2, 1]], schema)
 
-    def press():
-        asked.wait(60)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=press)
-    thread.start()
+    thread = press_ctrl_c_after(asked)
     with pytest.raises(KeyboardInterrupt):
         burnrec.prepare(pyarrow.RecordBatchReader.from_batches(schema, endless()))
         thread.join()
