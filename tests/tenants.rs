@@ -123,7 +123,7 @@ fn ask(serving: &Serving, token: &str, method: &str, path: &str, body: &str) -> 
 }
 
 #[test]
-fn a_flood_waits_for_its_quota_through_a_kill_and_nothing_is_lost() {
+fn a_flood_waits_for_its_quota_through_a_kill_and_others_do_not() {
     let Some(bench) = Bench::new() else { return };
     bench.write("of-acme", "acme", 1500);
     let serving = bench.start();
@@ -140,6 +140,12 @@ fn a_flood_waits_for_its_quota_through_a_kill_and_nothing_is_lost() {
         sources.dedup();
         assert_eq!((replies[topic].len(), sources.len()), (n, n), "{topic}: each once");
     }
+    // The topic of replies has one partition, so that it tells their order.
+    let of_both = read_all(&bench.kafka.client(), &["replies"]);
+    let is_of_globex =
+        |reply: &Read| reply.json()["source"].as_str().expect("a source").starts_with("shared/");
+    let last = of_both.iter().rposition(is_of_globex).expect("a reply");
+    assert!(last < 1200, "the last of 60 is answered after {} of the flood", last + 1 - 60);
     let (_, metrics) = ask(&serving, &bench.acme, "GET", "/metrics", "");
     let throttled = metrics
         .lines()

@@ -15,6 +15,8 @@ use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedPr
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use serde_json::Value;
 
+use super::kafka::until;
+
 /// The number of users of the requests; their ids count from 1.
 pub const USERS: u64 = 300;
 /// The number of items, whose ids count from 1 too.
@@ -196,18 +198,31 @@ pub fn beginnings(reader: &BaseConsumer, topics: &[&str]) -> TopicPartitionList 
     list
 }
 
-/// Reads all records that are committed in some topics now.
+/// Reads all records that are committed in some topics now. Where more come all the time librdkafka tells of no end of a partition, so
+/// that each is read to the end that it has when its turn comes.
 pub fn read_all(client: &ClientConfig, topics: &[&str]) -> Vec<Read> {
     let mut client = client.clone();
     let reader = reader(client.set("enable.partition.eof", "true"), "read_committed");
-    let list = beginnings(&reader, topics);
-    reader.assign(&list).expect("assigned");
-    let (mut left, mut all) = (list.count(), Vec::new());
-    while left > 0 {
-        match reader.poll(Duration::from_secs(60)).expect("an event or an end") {
-            Ok(message) => all.push(Read::of(&message)),
-            Err(rdkafka::error::KafkaError::PartitionEOF(_)) => left -= 1,
-            Err(error) => eprintln!("reading: {error}"),
+    let mut all = Vec::new();
+    for part in beginnings(&reader, topics).elements() {
+        let mut end = None;
+        until("a broker tells the end", Duration::from_secs(60), || {
+            // Just after a broker was killed, one that does not lead the partition yet may be asked.
+            let ends = reader.fetch_watermarks(part.topic(), part.partition(), Duration::from_secs(30));
+            end = ends.ok().map(|(_, end)| end);
+            end.is_some()
+        });
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(part.topic(), part.partition(), part.offset()).expect("an offset");
+        reader.assign(&list).expect("assigned");
+        loop {
+            match reader.poll(Duration::from_secs(60)).expect("an event or an end") {
+                Ok(message) if end.is_some_and(|end| message.offset() >= end) => break,
+                Ok(message) => all.push(Read::of(&message)),
+                // The last records before the end may be markers of transactions, which nobody sees.
+                Err(rdkafka::error::KafkaError::PartitionEOF(_)) => break,
+                Err(error) => eprintln!("reading: {error}"),
+            }
         }
     }
     all

@@ -26,7 +26,8 @@ impl<T: Transport> Flow<T> {
                 self.offsets.revoke(&parts);
                 self.offsets.assign(positions);
                 self.paused.retain(|part| !parts.contains(part));
-                Ok(())
+                // Where this fails, going back to the positions taken up here resumes them.
+                self.transport.pause(&parts, false)
             }
         }
     }

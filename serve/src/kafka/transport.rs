@@ -265,9 +265,6 @@ impl Transport for KafkaTransport {
         let mut changes = Vec::new();
         if is_off {
             let renewed = self.find_again(&off)?;
-            // The flow takes them for new ones, which are not paused.
-            let parts: Vec<TopicPartition> = renewed.iter().map(|(part, ..)| *part).collect();
-            self.pause(&parts, false)?;
             // What was read of them before is of no log any more.
             into.retain(|event| renewed.iter().all(|(part, ..)| *part != event.part));
             changes.extend((!renewed.is_empty()).then_some(Change::Renewed(renewed)));
