@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::kafka::Serving;
-use common::{Folder, burnrec, trained};
+use common::{Folder, burnrec, free_address, trained};
 use serde_json::Value;
 
 /// Runs `openssl` in a folder.
@@ -65,8 +65,7 @@ fn ctl_shows_who_calls_by_a_certificate_or_a_token_of_a_provider() {
     let x = base64(&folder, &public[public.len() - 32..]);
     let jwks = format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"k","x":"{x}"}}]}}"#);
     let jwks = folder.file("jwks.json", jwks);
-    let port =
-        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+    let port = free_address().port();
     let at = |name: &str| folder.path(name);
     let config = format!(
         r#"

@@ -2,13 +2,13 @@
 
 mod common;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::browser::{browser, look, root};
 use common::kafka::Serving;
-use common::{Folder, burnrec, trained};
+use common::{Folder, burnrec, free_address, trained};
 
 #[test]
 fn the_service_draws_its_flow() {
@@ -30,7 +30,7 @@ fn the_service_draws_its_flow() {
 /// Starts a service with two models that is controlled; returns it, the address of control and the file of a token that may do
 /// everything.
 fn controlled(folder: &Folder, run: &Path) -> (Serving, SocketAddr, PathBuf) {
-    let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let port = free_address();
     let tokens = folder.path("tokens.toml");
     let token = burnrec("ctl token ops --role admin --tokens {}", &[&tokens]).ok();
     let text = format!(

@@ -151,8 +151,19 @@ fn every_config_is_accepted() {
 }
 
 #[test]
-fn the_architecture_page_names_real_places() {
+fn the_architecture_is_one_page_and_names_real_places() {
     let page = text("ARCHITECTURE.md");
+    assert!(page.lines().count() <= 105, "what is more than an overview is in docs/map.md");
+    let places = real_places(&page);
+    for folder in members().iter().map(String::as_str).chain(["src", "configs"]) {
+        let within = |place: &String| *place == folder || place.starts_with(&format!("{folder}/"));
+        assert!(places.iter().any(within), "ARCHITECTURE.md does not say what {folder}/ holds");
+    }
+    assert!(real_places(&text("docs/map.md")).len() > 50);
+}
+
+/// Returns the files and folders that a page names, which are there.
+fn real_places(page: &str) -> BTreeSet<String> {
     let quoted =
         page.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains([' ', '<']));
     // Diagrams have no backquotes: there a word that begins with a folder of the repository is a path.
@@ -168,13 +179,10 @@ fn the_architecture_page_names_real_places() {
     let mut places = BTreeSet::new();
     for name in quoted.chain(in_diagrams) {
         let place = name.split('#').next().expect("a first piece").trim_end_matches('.');
-        assert!(root().join(place).exists(), "ARCHITECTURE.md names `{name}`, which is not there");
-        places.insert(place.trim_end_matches('/'));
+        assert!(root().join(place).exists(), "a page names `{name}`, which is not there");
+        places.insert(place.trim_end_matches('/').to_owned());
     }
-    for folder in members().iter().map(String::as_str).chain(["src", "configs"]) {
-        let within = |place: &&str| *place == folder || place.starts_with(&format!("{folder}/"));
-        assert!(places.iter().any(within), "ARCHITECTURE.md does not say what {folder}/ holds");
-    }
+    places
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Folder;
+use super::{Folder, free_address};
 
 /// The longest time that a test waits for what must come.
 pub const LIMIT: Duration = Duration::from_secs(120);
@@ -25,13 +25,9 @@ pub struct Jobs {
 impl Jobs {
     /// Starts it on a free port, with more lines of its config.
     pub fn start(folder: &Folder, more: &str) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .expect("a port")
-            .local_addr()
-            .expect("an address")
-            .port();
+        let address = free_address();
         let text = format!(
-            "dir = {:?}\nroot = {:?}\nmemory_mb = 4000\n{more}\n[http]\nlisten = '127.0.0.1:{port}'",
+            "dir = {:?}\nroot = {:?}\nmemory_mb = 4000\n{more}\n[http]\nlisten = '{address}'",
             folder.path("jobs"),
             folder.path("")
         );
@@ -40,7 +36,7 @@ impl Jobs {
         // A job that got this one too would refuse it: it is no key of its config.
         command.env("BURNREC__SECONDS", "100");
         let child = command.arg("jobs").arg(config).stdin(Stdio::null()).stderr(Stdio::null()).spawn();
-        let (child, address) = (child.expect("the program starts"), format!("127.0.0.1:{port}"));
+        let (child, address) = (child.expect("the program starts"), address.to_string());
         let jobs = Self { child, address, dir: folder.path("jobs") };
         let end = Instant::now() + LIMIT;
         while TcpStream::connect(&jobs.address).is_err() {

@@ -16,7 +16,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::Folder;
+use super::{Folder, free_address};
 
 /// Lets one test at a time have a cluster, since a cluster takes most of a machine.
 static ONE: Mutex<()> = Mutex::new(());
@@ -210,26 +210,22 @@ pub struct Serving {
 impl Serving {
     /// Starts a service on a free port, with its log in a file of the folder.
     pub fn start(folder: &Folder, name: &str, config: &Path, set: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0")
-            .expect("a port")
-            .local_addr()
-            .expect("an address")
-            .port();
-        let log = folder.path(&format!("{name}-{port}.log"));
+        let address = free_address();
+        let log = folder.path(&format!("{name}-{}.log", address.port()));
         let out = File::create(&log).expect("a log");
         // The brokers, which would have machines of their own, come first on this one.
         let mut command = Command::new("nice");
         command
             .args(["-n", "10", env!("CARGO_BIN_EXE_burnrec"), "serve"])
             .arg(config)
-            .args(["--set", &format!("http.listen=127.0.0.1:{port}")]);
+            .args(["--set", &format!("http.listen={address}")]);
         for set in set {
             command.args(["--set", set]);
         }
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
         let lines = Lines::follow(child.stderr.take().expect("a pipe"), out);
-        Self { child: Some(child), lines, log, http: format!("127.0.0.1:{port}") }
+        Self { child: Some(child), lines, log, http: address.to_string() }
     }
 
     pub fn logged(&self) -> String {

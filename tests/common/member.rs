@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::kafka::{Kafka, Serving, until};
-use super::{Ran, burnrec};
+use super::{Ran, burnrec, free_address};
 
 /// The longest time that a test waits for what must come.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,9 +25,7 @@ pub struct Member {
 impl Member {
     /// Starts it under its name, with a token that may do everything.
     pub fn start(kafka: &Kafka, name: &str, config: &Path) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let at = port.local_addr().expect("an address").to_string();
-        drop(port);
+        let at = free_address().to_string();
         let (dir, tokens) = (kafka.folder.path(name), kafka.folder.path("tokens.toml"));
         let token = kafka.folder.path("token");
         if !token.exists() {

@@ -8,6 +8,7 @@ pub mod kafka;
 pub mod member;
 pub mod storm;
 
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -30,6 +31,11 @@ impl Folder {
         std::fs::write(&path, text).expect("a file");
         path
     }
+}
+
+/// Returns an address of this machine on which nobody listens.
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address")
 }
 
 /// The exit code and the output of a run of the program.

@@ -12,7 +12,7 @@ mod spark;
 
 use burnrec::data::synth::{SynthConfig, synth};
 use burnrec::{Dataset, DeviceChoice, PrepareOptions, Prepared, Recommender, TrainConfig, Training};
-use common::{Folder, burnrec, trained};
+use common::{Folder, burnrec, free_address, trained};
 
 /// Returns drawn ratings of 60 users and 40 items.
 fn ratings() -> Dataset {
@@ -97,9 +97,7 @@ fn a_tracking_server_that_is_not_there_ends_the_command_before_it_trains() {
     let (raw, data, out) = (folder.path("raw"), folder.path("data"), folder.path("run"));
     burnrec(&format!("synth {SYNTH} --out {{}}"), &[&raw]).ok();
     burnrec("prepare {} --out {}", &[&raw, &data]).ok();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
+    let address = free_address();
     let config = folder.file("als.toml", "model = 'als'\ndim = 2\nepochs = 1\n");
     let line = format!("train {{}} --data {{}} --out {{}} --mlflow http://{address}");
     burnrec(&line, &[&config, &data, &out]).fails(&["found no answer", "MLflow tracking server"]);

@@ -14,6 +14,7 @@ use burnrec::train::tune::{TrialOutcome, TrialRecord};
 use burnrec::{Begin, DeviceChoice, Metric, Phase, Recommender, TrainConfig, Training};
 use serde_json::{Value, json};
 
+use crate::common::free_address;
 use crate::{prepared, ratings, small};
 
 /// What was asked: the call, the token, the object.
@@ -247,7 +248,7 @@ fn what_a_failing_server_did_not_take_is_sent_at_the_end() {
 #[test]
 fn a_server_that_is_none_is_an_error_that_says_what_is_there() {
     let begin = |server: &Server| Run::begin(server, "there", "x", &[]).err().expect("an error").to_string();
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let free = free_address();
     let nobody = Server::new(&format!("http://{free}"), Some("secret".into())).expect("an address");
     let error = begin(&nobody);
     assert!(error.starts_with(&format!("http://{free}: found no answer")), "{error}");

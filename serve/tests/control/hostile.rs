@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use burnrec_serve::http::tokens::{Role, grant, issue, revoke};
@@ -20,8 +21,8 @@ use crate::running::{parts, request};
 /// At least so many attacks are made; in an hour more than ten thousand.
 const AT_LEAST: usize = 600;
 
-/// For how long there is an attack, and then none, so that the pace of scoring is seen with it and without.
-const TURN: Duration = Duration::from_millis(500);
+/// How many scores there are beside attacks, and then beside requests that are answered, so that it is seen whether attacks cost more.
+const TURN: usize = 5_000;
 
 /// Whom an attack is on.
 #[derive(Clone, Copy, Debug)]
@@ -185,6 +186,30 @@ impl Drop for Over<'_> {
     }
 }
 
+/// How many scores there were, and in which time.
+#[derive(Clone, Copy, Default)]
+struct Pace {
+    n: usize,
+    time: Duration,
+}
+
+impl Pace {
+    /// Makes requests of somebody else, each by a call, until enough scores were answered beside them.
+    fn turn(&mut self, answered: &dyn Fn() -> usize, mut request: impl FnMut()) {
+        let (begin, mut n) = (Instant::now(), 0);
+        while n < TURN {
+            request();
+            n += answered();
+        }
+        self.n += n;
+        self.time += begin.elapsed();
+    }
+
+    fn per_s(&self) -> f64 {
+        self.n as f64 / self.time.as_secs_f64()
+    }
+}
+
 /// How much memory this process holds, in MiB.
 fn mib() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
@@ -243,6 +268,7 @@ fn attacks_get_nothing_and_hold_up_nobody() {
     let own = format!("http.tokens = {:?}\n", guarded.path("tokens.toml"));
     guarded.start(START, &format!("{own}{}{}", tls("http"), tls("control.http")));
     let anna = Says::cn("anna");
+    let (control, may) = (guarded.service().control.unwrap(), ca.sign(anna));
     let identities = [
         ("a certificate of another CA", other.sign(anna), false),
         ("an expired certificate", ca.sign(Says { hours: (-2, -1), ..anna }), false),
@@ -261,14 +287,16 @@ fn attacks_get_nothing_and_hold_up_nobody() {
         .map(|(_, token)| token.clone())
         .chain(["root:".to_owned(), "PRIVATE KEY".to_owned()])
         .collect();
-    let (is_attacked, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
-    let (with, without) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let is_over = AtomicBool::new(false);
+    let (scored, scores) = channel();
     let (begin, mut n, mut first) = (Instant::now(), 0, None);
-    let [mut attacked, mut calm] = [Duration::ZERO; 2];
+    let [mut attacked, mut beside_others] = [Pace::default(); 2];
+    let (alive, status) = (request("GET", "/health/live", "", ""), request("GET", "/v1/status", "", ""));
     std::thread::scope(|scope| {
         let _over = Over(&is_over);
         // Who may ask, on a connection that stays.
         scope.spawn(|| {
+            let scored = scored;
             let header =
                 format!("Authorization: Bearer {}\r\nConnection: keep-alive\r\n", open.token(Role::Score));
             let text = request("POST", "/v1/score", &header, SCORE).replacen("Connection: close\r\n", "", 1);
@@ -279,14 +307,19 @@ fn attacks_get_nothing_and_hold_up_nobody() {
                 let read = stream.read(&mut buffer).unwrap();
                 let reply = String::from_utf8_lossy(&buffer[..read]);
                 assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
-                let count = if is_attacked.load(Ordering::Relaxed) { &with } else { &without };
-                count.fetch_add(1, Ordering::Relaxed);
+                scored.send(()).unwrap();
             }
         });
+        let answered = || {
+            std::iter::from_fn(|| match scores.try_recv() {
+                Err(TryRecvError::Disconnected) => panic!("who may ask is answered no more"),
+                score => score.ok(),
+            })
+            .count()
+        };
         while n < AT_LEAST || minutes.is_some_and(|minutes| begin.elapsed().as_secs() < 60 * minutes) {
-            is_attacked.store(true, Ordering::Relaxed);
-            let turn = Instant::now();
-            while turn.elapsed() < TURN {
+            let from = n;
+            attacked.turn(&answered, || {
                 let attack = &attacks[n % attacks.len()];
                 let bench = if attack.identity.is_some() { &guarded } else { &open };
                 let at = match attack.on {
@@ -306,21 +339,25 @@ fn attacks_get_nothing_and_hold_up_nobody() {
                 let answer = answer.unwrap_or_default();
                 assert!(secrets.iter().all(|secret| !answer.contains(secret)), "{}: {answer}", attack.what);
                 n += 1;
-            }
-            is_attacked.store(false, Ordering::Relaxed);
-            attacked += turn.elapsed();
+            });
             if n >= AT_LEAST / 2 {
                 first = first.or(Some(mib()));
             }
-            std::thread::sleep(TURN);
-            calm += TURN;
+            let mut at = from;
+            beside_others.turn(&answered, || {
+                let answer = match attacks[at % attacks.len()].identity {
+                    Some(_) => ask(control, Some(&may), &status),
+                    None => plain(open.service().address, &alive),
+                };
+                assert_eq!(parts(&answer.unwrap()).0, 200);
+                at += 1;
+            });
         }
     });
-    let rate = |n: &AtomicUsize, time: Duration| n.load(Ordering::Relaxed) as f64 / time.as_secs_f64();
-    let pace = rate(&with, attacked) / rate(&without, calm);
+    let pace = attacked.per_s() / beside_others.per_s();
     let (first, last) = (first.unwrap(), mib());
     eprintln!(
-        "{n} attacks refused in {:.0?}; scores at {pace:.2} of the pace between them; {first} to {last} MiB",
+        "{n} attacks refused in {:.0?}; scores at {pace:.2} of the pace beside ordinary requests; {first} to {last} MiB",
         begin.elapsed()
     );
     assert!(last < first + 50, "{first} to {last} MiB");
@@ -339,9 +376,6 @@ fn attacks_get_nothing_and_hold_up_nobody() {
         (status, body)
     };
     assert!(status == 200 && list.contains("\"total\":0"), "{list}");
-    let control = guarded.service().control.unwrap();
-    let let_in = ask(control, Some(&ca.sign(anna)), &request("GET", "/v1/status", "", "")).unwrap();
-    assert_eq!(parts(&let_in).0, 200, "who has the right certificate");
     let (_, audit) = open.call("GET", "/v1/audit?last=1000", "");
     let mut of_strangers: BTreeMap<&str, usize> = BTreeMap::new();
     for line in audit.as_array().unwrap().iter().filter(|line| line["by"].is_null() && line["status"] == 401)

@@ -41,7 +41,7 @@ pub struct Says<'a> {
 
 impl<'a> Says<'a> {
     pub fn cn(cn: &'a str) -> Self {
-        Self { cn, alternative: None, hours: (-1, 1), is_for_clients: true, serial: 1 }
+        Self { cn, alternative: None, hours: (-1, 24), is_for_clients: true, serial: 1 }
     }
 }
 
