@@ -50,6 +50,7 @@ pub mod mf;
 pub mod model;
 pub mod ncf;
 pub mod nn;
+mod output;
 pub mod popularity;
 pub mod progress;
 pub mod recency;
