@@ -32,6 +32,7 @@
 
 #![deny(missing_docs)]
 
+mod allowed;
 pub mod als;
 pub mod blend;
 pub mod bpmf;
@@ -73,6 +74,7 @@ pub mod trained;
 pub mod trainer;
 pub mod transition;
 pub mod user_array;
+mod vectors;
 pub mod weights;
 
 pub use error::{Error, Result};
