@@ -15,7 +15,6 @@ use burnrec_data::{Id, ItemIx};
 use burnrec_models::Family;
 use burnrec_models::popularity::PopularityConfig;
 
-use super::join::Row;
 use super::plan::{BatchPlan, Job, MISSING, User, Work};
 use super::{Engine, HTTP};
 use crate::Reject;
@@ -23,7 +22,7 @@ use crate::event::Incoming;
 use crate::message::{Ask, WireId};
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::served::Served;
-use crate::settings::Settings;
+use crate::settings::{Row, Settings};
 
 /// Writes the replies of a batch.
 pub struct Encoder<'a> {

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::Engine;
 use super::encode::{Encoder, Line, by, score_is};
-use super::join::Row;
 use super::plan::{BatchPlan, Job, Work};
 use crate::Kind;
 use crate::config::Place;
@@ -16,7 +15,7 @@ use crate::event::Incoming;
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::served::Served;
-use crate::settings::Settings;
+use crate::settings::{Row, Settings};
 use crate::step::{StepAnswer, StepEvent, StepItem};
 
 /// What steps add to events, by an index.
