@@ -1,12 +1,14 @@
 //! One file per subcommand.
 
 mod bench;
+mod check;
 mod ctl;
 pub mod demo;
 mod drain;
 mod evaluate;
 mod export;
 mod jobs;
+mod opening;
 mod person;
 mod prepare;
 mod recommend;
@@ -22,36 +24,13 @@ mod train;
 mod tune;
 
 use std::io::Write;
-use std::path::Path;
 
 use anyhow::{Context, Result};
-use burnrec::models::Compute;
-use burnrec::{DeviceChoice, Recommender, device};
 use burnrec_bench::bench::cluster::ClusterConfig;
 use clap::CommandFactory;
 
 use crate::cli::{Cli, Command};
-use crate::{program, show};
-
-/// The pairs that a network scores on the CPU in about the time in which a card is opened and its kernels are compiled.
-const FEW_PAIRS: usize = 1 << 24;
-
-/// Opens a saved run to score so many pairs, and says on stderr which device a network scores on: by `auto` few pairs are
-/// scored on the CPU.
-fn open(run: &Path, choice: DeviceChoice, n_pairs: usize) -> Result<Recommender> {
-    let choice = for_pairs(choice, n_pairs);
-    let recommender = Recommender::open_on(run, choice)?;
-    if recommender.model.config().scores_on() == Compute::Device {
-        // Opening a device again gives the same one.
-        eprintln!("{}", show::device(&device::open(choice)?.name, None));
-    }
-    Ok(recommender)
-}
-
-/// Returns the device to score so many pairs on.
-fn for_pairs(choice: DeviceChoice, n_pairs: usize) -> DeviceChoice {
-    if choice == DeviceChoice::Auto && n_pairs < FEW_PAIRS { DeviceChoice::Cpu } else { choice }
-}
+use crate::start;
 
 /// Runs the subcommand.
 pub fn run(cli: Cli) -> Result<()> {
@@ -84,27 +63,14 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Report(args) => bench::report_of(args),
         Command::Jobs(args) => jobs::run(args),
-        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir, &program::start().program)?),
+        Command::Job(args) => Ok(burnrec::serve::jobs::supervise(args.dir, &start::get().program)?),
         Command::BenchCase(args) => bench::case(args),
-        Command::Check(args) => train::check(args),
+        Command::Check(args) => check::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "burnrec", &mut script);
             Ok(std::io::stdout().write_all(&script)?)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn auto_scores_few_pairs_on_the_cpu() {
-        let gpu = DeviceChoice::Gpu(None);
-        assert_eq!(for_pairs(DeviceChoice::Auto, 3_000), DeviceChoice::Cpu);
-        assert_eq!(for_pairs(DeviceChoice::Auto, 6_040 * 3_706), DeviceChoice::Auto);
-        assert_eq!(for_pairs(gpu, 3_000), gpu);
     }
 }

@@ -76,6 +76,8 @@ mod progress;
 #[cfg(feature = "program")]
 mod show;
 #[cfg(feature = "program")]
+mod start;
+#[cfg(feature = "program")]
 mod tracking;
 
 pub use burnrec_data as data;

@@ -4,36 +4,16 @@
 //! Results go to stdout, progress and messages to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 130
 //! interrupted: a signal stopped training, and stderr says how to go on, or a second signal ended the program at once.
 
-use std::ffi::OsString;
 use std::io::Write;
-use std::sync::OnceLock;
 
 use clap::Parser;
 
 use crate::cli::{Cli, Command, LogFormat};
-use crate::{commands, interrupt};
+pub use crate::start::Start;
+use crate::{commands, interrupt, start};
 
 /// The names and texts of the configs of `burnrec demo`; the first is that of its bench.
 pub const DEMO_CONFIGS: [(&str, &str); 8] = commands::demo::CONFIGS;
-
-/// How the program was started.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// The words that start it again, before any argument: the program `bench` runs each case in a process of its own.
-    pub program: Vec<OsString>,
-    /// The words of the command line, of which the first is the program's name.
-    pub words: Vec<OsString>,
-}
-
-impl Start {
-    /// Returns how this process was started, where it is the program.
-    pub fn of_this_process() -> Self {
-        // Where the system does not say where the program is, its name may still be found on the PATH.
-        let name = || std::env::args_os().next();
-        let program = std::env::current_exe().map(OsString::from).ok().or_else(name);
-        Self { program: program.into_iter().collect(), words: std::env::args_os().collect() }
-    }
-}
 
 /// What a command does, as far as its memory is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,17 +24,10 @@ pub enum Work {
     Serving,
 }
 
-static START: OnceLock<Start> = OnceLock::new();
-
-/// Returns how the program was started.
-pub(crate) fn start() -> &'static Start {
-    START.get_or_init(Start::of_this_process)
-}
-
 /// Runs the program and returns its exit code. `begin` is called once the command is known. Signals are handled from then on,
 /// for as long as the process lives.
-pub fn main(start: Start, begin: impl FnOnce(Work)) -> u8 {
-    let start = START.get_or_init(|| start);
+pub fn main(started: Start, begin: impl FnOnce(Work)) -> u8 {
+    let start = start::keep(started);
     let code = match Cli::try_parse_from(&start.words) {
         Ok(cli) => {
             begin(if matches!(cli.command, Command::Serve(_) | Command::Jobs(_)) {

@@ -6,7 +6,7 @@ use burnrec::train::device::AutoDevice;
 use burnrec::{Metric, Recommender, ScoredItem, Scores};
 use serde_json::{Value, json};
 
-use crate::program;
+use crate::start;
 
 /// Writes a line to stdout. Unlike `println!`, it returns an error where the pipe is closed, and does not panic.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
@@ -77,7 +77,7 @@ pub fn interval(scores: &Scores, metric: Metric) -> String {
 
 /// Returns the command line of this program, quoted for a shell, without the words of `without`.
 pub fn command_line(without: &[&str]) -> String {
-    let words = program::start().words.iter().map(|word| word.to_string_lossy().into_owned());
+    let words = start::get().words.iter().map(|word| word.to_string_lossy().into_owned());
     let words = words.filter(|word| !without.contains(&word.as_str()));
     words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
 }

@@ -6,6 +6,7 @@
 //! own, so that its memory and its time are its own: [`Bench::pending`] lists the cases that are left, and
 //! [`Bench::keep`] saves the record of a finished one.
 
+mod arguments;
 pub mod cluster;
 pub mod inference;
 pub mod outcome;

@@ -11,6 +11,7 @@ mod format;
 mod id_list;
 mod item_table;
 mod layout;
+mod names;
 mod ncf;
 mod number;
 mod options;

@@ -32,6 +32,7 @@
 
 #![deny(missing_docs)]
 
+mod allowed;
 pub mod als;
 pub mod blend;
 pub mod bpmf;
@@ -50,6 +51,7 @@ pub mod mf;
 pub mod model;
 pub mod ncf;
 pub mod nn;
+mod output;
 pub mod popularity;
 pub mod progress;
 pub mod recency;
@@ -72,6 +74,7 @@ pub mod trained;
 pub mod trainer;
 pub mod transition;
 pub mod user_array;
+mod vectors;
 pub mod weights;
 
 pub use error::{Error, Result};

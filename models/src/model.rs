@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use burnrec_data::tensors::{Tensor, TensorFile};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use toml::{Table, Value};
 
 use crate::Result;
 use crate::device::{DeviceChoice, OpenDevice};
 use crate::nn::pair_score::PairScore;
+pub use crate::output::Output;
 use crate::scorer::{Scorer, Shape};
 use crate::settings::Settings;
 use crate::user_array::UserArray;
@@ -128,37 +129,6 @@ impl Compute {
             Self::HostOrNamed if choice != DeviceChoice::Auto => choice,
             Self::Host | Self::HostOrNamed => DeviceChoice::Cpu,
         })
-    }
-}
-
-/// What a score means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Output {
-    /// The logit of the probability that the user takes the item.
-    Probability,
-    /// The rating the user would give.
-    Rating,
-    /// A number of which only the order within one user means something.
-    Raw,
-}
-
-impl Output {
-    /// Turns a logit into the score that users see: the probability, the rating, or the raw value.
-    pub fn score(self, logit: f32) -> f32 {
-        match self {
-            Self::Probability => 1.0 / (1.0 + (-logit).exp()),
-            Self::Rating | Self::Raw => logit,
-        }
-    }
-
-    /// Returns the name of what [`Output::score`] gives.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Probability => "probability",
-            Self::Rating => "rating",
-            Self::Raw => "score",
-        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
 
+pub use crate::allowed::Allowed;
 use crate::similar::Likeness;
+pub use crate::vectors::Vectors;
 use crate::{Error, Result};
 
 /// Scores pairs of rows in batches. Scores are logits: within one user, higher is better, and no sigmoid is applied,
@@ -137,22 +139,6 @@ pub fn check_order(histories: &Csr) -> Result<()> {
     Err(Error::FoldIn { found: "histories without an order".to_owned(), expected: expected.to_owned() })
 }
 
-/// Vectors of equal length, one per row.
-#[derive(Clone, Copy, Debug)]
-pub struct Vectors<'a> {
-    /// `[rows, dim]`, row-major.
-    pub values: &'a [f32],
-    /// The length of each.
-    pub dim: usize,
-}
-
-impl<'a> Vectors<'a> {
-    /// Returns the vector of a row.
-    pub fn row(&self, row: usize) -> &'a [f32] {
-        &self.values[row * self.dim..(row + 1) * self.dim]
-    }
-}
-
 /// Vectors of users and items for programs that rank by dot products.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Factors {
@@ -175,34 +161,4 @@ pub struct Shape {
     pub n_users: usize,
     /// Items with a row.
     pub n_items: usize,
-}
-
-/// The items that may be recommended to anyone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowed(Vec<bool>);
-
-impl Allowed {
-    /// Allows all of a catalogue.
-    pub fn all(n_items: usize) -> Self {
-        Self(vec![true; n_items])
-    }
-
-    /// Keeps only these of what was allowed so far.
-    pub fn only(mut self, items: &[ItemIx]) -> Self {
-        let mut both = vec![false; self.0.len()];
-        items.iter().for_each(|item| both[item.at()] = self.0[item.at()]);
-        self.0 = both;
-        self
-    }
-
-    /// Takes these out of what was allowed so far.
-    pub fn without(mut self, items: &[ItemIx]) -> Self {
-        items.iter().for_each(|item| self.0[item.at()] = false);
-        self
-    }
-
-    /// Returns whether an item may be recommended.
-    pub fn contains(&self, item: ItemIx) -> bool {
-        self.0[item.at()]
-    }
 }

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use burnrec_data::ItemIx;
 
+use crate::allowed::Allowed;
 use crate::item_item::ItemMatrix;
-use crate::scorer::{Allowed, Vectors};
+use crate::vectors::Vectors;
 
 /// What a model says of how alike items are.
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,7 @@ mod ask;
 pub(crate) mod audit;
 mod draft;
 mod file_log;
+mod host;
 mod known;
 #[cfg(feature = "kafka")]
 mod replays;

@@ -4,12 +4,9 @@
 //! steps.
 
 mod answer;
-mod columns;
 mod compute;
 mod encode;
-mod join;
 mod plan;
-mod route;
 mod steps;
 
 use std::io::Write;
@@ -31,13 +28,8 @@ use crate::state::{Room, State};
 use crate::step::Steps;
 use crate::{Kind, Reject, Result};
 
-pub use columns::check as check_columns;
-pub use join::Join;
-pub use route::Routes;
-pub(crate) use route::fnv1a;
-
-/// The partition that events over HTTP are given; it belongs to no topic.
-pub const HTTP: TopicPartition = TopicPartition { topic: u16::MAX, partition: -1 };
+pub use crate::event::HTTP;
+pub use crate::settings::{Join, Routes, check_columns};
 
 /// Bytes that are kept of a value that is too large for the reject topic.
 const CUT: usize = 1 << 16;

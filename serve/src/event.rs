@@ -28,6 +28,9 @@ pub struct TopicPartition {
     pub partition: i32,
 }
 
+/// The partition that events over HTTP are given; it belongs to no topic.
+pub const HTTP: TopicPartition = TopicPartition { topic: u16::MAX, partition: -1 };
+
 /// Where a user's history is kept: with the partition of the user's events and the worker that reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Home {

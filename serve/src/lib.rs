@@ -33,6 +33,7 @@ pub mod error;
 pub mod event;
 pub mod event_files;
 pub mod flow;
+mod fnv;
 pub mod health;
 #[cfg(feature = "http")]
 pub mod http;
@@ -42,7 +43,9 @@ pub mod jobs;
 pub mod kafka;
 pub mod message;
 pub mod metrics;
+mod model;
 pub mod outbox;
+mod outcome;
 pub mod progress;
 pub mod provenance;
 pub mod reject;

@@ -28,7 +28,7 @@ pub use queues::QueueLevel;
 pub use tenants::{TenantCounts, TenantLevel};
 
 use crate::event::{Incoming, TopicPartition};
-use crate::outbox::EventOutcome;
+use crate::outcome::EventOutcome;
 use crate::progress::Progress;
 
 /// All that is counted.

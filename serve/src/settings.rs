@@ -1,6 +1,10 @@
 //! What may change while the service runs, as it stands at one moment: the settings of a version of the config, and the
 //! models. It is one value that never changes and is exchanged as a whole, so that a batch is answered under one version.
 
+mod columns;
+mod join;
+mod route;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -12,11 +16,16 @@ use crate::Result;
 use crate::config::{
     Failure, Failures, FlowConfig, Limits, Mode, ModelEntry, OutputConfig, ServeConfig, UnknownConfig,
 };
-use crate::engine::{Join, Routes, check_columns};
+use crate::model::Set;
 use crate::reject::Stage;
-use crate::served::Set;
 use crate::step::interned;
 use crate::tenants::Tenants;
+
+pub use columns::check as check_columns;
+pub use join::Join;
+pub(crate) use join::Row;
+pub(crate) use route::Route;
+pub use route::Routes;
 
 /// The most events of a batch in `message` mode: each event waits for few others.
 const MOST_MESSAGES: usize = 32;

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::config::{Over, ServeConfig};
-use crate::engine::{HTTP, fnv1a};
-use crate::event::TopicPartition;
+use crate::event::{HTTP, TopicPartition};
+use crate::fnv::fnv1a;
 use crate::metrics::{Metrics, TenantCounts};
 
 /// What is less than a token by so little is one: levels are sums of fractions.

@@ -24,9 +24,8 @@ use serde_json::json;
 use super::train::train;
 use crate::cli::{Bench as BenchArgs, BenchCase, Report as ReportArgs};
 use crate::interrupt;
-use crate::program;
 use crate::progress::Bars;
-use crate::{show, tracking};
+use crate::{show, start, tracking};
 
 pub fn run(args: BenchArgs) -> Result<()> {
     let BenchArgs { quick, peers, no_tune, .. } = args;
@@ -153,7 +152,7 @@ fn track(bench: &Run, case: &CaseRecord) -> burnrec::Result<()> {
 /// Runs a case in a child process. The child's stdin is a pipe whose end tells it that this process has ended or wants
 /// it to stop (`end_with_parent`).
 fn in_a_process(dir: &Path, key: &CaseKey) -> Result<()> {
-    let (program, before) = program::start().program.split_first().context("cannot find this program")?;
+    let (program, before) = start::get().program.split_first().context("cannot find this program")?;
     let mut command = Command::new(program);
     command
         .args(before)

@@ -7,7 +7,7 @@ use burnrec::data::Candidates;
 use burnrec::models::saved::manifest;
 use burnrec::{EvaluateOn, Prepared, Progress, evaluate_run};
 
-use super::open;
+use super::opening::open;
 use crate::cli::{Evaluate, On};
 use crate::progress::Bars;
 use crate::show;

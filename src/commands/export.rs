@@ -10,7 +10,7 @@ use burnrec::interchange::{FactorTable, hub, mlflow, write_factors};
 use burnrec::models::saved;
 use burnrec::{AlsConfig, Recommender};
 
-use super::for_pairs;
+use super::opening::for_pairs;
 use crate::cli::{Export, ExportFormat, Graph, Import};
 use crate::layers::settings;
 use crate::show;

@@ -8,7 +8,7 @@ use burnrec::serve::jobs::{JobServer, JobsConfig};
 use super::serve::{log, teller};
 use crate::cli::Jobs;
 use crate::layers::{Overrides, given, variables};
-use crate::{interrupt, program};
+use crate::{interrupt, start};
 
 /// Reads a config file with the settings that are given.
 pub fn read(file: &Path, given: &Overrides) -> Result<JobsConfig> {
@@ -24,7 +24,7 @@ pub fn run(args: Jobs) -> Result<()> {
     let tell = teller(args.log);
     let config = read(&args.config, &given(&args.settings.set)?)?;
     let own = variables().map(|(name, _)| name).collect();
-    let server = JobServer::open(config, program::start().program.clone(), own)?;
+    let server = JobServer::open(config, start::get().program.clone(), own)?;
     interrupt::install_telling(tell)?;
     let (scheme, address) = server.address();
     tell(&format!("jobs on {scheme}://{address}; Ctrl-C stops, and jobs that run go on"));

@@ -10,7 +10,7 @@ use burnrec::models::saved::{Manifest, manifest};
 use burnrec::{Query, Recommender, ScoredItem, UserIx};
 use serde_json::json;
 
-use super::open;
+use super::opening::open;
 use crate::cli::Recommend;
 use crate::show;
 

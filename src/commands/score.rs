@@ -5,7 +5,7 @@ use burnrec::data::read::read_pairs;
 use burnrec::data::table::{TableColumn, write_table};
 use burnrec::data::{Id, Vocab};
 
-use super::open;
+use super::opening::open;
 use crate::cli::Score;
 use crate::show;
 

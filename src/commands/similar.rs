@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burnrec::Recommender;
 use serde_json::json;
 
-use super::for_pairs;
+use super::opening::for_pairs;
 use crate::cli::Similar;
 use crate::show;
 

@@ -1,47 +1,21 @@
-//! `train` and `check`: trains the model of a config, and prints a config with every default.
+//! `train`: trains the model of a config.
 
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use burnrec::interchange::mlflow::{Run, Tracked};
 use burnrec::train::checkpoints::{self, Manifest};
 use burnrec::train::device::AutoDevice;
 use burnrec::train::record::EpochRecord;
 use burnrec::train::run_dir::Watch;
 use burnrec::{Begin, DeviceChoice, Metric, Phase, Prepared, RunRecord, TrainConfig, Trained, Training};
-use burnrec_bench::bench::plan::{BenchPlan, Extent};
-use burnrec_bench::record::Task;
 
-use super::retrain::Retraining;
-use crate::cli::{Check, Train};
+use crate::cli::Train;
 use crate::interrupt;
-use crate::layers::{Overrides, given, variables};
+use crate::layers::{given, variables};
 use crate::progress::{Bars, RunBar};
 use crate::{show, tracking};
-
-pub fn check(args: Check) -> Result<()> {
-    let (file, set) = (&args.config, &args.settings.set);
-    let (table, given) = (Overrides::default().table(file)?, given(set)?);
-    let has = |key: &str| table.contains_key(key) || given.reach(key);
-    let text = if has("models") {
-        toml::to_string(&given.serve_config(file)?)?
-    } else if has("at_once") || has("schedules") {
-        toml::to_string(&super::jobs::read(file, &given)?)?
-    } else if has("releases") {
-        toml::to_string(&Retraining::read(file, given)?.config)?
-    } else if has("search") {
-        toml::to_string(&given.tune_config(file)?.to_table())?
-    } else if Task::ALL.iter().any(|task| has(&task.to_string())) {
-        let extent = Extent { peers: true, ..Extent::default() };
-        let plan = BenchPlan::read(file, "auto", extent).with_context(|| file.display().to_string())?;
-        toml::to_string(&plan)?
-    } else {
-        toml::to_string(&given.train_config(file)?.to_table())?
-    };
-    write!(std::io::stdout(), "{text}")?;
-    Ok(())
-}
 
 pub fn run(args: Train) -> Result<()> {
     let config = given(&args.settings.set)?.train_config(&args.config)?;

@@ -13,8 +13,8 @@ use burnrec_train::{Result, TrainConfig};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::arguments;
 use super::cluster::ClusterConfig;
-use super::peer;
 use crate::record::{CaseRecord, Task};
 pub use file::Extent;
 
@@ -274,7 +274,7 @@ impl CasePlan {
                 let config = ClusterConfig::of(*clusters, &TrainConfig::from_table(config.clone())?)?;
                 budget.search(config.to_table(), &self.space, 0).map(drop)
             }
-            CaseMethod::Peer { args, .. } => peer::stands(args, &self.space)
+            CaseMethod::Peer { args, .. } => arguments::stands(args, &self.space)
                 .and_then(|stands| budget.settings(&stands, &self.space, 0))
                 .map(drop),
         };

@@ -12,7 +12,7 @@ use burnrec_train::tune::{Budget, TrialOutcome, TrialRecord, search, sort};
 use burnrec_train::{Error, Result, TrainConfig};
 use toml::Table;
 
-use super::peer;
+use super::{arguments, peer};
 use crate::record::Tuned;
 
 /// Returns the best settings of a model, with how they were found. The trials are kept in `dir`, so that a search that was
@@ -52,7 +52,7 @@ pub fn of_peer(
     progress: &dyn Progress,
 ) -> Result<(Vec<String>, Tuned)> {
     let train = data.split.train.to_csr(data.users.len(), data.items.len());
-    let all = budget.settings(&peer::stands(args, space)?, space, data.manifest.seed)?;
+    let all = budget.settings(&arguments::stands(args, space)?, space, data.manifest.seed)?;
     let mut done: Vec<TrialRecord> = Vec::new();
     for (settings, number) in all.iter().zip(1..) {
         if done.iter().map(|trial| trial.seconds).sum::<f64>() > budget.seconds {
@@ -60,7 +60,7 @@ pub fn of_peer(
         }
         progress.check()?;
         let start = Instant::now();
-        let args = peer::with(args, settings);
+        let args = arguments::with(args, settings);
         let judged =
             peer::judge(data, &train, &data.split.valid, metric.is_rating(), dir, script, &args, progress);
         let value = judged.and_then(|(_, scores)| {
@@ -80,5 +80,5 @@ pub fn of_peer(
     }
     sort(&mut done, metric);
     let tuned = Tuned::of(budget, space, &done)?;
-    Ok((peer::with(args, &all[done[0].number - 1]), tuned))
+    Ok((arguments::with(args, &all[done[0].number - 1]), tuned))
 }

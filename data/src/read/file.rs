@@ -12,11 +12,11 @@ use sha2::{Digest, Sha256};
 use super::columns::{is_header, pick, pick_without_header};
 use super::format::Format;
 use super::layout::Layout;
+use super::names::extension;
 use super::options::ReadOptions;
 use super::record::{line_at, record};
 use super::report::{Drops, FileRead};
 use super::separator::Separator;
-use super::source::extension;
 use super::text::{Rows, rows};
 use crate::{Error, Result, hash};
 

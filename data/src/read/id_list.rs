@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::columns::{Columns, ITEM, find, is_header, list};
 use super::file::{TextFile, csv_separator, header_of};
+use super::names::extension;
 use super::parquet;
 use super::record::line_number;
 use super::separator::Separator;
-use super::source::extension;
 use super::table::records;
 use super::text::id;
 use crate::{Error, Result};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::columns::is_header;
 use super::file::{TextFile, csv_separator, header_of};
 use super::format::Format;
+use super::names::{COMPRESSED, extension, file_name, stem, uncompressed};
 use super::options::ReadOptions;
 use super::separator::Separator;
 use crate::write::list_dir;
@@ -223,14 +224,6 @@ fn parts(path: &Path, files: Vec<PathBuf>) -> Result<[Vec<PathBuf>; 3]> {
     }
 }
 
-/// The ends of the names of compressed files.
-const COMPRESSED: [&str; 3] = [".gz", ".zst", ".zstd"];
-
-/// Returns a file's name without the end that says that it is compressed.
-pub fn uncompressed(name: &str) -> &str {
-    COMPRESSED.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name)
-}
-
 fn unknown(path: &Path, expected: &str) -> Error {
     let names: Vec<String> = list_dir(path).unwrap_or_default().iter().map(|file| file_name(file)).collect();
     let found = match names.as_slice() {
@@ -249,21 +242,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
-}
-
-fn stem(path: &Path) -> String {
-    let name = file_name(path);
-    Path::new(uncompressed(&name)).file_stem().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-/// Returns the end of a file's name in lower case, without the one that says that it is compressed.
-pub fn extension(path: &Path) -> String {
-    let name = file_name(path).to_ascii_lowercase();
-    Path::new(uncompressed(&name)).extension().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns the name of the directory a file lies in, or its own where that has none.

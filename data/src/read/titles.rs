@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::columns::{Columns, ITEM, TITLE, find, list};
 use super::file::{TextFile, csv_separator, header_of};
+use super::names::uncompressed;
 use super::parquet;
 use super::record::BadField;
 use super::report::FileRead;
-use super::source::uncompressed;
 use super::table::records_below_header;
 use crate::error::cite;
 use crate::{Error, Result, Titles, Vocab};

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use burnrec_data::Error as DataError;
 
-use super::precise::gram_by_parts;
+use super::precise_gram::gram_by_parts;
 use super::row::{Entries, RowSolver};
 use super::{AlsConfig, Feedback, initial_rows};
 use crate::{Error, Result};

@@ -55,6 +55,7 @@ mod nonnegative;
 mod normal;
 mod objective;
 mod precise;
+mod precise_gram;
 mod row;
 mod subspace;
 #[cfg(feature = "train")]

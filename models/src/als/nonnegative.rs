@@ -5,8 +5,8 @@
 //! still changing after many rounds, because its matrix is nearly singular, is ended by the active set method (Lawson and
 //! Hanson 1974).
 
-use super::normal::{Row, Scratch, Shared};
-use super::precise::{Precise, equations, solve_system};
+use super::normal::{Precise, Row, Scratch, Shared};
+use super::precise::{equations, solve_system};
 
 /// The descent ends when no step lowers the row's objective by more than this fraction of its value at 0, and the active
 /// set method when no gradient is over this fraction of the largest element of b.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::cells::{counts, unobserved_is_all, weight_and_target};
 use super::config::{AlsConfig, Feedback};
-use super::precise::{self, Precise};
+use super::precise_gram;
 use crate::least_squares::add_entries;
 use crate::least_squares::lines::{Lines, padded};
 use crate::simd::Simd;
@@ -61,6 +61,19 @@ pub struct Scratch {
     pub(super) precise: Precise,
 }
 
+/// Memory for solving a row in f64.
+#[derive(Default)]
+pub struct Precise {
+    /// `[dim, dim]`: A, on and above the diagonal.
+    pub matrix: Vec<f64>,
+    /// `[dim]`: the size of what each element of the diagonal is summed from.
+    pub scale: Vec<f64>,
+    /// `[dim]`
+    pub b: Vec<f64>,
+    /// The factors of an entry.
+    pub(super) row: Vec<f64>,
+}
+
 impl Shared {
     /// Makes the shared part for `n_fixed` fixed rows with this Gram matrix, `[dim, dim]`.
     pub fn new(config: &AlsConfig, n_fixed: usize, gram: &[f64]) -> Self {
@@ -78,7 +91,7 @@ impl Shared {
 
     /// Computes what all rows that are solved in f64 share, with all threads.
     pub fn prepare_precise(&mut self, fixed: &[f32]) {
-        self.precise_gram = OnceLock::from(precise::gram_by_parts(fixed, self.dim));
+        self.precise_gram = OnceLock::from(precise_gram::gram_by_parts(fixed, self.dim));
     }
 
     /// Takes the Gram matrix of the fixed factors in f64, `[dim, dim]`, which is read on and above the diagonal.
@@ -89,7 +102,7 @@ impl Shared {
     /// Returns the Gram matrix of the fixed factors in f64, `[dim, dim]` on and above the diagonal. One thread computes it
     /// where it is not there, and others wait: work that it shared with them could be a row that waits too.
     pub fn precise_gram(&self, fixed: &[f32]) -> &[f64] {
-        self.precise_gram.get_or_init(|| precise::gram(fixed, self.dim))
+        self.precise_gram.get_or_init(|| precise_gram::gram(fixed, self.dim))
     }
 
     /// Writes `add` and `pull` of every entry, whose weight is multiplied by that of `by`, and returns the row's regulariser.

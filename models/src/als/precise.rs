@@ -1,14 +1,10 @@
 //! Solves a row exactly in f64, where rounding errors of f32 are not small beside what determines its solution: a row of
 //! fewer entries than `dim`, say, whose regulariser is small beside its factors.
 
-use rayon::prelude::*;
-
 use super::cells::{unobserved_is_all, weight_and_target};
 use super::config::Feedback;
-use super::normal::{Row, Scratch, Shared};
-
-/// The rows of the fixed side that one thread sums.
-const PART: usize = 4096;
+use super::normal::{Precise, Row, Scratch, Shared};
+use super::precise_gram::add_outer;
 
 /// Pivots below this fraction of what they are computed from are zero but for rounding errors.
 const TINY: f64 = 1e-14;
@@ -28,19 +24,6 @@ pub fn solve(shared: &Shared, fixed: &[f32], row: Row<'_>, scratch: &mut Scratch
     diagonal().for_each(|k| matrix[k] += missing);
     solve_system(matrix, scale, b);
     x.iter_mut().zip(&*b).for_each(|(x, &b)| *x = b as f32);
-}
-
-/// Memory for solving a row in f64.
-#[derive(Default)]
-pub struct Precise {
-    /// `[dim, dim]`: A, on and above the diagonal.
-    pub matrix: Vec<f64>,
-    /// `[dim]`: the size of what each element of the diagonal is summed from.
-    pub scale: Vec<f64>,
-    /// `[dim]`
-    pub b: Vec<f64>,
-    /// The factors of an entry.
-    row: Vec<f64>,
 }
 
 /// Makes `scratch.precise` the row's A and b.
@@ -74,38 +57,6 @@ pub fn equations(shared: &Shared, fixed: &[f32], row: Row<'_>, scratch: &mut Scr
         let diagonal = &mut matrix[k * dim + k];
         *diagonal += f64::from(reg);
         *scale = scale.max(*diagonal);
-    }
-}
-
-/// Returns `F^T F`, `[dim, dim]` on and above the diagonal, of factors `[rows, dim]`; products and sums are in f64.
-pub fn gram(factors: &[f32], dim: usize) -> Vec<f64> {
-    let mut sum = vec![0.0; dim * dim];
-    let mut row = vec![0.0; dim];
-    for factors in factors.chunks_exact(dim) {
-        row.iter_mut().zip(factors).for_each(|(to, &x)| *to = f64::from(x));
-        add_outer(&mut sum, 1.0, &row);
-    }
-    sum
-}
-
-/// Returns the same, with all threads; the result does not depend on their number.
-pub fn gram_by_parts(factors: &[f32], dim: usize) -> Vec<f64> {
-    let parts: Vec<Vec<f64>> = factors.par_chunks(PART * dim).map(|rows| gram(rows, dim)).collect();
-    let mut sum = vec![0.0; dim * dim];
-    for part in parts {
-        sum.iter_mut().zip(&part).for_each(|(sum, part)| *sum += part);
-    }
-    sum
-}
-
-/// Adds `weight row row^T` on and above the diagonal.
-#[inline(always)]
-fn add_outer(matrix: &mut [f64], weight: f64, row: &[f64]) {
-    let dim = row.len();
-    for (i, &x) in row.iter().enumerate() {
-        let factor = weight * x;
-        let to = &mut matrix[i * dim + i..(i + 1) * dim];
-        to.iter_mut().zip(&row[i..]).for_each(|(to, x)| *to += factor * x);
     }
 }
 

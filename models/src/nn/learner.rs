@@ -13,14 +13,14 @@ use super::batches::{Batches, Drawn};
 use super::device::{OpenDevice, is_host};
 #[cfg(feature = "cube")]
 use super::gpu::{Fused, KernelTimes, Traffic};
-#[cfg(feature = "cube")]
-use super::learner_state::state_name;
 use super::loss::Loss;
 use super::network::{Architecture, BatchLoss, Network, Step};
 use super::on_card::on_card;
 #[cfg(feature = "cube")]
 use super::on_card::with_card_weights;
 use super::optimizer::OptimizerState;
+#[cfg(feature = "cube")]
+use super::optimizer::state_name;
 use super::pair_score::PairScore;
 use super::params::{Values, drawn, on_host};
 use super::training::NnTraining;

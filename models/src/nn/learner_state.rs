@@ -23,11 +23,6 @@ pub struct Loaded {
     pub optimizer: OptimizerState,
 }
 
-/// Returns the name of an optimiser's state of a weight in the file, by the state's number.
-pub fn state_name(number: usize, weight: &str) -> String {
-    format!("optimizer_{number}.{weight}")
-}
-
 /// Writes the state of a learner into `dir`. `identity` is what a learner that goes on must have in common with it, beside the
 /// shapes of its weights. Syncs with the device.
 ///

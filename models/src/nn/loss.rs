@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Output;
+use crate::output::Output;
 use crate::{Error, Result};
 
 /// The loss over a training row: the score `s` of its item, and those `s_j` of the row's drawn negatives.

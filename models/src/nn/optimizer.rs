@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 
 use crate::nn::batch::{Batch, Lookup};
 use crate::nn::device::is_host;
-use crate::nn::learner_state::state_name;
 use crate::nn::network::Gradient;
 use crate::nn::params::on_host;
 use burn_tensor::Tensor;
@@ -200,6 +199,11 @@ impl OptimizerState {
         }
         Ok(Self { config: self.config.clone(), lazy: self.lazy, steps, state })
     }
+}
+
+/// Returns the name of an optimiser's state of a weight in a file, by the state's number.
+pub fn state_name(number: usize, weight: &str) -> String {
+    format!("optimizer_{number}.{weight}")
 }
 
 /// Scales all gradients down together where their norm is above `most` (Pascanu et al. 2013, algorithm 1).

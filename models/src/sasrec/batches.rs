@@ -5,6 +5,7 @@ use burnrec_data::draws::{Key, Permutation, key};
 use burnrec_data::{Csr, Error as DataError};
 
 use crate::Result;
+use crate::nn::kernels::Mask;
 
 /// How many batches are cut from a window of sequences that is sorted by length. More would pad less, and leave less to
 /// chance.
@@ -29,6 +30,14 @@ pub struct Batch {
     pub targets: Vec<u32>,
     /// How many rows each sequence has.
     pub lengths: Vec<usize>,
+}
+
+/// What is drawn for a batch.
+pub(super) struct Draws {
+    /// The dropout masks, one for each place ([`dropout_places`](super::host::dropout_places)); none where nothing is dropped.
+    pub masks: Option<Vec<Mask>>,
+    /// The items that rows are contrasted with, each once; `None` where these are all.
+    pub candidates: Option<Vec<u32>>,
 }
 
 impl Sequences {

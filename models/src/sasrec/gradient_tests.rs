@@ -3,8 +3,8 @@
 
 use burn_tensor::{Device, Tensor, TensorData};
 
-use super::batches::Batch;
-use super::learner::{Draws, host_gradients};
+use super::batches::{Batch, Draws};
+use super::learner::host_gradients;
 use super::weights::Param;
 use super::{SasrecConfig, host, portable};
 use crate::nn::autodiff::Tracked;

@@ -8,7 +8,7 @@ use burnrec_data::Csr;
 use burnrec_data::draws::{Key, Permutation};
 use rayon::prelude::*;
 
-use super::batches::{Batch, Sequences};
+use super::batches::{Batch, Draws, Sequences};
 use super::host::{self, Candidates, Dropout, Encoder, PIECE_ROWS, Packed, Piece};
 use super::portable;
 use super::weights::{Gradients, Param, Values};
@@ -55,14 +55,6 @@ pub struct SasrecLearner<'a> {
     device: Device,
     seed: u64,
     epoch: u32,
-}
-
-/// What is drawn for a batch.
-pub(super) struct Draws {
-    /// The dropout masks, one for each place ([`host::dropout_places`]); none where nothing is dropped.
-    pub masks: Option<Vec<Mask>>,
-    /// The items that rows are contrasted with, each once; `None` where these are all.
-    pub candidates: Option<Vec<u32>>,
 }
 
 impl<'a> SasrecLearner<'a> {

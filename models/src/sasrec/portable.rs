@@ -5,9 +5,8 @@ use burn_tensor::activation::{relu, softmax};
 use burn_tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use super::SasrecConfig;
-use super::batches::Batch;
+use super::batches::{Batch, Draws};
 use super::host::EPSILON;
-use super::learner::Draws;
 use super::weights::Param;
 use crate::nn::batch::{Lookup, index};
 use crate::nn::kernels::Mask;

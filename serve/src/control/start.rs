@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::CONFIRMED;
 use super::audit::Audit;
 use super::file_log::FileLog;
+use super::host::host;
 #[cfg(feature = "kafka")]
 use super::topic_log::TopicLog;
 use super::version;
@@ -136,12 +137,6 @@ impl Opened {
             _lock: self.lock,
         })
     }
-}
-
-/// Returns the name of this machine.
-pub(super) fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    if name.trim().is_empty() { "host".to_owned() } else { name.trim().to_owned() }
 }
 
 /// Returns what tables say: all that differs from the defaults.

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::start::host;
+use super::host::host;
 use super::{Control, Instance, Version};
 use crate::Result;
 use crate::clock::{Clock, SystemClock};

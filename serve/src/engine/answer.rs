@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::encode::Encoder;
 use super::plan::BatchPlan;
-use super::{Engine, Reading};
+use super::{Engine, Reading, steps};
 use crate::config::{InputFormat, Place};
 use crate::event::{BYTES, Incoming};
 use crate::message::{Request, decode};
@@ -140,7 +140,7 @@ impl Engine {
         }
         let settings = &*live.settings;
         let as_csv = settings.output.csv.is_some() && reading.http.is_none();
-        Encoder { engine: self, settings, events, as_csv }.write(plan, out);
+        steps::write(&Encoder { engine: self, settings, events, as_csv }, plan, out);
         out.live = Some(Arc::clone(live));
     }
 

@@ -15,17 +15,14 @@ use burnrec_data::{Id, ItemIx};
 use burnrec_models::Family;
 use burnrec_models::popularity::PopularityConfig;
 
-use super::join::Row;
 use super::plan::{BatchPlan, Job, MISSING, User, Work};
-use super::steps::Stepped;
 use super::{Engine, HTTP};
 use crate::Reject;
-use crate::config::Place;
 use crate::event::Incoming;
 use crate::message::{Ask, WireId};
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::served::Served;
-use crate::settings::Settings;
+use crate::settings::{Row, Settings};
 
 /// Writes the replies of a batch.
 pub struct Encoder<'a> {
@@ -49,19 +46,8 @@ pub(super) struct Line<'a> {
 }
 
 impl Encoder<'_> {
-    /// Writes the replies in the order of the events.
-    pub fn write(&self, mut plan: BatchPlan<'_>, out: &mut Outbox) {
-        if self.engine.steps.has_none(Place::AfterScore) && plan.fields.is_empty() {
-            self.each(&plan, out, |_, job, out| self.job(job, &plan, out));
-        } else {
-            let fields = std::mem::take(&mut plan.fields);
-            let mut stepped = Stepped::of(self, &plan, fields);
-            self.each(&plan, out, |at, job, out| stepped.job(at, job, out));
-        }
-    }
-
     /// Ends the events in their order, those of jobs as `answer` says.
-    fn each(
+    pub(super) fn each(
         &self,
         plan: &BatchPlan<'_>,
         out: &mut Outbox,

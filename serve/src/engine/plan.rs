@@ -10,14 +10,13 @@ use burnrec_data::{Id, ItemIx, UserIx};
 use burnrec_models::Scorer;
 use serde_json::{Map, Value};
 
-use super::route::Route;
 use super::{Engine, HTTP};
 use crate::config::{UnknownItem, UnknownUser};
 use crate::event::{Home, Incoming, SOURCE};
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::EventOutcome;
 use crate::served::Served;
-use crate::settings::Live;
+use crate::settings::{Live, Route};
 use crate::state::{History, Undo};
 use crate::{Kind, Reject};
 

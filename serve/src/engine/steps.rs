@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 
 use super::Engine;
 use super::encode::{Encoder, Line, by, score_is};
-use super::join::Row;
 use super::plan::{BatchPlan, Job, Work};
 use crate::Kind;
 use crate::config::Place;
@@ -16,7 +15,7 @@ use crate::event::Incoming;
 use crate::message::{Ask, Request, WireId};
 use crate::outbox::{EventOutcome, Outbox, To};
 use crate::served::Served;
-use crate::settings::Settings;
+use crate::settings::{Row, Settings};
 use crate::step::{StepAnswer, StepEvent, StepItem};
 
 /// What steps add to events, by an index.
@@ -57,8 +56,19 @@ impl Engine {
     }
 }
 
+/// Writes the replies of a batch in the order of the events, those that go to steps as these leave them.
+pub fn write(encoder: &Encoder<'_>, mut plan: BatchPlan<'_>, out: &mut Outbox) {
+    if encoder.engine.steps.has_none(Place::AfterScore) && plan.fields.is_empty() {
+        encoder.each(&plan, out, |_, job, out| encoder.job(job, &plan, out));
+    } else {
+        let fields = std::mem::take(&mut plan.fields);
+        let mut stepped = Stepped::of(encoder, &plan, fields);
+        encoder.each(&plan, out, |at, job, out| stepped.job(at, job, out));
+    }
+}
+
 /// The answers of a batch after the steps.
-pub struct Stepped<'a> {
+struct Stepped<'a> {
     encoder: &'a Encoder<'a>,
     plan: &'a BatchPlan<'a>,
     /// By the job's index, for those that went to the steps.
@@ -69,7 +79,7 @@ pub struct Stepped<'a> {
 
 impl<'a> Stepped<'a> {
     /// Lets the answers of a batch go through the steps after score.
-    pub fn of(encoder: &'a Encoder<'a>, plan: &'a BatchPlan<'a>, mut fields: Fields) -> Self {
+    fn of(encoder: &'a Encoder<'a>, plan: &'a BatchPlan<'a>, mut fields: Fields) -> Self {
         let (mut answers, mut batch) = (BTreeMap::new(), Vec::new());
         for (at, job) in plan.jobs.iter().enumerate() {
             let goes = !job.shadow && job.failed.is_none() && !matches!(job.work, Work::Event { .. });
@@ -98,7 +108,7 @@ impl<'a> Stepped<'a> {
     }
 
     /// Writes the reply of a job.
-    pub fn job(&mut self, at: usize, job: &Job<'_>, out: &mut Outbox) -> EventOutcome {
+    fn job(&mut self, at: usize, job: &Job<'_>, out: &mut Outbox) -> EventOutcome {
         let encoder = self.encoder;
         match (self.answers.remove(&at), &job.work) {
             (Some(Err(end)), _) => end,

@@ -8,10 +8,10 @@ use super::Queue;
 use super::queue::Fullness;
 use crate::Reject;
 use crate::config::Over;
-use crate::engine::Routes;
 use crate::event::{Incoming, TopicPartition};
 use crate::metrics::{Metrics, TenantCounts};
 use crate::outbox::{ENDS, EventOutcome};
+use crate::settings::Routes;
 use crate::tenants::{Allowance, Tenant, Way};
 
 /// The events of a tenant that wait, or of none.

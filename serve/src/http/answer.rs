@@ -12,7 +12,7 @@ use tokio::task::spawn_blocking;
 
 use super::App;
 use super::reply::{Body, refusal};
-use super::tenants::{Sender, turn};
+use super::tenants::{Sender, refused, turn};
 use crate::engine::Reading;
 use crate::event::Incoming;
 use crate::outbox::{EventOutcome, Outbox, To};
@@ -87,13 +87,6 @@ fn json(bytes: Vec<u8>) -> Response {
 
 fn panicked(app: &App, sender: &Sender) -> Response {
     refused(app, sender, Reject::score("model-failed", "a panic; its message stands in the log"))
-}
-
-/// Returns the response to a request that is rejected, and counts it.
-pub(super) fn refused(app: &App, sender: &Sender, reject: Reject) -> Response {
-    let response = refusal(&reject);
-    sender.note_end(app, &EventOutcome::Failed(reject));
-    response
 }
 
 /// Takes an event. With Kafka it is written to the topic of requests, which gives it an order and a worker, and the

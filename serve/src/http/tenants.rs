@@ -15,9 +15,8 @@ use super::App;
 use super::bearer::Bearer;
 use super::reply::{error, refusal};
 use crate::Reject;
-use crate::engine::HTTP;
-use crate::event::TopicPartition;
-use crate::metrics::Metrics;
+use crate::event::{HTTP, TopicPartition};
+use crate::metrics::{Metrics, TenantLevel};
 use crate::outbox::{ENDS, EventOutcome};
 use crate::settings::Settings;
 use crate::tenants::{Tenant, Way};
@@ -100,14 +99,19 @@ impl Sender {
     }
 }
 
+/// Returns the response to a request that is rejected, and counts it.
+pub(super) fn refused(app: &App, sender: &Sender, reject: Reject) -> Response {
+    let response = refusal(&reject);
+    sender.note_end(app, &EventOutcome::Failed(reject));
+    response
+}
+
 /// Refuses a request that is over a quota, which lets more pass after `wait`.
 fn over_quota(app: &App, sender: &Sender, text: String, wait: Duration) -> Response {
-    let reject = Reject::queue("quota", text);
-    let mut response = refusal(&reject);
     if let Some(tenant) = &sender.tenant {
         tenant.counts(&app.metrics).throttled.inc();
     }
-    sender.note_end(app, &EventOutcome::Failed(reject));
+    let mut response = refused(app, sender, Reject::queue("quota", text));
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     response
@@ -147,11 +151,17 @@ pub(super) async fn turn(
     }
 }
 
+/// Returns what waits of each tenant of some settings, in the queues of so many workers.
+pub(super) fn levels(metrics: &Metrics, settings: &Settings, workers: usize) -> Vec<TenantLevel> {
+    let names = settings.tenants.all().iter().map(|tenant| tenant.name.as_str());
+    metrics.tenant_levels(names, settings.routes.all().iter().map(|route| route.tenant), workers)
+}
+
 /// Returns what is counted of the tenants of some settings, as JSON.
 pub(crate) fn shown(metrics: &Metrics, settings: &Settings, workers: usize) -> Vec<Value> {
-    let levels = metrics.tenant_levels(settings, workers);
+    let levels = levels(metrics, settings, workers);
     let all = settings.tenants.all().iter().zip(levels);
-    let one = |(tenant, level): (&Arc<Tenant>, crate::metrics::TenantLevel)| {
+    let one = |(tenant, level): (&Arc<Tenant>, TenantLevel)| {
         let counts = tenant.counts(metrics);
         let ended: serde_json::Map<String, Value> = ENDS
             .into_iter()

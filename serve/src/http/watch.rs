@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::guard::told;
-use super::tenants::shown;
+use super::tenants::{levels, shown};
 use crate::config::{Guarantee, Mode};
 use crate::metrics::{Elsewhere, resident_bytes};
 use crate::settings::Run;
@@ -53,7 +53,7 @@ pub async fn metrics(State(app): State<Arc<App>>) -> Response {
         app.control.as_ref().map_or((answers, answers), |control| control.versions());
     let ready = reasons(&app).is_empty();
     let settings = Arc::clone(&app.engine.models.live().settings);
-    let tenants = app.metrics.tenant_levels(&settings, workers(&app));
+    let tenants = levels(&app.metrics, &settings, workers(&app));
     let now = Elsewhere { users, replies, config, newest_config, ready, tenants };
     let text = app.metrics.text(now, app.engine.steps.metrics());
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text)

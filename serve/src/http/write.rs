@@ -4,9 +4,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::App;
-use super::answer::refused;
 use super::reply::{Body, error};
-use super::tenants::Sender;
+use super::tenants::{Sender, refused};
 use crate::config::InputFormat;
 use crate::kafka::EventWriter;
 use crate::message::{Ask, WireId, decode};

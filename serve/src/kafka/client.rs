@@ -5,12 +5,9 @@ use std::time::Duration;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
-use rdkafka::producer::BaseProducer;
 
 use super::context::{Context, Listener};
-use super::deliveries::Deliveries;
 use super::scope::Role;
-use super::sizes::TopicLimits;
 use super::token;
 use super::watch::Watch;
 use crate::config::{Guarantee, HIDDEN, KafkaConfig, Mode, is_secret};
@@ -245,24 +242,6 @@ where
 {
     let made = reader(config, ClientKind::Metadata, listener);
     made.map_err(Error::kafka("make a client; see [kafka.librdkafka]"))
-}
-
-/// Makes the idempotent producer of a worker; with exactly-once it is transactional, under the worker's own id.
-///
-/// # Errors
-/// When a setting is refused.
-pub fn producer(
-    config: &KafkaConfig,
-    worker: usize,
-    limits: &TopicLimits,
-    deliveries: Deliveries,
-) -> Result<BaseProducer<Context<Deliveries>>> {
-    let mut client = settings(config, ClientKind::Replies { worker });
-    limits.bound(&mut client);
-    let made = BaseProducer::from_config_and_context(&client, Context(deliveries));
-    let producer = made.map_err(Error::kafka("make a producer"))?;
-    producer.poll(Duration::ZERO); // Brings the OAUTHBEARER token, as for a consumer.
-    Ok(producer)
 }
 
 /// Returns a worker's client id, by which the brokers name it in the group.

@@ -40,8 +40,7 @@ mod tests {
     use rdkafka::message::OwnedMessage;
 
     use super::*;
-    use crate::engine::HTTP;
-    use crate::event::Incoming;
+    use crate::event::{HTTP, Incoming};
     use crate::outbox::To;
 
     fn message(headers: &[(&str, &str)]) -> OwnedMessage {

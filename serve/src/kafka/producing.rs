@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, PurgeConfig};
 
-use super::client::{CALL, SLICE, producer};
+use super::client::{CALL, ClientKind, SLICE, settings};
 use super::context::Context;
 use super::deliveries::{AWAKE, Deliveries, RefusedMessage, await_deliveries, opaque, unpack};
 use super::headers;
@@ -18,11 +19,11 @@ use super::produce_batch::{ProducerTopics, Waiting, topic};
 use super::refusals::{MessageKind, Refusals};
 use super::sizes::TopicLimits;
 use super::watch::Watch;
-use crate::Result;
 use crate::config::{Guarantee, KafkaConfig};
 use crate::event::{Incoming, TopicPartition};
 use crate::flow::{Position, Refused, Trouble};
 use crate::outbox::{Outbox, Outgoing, To};
+use crate::{Error, Result};
 
 /// A worker's producer, with what is in flight.
 pub struct ReplyProducer {
@@ -359,4 +360,22 @@ impl ReplyProducer {
         self.producer = Arc::new(made.map_err(Trouble::Fatal)?);
         self.init_transactions().map_err(|error| Trouble::Rebuild(error.to_string()))
     }
+}
+
+/// Makes the idempotent producer of a worker; with exactly-once it is transactional, under the worker's own id.
+///
+/// # Errors
+/// When a setting is refused.
+fn producer(
+    config: &KafkaConfig,
+    worker: usize,
+    limits: &TopicLimits,
+    deliveries: Deliveries,
+) -> Result<BaseProducer<Context<Deliveries>>> {
+    let mut client = settings(config, ClientKind::Replies { worker });
+    limits.bound(&mut client);
+    let made = BaseProducer::from_config_and_context(&client, Context(deliveries));
+    let producer = made.map_err(Error::kafka("make a producer"))?;
+    producer.poll(Duration::ZERO); // Brings the OAUTHBEARER token, as for a consumer.
+    Ok(producer)
 }

@@ -11,8 +11,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use super::Metrics;
-use crate::outbox::{ENDS, EventOutcome};
-use crate::settings::Settings;
+use crate::outcome::{ENDS, EventOutcome};
 
 /// Labels of a tenant.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -152,16 +151,18 @@ impl Metrics {
         self.tenants.counts(name)
     }
 
-    /// Returns what waits of each tenant of some settings, in the queues of so many workers.
-    pub fn tenant_levels(&self, settings: &Settings, workers: usize) -> Vec<TenantLevel> {
-        let mut levels: Vec<TenantLevel> = settings
-            .tenants
-            .all()
-            .iter()
-            .map(|tenant| TenantLevel { tenant: tenant.name.clone(), ..TenantLevel::default() })
-            .collect();
-        for (route, of) in settings.routes.all().iter().enumerate() {
-            let Some(level) = of.tenant.and_then(|tenant| levels.get_mut(tenant)) else { continue };
+    /// Returns what waits of each of these tenants, in the queues of so many workers; of each route, `routes` says which of the
+    /// tenants it is of, if of any.
+    pub fn tenant_levels<'a>(
+        &self,
+        tenants: impl Iterator<Item = &'a str>,
+        routes: impl Iterator<Item = Option<usize>>,
+        workers: usize,
+    ) -> Vec<TenantLevel> {
+        let level = |name: &str| TenantLevel { tenant: name.to_owned(), ..TenantLevel::default() };
+        let mut levels: Vec<TenantLevel> = tenants.map(level).collect();
+        for (route, tenant) in routes.enumerate() {
+            let Some(level) = tenant.and_then(|tenant| levels.get_mut(tenant)) else { continue };
             for worker in 0..workers {
                 let (events, bytes) = self.waiting(worker, route);
                 (level.events, level.bytes) = (level.events + events, level.bytes + bytes);

@@ -8,8 +8,7 @@ use super::block::{Block, Head};
 use super::record::{Batch, Facts, ModelFacts, Row};
 use super::{Found, Index, Page, Query, Wanted, erase_user, user_events};
 use crate::config::ProvenanceConfig;
-use crate::engine::HTTP;
-use crate::event::TopicPartition;
+use crate::event::{HTTP, TopicPartition};
 use crate::metrics::Metrics;
 
 /// An index in a directory of its own.

@@ -6,8 +6,7 @@ use std::time::Instant;
 use super::Index;
 use super::ids::IdHasher;
 use super::record::{Batch, Facts, ModelFacts, Row};
-use crate::engine::HTTP;
-use crate::event::Incoming;
+use crate::event::{HTTP, Incoming};
 use crate::metrics::OutcomeLabels;
 use crate::outbox::{EventOutcome, Outbox};
 

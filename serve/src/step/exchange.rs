@@ -8,10 +8,16 @@ use std::time::{Duration, Instant};
 
 use super::pool::{Pool, Worker};
 use super::process::wait;
-use super::{StepEvent, line};
+use super::{Step, StepEvent, line};
+
+impl Step for Pool {
+    fn apply(&self, batch: &mut [StepEvent<'_>]) {
+        Exchange::new(self, self.take(batch.len()), batch.len()).run(batch);
+    }
+}
 
 /// The exchange of a batch with processes that are its own meanwhile.
-pub struct Exchange<'p> {
+struct Exchange<'p> {
     pool: &'p Pool,
     workers: Vec<Worker>,
     /// Events without a line in flight, by their indices.
@@ -22,12 +28,12 @@ pub struct Exchange<'p> {
 
 impl<'p> Exchange<'p> {
     /// Begins with all events waiting.
-    pub fn new(pool: &'p Pool, workers: Vec<Worker>, events: usize) -> Self {
+    fn new(pool: &'p Pool, workers: Vec<Worker>, events: usize) -> Self {
         Self { pool, workers, waiting: (0..events).collect(), open: events }
     }
 
     /// Lets each event be answered, or fail.
-    pub fn run(&mut self, batch: &mut [StepEvent<'_>]) {
+    fn run(&mut self, batch: &mut [StepEvent<'_>]) {
         while self.open > 0 {
             self.workers
                 .iter_mut()

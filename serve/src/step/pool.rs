@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::exchange::Exchange;
 use super::process::Process;
-use super::{Step, StepEvent};
 use crate::config::StepConfig;
 use crate::{Error, Result};
 
@@ -70,7 +68,7 @@ impl Pool {
     }
 
     /// Takes free processes, at least one.
-    fn take(&self, most: usize) -> Vec<Worker> {
+    pub fn take(&self, most: usize) -> Vec<Worker> {
         let is_none = |free: &mut Vec<Worker>| free.is_empty();
         let waited = self.freed.wait_while(self.free(), is_none);
         let mut free = waited.unwrap_or_else(PoisonError::into_inner);
@@ -115,12 +113,6 @@ impl Pool {
         self.restarts.inc();
         let wait_ms = wait.as_millis() as u64;
         tracing::warn!(step = self.name, cause = why, wait_ms, "a process is started again");
-    }
-}
-
-impl Step for Pool {
-    fn apply(&self, batch: &mut [StepEvent<'_>]) {
-        Exchange::new(self, self.take(batch.len()), batch.len()).run(batch);
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::{Api, LOOK, list, shown};
+use super::api::{Api, LOOK};
+use super::values::{list, shown};
 use crate::cli::{Again, Events, Note};
 use crate::show;
 

@@ -121,9 +121,9 @@ mod tests {
 
     use super::*;
     use crate::ServeConfig;
-    use crate::engine::{HTTP, Routes};
-    use crate::event::Home;
+    use crate::event::{HTTP, Home};
     use crate::message::WireId;
+    use crate::settings::Routes;
     use crate::state::State;
 
     /// Ids as messages have them, with the text that says which of them are the same.

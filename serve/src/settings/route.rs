@@ -16,9 +16,9 @@ use std::io::Write;
 
 use burnrec_data::Id;
 
-use super::HTTP;
 use crate::config::{self, ServeConfig};
-use crate::event::{Incoming, SOURCE, TopicPartition};
+use crate::event::{HTTP, Incoming, SOURCE, TopicPartition};
+use crate::fnv::{self, fnv1a, fnv1a_on};
 use crate::message::WireId;
 use crate::tenants::part;
 
@@ -76,7 +76,7 @@ impl Routes {
             headers: Vec::new(),
             from_kafka: true,
             models: if is_open { vec![(first, 1.0)] } else { Vec::new() },
-            salted: FNV_OFFSET,
+            salted: fnv::OFFSET,
             shadow: None,
             bounds: (config.flow.queue_events, config.flow.queue_bytes),
             label: if is_open { "all" } else { "of no tenant" }.into(),
@@ -265,19 +265,6 @@ impl Route {
     pub fn is_from_kafka(&self) -> bool {
         self.from_kafka
     }
-}
-
-/// What FNV-1a begins with.
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-
-/// Returns the FNV-1a hash of 64 bits.
-pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    fnv1a_on(FNV_OFFSET, bytes)
-}
-
-/// Goes on with such a hash.
-fn fnv1a_on(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// The finaliser of SplitMix64.
