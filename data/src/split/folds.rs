@@ -1,6 +1,6 @@
 //! Cross-validation on the train and valid rows of a split, which are cut into folds; test is not used.
 
-use super::assemble::{held_out, rows_marked, select};
+use super::assemble::{held_out, matrix, rows_marked, select};
 use super::user_holdout::ByUser;
 use super::{Holdout, Split, SplitPart, random};
 use crate::{Csr, Error, Interactions, Result};
@@ -16,7 +16,7 @@ pub struct Fold {
 
 /// Cuts the train and valid rows of a split, of `n_users` users in all, into `n` folds; each is held out once while the
 /// others are trained on. The same split, `n` and seed give the same folds. All folds are in memory together, which
-/// takes about `2 n` times the rows. With `in_order`, rows to train on and histories have the order of their times
+/// takes about `2 n` times the rows. With `in_order`, all matrices have the order of their times
 /// ([`Interactions::to_histories`], with the same seed), if there are times.
 ///
 /// - Rows are dealt out at random, whatever their times, as in [`SplitConfig::KFold`](super::SplitConfig::KFold): of a
@@ -32,7 +32,7 @@ pub struct Fold {
 pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64, in_order: bool) -> Result<Vec<Fold>> {
     let n_items = split.valid.relevant.n_cols();
     let rows = pooled(split);
-    let in_order = in_order && rows.have_times();
+    let order = (in_order && rows.have_times()).then_some(seed);
     let dealer = Dealer::new(split, &rows, n_users, seed);
     let most = dealer.len();
     if n < 2 || n as usize > most {
@@ -43,14 +43,11 @@ pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64, in_order: bool) -
     let fold = |fold: u32| {
         let marks = dealer.marks(n, fold, seed);
         let marked = |mark| rows_marked(&rows, &marks, &[mark]);
-        let matrix = |rows: Interactions| match in_order {
-            true => rows.to_histories(n_users, n_items, seed),
-            false => rows.to_csr(n_users, n_items),
-        };
-        let train = matrix(marked(SplitPart::Train));
-        let mut valid = held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in);
+        let of = |mark| matrix(&marked(mark), n_users, n_items, order);
+        let train = of(SplitPart::Train);
+        let mut valid = held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in, order);
         valid.history = if split.valid.fold_in {
-            select(&matrix(marked(SplitPart::ValidHistory)), &valid.users)
+            select(&of(SplitPart::ValidHistory), &valid.users)
         } else {
             select(&train, &valid.users)
         };
