@@ -35,6 +35,7 @@
 pub mod als;
 pub mod blend;
 pub mod bpmf;
+pub mod drift;
 pub mod ease;
 pub mod error;
 #[cfg(feature = "train")]
