@@ -19,7 +19,7 @@ pub(super) fn assemble(
     let held_out = |name: &str, mark| {
         let rows = marked(&[mark]);
         check_not_empty(name, rows.len())?;
-        Ok(held_out(&rows, n_users, n_items, fold_in, order))
+        Ok(held_out(&rows, n_users, n_items, fold_in, order.is_some()))
     };
     let train = marked(&[SplitPart::Train]);
     check_not_empty("train", train.len())?;
@@ -53,17 +53,17 @@ pub(super) fn matrix(rows: &Interactions, n_users: usize, n_items: usize, order:
     }
 }
 
-/// Returns the users of `rows` with these as relevant, every unseen item a candidate, and no history yet; `order` is that of
-/// [`matrix`].
+/// Returns the users of `rows` with these as relevant, every unseen item a candidate, and no history yet. With `in_order`
+/// they have their times; nothing reads the order of equal ones, so that a seed of its own draws it.
 pub(super) fn held_out(
     rows: &Interactions,
     n_users: usize,
     n_items: usize,
     fold_in: bool,
-    order: Option<u64>,
+    in_order: bool,
 ) -> Holdout {
     let users = distinct(rows, n_users);
-    let relevant = select(&matrix(rows, n_users, n_items, order), &users);
+    let relevant = select(&matrix(rows, n_users, n_items, in_order.then_some(0)), &users);
     Holdout { history: Csr::empty(0, n_items), users, relevant, candidates: Candidates::Unseen, fold_in }
 }
 

@@ -45,7 +45,8 @@ pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64, in_order: bool) -
         let marked = |mark| rows_marked(&rows, &marks, &[mark]);
         let of = |mark| matrix(&marked(mark), n_users, n_items, order);
         let train = of(SplitPart::Train);
-        let mut valid = held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in, order);
+        let mut valid =
+            held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in, order.is_some());
         valid.history = if split.valid.fold_in {
             select(&of(SplitPart::ValidHistory), &valid.users)
         } else {
@@ -162,11 +163,12 @@ mod tests {
         assert_ne!(folds, super::folds(&split, N_USERS, 4, 2, false).unwrap());
         let in_order = super::folds(&split, N_USERS, 4, 1, true).unwrap();
         for (with, without) in in_order.iter().zip(&folds) {
-            assert_eq!(with.valid.relevant, without.valid.relevant);
-            assert_eq!(
-                (with.train.cols(), with.train.values()),
-                (without.train.cols(), without.train.values())
-            );
+            for (with, without) in
+                [(&with.train, &without.train), (&with.valid.relevant, &without.valid.relevant)]
+            {
+                assert_eq!((with.cols(), with.values()), (without.cols(), without.values()));
+                assert!(with.times(0).is_some() && without.order().is_none());
+            }
             let times: Vec<_> = with.train.history(0).iter().map(|entry| entry.time).collect();
             assert!(times.len() > 1 && times.is_sorted(), "{times:?}");
         }
