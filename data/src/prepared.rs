@@ -88,6 +88,7 @@ impl Prepared {
                 filtered,
                 summary,
                 hash: String::new(),
+                held_out_times: None,
                 before: Vec::new(),
             },
             name: dataset.name,
@@ -97,7 +98,7 @@ impl Prepared {
             titles: dataset.titles,
             split,
         };
-        prepared.manifest.hash = prepared.hash();
+        prepared.set_hashes();
         Ok(prepared)
     }
 

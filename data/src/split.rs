@@ -106,7 +106,8 @@ pub enum Candidates {
 pub struct Holdout {
     /// The users, ascending, each at most once.
     pub users: Vec<UserIx>,
-    /// `[users, items]`: the held-out items of each user, with their ratings as values.
+    /// `[users, items]`: the held-out items of each user, with their ratings as values and their times, if the data has
+    /// times and was prepared since they are kept.
     pub relevant: Csr,
     /// `[users, items]`: the known items of each user, which are never ranked; folded in where `fold_in` is set, in the
     /// order of their times if the data has times.

@@ -79,12 +79,14 @@ pub enum Error {
     },
     /// The model reads the order of a user's rows, and the data has no times.
     #[error(
-        "model {kind}: found rows without times, expected times that differ, as the model reads the order of a user's rows; \
+        "model {kind}: found rows without times, expected times that differ, as {by} reads the order of a user's rows; \
          prepare the data again from a file with a column of times"
     )]
     NoTimes {
         /// The kind of model.
         kind: &'static str,
+        /// What reads the order: the model, or one of its settings.
+        by: String,
     },
     /// An outside id has no row in the model.
     #[error("{what} {id:?} is not in the run, which has {n} {what}s from {first} to {last}")]

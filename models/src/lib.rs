@@ -36,6 +36,7 @@ mod allowed;
 pub mod als;
 pub mod blend;
 pub mod bpmf;
+pub mod drift;
 pub mod ease;
 pub mod error;
 #[cfg(feature = "train")]

@@ -84,6 +84,11 @@ pub trait Family:
         false
     }
 
+    /// Returns the setting by which the model reads the order, where it would not with another value.
+    fn reads_order_by(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns which arrays of a file of weights have something of each user, so that one user can be erased from it; `None`
     /// where the family does not say, and nobody can be.
     fn user_arrays(&self) -> Option<Vec<UserArray>> {
@@ -181,6 +186,11 @@ impl ModelConfig {
         self.0.reads_order()
     }
 
+    /// Calls [`Family::reads_order_by`].
+    pub fn reads_order_by(&self) -> Option<&'static str> {
+        self.0.reads_order_by()
+    }
+
     /// Calls [`Family::user_arrays`].
     pub fn user_arrays(&self) -> Option<Vec<UserArray>> {
         self.0.user_arrays()
@@ -242,6 +252,7 @@ pub(crate) trait AnyFamily: fmt::Debug + Send + Sync {
     fn clips(&self) -> bool;
     fn scores_on(&self) -> Compute;
     fn reads_order(&self) -> bool;
+    fn reads_order_by(&self) -> Option<&'static str>;
     fn user_arrays(&self) -> Option<Vec<UserArray>>;
     fn runs_in(&self, weights: &TensorFile) -> Result<Vec<PathBuf>>;
     fn load(&self, weights: &TensorFile, shape: Shape, device: &OpenDevice) -> Result<Box<dyn Model>>;
@@ -273,6 +284,10 @@ impl<F: Family> AnyFamily for F {
 
     fn reads_order(&self) -> bool {
         Family::reads_order(self)
+    }
+
+    fn reads_order_by(&self) -> Option<&'static str> {
+        Family::reads_order_by(self)
     }
 
     fn user_arrays(&self) -> Option<Vec<UserArray>> {

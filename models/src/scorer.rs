@@ -1,8 +1,11 @@
 //! The trait of everything that scores, and the traits and types of what only some scorers can do.
 
+use std::sync::Arc;
+
 use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
 
 pub use crate::allowed::Allowed;
+use crate::drift::Drift;
 use crate::similar::Likeness;
 pub use crate::vectors::Vectors;
 use crate::{Error, Result};
@@ -79,6 +82,12 @@ pub trait Scorer: Send + Sync {
     /// Returns vectors of users and items whose dot products rank the items of each user as the scores do, where the score
     /// has that form.
     fn factors(&self) -> Option<Factors> {
+        None
+    }
+
+    /// Returns what scores differ at other times, where they change over time: all other methods are of the newest time that
+    /// the model knows.
+    fn drift(&self) -> Option<Arc<Drift>> {
         None
     }
 }

@@ -64,7 +64,7 @@ fn planted() -> Csr {
     let history = |user: u32| {
         let mut items: Vec<u32> = liked(user).filter(|item| !hidden(user).contains(item)).collect();
         items.sort_by_key(|item| mixed(user * SHAPE.n_items as u32 + item));
-        items.into_iter().map(entry).collect()
+        (1..).zip(items).map(|(day, item)| Entry { time: Some(day * 86_400), ..entry(item) }).collect()
     };
     Csr::from_histories(SHAPE.n_items, (0..SHAPE.n_users as u32).map(history))
 }
@@ -222,7 +222,11 @@ fn folds_in_known_and_unknown_users(fold_in: &dyn FoldIn, train: &Csr, expect: E
 /// order; else that the first score otherwise and the second are refused.
 fn reads_the_order_or_does_not(model: &dyn Model, fold_in: &dyn FoldIn, train: &Csr) {
     let scores = |histories: &Csr| fold_in.fold_in(histories).map(|folded| catalog(&*folded));
-    let turn = |user: usize| train.history(user).into_iter().rev().collect();
+    let turn = |user: usize| {
+        let history = train.history(user);
+        let turned = history.iter().rev().zip(&history);
+        turned.map(|(entry, at)| Entry { time: at.time, ..*entry }).collect()
+    };
     let turned = Csr::from_histories(SHAPE.n_items, (0..SHAPE.n_users).map(turn));
     let (offsets, cols, values) = (train.offsets(), train.cols(), train.values());
     let unordered = Csr::new(SHAPE.n_items, offsets.to_vec(), cols.to_vec(), values.to_vec());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
 
+use crate::drift::Drift;
 use crate::popularity::Popularity;
 use crate::scorer::{Allowed, FoldIn, Ranked, Scorer, check_histories};
 use crate::{Error, Result};
@@ -174,6 +175,10 @@ impl<'a, P: Deref<Target = dyn Scorer + 'a> + Send + Sync> Scorer for Answering<
 
     fn as_fold_in(&self) -> Option<&dyn FoldIn> {
         self.scorer.as_fold_in().map(|_| self as &dyn FoldIn)
+    }
+
+    fn drift(&self) -> Option<Arc<Drift>> {
+        self.scorer.drift()
     }
 }
 

@@ -111,7 +111,8 @@ impl Trainer {
             refuse_negative_values(self.model().kind(), fit.data)?;
         }
         if self.model().reads_order() && fit.train.order().is_none() {
-            return Err(Error::NoTimes { kind: self.model().kind() });
+            let by = self.model().reads_order_by().map_or("the model".to_owned(), |key| format!("its {key}"));
+            return Err(Error::NoTimes { kind: self.model().kind(), by });
         }
         self.0.learner(fit)
     }

@@ -19,6 +19,8 @@ pub enum UserArray {
     Matrix(&'static str),
     /// The lists of items, one for each user, that [`lists_tensors`] writes under this name.
     Lists(&'static str),
+    /// The matrix that [`csr_tensors`] writes under this name, whose columns number what a user has at different times.
+    Series(&'static str),
 }
 
 /// What a [`UserArray`] has of one user.
@@ -29,13 +31,15 @@ pub enum HeldArray {
     Numbers(Vec<f32>),
     /// The user's items.
     Items(Vec<HeldRow>),
+    /// The user's numbers with their times, in Unix seconds, the oldest first.
+    Series(Vec<(Option<i64>, f32)>),
 }
 
 impl UserArray {
     /// Returns the name of the array, or of the group of arrays.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Rows(name) | Self::Matrix(name) | Self::Lists(name) => name,
+            Self::Rows(name) | Self::Matrix(name) | Self::Lists(name) | Self::Series(name) => name,
         }
     }
 
@@ -53,11 +57,14 @@ impl UserArray {
                 let row = values.as_ref().and_then(|all| all.get(user.at() * width..(user.at() + 1) * width));
                 Ok(HeldArray::Numbers(row.ok_or_else(|| self.lacks(file, user))?.to_vec()))
             }
-            Self::Matrix(name) => {
+            Self::Matrix(name) | Self::Series(name) => {
                 let matrix = read_csr(file, name)?;
                 let row = (user.at() < matrix.n_rows()).then(|| matrix.history(user.at()));
                 let row = row.ok_or_else(|| self.lacks(file, user))?;
-                Ok(HeldArray::Items(HeldRow::of_history(&row, items)))
+                Ok(match self {
+                    Self::Series(_) => HeldArray::Series(row.iter().map(|of| (of.time, of.value)).collect()),
+                    _ => HeldArray::Items(HeldRow::of_history(&row, items)),
+                })
             }
             Self::Lists(name) => {
                 let lists = read_lists(file, name, items.len())?;
@@ -83,7 +90,7 @@ impl UserArray {
                 let left = file.tensor(name)?.without_row(user.at()).ok_or_else(lacks)?;
                 arrays.insert(name.to_owned(), left);
             }
-            Self::Matrix(name) => {
+            Self::Matrix(name) | Self::Series(name) => {
                 let matrix = read_csr(file, name)?;
                 let left = (user.at() < matrix.n_rows()).then(|| matrix.without_row(user.at()));
                 arrays.extend(csr_tensors(name, &left.ok_or_else(lacks)?));

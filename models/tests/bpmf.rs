@@ -1,6 +1,7 @@
 //! Bayesian matrix factorisation: the distribution of a row against its equations in f64, threads, resuming, folding in and
 //! what it predicts.
 
+mod dense;
 mod planted;
 
 use burnrec_data::tensors::{self, TensorFile};
@@ -8,6 +9,7 @@ use burnrec_data::{Csr, UserIx};
 use burnrec_models::als::initial_factors;
 use burnrec_models::bpmf::{BpmfConfig, BpmfLearner, BpmfModel, Given, Implicit, RowPosterior, Source};
 use burnrec_models::{Learner, Model, Scorer, Shape, Silent};
+use dense::solved;
 use planted::ratings;
 
 fn config(implicit: Implicit) -> BpmfConfig {
@@ -27,21 +29,6 @@ fn catalog(scorer: &(impl Scorer + ?Sized)) -> Vec<f32> {
     let mut scores = vec![0.0; users.len() * scorer.n_items()];
     scorer.score_catalog(&users, &mut scores);
     scores
-}
-
-/// Solves `A X = B`, `[n, n]` and `[n, any]`, by Gauss and Jordan.
-fn solved(mut a: Vec<Vec<f64>>, mut b: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    let n = a.len();
-    for k in 0..n {
-        let pivot = a[k][k];
-        a[k].iter_mut().chain(&mut b[k]).for_each(|x| *x /= pivot);
-        for i in (0..n).filter(|&i| i != k) {
-            let (factor, row, right) = (a[i][k], a[k].clone(), b[k].clone());
-            a[i].iter_mut().zip(&row).for_each(|(x, y)| *x -= factor * y);
-            b[i].iter_mut().zip(&right).for_each(|(x, y)| *x -= factor * y);
-        }
-    }
-    b
 }
 
 #[test]
@@ -71,13 +58,15 @@ fn rows_have_the_mean_and_the_covariance_of_their_equations() {
             precision: precision.clone(),
             noise,
             effects: if with_effects { effects.clone() } else { Vec::new() },
+            bins: Vec::new(),
+            span_strength: None,
         };
         let posterior = RowPosterior::new(given);
         let (mut means, mut draws) = (vec![0.0; (N + 1) * WIDTH], vec![0.0; (N + 1) * WIDTH]);
         let source = Source { seed: 9, purpose: "test", sweep: 3 };
-        posterior.draw(&rows, source, &mut means, &mut draws, &|_| {});
+        posterior.draw((&rows, None), source, &mut means, &mut draws, &|_| {});
         let mut again = vec![0.0; (N + 1) * WIDTH];
-        posterior.means(&rows, &mut again);
+        posterior.means((&rows, None), &mut again);
         assert!(again == means, "with and without a draw");
 
         let shifted = |k: usize| {
@@ -132,10 +121,12 @@ fn a_row_that_f32_does_not_hold_is_solved_in_f64() {
     // Nothing but a tiny prior holds the row across its one direction.
     let fixed = vec![900.0, 900.0, 0.0, 901.0, 901.0, 0.0];
     let precision = vec![1e-3, 0.0, 0.0, 0.0, 1e-3, 0.0, 0.0, 0.0, 1e-3];
-    let given = Given { fixed, mean: vec![0.0; 3], precision, noise: 1.0, effects: Vec::new() };
+    let (effects, bins) = (Vec::new(), Vec::new());
+    let given =
+        Given { fixed, mean: vec![0.0; 3], precision, noise: 1.0, effects, bins, span_strength: None };
     let rows = Csr::new(2, vec![0, 2], vec![0, 1], vec![1800.0, 1802.0]);
     let mut means = vec![0.0; 3];
-    RowPosterior::new(given).means(&rows, &mut means);
+    RowPosterior::new(given).means((&rows, None), &mut means);
     assert!((means[0] - 1.0).abs() < 1e-4 && (means[1] - 1.0).abs() < 1e-4, "{means:?}");
 }
 

@@ -69,6 +69,16 @@ fn bpmf() {
 }
 
 #[test]
+fn bpmf_over_time() {
+    for (item_bins, user_span) in [(4, 0), (0, 3), (4, 3)] {
+        let config =
+            BpmfConfig { dim: 7, burn_in: 2, samples: 3, item_bins, user_span, ..BpmfConfig::default() };
+        let fit = |train: &Csr| fitted(BpmfLearner::new(train, config.clone(), 7).expect("a learner"), 6);
+        conforms(&fit, Expect { personal: false, folds_in: true }, &cpu());
+    }
+}
+
+#[test]
 fn ease() {
     let fit = |train: &Csr| {
         fitted(

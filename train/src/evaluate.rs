@@ -73,7 +73,8 @@ const PAIRS: usize = 1 << 16;
 /// candidates. Users without a relevant item are left out. `train` is `[users, items]`, what the model learned
 /// from: it gives the popularity behind novelty, and which users and items are warm. With `rating`, the model's
 /// scores of the relevant items are compared with their values; pairs with a cold user or item (without any row
-/// in `train`) are left out and counted, as Spark does with `coldStartStrategy = "drop"`. A folded-in user is warm
+/// in `train`) are left out and counted, as Spark does with `coldStartStrategy = "drop"`. Where the model's ratings change
+/// over time, they are those of the times of the held-out rows; ranks are always those of the newest time. A folded-in user is warm
 /// if its history has a row. All relevant items are ranked, whatever their values. Lists, coverage and novelty are
 /// those of the protocol: with drawn candidates they compare models, but say little of the catalogue.
 ///
@@ -125,7 +126,8 @@ fn judge(
     if rows.is_empty() {
         return Err(Error::evaluate("a holdout without held-out items", "at least one user with one"));
     }
-    let evaluator = UserEvaluator::new(holdout, train, options);
+    let drift = scorer.drift();
+    let evaluator = UserEvaluator::new(holdout, train, options, drift.as_deref());
     let first_at: Vec<AtomicUsize> = (0..scorer.n_items()).map(|_| AtomicUsize::new(usize::MAX)).collect();
     let zeros = || (0..scorer.n_items()).map(|_| AtomicU32::new(0)).collect::<Vec<_>>();
     let (shown, hits) = (zeros(), zeros());
@@ -137,7 +139,7 @@ fn judge(
             let mut judged = Judged::default();
             let rows = &rows[block];
             scratch.rank(scorer, users, holdout, rows, evaluator.longest(), |row, ranked| {
-                evaluator.user(row, &ranked, &mut judged, |item, position| {
+                evaluator.user(row, users[row], &ranked, &mut judged, |item, position| {
                     first_at[item.at()].fetch_min(position, Ordering::Relaxed);
                     if position <= ITEM_K {
                         shown[item.at()].fetch_add(1, Ordering::Relaxed);

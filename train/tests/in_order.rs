@@ -1,10 +1,12 @@
 //! Runs of a model that reads the order of histories: the order goes from the prepared data through both fits into the saved
-//! run, and data that has none is refused with what to do.
+//! run, and data that has none is refused with what to do. Ratings that change over time are judged at the times of their rows.
 
+use burnrec_data::draws::mixed;
 use burnrec_data::filter::Filters;
 use burnrec_data::split::SplitConfig;
 use burnrec_data::synth::{SynthConfig, synth};
 use burnrec_data::{Csr, Prepared, UserIx};
+use burnrec_models::bpmf::BpmfConfig;
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::transition::TransitionConfig;
 use burnrec_models::{DeviceChoice, Recommender, Silent};
@@ -96,6 +98,57 @@ fn data_without_an_order_is_refused_with_what_to_do() {
     let message = error(&data);
     assert!(
         message.contains("histories without an order") && message.contains("prepare it again"),
+        "{message}"
+    );
+}
+
+/// Data in which half of the items are rated higher in the second half of the time, and the others in the first.
+fn of_two_times(split: SplitConfig) -> Prepared {
+    let mut dataset = synth(&SynthConfig::new(200, 150, 6_000, 4)).expect("drawn rows");
+    let rows = &mut dataset.interactions;
+    for row in 0..rows.len() {
+        let (day, item) = (mixed(row as u32) % 1_000, rows.items[row]);
+        rows.times[row] = i64::from(day) * 86_400;
+        rows.values[row] = if (item.0 % 2 == 0) == (day < 500) { 4.0 } else { 2.0 };
+    }
+    Prepared::build(dataset, None, None, &Filters::default(), &split, 5).expect("a split")
+}
+
+fn bpmf(item_bins: usize, user_span: usize) -> TrainConfig {
+    let model = BpmfConfig { dim: 3, burn_in: 2, samples: 10, item_bins, user_span, ..BpmfConfig::default() };
+    let mut config: TrainConfig = model.into();
+    config.run.epochs = 12;
+    config
+}
+
+#[test]
+fn ratings_are_judged_at_the_times_of_the_held_out_rows() {
+    let random = SplitConfig::Random { valid: 0.1, test: 0.1 };
+    for split in [random, USER_HOLDOUT] {
+        let data = of_two_times(split);
+        let rmse = |config: &TrainConfig| {
+            let trained = run(&data, config, &cpu(), None, &mut |_| Ok(()), &Silent).expect("a run");
+            trained.record.metrics.test.value(Metric::Rmse).expect("ratings")
+        };
+        let (without, with) = (rmse(&bpmf(0, 0)), rmse(&bpmf(8, 20)));
+        assert!(with < 0.7 * without, "{with} with biases over time, {without} without: {split:?}");
+    }
+    // Data as it was prepared before the times of held-out rows were kept, and data without times.
+    let mut data = of_two_times(random);
+    let of = &data.split.valid.relevant;
+    let (offsets, cols, values) = (of.offsets().to_vec(), of.cols().to_vec(), of.values().to_vec());
+    data.split.valid.relevant = Csr::new(of.n_cols(), offsets, cols, values);
+    let error = |data: &Prepared| {
+        let refused = run(data, &bpmf(8, 0), &cpu(), None, &mut |_| Ok(()), &Silent);
+        refused.err().expect("refused").to_string()
+    };
+    let message = error(&data);
+    assert!(message.contains("held-out ratings without times") && message.contains("prepare it again"));
+    data.split.train.times.fill(0);
+    data.split.valid_rows.times.fill(0);
+    let message = error(&data);
+    assert!(
+        message.contains("found rows without times") && message.contains("as its item_bins reads"),
         "{message}"
     );
 }

@@ -84,6 +84,12 @@ impl Csr {
         self.order.as_ref()
     }
 
+    /// Returns the times of the entries of a row, columns ascending, where all times are known.
+    pub fn times(&self, row: usize) -> Option<&[i64]> {
+        let times = self.order.as_ref()?.times.as_ref()?;
+        Some(&times[self.offsets[row]..self.offsets[row + 1]])
+    }
+
     /// Returns the entries of a row, the oldest first; columns ascend where there is no order.
     pub fn history(&self, row: usize) -> Vec<Entry> {
         let range = self.offsets[row]..self.offsets[row + 1];
@@ -143,6 +149,8 @@ mod tests {
         assert_eq!(matrix.clone().with_order(order.clone()), matrix);
         let untimed = Csr::from_histories(4, [vec![entry(1, 1), Entry { time: None, ..entry(0, 0) }]]);
         assert_eq!(untimed.order(), Some(&Order { ages: vec![0, 1], times: None }));
+        assert_eq!((matrix.times(0), matrix.times(1)), (Some(&[2, 9, 2][..]), Some(&[][..])));
+        assert_eq!(untimed.times(0), None);
     }
 
     #[test]

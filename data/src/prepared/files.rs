@@ -95,18 +95,31 @@ impl Prepared {
         let split = read_split(&dir.join(SPLIT), users.len(), items.len())?;
         let (name, synthetic) = (manifest.name.clone(), manifest.synthetic);
         let prepared = Self { name, synthetic, users, items, titles, split, manifest };
-        let hash = prepared.hash();
-        if hash != prepared.manifest.hash {
-            let expected =
-                format!("{}, which its manifest has; prepare the data again", prepared.manifest.hash);
-            return Err(Error::malformed(dir, format!("contents with the hash {hash}"), expected));
+        let PreparedManifest { hash, held_out_times, .. } = &prepared.manifest;
+        let (found, found_times) = prepared.hashes();
+        let differs = |what: &str, found: &str, expected: &str| {
+            let expected = format!("{expected}, which its manifest has; prepare the data again");
+            Err(Error::malformed(dir, format!("{what} with the hash {found}"), expected))
+        };
+        if found != *hash {
+            return differs("contents", &found, hash);
+        }
+        if found_times != *held_out_times {
+            let told = |hash: &Option<String>| hash.clone().unwrap_or("none".to_owned());
+            return differs("times of held-out rows", &told(&found_times), &told(held_out_times));
         }
         Ok(prepared)
     }
 
-    /// Returns the hash of all ids, titles, rows and candidates.
-    pub(super) fn hash(&self) -> String {
-        let mut hash = ColumnHash::default();
+    /// Writes the hashes of the data into its manifest.
+    pub(super) fn set_hashes(&mut self) {
+        (self.manifest.hash, self.manifest.held_out_times) = self.hashes();
+    }
+
+    /// Returns the hash of all ids, titles, rows and candidates, and apart from it that of the times of held-out rows, where
+    /// these have any.
+    fn hashes(&self) -> (String, Option<String>) {
+        let (mut hash, mut of_times, mut have_times) = (ColumnHash::default(), ColumnHash::default(), false);
         for (name, vocab) in [("users", &self.users), ("items", &self.items)] {
             add_all(&mut hash, vocab_tensors(name, vocab));
         }
@@ -115,9 +128,15 @@ impl Prepared {
         }
         add_rows(&mut hash, "train", &self.split.train);
         add_rows(&mut hash, "valid_rows", &self.split.valid_rows);
-        add_all(&mut hash, holdout_tensors("valid", &self.split.valid));
-        add_all(&mut hash, holdout_tensors("test", &self.split.test));
-        hash.finish()
+        for (name, holdout) in [("valid", &self.split.valid), ("test", &self.split.test)] {
+            let order = [format!("{name}.relevant.ages"), format!("{name}.relevant.times")];
+            let tensors = holdout_tensors(name, holdout).into_iter();
+            let (times, rest): (Vec<_>, Vec<_>) = tensors.partition(|(name, _)| order.contains(name));
+            have_times |= !times.is_empty();
+            add_all(&mut hash, rest);
+            add_all(&mut of_times, times);
+        }
+        (hash.finish(), have_times.then(|| of_times.finish()))
     }
 }
 

@@ -43,6 +43,10 @@ pub struct PreparedManifest {
     pub summary: SplitSummary,
     /// SHA-256 of all ids, titles, rows and candidates.
     pub hash: String,
+    /// SHA-256 of the times of the held-out rows, which `hash` is without, so that it is that of data prepared before they
+    /// were kept; none there, and for data without times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_out_times: Option<String>,
     /// The hashes that the data had before a user was erased from it, each time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<String>,

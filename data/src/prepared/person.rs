@@ -74,7 +74,7 @@ impl Prepared {
         self.manifest.summary.count(&self.split, self.users.len(), self.items.len());
         let before = std::mem::take(&mut self.manifest.hash);
         self.manifest.before.push(before);
-        self.manifest.hash = self.hash();
+        self.set_hashes();
         Ok(self)
     }
 }

@@ -44,7 +44,7 @@ fn what_is_saved_is_opened() {
     }
     let mut untitled = build(LEAVE_ONE_OUT, 3);
     untitled.titles = None;
-    untitled.manifest.hash = untitled.hash();
+    untitled.set_hashes();
     untitled.save(dir.path()).unwrap();
     assert_eq!(Prepared::open(dir.path()).unwrap().titles, None, "no titles of an earlier save");
 }
@@ -144,6 +144,67 @@ fn parts_that_do_not_fit_are_refused_before_they_are_used() {
         let error = open_error(dir.path());
         assert!(error.contains(message), "{name}: {error}");
     }
+}
+
+#[test]
+fn held_out_rows_have_their_times_and_data_of_before_has_the_same_hash_without_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("split.safetensors");
+    for config in [
+        SplitConfig::Random { valid: 0.1, test: 0.1 },
+        LEAVE_ONE_OUT,
+        SplitConfig::KFold { folds: 5, fold: 0 },
+    ] {
+        let prepared = build(config, 3);
+        let rows = synth(&SynthConfig::new(50, 160, 1_200, 2)).unwrap();
+        for holdout in [&prepared.split.valid, &prepared.split.test] {
+            for (at, user) in holdout.users.iter().enumerate() {
+                let times = holdout.relevant.times(at).expect("times");
+                for (item, time) in holdout.relevant.row(at).0.iter().zip(times) {
+                    let (users, items) = (&prepared.users, &prepared.items);
+                    let is_row = |row: &usize| {
+                        let (of, to) = (rows.interactions.users[*row], rows.interactions.items[*row]);
+                        rows.users.id(of.0) == users.id(user.0) && rows.items.id(to.0) == items.id(*item)
+                    };
+                    let mut found = (0..rows.interactions.len()).filter(is_row);
+                    assert!(found.any(|row| rows.interactions.times[row] == *time));
+                }
+            }
+        }
+        // The files as they were before the times were kept.
+        prepared.save(dir.path()).unwrap();
+        let file = TensorFile::open(&path).unwrap();
+        let is_new = |name: &String| name.ends_with("relevant.ages") || name.ends_with("relevant.times");
+        let (new, old): (Vec<String>, Vec<String>) = file.names().into_iter().partition(is_new);
+        assert_eq!(new.len(), 4);
+        let tensors: Vec<(String, Tensor)> = old.into_iter().map(|name| copy(&file, name)).collect();
+        write(&path, &tensors).unwrap();
+        assert!(open_error(dir.path()).contains("times of held-out rows with the hash none"));
+        let manifest = PreparedManifest { held_out_times: None, ..prepared.manifest.clone() };
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        assert!(!String::from_utf8_lossy(&manifest).contains("held_out_times"));
+        fs::write(dir.path().join("manifest.json"), manifest).unwrap();
+        let before = Prepared::open(dir.path()).unwrap();
+        assert_eq!(before.manifest.hash, prepared.manifest.hash);
+        assert_eq!(before.split.test.relevant.order(), None);
+        assert_eq!(before.split.test.relevant.values(), prepared.split.test.relevant.values());
+    }
+}
+
+#[test]
+fn times_of_held_out_rows_that_were_changed_are_refused() {
+    let prepared = build(LEAVE_ONE_OUT, 3);
+    let dir = tempfile::tempdir().unwrap();
+    prepared.save(dir.path()).unwrap();
+    let path = dir.path().join("split.safetensors");
+    let file = TensorFile::open(&path).unwrap();
+    let name = "test.relevant.times".to_owned();
+    let times = file.column::<i64>(&name).unwrap();
+    let mut tensors: Vec<(String, Tensor)> =
+        file.names().into_iter().filter(|other| *other != name).map(|name| copy(&file, name)).collect();
+    tensors.push((name, Tensor::new(&[times.len()], times.iter().map(|time| time + 1))));
+    write(&path, &tensors).unwrap();
+    assert!(open_error(dir.path()).contains("times of held-out rows with the hash"));
 }
 
 fn copy(file: &TensorFile, name: String) -> (String, Tensor) {

@@ -15,10 +15,11 @@ pub(super) fn assemble(
     seed: u64,
 ) -> Result<Split> {
     let marked = |parts: &[SplitPart]| rows_marked(rows, marks, parts);
+    let order = rows.have_times().then_some(seed);
     let held_out = |name: &str, mark| {
         let rows = marked(&[mark]);
         check_not_empty(name, rows.len())?;
-        Ok(held_out(&rows, n_users, n_items, fold_in))
+        Ok(held_out(&rows, n_users, n_items, fold_in, order.is_some()))
     };
     let train = marked(&[SplitPart::Train]);
     check_not_empty("train", train.len())?;
@@ -26,13 +27,8 @@ pub(super) fn assemble(
     let mut test = held_out("test", SplitPart::Test)?;
     let valid_rows = marked(&[SplitPart::Valid, SplitPart::ValidHistory]);
     if fold_in {
-        let has_times = rows.have_times();
         for (holdout, mark) in [(&mut valid, SplitPart::ValidHistory), (&mut test, SplitPart::TestHistory)] {
-            let known = marked(&[mark]);
-            let known = match has_times {
-                true => known.to_histories(n_users, n_items, seed),
-                false => known.to_csr(n_users, n_items),
-            };
+            let known = matrix(&marked(&[mark]), n_users, n_items, order);
             holdout.history = select(&known, &holdout.users);
         }
     } else {
@@ -48,10 +44,26 @@ pub(super) fn rows_marked(rows: &Interactions, marks: &[SplitPart], parts: &[Spl
     rows.select(&chosen.collect::<Vec<u32>>())
 }
 
-/// Returns the users of `rows` with these as relevant, every unseen item a candidate, and no history yet.
-pub(super) fn held_out(rows: &Interactions, n_users: usize, n_items: usize, fold_in: bool) -> Holdout {
+/// Returns rows as a matrix `[n_users, n_items]`, in the order of their times where `order` is the seed that draws the order
+/// of equal ones.
+pub(super) fn matrix(rows: &Interactions, n_users: usize, n_items: usize, order: Option<u64>) -> Csr {
+    match order {
+        Some(seed) => rows.to_histories(n_users, n_items, seed),
+        None => rows.to_csr(n_users, n_items),
+    }
+}
+
+/// Returns the users of `rows` with these as relevant, every unseen item a candidate, and no history yet. With `in_order`
+/// they have their times; nothing reads the order of equal ones, so that a seed of its own draws it.
+pub(super) fn held_out(
+    rows: &Interactions,
+    n_users: usize,
+    n_items: usize,
+    fold_in: bool,
+    in_order: bool,
+) -> Holdout {
     let users = distinct(rows, n_users);
-    let relevant = select(&rows.to_csr(n_users, n_items), &users);
+    let relevant = select(&matrix(rows, n_users, n_items, in_order.then_some(0)), &users);
     Holdout { history: Csr::empty(0, n_items), users, relevant, candidates: Candidates::Unseen, fold_in }
 }
 

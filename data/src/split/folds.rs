@@ -1,6 +1,6 @@
 //! Cross-validation on the train and valid rows of a split, which are cut into folds; test is not used.
 
-use super::assemble::{held_out, rows_marked, select};
+use super::assemble::{held_out, matrix, rows_marked, select};
 use super::user_holdout::ByUser;
 use super::{Holdout, Split, SplitPart, random};
 use crate::{Csr, Error, Interactions, Result};
@@ -16,7 +16,7 @@ pub struct Fold {
 
 /// Cuts the train and valid rows of a split, of `n_users` users in all, into `n` folds; each is held out once while the
 /// others are trained on. The same split, `n` and seed give the same folds. All folds are in memory together, which
-/// takes about `2 n` times the rows. With `in_order`, rows to train on and histories have the order of their times
+/// takes about `2 n` times the rows. With `in_order`, all matrices have the order of their times
 /// ([`Interactions::to_histories`], with the same seed), if there are times.
 ///
 /// - Rows are dealt out at random, whatever their times, as in [`SplitConfig::KFold`](super::SplitConfig::KFold): of a
@@ -32,7 +32,7 @@ pub struct Fold {
 pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64, in_order: bool) -> Result<Vec<Fold>> {
     let n_items = split.valid.relevant.n_cols();
     let rows = pooled(split);
-    let in_order = in_order && rows.have_times();
+    let order = (in_order && rows.have_times()).then_some(seed);
     let dealer = Dealer::new(split, &rows, n_users, seed);
     let most = dealer.len();
     if n < 2 || n as usize > most {
@@ -43,14 +43,12 @@ pub fn folds(split: &Split, n_users: usize, n: u32, seed: u64, in_order: bool) -
     let fold = |fold: u32| {
         let marks = dealer.marks(n, fold, seed);
         let marked = |mark| rows_marked(&rows, &marks, &[mark]);
-        let matrix = |rows: Interactions| match in_order {
-            true => rows.to_histories(n_users, n_items, seed),
-            false => rows.to_csr(n_users, n_items),
-        };
-        let train = matrix(marked(SplitPart::Train));
-        let mut valid = held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in);
+        let of = |mark| matrix(&marked(mark), n_users, n_items, order);
+        let train = of(SplitPart::Train);
+        let mut valid =
+            held_out(&marked(SplitPart::Valid), n_users, n_items, split.valid.fold_in, order.is_some());
         valid.history = if split.valid.fold_in {
-            select(&matrix(marked(SplitPart::ValidHistory)), &valid.users)
+            select(&of(SplitPart::ValidHistory), &valid.users)
         } else {
             select(&train, &valid.users)
         };
@@ -165,11 +163,12 @@ mod tests {
         assert_ne!(folds, super::folds(&split, N_USERS, 4, 2, false).unwrap());
         let in_order = super::folds(&split, N_USERS, 4, 1, true).unwrap();
         for (with, without) in in_order.iter().zip(&folds) {
-            assert_eq!(with.valid.relevant, without.valid.relevant);
-            assert_eq!(
-                (with.train.cols(), with.train.values()),
-                (without.train.cols(), without.train.values())
-            );
+            for (with, without) in
+                [(&with.train, &without.train), (&with.valid.relevant, &without.valid.relevant)]
+            {
+                assert_eq!((with.cols(), with.values()), (without.cols(), without.values()));
+                assert!(with.times(0).is_some() && without.order().is_none());
+            }
             let times: Vec<_> = with.train.history(0).iter().map(|entry| entry.time).collect();
             assert!(times.len() > 1 && times.is_sorted(), "{times:?}");
         }

@@ -9,8 +9,9 @@ use burnrec_data::Csr;
 use rayon::prelude::*;
 
 use super::dense;
-use super::posterior::{Source, add_shift};
+use super::posterior::add_shift;
 use super::prior::{Prior, gamma};
+use super::source::Source;
 use crate::least_squares::lines::{LINE, Lines, padded};
 use crate::least_squares::{each_row, normal};
 use crate::simd::{Isa, Kernel, Simd, vectorised};

@@ -9,11 +9,13 @@ use burnrec_data::tensors::{self, Tensor, TensorFile};
 use burnrec_data::{Csr, Error as DataError};
 use rayon::prelude::*;
 
-use super::posterior::{Given, RowPosterior, Source};
+use super::over_time::OverTime;
+use super::posterior::{Given, RowPosterior};
 use super::prior::{Prior, gamma};
+use super::source::Source;
 use super::{BpmfConfig, BpmfModel, Effects, Implicit, sample};
 use crate::learner::{EpochLoss, FitInput, Learner};
-use crate::least_squares::{normal, squared_errors};
+use crate::least_squares::{normal, residuals, squared_errors};
 use crate::model::{Family, Model};
 use crate::progress::Progress;
 use crate::settings::NoSettings;
@@ -32,10 +34,11 @@ impl Trainable for BpmfConfig {
 /// Draws samples of the posterior given a training matrix. The result does not depend on the number of threads.
 pub struct BpmfLearner {
     config: BpmfConfig,
-    /// `[n_users, n_items]`: the values less their mean.
+    /// `[n_users, n_items]`: the values less their mean and the items' biases over time.
     train: Csr,
-    /// `[n_items, n_users]`
+    /// `[n_items, n_users]`: the values less the users' biases over time as well.
     transposed: Csr,
+    over_time: Option<OverTime>,
     mean: f32,
     seed: u64,
     users: Side,
@@ -63,6 +66,8 @@ struct Sample {
     posterior: Arc<RowPosterior>,
     /// `[n_users, width]`: the users' means.
     users: Arc<Vec<f32>>,
+    /// `[n_spans]`: the means of the biases of the users' spans; empty where there are none.
+    spans: Arc<Vec<f32>>,
 }
 
 /// The standard deviation of the initial factors.
@@ -84,12 +89,13 @@ impl Side {
         Self { width, factors, effects, purposes }
     }
 
-    /// Draws the prior, the effects and the rows of `matrix`, given the `other` side. Returns the distribution of the rows,
-    /// and their means.
+    /// Draws the prior, the effects and the rows of `matrix`, given the `other` side and, for the users' rows, the biases over
+    /// time. Returns the distribution of the rows, and their means.
     fn draw(
         &mut self,
         [matrix, transposed]: [&Csr; 2],
         other: &[f32],
+        over_time: Option<&OverTime>,
         noise: f32,
         at: (u64, u32),
         done: &(dyn Fn(u64) + Sync),
@@ -112,9 +118,12 @@ impl Side {
             precision: narrow(&prior.precision),
             noise,
             effects: self.effects.as_ref().map_or_else(Vec::new, |effects| effects.values.clone()),
+            bins: over_time.map_or_else(Vec::new, |over_time| over_time.item_biases().to_vec()),
+            span_strength: over_time.and_then(OverTime::span_strength),
         });
         let mut means = vec![0.0; self.factors.len()];
-        posterior.draw(matrix, rows, &mut means, &mut self.factors, done);
+        let spans = over_time.and_then(OverTime::spans);
+        posterior.draw((matrix, spans), rows, &mut means, &mut self.factors, done);
         (posterior, means)
     }
 
@@ -127,7 +136,8 @@ impl BpmfLearner {
     /// Starts from factors drawn with `seed`.
     ///
     /// # Errors
-    /// When a setting is out of its range, or a value of `train`, `[n_users, n_items]`, is not finite.
+    /// When a setting is out of its range, a value of `train`, `[n_users, n_items]`, is not finite, or times that a setting
+    /// asks for are not known.
     pub fn new(train: &Csr, config: BpmfConfig, seed: u64) -> Result<Self> {
         config.validate()?;
         for user in 0..train.n_rows() {
@@ -139,6 +149,7 @@ impl BpmfLearner {
         let sum: f64 = train.values().iter().map(|&value| f64::from(value)).sum();
         let mean = (sum / train.nnz().max(1) as f64) as f32;
         let train = train.map_values(|_, _, value| value - mean);
+        let over_time = OverTime::new(&config, &train)?;
         let (transposed, width) = (train.transpose(), config.width());
         let users = Side::new(&train, width, config.implicit != Implicit::None, USERS, seed);
         let items = Side::new(&transposed, width, config.implicit == Implicit::Both, ITEMS, seed);
@@ -147,6 +158,7 @@ impl BpmfLearner {
             config,
             train,
             transposed,
+            over_time,
             mean,
             seed,
             users,
@@ -160,6 +172,11 @@ impl BpmfLearner {
     /// Returns the current draws: users' vectors, `[n_users, width]`, and items', `[n_items, width]`, with the bias last.
     pub fn factors(&self) -> (&[f32], &[f32]) {
         (&self.users.factors, &self.items.factors)
+    }
+
+    /// Returns how many spans the users have in all.
+    fn n_spans(&self) -> usize {
+        self.over_time.as_ref().and_then(OverTime::spans).map_or(0, |spans| spans.starts.nnz())
     }
 
     /// Keeps a sample of this sweep; before the burn-in is over, in place of the one before.
@@ -181,20 +198,30 @@ impl Learner for BpmfLearner {
         let done = |entries| progress.advance(entries);
         let (at, noise) = ((self.seed, self.sweeps), self.noise);
         let matrices = [&self.transposed, &self.train];
-        self.items.draw(matrices, &self.users.factors, noise, at, &done);
+        self.items.draw(matrices, &self.users.factors, None, noise, at, &done);
         progress.check()?;
-        let matrices = [&self.train, &self.transposed];
-        let (posterior, means) = self.users.draw(matrices, &self.items.factors, noise, at, &done);
+        let (matrices, over_time) = ([&self.train, &self.transposed], self.over_time.as_ref());
+        let (posterior, means) = self.users.draw(matrices, &self.items.factors, over_time, noise, at, &done);
         progress.check()?;
-        let squared =
-            squared_errors(&self.train, &self.users.factors, &self.items.factors, self.config.width());
+        let spans = over_time.and_then(OverTime::spans);
+        let spans = spans.map(|spans| posterior.span_means((&self.train, spans), &means)).unwrap_or_default();
+        let (users, items, width) = (&self.users.factors, &self.items.factors, self.config.width());
+        let squared = match &mut self.over_time {
+            None => squared_errors(&self.train, users, items, width),
+            Some(over_time) => {
+                over_time.draw(residuals(&self.train, users, items, width), noise, at);
+                let [train, rest] = over_time.left(&self.train);
+                (self.train, self.transposed) = (train, rest.transpose());
+                squared_errors(&rest, users, items, width)
+            }
+        };
         let rng = &mut Source { seed: self.seed, purpose: "bpmf.noise", sweep: self.sweeps }.rng(0);
         self.noise = (gamma(1.0 + entries as f64 / 2.0, rng) / (1.0 + squared / 2.0)) as f32;
         progress.end();
         if !(self.users.is_finite() && self.items.is_finite() && self.noise.is_finite()) {
             return Err(Error::Diverged { epoch: self.sweeps, loss: squared });
         }
-        self.keep(Sample { posterior: Arc::new(posterior), users: Arc::new(means) });
+        self.keep(Sample { posterior: Arc::new(posterior), users: Arc::new(means), spans: Arc::new(spans) });
         Ok(EpochLoss { samples: entries, ..EpochLoss::default() })
     }
 
@@ -202,6 +229,10 @@ impl Learner for BpmfLearner {
         let mut samples: Vec<Arc<RowPosterior>> =
             self.samples.iter().map(|sample| Arc::clone(&sample.posterior)).collect();
         let mut users: Vec<&[f32]> = self.samples.iter().map(|sample| &sample.users[..]).collect();
+        let mut of_spans: Vec<&[f32]> = self.samples.iter().map(|sample| &sample.spans[..]).collect();
+        let over_time = self.over_time.as_ref();
+        let spans = over_time.and_then(OverTime::spans);
+        let none = vec![0.0; self.n_spans()];
         if samples.is_empty() {
             // Before the first sweep: the initial factors.
             let width = self.config.width();
@@ -215,10 +246,14 @@ impl Learner for BpmfLearner {
                 precision,
                 noise: self.noise,
                 effects,
+                bins: over_time.map_or_else(Vec::new, |over_time| over_time.item_biases().to_vec()),
+                span_strength: over_time.and_then(OverTime::span_strength),
             })));
             users.push(&self.users.factors);
+            of_spans.push(&none);
         }
-        Box::new(BpmfModel::new(self.config.clone(), self.mean, samples, &users))
+        let (bins, spans) = (over_time.and_then(OverTime::bins), spans.map(|spans| (spans, &of_spans[..])));
+        Box::new(BpmfModel::new(self.config.clone(), self.mean, bins, samples, (&users[..], spans)))
     }
 
     fn save_state(&self, dir: &Path) -> Result<()> {
@@ -239,6 +274,13 @@ impl Learner for BpmfLearner {
         let kept: Vec<f32> = self.samples.iter().flat_map(|sample| sample.users.iter().copied()).collect();
         let shape = [self.samples.len(), self.train.n_rows(), width];
         state.push(("users".to_owned(), Tensor::new(&shape, kept)));
+        if let Some(over_time) = &self.over_time {
+            state.extend(over_time.tensors());
+            let kept: Vec<f32> =
+                self.samples.iter().flat_map(|sample| sample.spans.iter().copied()).collect();
+            let shape = [self.samples.len(), self.n_spans()];
+            state.push(("spans".to_owned(), Tensor::new(&shape, kept)));
+        }
         let samples: Vec<_> = self.samples.iter().map(|sample| Arc::clone(&sample.posterior)).collect();
         state.extend(sample::tensors(&samples));
         Ok(tensors::write(&dir.join(STATE), &state)?)
@@ -267,8 +309,18 @@ impl Learner for BpmfLearner {
         let posteriors = sample::load(&file, &self.config, n_items)?;
         let users = matrix(&file, "users", &[posteriors.len(), n_users, width])?;
         let users = users.chunks_exact((n_users * width).max(1)).map(|users| Arc::new(users.to_vec()));
-        let sample = |(posterior, users)| Sample { posterior, users };
-        self.samples = posteriors.into_iter().zip(users).map(sample).collect();
+        let n_spans = self.n_spans();
+        let mut spans = Vec::new();
+        if let Some(over_time) = &mut self.over_time {
+            over_time.load(&file)?;
+            let [train, rest] = over_time.left(&self.train);
+            (self.train, self.transposed) = (train, rest.transpose());
+            spans = matrix(&file, "spans", &[posteriors.len(), n_spans])?;
+        }
+        let of_sample =
+            |at: usize| Arc::new(spans.chunks_exact(n_spans.max(1)).nth(at).unwrap_or_default().to_vec());
+        let sample = |(at, (posterior, users))| Sample { posterior, users, spans: of_sample(at) };
+        self.samples = posteriors.into_iter().zip(users).enumerate().map(sample).collect();
         Ok(())
     }
 }

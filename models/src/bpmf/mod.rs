@@ -15,8 +15,18 @@
 //! (the "flipped" model of Rendle, Zhang and Koren 2019, "On the Difficulty of Evaluating Baselines"); else it is 0. Such a
 //! prior is that of Simm et al. 2017, "Macau", with the rated items as side information.
 //!
+//! With `item_bins` and `user_span` biases change over time (Koren 2009, "Collaborative Filtering with Temporal Dynamics", section
+//! 3.2): the mean of `r_ui` at the time `t` has two more terms,
+//!
+//! ```text
+//! b_i,bin(t)  ~ N(0, 1 / k_B)                          k_B ~ Gamma(1, 1)     of bins of equal width
+//! b_u,span(t) ~ N(0, 1 / k_S)                          k_S ~ Gamma(1, 1)     of so many of the user's rows each
+//! ```
+//!
 //! One epoch is a sweep, which draws each of these given all the others: of the items' side the prior, the effects and the
-//! rows, then the same of the users' side, then `a`. A row given the other side is normal, with the normal equations of ALS:
+//! rows, then the same of the users' side, then the biases of spans and of bins, and `a`. A user's row and the biases of the
+//! user's spans are drawn together, first the row with these biases integrated out: so a row is a function of a history alone,
+//! for users of training and others. A row given the other side is normal, with the normal equations of ALS, less a term for each span:
 //! precision `L + a sum y_i y_i^T` and mean its inverse times `L (m + s_u) + a sum (r_ui - mean - b_i) (q_i, 1)`
 //! ([`RowPosterior`]).
 //!
@@ -29,20 +39,28 @@ mod config;
 mod dense;
 #[cfg(feature = "train")]
 mod effects;
+mod groups;
 #[cfg(feature = "train")]
 mod learner;
 mod model;
+#[cfg(feature = "train")]
+mod over_time;
 mod posterior;
 #[cfg(feature = "train")]
 mod prior;
 mod sample;
+mod source;
 
 pub use config::{BpmfConfig, Implicit};
 #[cfg(feature = "train")]
 pub use effects::Effects;
 #[cfg(feature = "train")]
+pub use groups::Biases;
+pub use groups::{Groups, RowSpans, Spans};
+#[cfg(feature = "train")]
 pub use learner::BpmfLearner;
 pub use model::BpmfModel;
-pub use posterior::{Given, RowPosterior, Source};
+pub use posterior::{Given, RowPosterior};
 #[cfg(feature = "train")]
 pub use prior::Prior;
+pub use source::Source;

@@ -1,15 +1,15 @@
 //! A row given the other side: its mean, and a draw from its distribution.
 
 use burnrec_data::Csr;
-use burnrec_data::rng::stream;
-
 use rand::Rng;
 use rand_pcg::Pcg64;
 
 use super::dense;
-use crate::least_squares::kernels::{combine, factorise, gather, solve_lower, solve_upper};
+use super::groups::{RowSpans, Spans};
+use super::source::Source;
+use crate::least_squares::kernels::{add_weighted, combine, factorise, gather, solve_lower, solve_upper};
 use crate::least_squares::lines::{Lines, padded};
-use crate::least_squares::{Design, PANEL, add_entries, each_row, normal};
+use crate::least_squares::{Design, PANEL, add_entries, each_row, normal, residuals};
 use crate::simd::{Isa, Kernel, Simd};
 
 /// What the rows of a side are drawn by beside their values.
@@ -25,6 +25,11 @@ pub struct Given {
     pub noise: f32,
     /// `[n_fixed, width]`: the effects of the entries on the mean of a row's prior; empty where there are none.
     pub effects: Vec<f32>,
+    /// `[n_fixed, bins]`: the biases of the other side in bins of time, which values are less; empty where there are none.
+    pub bins: Vec<f32>,
+    /// The precision of the prior of the biases of a row's spans, where there are such. They are not among what is given: a row
+    /// is that of all values that they may have.
+    pub span_strength: Option<f32>,
 }
 
 /// The distribution of the rows of a side. It does not depend on other rows, in training as for new users.
@@ -38,24 +43,6 @@ pub struct RowPosterior {
     isa: Isa,
 }
 
-/// Where the draws of a side's rows come from.
-#[derive(Clone, Copy, Debug)]
-pub struct Source {
-    /// The seed of the run.
-    pub seed: u64,
-    /// What is drawn, for example `bpmf.users`.
-    pub purpose: &'static str,
-    /// The number of the sweep.
-    pub sweep: u32,
-}
-
-impl Source {
-    /// Returns the generator of a row.
-    pub fn rng(self, row: usize) -> Pcg64 {
-        stream(self.seed, self.purpose, (u64::from(self.sweep) << 32) | row as u64)
-    }
-}
-
 /// Memory for a row, to be used again from row to row.
 #[derive(Default)]
 struct Scratch {
@@ -64,6 +51,10 @@ struct Scratch {
     rows: Lines,
     matrix: Lines,
     vectors: Lines,
+    /// `[spans, ld]`: the sums of the other side's vectors.
+    span_rows: Lines,
+    span_weights: Vec<f32>,
+    span_pulls: Vec<f32>,
 }
 
 impl RowPosterior {
@@ -88,12 +79,14 @@ impl RowPosterior {
         &self.given
     }
 
-    /// Writes the mean of each row of a matrix `[rows, n_fixed]` to `means`, `[rows, width]`. Values are less the mean of all.
-    pub fn means(&self, rows: &Csr, means: &mut [f32]) {
+    /// Writes the mean of each row of a matrix `[rows, n_fixed]` to `means`, `[rows, width]`. Values are less the mean of all and
+    /// biases of bins; their spans, if any, are those of the matrix.
+    pub fn means(&self, (rows, spans): (&Csr, Option<&Spans>), means: &mut [f32]) {
         each_row(rows.offsets(), self.width, [means], &|_| {}, |scratch: &mut Scratch, row, [mean]| {
             self.isa.run(Solve {
                 posterior: self,
                 entries: rows.row(row),
+                spans: self.spans(spans, rows, row),
                 scratch,
                 mean,
                 draw: None::<(Pcg64, _)>,
@@ -105,7 +98,7 @@ impl RowPosterior {
     /// task when it is finished.
     pub fn draw(
         &self,
-        rows: &Csr,
+        (rows, spans): (&Csr, Option<&Spans>),
         source: Source,
         means: &mut [f32],
         draws: &mut [f32],
@@ -117,16 +110,31 @@ impl RowPosterior {
             [means, draws],
             done,
             |scratch: &mut Scratch, row, [mean, draw]| {
-                let draw = Some((source.rng(row), draw));
-                self.isa.run(Solve { posterior: self, entries: rows.row(row), scratch, mean, draw });
+                let (entries, draw) = (rows.row(row), Some((source.rng(row), draw)));
+                let spans = self.spans(spans, rows, row);
+                self.isa.run(Solve { posterior: self, entries, spans, scratch, mean, draw });
             },
         );
     }
 
-    /// Does the same for one row in f64, where f32 does not hold its matrix.
+    /// Returns the mean of the bias of each span, `[n_spans]`, of rows with these means, `[rows, width]`.
+    pub fn span_means(&self, (rows, spans): (&Csr, &Spans), means: &[f32]) -> Vec<f32> {
+        let Given { fixed, span_strength, noise, .. } = &self.given;
+        let residuals = residuals(rows, means, fixed, self.width);
+        spans.groups.means(&residuals, span_strength.unwrap_or(1.0), *noise)
+    }
+
+    /// Returns the spans of a row, with the precision of their biases by that of the noise.
+    fn spans<'a>(&self, spans: Option<&'a Spans>, rows: &Csr, row: usize) -> Option<(RowSpans<'a>, f32)> {
+        let entries = rows.offsets()[row]..rows.offsets()[row + 1];
+        Some((spans?.row(row, entries), self.given.span_strength? / self.given.noise))
+    }
+
+    /// Does the same as [`Solve`] for one row in f64, where f32 does not hold its matrix.
     fn solve_precise(
         &self,
         (cols, targets): (&[u32], &[f32]),
+        spans: Option<(RowSpans<'_>, f32)>,
         prior: &[f32],
         noise: &[f32],
         out: [&mut [f32]; 2],
@@ -136,11 +144,25 @@ impl RowPosterior {
             self.base.chunks_exact(self.ld).take(n).flat_map(|row| row[..n].iter().map(wide)).collect();
         let dot = |row: &[f64]| row.iter().zip(prior).map(|(a, m)| a * wide(m)).sum::<f64>();
         let mut b: Vec<f64> = a.chunks_exact(n).map(dot).collect();
-        for (&col, target) in cols.iter().zip(targets) {
-            let q: Vec<f64> = self.design.factors[col as usize * n..][..n].iter().map(wide).collect();
+        let mut add = |weight: f64, q: &[f64], target: f64| {
             for (i, x) in q.iter().enumerate() {
-                b[i] += wide(target) * x;
-                a[i * n + i..(i + 1) * n].iter_mut().zip(&q[i..]).for_each(|(a, y)| *a += x * y);
+                b[i] += weight * target * x;
+                a[i * n + i..(i + 1) * n].iter_mut().zip(&q[i..]).for_each(|(a, y)| *a += weight * x * y);
+            }
+        };
+        let row = |col: u32| self.design.factors[col as usize * n..][..n].iter().map(wide);
+        for (&col, target) in cols.iter().zip(targets) {
+            add(1.0, &row(col).collect::<Vec<f64>>(), wide(target));
+        }
+        if let Some((of, strength)) = spans {
+            let (mut sums, mut pulls) = (vec![0.0; of.counts.len() * n], vec![0.0; of.counts.len()]);
+            for ((&col, target), &group) in cols.iter().zip(targets).zip(of.of_entry) {
+                let span = group as usize - of.first;
+                sums[span * n..][..n].iter_mut().zip(row(col)).for_each(|(sum, x)| *sum += x);
+                pulls[span] += wide(target);
+            }
+            for ((count, sum), pull) in of.counts.iter().zip(sums.chunks_exact(n)).zip(pulls) {
+                add(-1.0 / (wide(&strength) + wide(count)), sum, pull);
             }
         }
         if !dense::factor(&mut a, n) {
@@ -159,6 +181,7 @@ impl RowPosterior {
 struct Solve<'a, R> {
     posterior: &'a RowPosterior,
     entries: (&'a [u32], &'a [f32]),
+    spans: Option<(RowSpans<'a>, f32)>,
     scratch: &'a mut Scratch,
     mean: &'a mut [f32],
     draw: Option<(R, &'a mut [f32])>,
@@ -169,10 +192,10 @@ impl<R: Rng> Kernel for Solve<'_, R> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { posterior, entries: (cols, values), scratch, mean, draw } = self;
+        let Self { posterior, entries: (cols, values), spans, scratch, mean, draw } = self;
         let RowPosterior { given, design, width, ld, base, .. } = posterior;
         let (width, ld) = (*width, *ld);
-        let Scratch { targets, ones, rows, matrix, vectors } = scratch;
+        let Scratch { targets, ones, rows, matrix, vectors, span_rows, span_weights, span_pulls } = scratch;
         vectors.grow(5 * ld);
         let mut parts = vectors.chunks_exact_mut(ld);
         let mut vector = || parts.next().expect("there are five vectors of `ld`");
@@ -189,6 +212,25 @@ impl<R: Rng> Kernel for Solve<'_, R> {
         b.fill(0.0);
         combine(simd, base, ld, &prior[..width], b);
         add_entries(simd, (&design.factors[..], width), cols, (&ones[..], &targets[..]), ld, rows, matrix, b);
+        if let Some((of, strength)) = spans {
+            // The biases of spans are integrated out: the precision of a span's values together is I - 1 1^T / (strength + n).
+            let n = of.counts.len();
+            span_rows.grow(n * ld);
+            span_rows[..n * ld].fill(0.0);
+            span_pulls.clear();
+            span_pulls.resize(n, 0.0);
+            for ((&col, target), &group) in cols.iter().zip(&*targets).zip(of.of_entry) {
+                let (span, row) =
+                    (group as usize - of.first, &design.factors[col as usize * width..][..width]);
+                span_rows[span * ld..][..width].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+                span_pulls[span] += target;
+            }
+            span_weights.clear();
+            span_weights.extend(of.counts.iter().map(|count| -1.0 / (strength + count)));
+            span_pulls.iter_mut().zip(&*span_weights).for_each(|(pull, weight)| *pull *= weight);
+            combine(simd, span_rows, ld, span_pulls, b);
+            add_weighted(simd, span_rows, ld, span_weights, matrix);
+        }
 
         // Everything is by the precision of the noise, so that a draw's part is by its root.
         noise.fill(0.0);
@@ -200,7 +242,13 @@ impl<R: Rng> Kernel for Solve<'_, R> {
         if !factorise(simd, matrix, ld, inverses) {
             let mut none = vec![0.0; width];
             let draw = draw.map_or(&mut none[..], |(_, draw)| draw);
-            posterior.solve_precise((cols, &targets[..]), &prior[..width], &noise[..width], [mean, draw]);
+            posterior.solve_precise(
+                (cols, &targets[..]),
+                spans,
+                &prior[..width],
+                &noise[..width],
+                [mean, draw],
+            );
             return;
         }
         solve_lower(simd, matrix, ld, inverses, b, half);

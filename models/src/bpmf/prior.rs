@@ -3,7 +3,7 @@
 use rand::{Rng, RngExt};
 
 use super::dense;
-use super::posterior::Source;
+use super::source::Source;
 use crate::least_squares::gram;
 use crate::simd::Isa;
 

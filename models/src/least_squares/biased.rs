@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use burnrec_data::{ItemIx, UserIx};
 
 use super::kernels::{Panels, product_row_block};
+use crate::drift::Drift;
 use crate::scorer::{Factors, FoldIn, Scorer, Vectors};
 use crate::simd::{Isa, Kernel, Simd, dot, vectorised};
 
@@ -118,6 +119,11 @@ impl BiasedDots {
 pub trait ScoresByDots: FoldIn + Send + Sync {
     /// Returns what it scores by.
     fn dots(&self) -> &BiasedDots;
+
+    /// Returns what scores differ at other times, where they change over time.
+    fn over_time(&self) -> Option<Arc<Drift>> {
+        None
+    }
 }
 
 impl<M: ScoresByDots> Scorer for M {
@@ -180,6 +186,10 @@ impl<M: ScoresByDots> Scorer for M {
         let of = |side: &Side| side.joined(*dim).to_vec();
         let (users, items) = (of(&users), of(&items.side));
         Some(Factors { users, items, dim: dim + usize::from(bias), bias, constants })
+    }
+
+    fn drift(&self) -> Option<Arc<Drift>> {
+        self.over_time()
     }
 }
 

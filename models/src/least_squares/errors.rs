@@ -1,5 +1,7 @@
 //! How far scores of factors with biases are from the values.
 
+use std::ops::Range;
+
 use burnrec_data::Csr;
 use rayon::prelude::*;
 
@@ -15,29 +17,49 @@ const ROWS: usize = 256;
 /// `users` and `items` are `[_, width]`, with the bias as the last element.
 pub fn squared_errors(train: &Csr, users: &[f32], items: &[f32], width: usize) -> f64 {
     let isa = Isa::best();
-    let task = |task: usize| {
-        let rows = task * ROWS..train.n_rows().min((task + 1) * ROWS);
-        isa.run(Part { train, rows, users, items, width })
+    let part = |rows| {
+        let mut sum = 0.0;
+        let each = |error: f32| sum += f64::from(error).powi(2);
+        isa.run(Errors { train, rows, users, items, width, each });
+        sum
     };
-    let parts: Vec<f64> = (0..train.n_rows().div_ceil(ROWS)).into_par_iter().map(task).collect();
-    parts.iter().sum()
+    parts(train).map(part).collect::<Vec<f64>>().iter().sum()
 }
 
-/// The sum over some users, as a kernel to dispatch.
-struct Part<'a> {
+/// Returns the errors themselves, `[nnz]`: each value less `b_u + b_i + p_u . q_i`.
+pub fn residuals(train: &Csr, users: &[f32], items: &[f32], width: usize) -> Vec<f32> {
+    let isa = Isa::best();
+    let part = |rows| {
+        let mut out = Vec::new();
+        isa.run(Errors { train, rows, users, items, width, each: |error| out.push(error) });
+        out
+    };
+    parts(train).map(part).collect::<Vec<Vec<f32>>>().concat()
+}
+
+/// Cuts users into parallel tasks.
+fn parts(train: &Csr) -> impl IndexedParallelIterator<Item = Range<usize>> {
+    let n_rows = train.n_rows();
+    (0..n_rows.div_ceil(ROWS)).into_par_iter().map(move |task| task * ROWS..n_rows.min((task + 1) * ROWS))
+}
+
+/// The errors of some users, as a kernel to dispatch.
+struct Errors<'a, F> {
     train: &'a Csr,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     users: &'a [f32],
     items: &'a [f32],
     width: usize,
+    /// Is called with the error of each entry.
+    each: F,
 }
 
-impl Kernel for Part<'_> {
-    type Output = f64;
+impl<F: FnMut(f32)> Kernel for Errors<'_, F> {
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> f64 {
-        let (width, ld, mut sum) = (self.width, padded(self.width), 0.0);
+    fn run<S: Simd>(mut self, simd: S) {
+        let (width, ld) = (self.width, padded(self.width));
         let (mut rows, mut x, mut dots) = (Lines::default(), Lines::zeros(ld), Vec::new());
         for user in self.rows {
             let (cols, values) = self.train.row(user);
@@ -48,9 +70,8 @@ impl Kernel for Part<'_> {
             dots.resize(cols.len(), 0.0);
             scores(simd, &rows, ld, &x, &mut dots);
             for (value, score) in values.iter().zip(&dots) {
-                sum += f64::from(value - bias - score).powi(2);
+                (self.each)(value - bias - score);
             }
         }
-        sum
     }
 }

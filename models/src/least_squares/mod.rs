@@ -15,6 +15,6 @@ pub use biased::{BiasedDots, Design, ItemSide, ScoresByDots, Side};
 pub use dots::Dots;
 pub use draws::normal;
 pub use equations::{PANEL, add_entries};
-pub use errors::squared_errors;
+pub use errors::{residuals, squared_errors};
 pub use gram::gram;
 pub use tasks::each_row;

@@ -15,13 +15,14 @@ pub use with_kernels::{on_card, with_card_weights};
 
 #[cfg(all(feature = "cube", feature = "train"))]
 mod with_kernels {
-    use std::sync::OnceLock;
+    use std::sync::{Arc, OnceLock};
 
     use burn_tensor::Device;
     use burnrec_data::tensors::Tensor;
     use burnrec_data::{Holdout, ItemIx, UserIx};
 
     use crate::device::is_host;
+    use crate::drift::Drift;
     use crate::model::{Model, ModelConfig};
     use crate::nn::gpu::{CardWeights, Catalog};
     use crate::nn::pair_score::PairScore;
@@ -144,6 +145,10 @@ mod with_kernels {
 
         fn factors(&self) -> Option<Factors> {
             self.model.factors()
+        }
+
+        fn drift(&self) -> Option<Arc<Drift>> {
+            self.model.drift()
         }
     }
 

@@ -18,6 +18,13 @@ pub fn fits(scorer: &dyn Scorer, holdout: &Holdout, train: &Csr, options: &Evalu
     same("items in the holdout", holdout.relevant.n_cols(), "items in the model", n_items)?;
     same("items in the histories", holdout.history.n_cols(), "items in the model", n_items)?;
     same("items in the training matrix", train.n_cols(), "items in the model", n_items)?;
+    let has_times = holdout.relevant.order().is_some_and(|order| order.times.is_some());
+    if options.rating && scorer.drift().is_some() && !has_times {
+        return Err(Error::evaluate(
+            "held-out ratings without times, and a model whose ratings change over time",
+            "data with times, prepared since those of held-out rows are kept: prepare it again",
+        ));
+    }
     if !holdout.fold_in {
         let known = scorer.n_users().min(train.n_rows());
         if let Some(user) = holdout.users.iter().find(|user| user.at() >= known) {

@@ -1,7 +1,8 @@
 //! Judges one user: computes the user's value of every metric, and the list that would be recommended, from where the
 //! user's relevant items stand among the candidates and from the best of these.
 
-use burnrec_data::{Csr, Holdout, ItemIx};
+use burnrec_data::{Csr, Holdout, ItemIx, UserIx};
+use burnrec_models::drift::Drift;
 use burnrec_models::scorer::Ranked;
 use burnrec_models::trained::clip;
 
@@ -38,6 +39,8 @@ pub struct UserEvaluator<'a> {
     holdout: &'a Holdout,
     train: &'a Csr,
     rating: bool,
+    /// What ratings differ at the times of held-out rows.
+    drift: Option<&'a Drift>,
     /// The least and the greatest value of training, where ratings are clipped to them.
     scale: Option<(f32, f32)>,
     columns: Vec<Metric>,
@@ -51,7 +54,12 @@ pub struct UserEvaluator<'a> {
 
 impl<'a> UserEvaluator<'a> {
     /// Makes the evaluator of one holdout.
-    pub fn new(holdout: &'a Holdout, train: &'a Csr, options: &EvaluateOptions) -> Self {
+    pub fn new(
+        holdout: &'a Holdout,
+        train: &'a Csr,
+        options: &EvaluateOptions,
+        drift: Option<&'a Drift>,
+    ) -> Self {
         let mut item_counts = vec![0u32; train.n_cols()];
         train.cols().iter().for_each(|&item| item_counts[item as usize] += 1);
         let n_users = (0..train.n_rows()).filter(|&user| !train.row(user).0.is_empty()).count();
@@ -66,6 +74,7 @@ impl<'a> UserEvaluator<'a> {
             holdout,
             train,
             rating: options.rating,
+            drift,
             scale: options.clip.then(|| train.value_range()).flatten(),
             columns,
             longest: options.ks.iter().copied().max().unwrap_or(0),
@@ -84,10 +93,11 @@ impl<'a> UserEvaluator<'a> {
         self.longest
     }
 
-    /// Judges the user of a holdout row, and calls `shown` with each item of the user's list and its 1-based position.
+    /// Judges the user of a holdout row, `user` to the scorer, and calls `shown` with each item of the user's list and its 1-based position.
     pub fn user(
         &self,
         row: usize,
+        user: UserIx,
         ranked: &Ranked,
         judged: &mut Judged,
         mut shown: impl FnMut(ItemIx, usize),
@@ -105,7 +115,11 @@ impl<'a> UserEvaluator<'a> {
             } else {
                 !self.train.row(self.holdout.users[row].at()).0.is_empty()
             };
-            for ((&item, &rating), &score) in relevant.iter().zip(ratings).zip(&ranked.relevant_scores) {
+            let mut scores = ranked.relevant_scores.clone();
+            if let (Some(drift), Some(times)) = (self.drift, self.holdout.relevant.times(row)) {
+                drift.add(user, relevant, times, &mut scores);
+            }
+            for ((&item, &rating), &score) in relevant.iter().zip(ratings).zip(&scores) {
                 if warm_user && self.warm_items[item as usize] {
                     errors.add(clip(score, self.scale), rating);
                 } else {
