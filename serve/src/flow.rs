@@ -13,6 +13,7 @@ mod ledger;
 mod offsets;
 mod options;
 mod partitions;
+mod pause;
 mod queue;
 mod recovery;
 mod trail;
@@ -83,6 +84,8 @@ pub struct Flow<T> {
     batch: u64,
     trail: Trail,
     paused: Vec<TopicPartition>,
+    /// Whether nothing is taken for now, of any partition.
+    is_holding: bool,
     /// When what is known to wait in the topics is no longer waited for.
     quiet: Instant,
     /// Assigned and revoked partitions that are still to be handled: a failure with one leaves those after it here.
@@ -118,6 +121,7 @@ impl<T: Transport> Flow<T> {
             erased: Vec::new(),
             batch: 0,
             paused: Vec::new(),
+            is_holding: false,
             changes: VecDeque::new(),
             unsaved: false,
             failures_in_a_row: 0,
@@ -235,7 +239,8 @@ impl<T: Transport> Flow<T> {
             wait = wait.min(until(due));
         }
         let run = self.live.settings.run;
-        let all_paused = self.paused.len() == self.offsets.partitions().count() && backlog.len_open() > 0;
+        let none_is_read = self.is_holding || self.paused.len() == self.offsets.partitions().count();
+        let all_paused = none_is_read && backlog.len_open() > 0;
         if run == Run::Paused {
             wait = IDLE;
         } else if self.is_filling(now) {
@@ -252,7 +257,8 @@ impl<T: Transport> Flow<T> {
         if let Some(next) = backlog.next_try() {
             wait = wait.min(until(next));
         }
-        self.transport.receive(wait, self.backlog.room(), &mut self.received)
+        let most = if self.is_holding { 0 } else { self.backlog.room() };
+        self.transport.receive(wait, most, &mut self.received)
     }
 
     /// Returns whether the queues are still being filled with what waits in the topics, so that the next batch is chosen
@@ -281,33 +287,6 @@ impl<T: Transport> Flow<T> {
         });
         self.backlog.extend(&mut self.received);
         self.pause()
-    }
-
-    fn pause(&mut self) -> Result<(), Trouble> {
-        let mut full = self.backlog.full_topics();
-        let wide = if self.backlog.reads_ahead { self.offsets.wide() } else { Vec::new() };
-        if self.live.settings.run != Run::Running {
-            full.push(None);
-        }
-        if full.is_empty() && wide.is_empty() && self.paused.is_empty() {
-            return Ok(());
-        }
-        let must = |part: &TopicPartition| {
-            wide.contains(part) || full.iter().any(|topic| topic.is_none_or(|topic| topic == part.topic))
-        };
-        let all = self.offsets.partitions();
-        let pause: Vec<TopicPartition> =
-            all.filter(|part| must(part) && !self.paused.contains(part)).collect();
-        let resume: Vec<TopicPartition> = self.paused.iter().filter(|part| !must(part)).copied().collect();
-        if !pause.is_empty() {
-            self.transport.pause(&pause, true)?;
-        }
-        if !resume.is_empty() {
-            self.transport.pause(&resume, false)?;
-        }
-        self.paused.retain(|part| !resume.contains(part));
-        self.paused.extend(pause);
-        Ok(())
     }
 
     /// Answers the next batch.

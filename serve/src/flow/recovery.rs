@@ -70,6 +70,7 @@ impl<T: Transport> Flow<T> {
         self.received.clear();
         self.unsaved = false;
         self.paused.clear();
+        self.is_holding = false;
         self.erase_again();
     }
 }

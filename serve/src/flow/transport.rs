@@ -72,7 +72,8 @@ pub type Records<'a> = dyn FnMut(TopicPartition, &[u8], Option<&[u8]>) + 'a;
 
 /// Moves events and messages.
 pub trait Transport {
-    /// Waits up to `wait` for a first event, then adds what is there, up to `most`. Ends early when partitions change.
+    /// Waits up to `wait` for a first event, then adds what is there, up to `most`; of 0 it takes none. Ends early when partitions
+    /// change.
     ///
     /// # Errors
     /// When the connection fails.

@@ -225,7 +225,7 @@ impl Transport for KafkaTransport {
         // In whole milliseconds: of a part of one rdkafka makes a loop without a wait.
         let mut wait = Duration::from_millis(wait.as_nanos().div_ceil(1_000_000) as u64);
         let (mut errors, mut off) = (Vec::new(), HashMap::new());
-        if !self.messages.is_empty() {
+        if most > 0 && !self.messages.is_empty() {
             let mut received = None;
             self.messages.take(wait, most, |message| match message.error() {
                 Some(error) => {

@@ -185,6 +185,8 @@ struct Seat {
 /// A call of a flow that tests ask about.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Call {
+    /// So many events were handed out.
+    Received(usize),
     /// Reading of these partitions was paused or resumed, after `received` events had been handed out.
     Paused {
         parts: Vec<TopicPartition>,

@@ -164,7 +164,10 @@ impl Transport for Twin {
             }
         }
         let mut changes: Vec<Change> = inner.members[self.me].changes.drain(..).collect();
-        inner.received += into.len() - before;
+        if into.len() > before {
+            inner.received += into.len() - before;
+            inner.calls.push(Call::Received(into.len() - before));
+        }
         let busy = into.len() > before || !changes.is_empty() || !self.underway.is_empty();
         inner.idle = if busy { 0 } else { inner.idle + 1 };
         let alive = inner.alive().len();
