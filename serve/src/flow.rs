@@ -267,6 +267,7 @@ impl<T: Transport> Flow<T> {
         self.backlog.reads_ahead
             && now < self.quiet
             && !self.backlog.was_full()
+            && self.backlog.room() > 0
             && self.offsets.is_behind(&self.paused)
     }
 

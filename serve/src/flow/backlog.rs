@@ -14,6 +14,10 @@ use crate::settings::Settings;
 /// How many events are read at once where more is read than a batch takes.
 const READ: usize = 1024;
 
+/// How many events that may be answered wait at most, or four batches, where they are answered in the order in which they came: with
+/// many more each has left the processor's caches when its turn comes, which costs a third of the throughput.
+const AHEAD: usize = 2048;
+
 /// The events of a worker that are not answered yet.
 pub struct Backlog {
     /// The settings by which events are queued.
@@ -150,9 +154,12 @@ impl Backlog {
         &self.queues
     }
 
-    /// Returns how many events to read next, at least one.
+    /// Returns how many events to read next.
     pub fn room(&self) -> usize {
         match self.reads_ahead {
+            true if self.settings.flow.order == Order::FirstIn => {
+                READ.min(AHEAD.max(4 * self.batch.0).saturating_sub(self.len_open()))
+            }
             true => READ,
             false => self.batch.0.saturating_sub(self.len()).max(1),
         }
