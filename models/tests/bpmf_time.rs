@@ -131,7 +131,7 @@ fn rows_and_spans_have_the_mean_and_the_covariance_of_their_joint_equations() {
     }
     (WIDTH..ALL).for_each(|span| a[span][span] = f64::from(strength));
     for (place, entry) in history.iter().enumerate() {
-        let mut x = vec![0.0; ALL];
+        let mut x = [0.0; ALL];
         let item = &fixed[entry.col as usize * WIDTH..][..WIDTH];
         (0..WIDTH).for_each(|k| x[k] = if k + 1 < WIDTH { f64::from(item[k]) } else { 1.0 });
         x[WIDTH + place / 3] = 1.0;

@@ -87,9 +87,8 @@ impl Spans {
         let mut of_entry = vec![0; histories.nnz()];
         for (ends, &first) in histories.offsets().windows(2).zip(starts.offsets()) {
             let newest = (ends[1] - ends[0]).saturating_sub(1);
-            for at in ends[0]..ends[1] {
-                of_entry[at] = (first + (newest - order.ages[at] as usize) / length) as u32;
-            }
+            let of_row = of_entry[ends[0]..ends[1]].iter_mut().zip(&order.ages[ends[0]..ends[1]]);
+            of_row.for_each(|(of, &age)| *of = (first + (newest - age as usize) / length) as u32);
         }
         Some(Self { groups: Groups::new(of_entry, starts.nnz()), starts })
     }
