@@ -86,7 +86,8 @@ fn users(n: usize) -> Vec<UserIx> {
     (0..n as u32).map(UserIx).collect()
 }
 
-fn catalog(scorer: &(impl Scorer + ?Sized)) -> Vec<f32> {
+/// Returns the scores of all items for all users, `[n_users, n_items]`; NaN where the scorer writes none.
+pub fn catalog(scorer: &(impl Scorer + ?Sized)) -> Vec<f32> {
     let mut scores = vec![f32::NAN; scorer.n_users() * scorer.n_items()];
     scorer.score_catalog(&users(scorer.n_users()), &mut scores);
     scores

@@ -3,9 +3,10 @@
 mod reference;
 
 use burnrec_data::rng::stream;
-use burnrec_data::{Csr, Entry, UserIx};
+use burnrec_data::{Csr, Entry};
 use burnrec_models::als::{AlsConfig, AlsLearner, Convention};
-use burnrec_models::{Learner, Model, Recency, Scorer, Silent};
+use burnrec_models::testing::catalog;
+use burnrec_models::{Learner, Model, Recency, Silent};
 use rand::RngExt;
 use reference::{weighted_half_sweep, widened};
 
@@ -42,13 +43,6 @@ fn fitted(train: &Csr, config: &AlsConfig) -> Box<dyn Model> {
     let mut learner = AlsLearner::new(train, config.clone(), 7).expect("a learner");
     (0..4).for_each(|_| drop(learner.epoch(&Silent).expect("an epoch")));
     learner.model()
-}
-
-fn catalog(scorer: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![f32::NAN; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut out);
-    out
 }
 
 #[test]

@@ -4,13 +4,14 @@
 use std::path::Path;
 
 use burnrec_data::rng::stream;
-use burnrec_data::{Csr, Entry, Id, UserIx, Vocab};
+use burnrec_data::{Csr, Entry, Id, Vocab};
 use burnrec_models::als::{AlsConfig, AlsLearner};
 use burnrec_models::blend::{Blend, BlendConfig, Part, Scale};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::ItemItemLearner;
 use burnrec_models::saved::{self, Stage};
+use burnrec_models::testing::catalog;
 use burnrec_models::transition::{TransitionConfig, TransitionLearner};
 use burnrec_models::{Learner, Model, Recommender, Scorer, Silent};
 use rand::RngExt;
@@ -61,13 +62,6 @@ fn save(model: Box<dyn Model>, train: &Csr, run: &Path) {
 
 fn part(run: &Path) -> Part {
     Part::open(run, Stage::Final, &cpu()).expect("a part")
-}
-
-fn catalog(scorer: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![f32::NAN; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut out);
-    out
 }
 
 /// Puts one user's scores on a scale by its definition, item by item.

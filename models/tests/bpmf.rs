@@ -4,11 +4,12 @@
 mod dense;
 mod planted;
 
+use burnrec_data::Csr;
 use burnrec_data::tensors::{self, TensorFile};
-use burnrec_data::{Csr, UserIx};
 use burnrec_models::als::initial_factors;
 use burnrec_models::bpmf::{BpmfConfig, BpmfLearner, BpmfModel, Given, Implicit, RowPosterior, Source};
-use burnrec_models::{Learner, Model, Scorer, Shape, Silent};
+use burnrec_models::testing::catalog;
+use burnrec_models::{Learner, Model, Shape, Silent};
 use dense::solved;
 use planted::ratings;
 
@@ -22,13 +23,6 @@ fn after(train: &Csr, implicit: Implicit, sweeps: usize) -> BpmfLearner {
     let mut learner = BpmfLearner::new(train, config(implicit), 5).expect("a learner");
     (0..sweeps).for_each(|_| drop(learner.epoch(&Silent).expect("a sweep")));
     learner
-}
-
-fn catalog(scorer: &(impl Scorer + ?Sized)) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut scores = vec![0.0; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut scores);
-    scores
 }
 
 #[test]

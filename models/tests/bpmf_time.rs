@@ -10,6 +10,7 @@ use burnrec_models::als::initial_factors;
 use burnrec_models::bpmf::{
     Biases, BpmfConfig, BpmfLearner, BpmfModel, Given, Groups, RowPosterior, Source, Spans,
 };
+use burnrec_models::testing::catalog;
 use burnrec_models::{Family, Learner, Scorer, Shape, Silent};
 use dense::solved;
 use rand::RngExt;
@@ -24,13 +25,6 @@ fn after(train: &Csr, config: &BpmfConfig, sweeps: usize) -> BpmfLearner {
     let mut learner = BpmfLearner::new(train, config.clone(), 5).expect("a learner");
     (0..sweeps).for_each(|_| drop(learner.epoch(&Silent).expect("a sweep")));
     learner
-}
-
-fn catalog(scorer: &(impl Scorer + ?Sized)) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut scores = vec![0.0; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut scores);
-    scores
 }
 
 /// A rating of `user`, `item`, the time, and the place in the user's rows.

@@ -2,7 +2,7 @@
 //! ALS has a test of its own (`als_recency.rs`).
 
 use burnrec_data::rng::stream;
-use burnrec_data::{Csr, Entry, UserIx};
+use burnrec_data::{Csr, Entry};
 use burnrec_models::device::{self, OpenDevice};
 use burnrec_models::ease::EaseConfig;
 use burnrec_models::item_item::{ClosedForm, ItemItemLearner, ItemMatrix, NeighboursOf};
@@ -11,7 +11,8 @@ use burnrec_models::mf::{AgedMfLearner, MfConfig};
 use burnrec_models::nn::loss::Loss;
 use burnrec_models::nn::{NnLearner, NnTraining};
 use burnrec_models::rp3beta::Rp3betaConfig;
-use burnrec_models::{DeviceChoice, Learner, Model, Recency, Scorer, Silent};
+use burnrec_models::testing::catalog;
+use burnrec_models::{DeviceChoice, Learner, Model, Recency, Silent};
 use rand::RngExt;
 
 const USERS: usize = 50;
@@ -38,13 +39,6 @@ fn entries() -> Vec<Vec<Entry>> {
 
 fn unordered(train: &Csr) -> Csr {
     Csr::new(ITEMS, train.offsets().to_vec(), train.cols().to_vec(), train.values().to_vec())
-}
-
-fn catalog(scorer: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![f32::NAN; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut out);
-    out
 }
 
 fn cpu() -> OpenDevice {

@@ -5,11 +5,12 @@ mod devices;
 
 use burnrec_data::draws::mixed;
 use burnrec_data::tensors::{self, Tensor, TensorFile};
-use burnrec_data::{Csr, Entry, UserIx};
+use burnrec_data::{Csr, Entry};
 use burnrec_models::device::OpenDevice;
 use burnrec_models::nn::NnTraining;
 use burnrec_models::sasrec::{SasrecConfig, SasrecLearner, SequenceLoss};
-use burnrec_models::{Error, Family, Learner, Model, Scorer, Shape, Silent};
+use burnrec_models::testing::catalog;
+use burnrec_models::{Error, Family, Learner, Model, Shape, Silent};
 use devices::{cpu, gpu};
 use serde_json::Value;
 
@@ -46,14 +47,6 @@ fn learner<'a>(train: &'a Csr, config: &SasrecConfig, seed: u64, device: &OpenDe
 }
 
 const LOSSES: [SequenceLoss; 2] = [SequenceLoss::Softmax, SequenceLoss::SampledSoftmax];
-
-/// Scores of all users and items, users by items.
-fn catalog(model: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![f32::NAN; users.len() * model.n_items()];
-    model.score_catalog(&users, &mut out);
-    out
-}
 
 fn folded(model: &dyn Model, histories: &Csr) -> Vec<f32> {
     catalog(&*model.as_fold_in().expect("folds in").fold_in(histories).expect("histories fold in"))

@@ -4,8 +4,9 @@
 use burnrec_data::read::{ReadOptions, read};
 use burnrec_data::testing::real_data;
 use burnrec_data::{Csr, Entry, Id, ItemIx, UserIx};
+use burnrec_models::testing::catalog;
 use burnrec_models::transition::{Transition, TransitionConfig, TransitionLearner};
-use burnrec_models::{Family, Learner, Model, Scorer, Silent};
+use burnrec_models::{Family, Learner, Model, Silent};
 use serde_json::Value;
 
 fn fixture() -> Value {
@@ -34,14 +35,6 @@ fn fitted(train: &Csr, config: TransitionConfig) -> Box<dyn Model> {
 fn histories(fixture: &Value) -> Vec<Vec<Entry>> {
     let entry = |item: &Value| Entry { col: number(item) as u32, value: 1.0, time: None };
     list(&fixture["histories"]).iter().map(|items| list(items).iter().map(entry).collect()).collect()
-}
-
-/// Scores of all users and items, users by items.
-fn catalog(model: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..model.n_users() as u32).map(UserIx).collect();
-    let mut out = vec![f32::NAN; users.len() * model.n_items()];
-    model.score_catalog(&users, &mut out);
-    out
 }
 
 #[test]

@@ -10,19 +10,13 @@ use burnrec_models::knn::{KnnConfig, Similarity};
 use burnrec_models::rp3beta::Rp3betaConfig;
 use burnrec_models::scorer::Allowed;
 use burnrec_models::slim::SlimConfig;
-use burnrec_models::{Error, Learner, Model, Progress, Scorer, Silent};
+use burnrec_models::testing::catalog;
+use burnrec_models::{Error, Learner, Model, Progress, Silent};
 
 fn learned<F: ClosedForm>(config: &F, train: &Csr) -> Box<dyn Model> {
     let mut learner = ItemItemLearner::new(train, config.clone()).unwrap();
     learner.epoch(&Silent).unwrap();
     learner.model()
-}
-
-fn catalog(scorer: &dyn Scorer) -> Vec<f32> {
-    let users: Vec<UserIx> = (0..scorer.n_users() as u32).map(UserIx).collect();
-    let mut scores = vec![f32::NAN; users.len() * scorer.n_items()];
-    scorer.score_catalog(&users, &mut scores);
-    scores
 }
 
 /// All weights of a matrix, row-major.
